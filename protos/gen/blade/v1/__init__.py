@@ -1,0 +1,1 @@
+"""Generated from protos/blade/v1 by `make generate`; do not edit."""

@@ -1,0 +1,242 @@
+"""The data: catalogs, schemas and tables, kept in one DuckDB database.
+
+DuckDB reserves the name ``main`` and cannot write to two attached databases in one transaction, so a Databricks
+catalog is not a DuckDB database here: the table ``main.blade.sortie`` is the table ``sortie`` in the DuckDB schema
+named ``main.blade`` (Unity Catalog allows no dot in a name, so this is unambiguous).
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from blade_sandbox.warehouse.errors import schema_not_found, table_not_found
+from blade_sandbox.warehouse.history import History
+from blade_sandbox.warehouse.names import TableName, identifier
+from blade_sandbox.warehouse.types import TIME_ZONE, SqlType, from_duckdb_name
+
+DEFAULT_CATALOG = "main"
+DEFAULT_SCHEMA = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table or view as the catalog lists it."""
+
+    name: TableName
+    kind: str
+    comment: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableColumn:
+    """A column of a table, ``position`` from 1."""
+
+    table: TableName
+    name: str
+    type: SqlType
+    position: int
+    nullable: bool
+    default: str | None
+    comment: str
+
+
+class Lakehouse:
+    """Catalogs, schemas, tables and their versions in one DuckDB database.
+
+    Reading needs no lock (DuckDB gives each statement its own snapshot); whoever writes holds ``writing()``, so
+    writers queue instead of failing with DuckDB's conflict error.
+    """
+
+    def __init__(self, *, database: Path | None = None, tables: Mapping[str, Path] | None = None) -> None:
+        """Open the database and read the files into tables.
+
+        Args:
+            database: a DuckDB file that keeps everything; None: in memory.
+            tables: ``catalog.schema.table`` -> Parquet, CSV, JSON or NDJSON file, CSV and JSON also zipped.
+
+        Raises:
+            ValueError: a name has not three parts, or a file is missing or of an unknown kind.
+        """
+        config: dict[str, str | bool | int | float | list[str]] = {"TimeZone": TIME_ZONE}
+        self._connection = duckdb.connect(str(database) if database else ":memory:", config=config)
+        self._write_lock = threading.Lock()
+        self._connect_lock = threading.Lock()
+        self.create_schema(DEFAULT_CATALOG, DEFAULT_SCHEMA)
+        self.history = History(self._connection.cursor())
+        for name, path in (tables or {}).items():
+            self.load(TableName.parse(name), Path(path))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own for one statement: DuckDB keeps one open result a connection."""
+        with self._connect_lock:
+            return self._connection.cursor()
+
+    @contextmanager
+    def writing(self, cancelled: threading.Event | None = None) -> Iterator[None]:
+        """Hold the right to write; gives up waiting when the statement is cancelled.
+
+        Raises:
+            InterruptedError: the statement was cancelled while it waited.
+        """
+        while not self._write_lock.acquire(timeout=0.05):
+            if cancelled is not None and cancelled.is_set():
+                raise InterruptedError("cancelled while waiting to write")
+        try:
+            yield
+        finally:
+            self._write_lock.release()
+
+    def load(self, name: TableName, path: Path) -> None:
+        """Read a file into a table, replacing what was there; the file may be deleted afterwards."""
+        if not path.is_file():
+            raise ValueError(f"file {str(path)!r} for table {'.'.join(name.parts)} does not exist")
+        self.create_schema(name.catalog, name.schema)
+        with self.writing(), _unpacked(path) as plain:
+            cursor = self.cursor()
+            cursor.execute(f"CREATE OR REPLACE TABLE {name.sql} AS SELECT * FROM {_scan(plain)}", [str(plain)])
+            self.history.created(cursor, name, "CREATE OR REPLACE TABLE AS SELECT")
+            cursor.close()
+
+    def rows(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run a small query on the catalog itself."""
+        cursor = self.cursor()
+        try:
+            return cursor.execute(sql, parameters or []).fetchall()
+        finally:
+            cursor.close()
+
+    def catalogs(self) -> list[str]:
+        """All catalogs by name, without ``system``."""
+        return sorted({catalog for catalog, _ in self._schemas()})
+
+    def schemas(self, catalog: str) -> list[str]:
+        """The schemas of a catalog by name, without ``information_schema``."""
+        return sorted(schema for owner, schema in self._schemas() if owner == catalog.lower())
+
+    def _schemas(self) -> list[tuple[str, str]]:
+        found = self.rows(
+            "SELECT schema_name FROM duckdb_schemas() WHERE contains(schema_name, '.') "
+            "AND schema_name NOT LIKE '.%' AND database_name = current_database()"
+        )
+        return [(catalog, schema) for (name,) in found for catalog, _, schema in [name.partition(".")]]
+
+    def create_schema(self, catalog: str, schema: str) -> None:
+        """Create a schema, with its catalog, if it is not there."""
+        cursor = self.cursor()
+        for name in (DEFAULT_SCHEMA, schema):
+            physical = identifier(f"{catalog.lower()}.{name.lower()}")
+            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {physical}")
+        cursor.close()
+
+    def require_schema(self, catalog: str, schema: str) -> None:
+        """Raises SqlError unless the schema is there."""
+        if schema.lower() != "information_schema" and (catalog.lower(), schema.lower()) not in self._schemas():
+            raise schema_not_found(catalog, schema)
+
+    def tables(self, name: TableName | None = None) -> list[Table]:
+        """All tables and views in order of their names, or only the one named."""
+        where, parameters = ("", [])
+        if name is not None:
+            where, parameters = "AND schema_name = ? AND lower(name) = ?", [name.physical_schema, name.table]
+        found = self.rows(
+            "SELECT schema_name, name, kind, comment FROM ("
+            " SELECT schema_name, table_name AS name, 'MANAGED' AS kind, comment FROM duckdb_tables()"
+            " UNION ALL"
+            " SELECT schema_name, view_name, 'VIEW', comment FROM duckdb_views() WHERE NOT internal"
+            f") WHERE contains(schema_name, '.') AND schema_name NOT LIKE '.%' {where} ORDER BY ALL",
+            parameters,
+        )
+        return [
+            Table(name=TableName.of(*schema.split(".", 1), table), kind=kind, comment=comment or "")
+            for schema, table, kind, comment in found
+        ]
+
+    def require_table(self, name: TableName) -> Table:
+        """The table, or SqlError that it cannot be found."""
+        found = self.tables(name)
+        if not found:
+            raise table_not_found(*name.parts)
+        return found[0]
+
+    def columns(self, name: TableName | None = None) -> list[TableColumn]:
+        """The columns of all tables and views, or of one, in order of table and position."""
+        where, parameters = ("", [])
+        if name is not None:
+            where, parameters = "AND schema_name = ? AND lower(table_name) = ?", [name.physical_schema, name.table]
+        found = self.rows(
+            "SELECT schema_name, table_name, column_name, data_type, column_index, is_nullable, column_default, comment"
+            " FROM duckdb_columns() WHERE contains(schema_name, '.') AND NOT internal AND schema_name NOT LIKE '.%'"
+            f" {where} ORDER BY schema_name, table_name, column_index",
+            parameters,
+        )
+        positions: dict[TableName, int] = {}
+        columns = []
+        for schema, table, column, data_type, _, nullable, default, comment in found:
+            owner = TableName.of(*schema.split(".", 1), table)
+            positions[owner] = positions.get(owner, 0) + 1
+            columns.append(
+                TableColumn(
+                    table=owner,
+                    name=column,
+                    type=from_duckdb_name(data_type),
+                    position=positions[owner],
+                    nullable=nullable,
+                    default=default,
+                    comment=comment or "",
+                )
+            )
+        return columns
+
+
+def _scan(path: Path) -> str:
+    """The DuckDB table function that reads this file, its path as the one parameter."""
+    suffix = path.suffix.lower()
+    if suffix in (".parquet", ".pq"):
+        return "read_parquet(?)"
+    if suffix in (".csv", ".tsv", ".txt"):
+        return "read_csv(?, sample_size = -1)"
+    if suffix in (".json", ".ndjson", ".jsonl"):
+        return "read_json(?, sample_size = -1)"
+    raise ValueError(f"file {str(path)!r} is not .parquet, .csv, .json or .ndjson (the last three also as .gz or .zip)")
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """The file itself, or a temporary unpacked copy of a .zip or .gz."""
+    suffix = path.suffix.lower()
+    if suffix not in (".zip", ".gz"):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="blade-warehouse-") as folder:
+        plain = Path(folder) / path.stem
+        if suffix == ".gz":
+            with gzip.open(path, "rb") as source, plain.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        else:
+            plain = _unzip(path, Path(folder))
+        yield plain
+
+
+def _unzip(path: Path, folder: Path) -> Path:
+    with zipfile.ZipFile(path) as archive:
+        members = [info for info in archive.infolist() if not info.is_dir()]
+        if len(members) != 1:
+            raise ValueError(f"{str(path)!r} holds {len(members)} files; a table needs a zip with exactly one")
+        plain = folder / Path(members[0].filename).name
+        with archive.open(members[0]) as source, plain.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    return plain

@@ -1,0 +1,262 @@
+"""Every error BLADE raises on purpose, one tree; foreign errors are mapped onto it where they enter.
+
+    BladeError
+    ├── Invalid                  a field of the request is wrong (names the fields)
+    ├── NotFound                 source, job or item absent
+    ├── AlreadyExists            the name is taken
+    ├── Conflict                 somebody else changed it (etag)
+    ├── Precondition             the state does not allow it (status, disabled, in use, refused, denied)
+    │   ├── ConnectionTestFailed     carries the steps
+    │   ├── WarehouseDenied          credentials refused
+    │   ├── WarehouseRefused         SQL refused
+    │   ├── CatalogDenied            credentials refused
+    │   └── CatalogRejected          the catalog refuses this item or request for good
+    ├── QuotaExceeded            too many of something at once
+    ├── Unavailable          *   something BLADE needs does not answer
+    │   ├── WarehouseUnavailable *
+    │   ├── CatalogUnavailable   *
+    │   ├── StorageUnavailable   *
+    │   └── ShuttingDown
+    ├── Deadline                 a time limit passed
+    ├── StatementCancelled       the statement was cancelled from our side
+    ├── ResultTruncated          the warehouse sent fewer rows than it announced
+    └── LeaseLost                another server owns the job now; never leaves the job engine
+
+`*` transient: the same attempt may succeed a little later; only these are retried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from blade_server.model import TestStep
+
+
+class Reason(StrEnum):
+    """The names of `blade.v1.ErrorReason` without their prefix; a unit test holds the two equal."""
+
+    INVALID_FIELD = "INVALID_FIELD"
+    INVALID_SQL = "INVALID_SQL"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    SOURCE_NOT_FOUND = "SOURCE_NOT_FOUND"
+    SOURCE_EXISTS = "SOURCE_EXISTS"
+    SOURCE_DISABLED = "SOURCE_DISABLED"
+    SOURCE_IN_USE = "SOURCE_IN_USE"
+    SOURCE_AMBIGUOUS = "SOURCE_AMBIGUOUS"
+    CONNECTION_TEST_FAILED = "CONNECTION_TEST_FAILED"
+    ETAG_MISMATCH = "ETAG_MISMATCH"
+    ITEM_NOT_FOUND = "ITEM_NOT_FOUND"
+    ITEM_AMBIGUOUS = "ITEM_AMBIGUOUS"
+    ITEM_REJECTED = "ITEM_REJECTED"
+    JOB_NOT_FOUND = "JOB_NOT_FOUND"
+    JOB_STATUS = "JOB_STATUS"
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
+    WAREHOUSE_UNAVAILABLE = "WAREHOUSE_UNAVAILABLE"
+    WAREHOUSE_DENIED = "WAREHOUSE_DENIED"
+    WAREHOUSE_REFUSED = "WAREHOUSE_REFUSED"
+    CATALOG_UNAVAILABLE = "CATALOG_UNAVAILABLE"
+    CATALOG_DENIED = "CATALOG_DENIED"
+    CATALOG_REJECTED = "CATALOG_REJECTED"
+    STORAGE_UNAVAILABLE = "STORAGE_UNAVAILABLE"
+    RESULT_TRUNCATED = "RESULT_TRUNCATED"
+    SHUTTING_DOWN = "SHUTTING_DOWN"
+    INTERNAL = "INTERNAL"
+    MISSING_ITEM_ID = "MISSING_ITEM_ID"
+    MISSING_CLASSIFICATION = "MISSING_CLASSIFICATION"
+    UNKNOWN_CLASSIFICATION = "UNKNOWN_CLASSIFICATION"
+    UNSERIALISABLE_VALUE = "UNSERIALISABLE_VALUE"
+    DUPLICATE_ITEM_ID = "DUPLICATE_ITEM_ID"
+    TOO_MANY_ERRORS = "TOO_MANY_ERRORS"
+    DEADLINE = "DEADLINE"
+    MISSING_COLUMN = "MISSING_COLUMN"
+
+
+class BladeError(Exception):
+    """An error with a reason for machines and a message for people.
+
+    The message names the value and the way out and holds no secret and no driver text: callers see it.
+    `metadata` becomes the ErrorInfo's metadata (strings only).
+    """
+
+    reason: Reason = Reason.INTERNAL
+    transient: ClassVar[bool] = False
+
+    def __init__(
+        self, message: str, *, reason: Reason | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        if reason is not None:
+            self.reason = reason
+        self.metadata = dict(metadata or {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """One wrong field: its path in the request (`source.config.table`) and what is wrong with its value."""
+
+    field: str
+    description: str
+
+
+class Invalid(BladeError):
+    """A field of the request is wrong; nothing was changed."""
+
+    reason = Reason.INVALID_FIELD
+
+    def __init__(self, violations: Sequence[Violation] | Violation, *, reason: Reason | None = None) -> None:
+        self.violations = [violations] if isinstance(violations, Violation) else list(violations)
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in self.violations), reason=reason)
+
+    @classmethod
+    def field(cls, field: str, description: str, *, reason: Reason | None = None) -> Invalid:
+        """The common case of one wrong field."""
+        return cls(Violation(field=field, description=description), reason=reason)
+
+
+class NotFound(BladeError):
+    """A source, job or item is absent. Always raised with its reason."""
+
+
+class AlreadyExists(BladeError):
+    """The name is taken."""
+
+    reason = Reason.SOURCE_EXISTS
+
+
+class Conflict(BladeError):
+    """The etag is not the stored one."""
+
+    reason = Reason.ETAG_MISMATCH
+
+
+class Precondition(BladeError):
+    """The state of something does not allow the call. Always raised with its reason."""
+
+
+class ConnectionTestFailed(Precondition):
+    """A step of the connection test failed; `steps` are all of them."""
+
+    reason = Reason.CONNECTION_TEST_FAILED
+
+    def __init__(self, message: str, *, steps: Sequence[TestStep], metadata: Mapping[str, str]) -> None:
+        super().__init__(message, metadata=metadata)
+        self.steps = list(steps)
+
+
+class WarehouseDenied(Precondition):
+    """The warehouse refused the credentials."""
+
+    reason = Reason.WAREHOUSE_DENIED
+
+
+class WarehouseRefused(Precondition):
+    """The warehouse refused the SQL. The message is the warehouse's own first line (error class and text)."""
+
+    reason = Reason.WAREHOUSE_REFUSED
+
+
+class CatalogDenied(Precondition):
+    """The catalog refused the credentials (401, 403)."""
+
+    reason = Reason.CATALOG_DENIED
+
+
+class CatalogRejected(Precondition):
+    """The catalog refuses this request for good (400, 409, 413, 415, 422)."""
+
+    reason = Reason.CATALOG_REJECTED
+
+
+class QuotaExceeded(BladeError):
+    """Too many of something at once; `retry_after_s` says when to try again."""
+
+    reason = Reason.QUOTA_EXCEEDED
+
+    def __init__(self, message: str, *, subject: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.subject = subject
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(BladeError):
+    """Something BLADE needs does not answer. `retry_after_s` is the other side's own wish, if it gave one."""
+
+    transient = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: Reason | None = None,
+        retry_after_s: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, metadata=metadata)
+        self.retry_after_s = retry_after_s
+
+
+class WarehouseUnavailable(Unavailable):
+    """The warehouse cannot be reached, is starting, or broke off."""
+
+    reason = Reason.WAREHOUSE_UNAVAILABLE
+
+
+class CatalogUnavailable(Unavailable):
+    """The catalog cannot be reached, failed (5xx), or timed out.
+
+    `throttled`: it answers but asks to slow down (429, or 503 with Retry-After). `maybe_stored`: the request may
+    have been carried out although no good answer came (reply lost, timeout, 5xx); look the items up before sending
+    them again.
+    """
+
+    reason = Reason.CATALOG_UNAVAILABLE
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        throttled: bool = False,
+        maybe_stored: bool = False,
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.throttled = throttled
+        self.maybe_stored = maybe_stored
+
+
+class StorageUnavailable(Unavailable):
+    """PostgreSQL cannot be reached."""
+
+    reason = Reason.STORAGE_UNAVAILABLE
+
+
+class ShuttingDown(Unavailable):
+    """This server is stopping; another replica will do."""
+
+    reason = Reason.SHUTTING_DOWN
+    transient = False
+
+
+class Deadline(BladeError):
+    """A time limit of the server passed."""
+
+    reason = Reason.DEADLINE
+
+
+class StatementCancelled(BladeError):
+    """The statement was cancelled from our side; whoever cancelled it knows why."""
+
+
+class ResultTruncated(BladeError):
+    """The warehouse sent fewer rows than it announced."""
+
+    reason = Reason.RESULT_TRUNCATED
+
+
+class LeaseLost(BladeError):
+    """Another server owns the job now; whoever sees this rolls back and stops before the next upload."""
