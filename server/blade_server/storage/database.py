@@ -1,0 +1,88 @@
+"""The connection pool, and the one place where database errors become ours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from blade_server.errors import StorageUnavailable
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "blade_job"
+"""NOTIFY channel; the payload is a job id. A bell only: what it means is read from the tables."""
+
+
+def normalised(url: str) -> str:
+    """The URL with the driver named: `postgres://` is unknown to SQLAlchemy, `postgresql://` means psycopg 3 in 2.1."""
+    for scheme in ("postgres://", "postgresql://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg2://" + url.removeprefix(scheme)
+    return url
+
+
+class Database:
+    """A pool of connections to one PostgreSQL. Thread-safe.
+
+    Every error of the connection itself becomes StorageUnavailable (transient); what is wrong with a statement stays
+    as it is, because it is a bug.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 16) -> None:
+        self.url = normalised(url)
+        self.engine: Engine = create_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": 5,
+                "application_name": "blade",
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "options": "-c timezone=UTC -c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000",
+            },
+        )
+
+    @property
+    def place(self) -> str:
+        """Where it is, without password, for people."""
+        url = make_url(self.url)
+        return f"{url.host or url.query.get('host', 'local')}/{url.database}"
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction: committed at the end, rolled back on any exception.
+
+        Raises StorageUnavailable if PostgreSQL cannot be reached, is stopping, or broke the connection off; then it is
+        unknown whether a commit under way took place.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except (InterfaceError, OperationalError, DisconnectionError, PoolTimeoutError) as exc:
+            raise self._unavailable(exc) from exc
+        except DBAPIError as exc:
+            if exc.connection_invalidated:
+                raise self._unavailable(exc) from exc
+            raise
+
+    def _unavailable(self, exc: Exception) -> StorageUnavailable:
+        log.warning("PostgreSQL at %s: %s", self.place, exc)
+        return StorageUnavailable(f"PostgreSQL at {self.place} does not answer; the call can be repeated")
+
+    def ping(self) -> None:
+        """Raises StorageUnavailable if PostgreSQL does not answer."""
+        with self.begin() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Lets all connections go."""
+        self.engine.dispose()

@@ -1,0 +1,479 @@
+"""Jobs in PostgreSQL, as callers see and control them; what the engine writes is in `claims.py`.
+
+Every change is guarded in the statement itself (`WHERE status ...`), raises `revision` and rings the bell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, insert, select, text, tuple_, update
+from sqlalchemy.exc import IntegrityError
+
+from blade_server.errors import Invalid, NotFound, Precondition, QuotaExceeded, Reason
+from blade_server.model import (
+    FINAL,
+    Action,
+    ErrorSummary,
+    EventKind,
+    ItemError,
+    Job,
+    JobEvent,
+    JobLimits,
+    JobSpec,
+    Source,
+    Stage,
+    Status,
+    WaitReason,
+)
+from blade_server.storage import tables
+from blade_server.storage.codec import source_document, source_from, spec_document, spec_from
+from blade_server.storage.database import CHANNEL, Database
+
+_job = tables.job
+_error = tables.job_item_error
+_event = tables.job_event
+
+SAMPLES = 5
+HISTORY = 100
+
+
+def job_from(row: Row[Any], summaries: Sequence[ErrorSummary] = (), history: Sequence[JobEvent] = ()) -> Job:
+    """A row of `job` as a Job."""
+    return Job(
+        job_id=row.job_id,
+        status=Status(row.status),
+        spec=spec_from(row.spec),
+        source=source_from(row.source_json),
+        total_items=row.total_items,
+        success_count=row.success_count,
+        error_count=row.error_count,
+        skipped_count=row.skipped_count,
+        items_per_second=row.items_per_second,
+        bytes_uploaded=row.bytes_uploaded,
+        current_operation=row.current_operation,
+        estimated_completion=row.estimated_completion,
+        wait_reason=WaitReason(row.wait_reason) if row.wait_reason else None,
+        wait_detail=row.wait_detail,
+        pending_action=Action(row.pending_action) if row.pending_action else None,
+        error_reason=Reason(row.error_reason) if row.error_reason else None,
+        error_message=row.error_message,
+        create_time=row.create_time,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        update_time=row.update_time,
+        revision=row.revision,
+        paused_s=row.paused_s,
+        parent_job_id=row.parent_job_id,
+        error_summaries=summaries,
+        history=history,
+    )
+
+
+def _error_from(row: Row[Any]) -> ItemError:
+    return ItemError(
+        item_id=row.item_id,
+        stage=Stage(row.stage),
+        reason=Reason(row.reason),
+        field=row.field,
+        message=row.message,
+        attempts=row.attempts,
+        row_json=row.row_json,
+        create_time=row.create_time,
+    )
+
+
+def add_event(
+    connection: Connection, job_id: str, kind: EventKind, *, actor: str = "", reason: str = "", detail: str = ""
+) -> None:
+    """Writes one entry of a job's history."""
+    connection.execute(
+        insert(_event).values(
+            job_id=job_id, kind=kind, time=func.clock_timestamp(), actor=actor, reason=reason, detail=detail
+        )
+    )
+
+
+def ring(connection: Connection, job_id: str) -> None:
+    """Tells all replicas, once this transaction is committed, that the job has changed."""
+    connection.execute(text("SELECT pg_notify(:channel, :job_id)"), {"channel": CHANNEL, "job_id": job_id})
+
+
+def count_for_source(connection: Connection, job_id: str) -> None:
+    """Adds the items of a job that ends in this transaction to its source's."""
+    connection.execute(
+        text(
+            """
+            UPDATE source SET item_count = item_count + job.success_count, last_success_time = job.update_time
+            FROM job WHERE job.job_id = :job_id AND source.name = job.source AND job.success_count > 0
+            """
+        ),
+        {"job_id": job_id},
+    )
+
+
+def not_found(job_id: str) -> NotFound:
+    """No job has that id."""
+    return NotFound(f"there is no job {job_id!r}; ListJobs shows those there are", reason=Reason.JOB_NOT_FOUND)
+
+
+_QUEUED = {"wait_reason": WaitReason.QUEUED, "wait_detail": "waiting for a free place on a server"}
+_CHANGED = {"revision": _job.c.revision + 1, "update_time": func.now()}
+
+
+class JobStore:
+    """All methods are one transaction each and raise StorageUnavailable if PostgreSQL does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # ------------------------------------------------------------------------------------------------ create
+
+    def add(
+        self,
+        job_id: str,
+        spec: JobSpec,
+        source: Source,
+        *,
+        actor: str,
+        max_open_jobs: int,
+        request_id: str = "",
+        request_hash: str = "",
+        parent_job_id: str = "",
+        reason: str = "",
+    ) -> Job:
+        """Stores a PENDING job.
+
+        The same `request_id` and `request_hash` again return the job of the first call. Raises Invalid if the request
+        id was used with another hash, QuotaExceeded if `max_open_jobs` are not final, NotFound if the source is gone.
+        """
+        values = {
+            "job_id": job_id,
+            "source": source.name,
+            "data_type": source.data_type,
+            "source_json": source_document(source),
+            "spec": spec_document(spec),
+            "status": Status.PENDING,
+            "current_operation": "Waiting to start",
+            "request_id": request_id or None,
+            "request_hash": request_hash,
+            "parent_job_id": parent_job_id,
+            "create_time": func.now(),
+            "update_time": func.now(),
+            "revision": 1,
+            **_QUEUED,
+        }
+        try:
+            with self._database.begin() as connection:
+                stored = self._replay(connection, request_id, request_hash)
+                if stored is not None:
+                    return stored
+                self._check_room(connection, source.name, max_open_jobs)
+                row = connection.execute(insert(_job).values(values).returning(_job)).one()
+                add_event(connection, job_id, EventKind.CREATED, actor=actor, reason=reason)
+                if parent_job_id:
+                    add_event(
+                        connection, parent_job_id, EventKind.RETRIED, actor=actor, reason=reason, detail=f"by {job_id}"
+                    )
+                connection.execute(
+                    update(tables.source).where(tables.source.c.name == source.name).values(last_job_id=job_id)
+                )
+                ring(connection, job_id)
+                return job_from(row)
+        except IntegrityError:
+            with self._database.begin() as connection:  # two calls with one request id at the same moment
+                stored = self._replay(connection, request_id, request_hash)
+            if stored is None:
+                raise
+            return stored
+
+    def _replay(self, connection: Connection, request_id: str, request_hash: str) -> Job | None:
+        if not request_id:
+            return None
+        row = connection.execute(select(_job).where(_job.c.request_id == request_id)).one_or_none()
+        if row is not None and row.request_hash != request_hash:
+            raise Invalid.field(
+                "request_id",
+                f"{request_id!r} was used before with another body; take a new id for a new job",
+                reason=Reason.REQUEST_ID_REUSED,
+            )
+        return None if row is None else job_from(row)
+
+    def _check_room(self, connection: Connection, source: str, max_open_jobs: int) -> None:
+        # The lock keeps RemoveSource out until this job is stored.
+        held = select(tables.source.c.name).where(tables.source.c.name == source).with_for_update(key_share=True)
+        if connection.execute(held).one_or_none() is None:
+            raise NotFound(
+                f"source {source!r} was removed meanwhile; ListSources shows those there are",
+                reason=Reason.SOURCE_NOT_FOUND,
+            )
+        still_open = select(func.count()).select_from(
+            select(_job.c.job_id).where(_job.c.status.not_in(FINAL)).limit(max_open_jobs).subquery()
+        )
+        if connection.execute(still_open).scalar_one() >= max_open_jobs:
+            raise QuotaExceeded(
+                f"{max_open_jobs} jobs are not final, which is the limit (BLADE_MAX_OPEN_JOBS); wait for some to end",
+                subject="open jobs",
+                retry_after_s=30,
+            )
+
+    # -------------------------------------------------------------------------------------------------- read
+
+    def get(self, job_id: str, *, history: bool = True) -> Job:
+        """The job with its error summaries and, if asked, its history. Raises NotFound."""
+        with self._database.begin() as connection:
+            row = connection.execute(select(_job).where(_job.c.job_id == job_id)).one_or_none()
+            if row is None:
+                raise not_found(job_id)
+            summaries = self._summaries(connection, [job_id]).get(job_id, []) if row.error_count else []
+            return job_from(row, summaries, self._history(connection, job_id) if history else [])
+
+    def get_many(self, job_ids: Collection[str]) -> list[Job]:
+        """Those of the jobs that exist, with their error summaries, in no particular order."""
+        with self._database.begin() as connection:
+            rows = connection.execute(select(_job).where(_job.c.job_id.in_(job_ids))).all()
+            summaries = self._summaries(connection, [row.job_id for row in rows if row.error_count])
+            return [job_from(row, summaries.get(row.job_id, [])) for row in rows]
+
+    def _summaries(self, connection: Connection, job_ids: Sequence[str]) -> dict[str, list[ErrorSummary]]:
+        if not job_ids:
+            return {}
+        count = tables.job_error_count
+        sample = (
+            select(_error)
+            .where(_error.c.job_id == count.c.job_id, _error.c.reason == count.c.reason)
+            .order_by(_error.c.seq)
+            .limit(SAMPLES)
+            .lateral("sample")
+        )
+        query = (
+            select(count.c.count.label("total"), sample)
+            .select_from(count.join(sample, text("true")))
+            .where(count.c.job_id.in_(job_ids))
+            .order_by(count.c.job_id, count.c.count.desc(), count.c.reason, sample.c.seq)
+        )
+        grouped: dict[tuple[str, str], tuple[int, list[ItemError]]] = {}
+        for row in connection.execute(query):
+            grouped.setdefault((row.job_id, row.reason), (row.total, []))[1].append(_error_from(row))
+        summaries: dict[str, list[ErrorSummary]] = {}
+        for (job_id, reason), (total, samples) in grouped.items():
+            summaries.setdefault(job_id, []).append(ErrorSummary(reason=Reason(reason), count=total, samples=samples))
+        return summaries
+
+    def _history(self, connection: Connection, job_id: str) -> list[JobEvent]:
+        query = select(_event).where(_event.c.job_id == job_id).order_by(_event.c.seq.desc()).limit(HISTORY)
+        return [
+            JobEvent(kind=EventKind(row.kind), time=row.time, actor=row.actor, reason=row.reason, detail=row.detail)
+            for row in reversed(connection.execute(query).all())
+        ]
+
+    def page(
+        self,
+        *,
+        limit: int,
+        before_job_id: str = "",
+        statuses: Collection[Status] = (),
+        source: str = "",
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> list[Job]:
+        """At most `limit` jobs, newest first, older than `before_job_id`. Ids sort by time of creation."""
+        query = select(_job).order_by(_job.c.job_id.desc()).limit(limit)
+        if before_job_id:
+            query = query.where(_job.c.job_id < before_job_id)
+        if statuses:
+            query = query.where(_job.c.status.in_(list(statuses)))
+        if source:
+            query = query.where(_job.c.source == source)
+        if created_after is not None:
+            query = query.where(_job.c.create_time >= created_after)
+        if created_before is not None:
+            query = query.where(_job.c.create_time < created_before)
+        with self._database.begin() as connection:
+            return [job_from(row) for row in connection.execute(query)]
+
+    def errors(self, job_id: str, *, after_seq: int, limit: int) -> list[tuple[int, ItemError]]:
+        """At most `limit` item errors behind `after_seq`, each with its number, in order. Raises NotFound."""
+        query: Select[Any] = (
+            select(_error)
+            .where(_error.c.job_id == job_id, tuple_(_error.c.seq) > tuple_(after_seq))
+            .order_by(_error.c.seq)
+            .limit(limit)
+        )
+        with self._database.begin() as connection:
+            rows = connection.execute(query).all()
+            if not rows and connection.execute(select(_job.c.job_id).where(_job.c.job_id == job_id)).first() is None:
+                raise not_found(job_id)
+            return [(row.seq, _error_from(row)) for row in rows]
+
+    # ----------------------------------------------------------------------------------------------- control
+
+    def pause(self, job_id: str, *, actor: str, reason: str) -> Job:
+        """Asks for a pause, or writes PAUSED at once if no server has the job. Idempotent; a cancel under way stays."""
+        with self._database.begin() as connection:
+            row = self._locked(connection, job_id)
+            if row.status == Status.PAUSED or (row.status == Status.RUNNING and row.pending_action):
+                return job_from(row)
+            if row.status != Status.RUNNING:
+                raise _wrong_status(row, "paused", "only a RUNNING job can be")
+            add_event(connection, job_id, EventKind.PAUSE_REQUESTED, actor=actor, reason=reason)
+            if row.owner is not None:
+                return self._change(connection, job_id, pending_action=Action.PAUSE)
+            add_event(connection, job_id, EventKind.PAUSED, actor=actor)
+            return self._change(
+                connection,
+                job_id,
+                status=Status.PAUSED,
+                pause_time=func.now(),
+                current_operation="Paused",
+                wait_reason=WaitReason.PAUSE_REQUESTED,
+                wait_detail="",
+            )
+
+    def resume(self, job_id: str, *, actor: str, reason: str) -> Job:
+        """Lets a paused job go on, or takes back a pause that is not done yet. Idempotent."""
+        with self._database.begin() as connection:
+            row = self._locked(connection, job_id)
+            if row.status == Status.RUNNING and row.pending_action is None:
+                return job_from(row)
+            if row.status not in (Status.RUNNING, Status.PAUSED) or row.pending_action == Action.CANCEL:
+                raise _wrong_status(row, "resumed", "only a PAUSED job can be")
+            add_event(connection, job_id, EventKind.RESUMED, actor=actor, reason=reason)
+            if row.status == Status.RUNNING:
+                return self._change(connection, job_id, pending_action=None)
+            return self._change(
+                connection,
+                job_id,
+                status=Status.RUNNING,
+                paused_s=_job.c.paused_s + func.extract("epoch", func.now() - _job.c.pause_time),
+                pause_time=None,
+                current_operation="Resuming",
+                **_QUEUED,
+            )
+
+    def cancel(self, job_id: str, *, actor: str, reason: str) -> Job:
+        """Asks for the end, or writes CANCELLED at once if nothing can be in flight. Idempotent."""
+        with self._database.begin() as connection:
+            row = self._locked(connection, job_id)
+            if row.status == Status.CANCELLED or row.pending_action == Action.CANCEL:
+                return job_from(row)
+            if row.status in FINAL:
+                raise _wrong_status(row, "cancelled", "a final status never changes")
+            add_event(connection, job_id, EventKind.CANCEL_REQUESTED, actor=actor, reason=reason)
+            if row.status == Status.RUNNING and row.owner is not None:
+                return self._change(connection, job_id, pending_action=Action.CANCEL)
+            return self._cancelled(connection, job_id, row, actor)
+
+    def cancel_abandoned(self, job_id: str, *, actor: str) -> Job:
+        """Writes CANCELLED for a job whose server let its lease run out before it saw the request; else leaves it."""
+        with self._database.begin() as connection:
+            row = self._locked(connection, job_id)
+            expired = _job.c.lease_until < func.now()
+            abandoned = row.owner is None or connection.execute(select(expired).where(_job.c.job_id == job_id)).scalar()
+            if row.status == Status.RUNNING and row.pending_action == Action.CANCEL and abandoned:
+                return self._cancelled(connection, job_id, row, actor)
+            return job_from(row)
+
+    def _cancelled(self, connection: Connection, job_id: str, row: Row[Any], actor: str) -> Job:
+        add_event(connection, job_id, EventKind.CANCELLED, actor=actor)
+        count_for_source(connection, job_id)
+        paused = _job.c.paused_s + func.extract("epoch", func.now() - _job.c.pause_time) if row.pause_time else None
+        return self._change(
+            connection,
+            job_id,
+            status=Status.CANCELLED,
+            end_time=func.now(),
+            pause_time=None,
+            owner=None,
+            lease_until=None,
+            pending_action=None,
+            **({} if paused is None else {"paused_s": paused}),
+            **SETTLED,
+            current_operation="Cancelled",
+        )
+
+    def set_limits(self, job_id: str, limits: JobLimits, *, actor: str, reason: str) -> Job:
+        """Replaces the limits of a job that is not final."""
+        with self._database.begin() as connection:
+            row = self._locked(connection, job_id)
+            if row.status in FINAL:
+                raise _wrong_status(row, "given new limits", "it has ended")
+            add_event(
+                connection, job_id, EventKind.LIMITS_CHANGED, actor=actor, reason=reason, detail=_in_words(limits)
+            )
+            return self._change(connection, job_id, spec={**row.spec, "limits": asdict(limits)})
+
+    def _locked(self, connection: Connection, job_id: str) -> Row[Any]:
+        row = connection.execute(select(_job).where(_job.c.job_id == job_id).with_for_update()).one_or_none()
+        if row is None:
+            raise not_found(job_id)
+        return row
+
+    def _change(self, connection: Connection, job_id: str, **values: Any) -> Job:
+        changed = update(_job).where(_job.c.job_id == job_id).values(**values, **_CHANGED).returning(_job)
+        row = connection.execute(changed).one()
+        ring(connection, job_id)
+        return job_from(row)
+
+    # --------------------------------------------------------------------------------------------- retention
+
+    def prune(self, *, older_than_s: float, limit: int = 100) -> int:
+        """Deletes at most `limit` final jobs that ended so long ago, with their errors; returns how many."""
+        with self._database.begin() as connection:
+            pruned = connection.execute(
+                text(
+                    """
+                    DELETE FROM job WHERE job_id IN (
+                        SELECT job_id FROM job
+                        WHERE end_time < now() - make_interval(secs => :age)
+                          AND status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+                        ORDER BY end_time LIMIT :limit FOR UPDATE SKIP LOCKED)
+                    """
+                ),
+                {"age": older_than_s, "limit": limit},
+            )
+            return pruned.rowcount
+
+    def drop_final_ledgers(self) -> None:
+        """Deletes the ledgers of final jobs, which nobody needs any more."""
+        with self._database.begin() as connection:
+            connection.execute(
+                text(
+                    """
+                    DELETE FROM job_block USING job
+                    WHERE job.job_id = job_block.job_id AND job.end_time IS NOT NULL
+                    """
+                )
+            )
+
+
+SETTLED: dict[str, Any] = {
+    "wait_reason": None,
+    "wait_detail": "",
+    "items_per_second": 0.0,
+    "estimated_completion": None,
+}
+"""What is true of every final job."""
+
+
+def _wrong_status(row: Row[Any], what: str, rule: str) -> Precondition:
+    status = f"{row.status}, a cancel is under way" if row.pending_action == Action.CANCEL else row.status
+    return Precondition(
+        f"job {row.job_id!r} is {status} and cannot be {what}: {rule}",
+        reason=Reason.JOB_STATUS,
+        metadata={"status": row.status},
+    )
+
+
+def _in_words(limits: JobLimits) -> str:
+    parts = []
+    if limits.items_per_second:
+        parts.append(f"at most {limits.items_per_second:g} items/s")
+    if limits.max_errors is not None:
+        parts.append(f"at most {limits.max_errors} errors")
+    if limits.max_error_share is not None:
+        parts.append(f"at most {limits.max_error_share:.2%} errors")
+    return ", ".join(parts) or "no limits"

@@ -1,0 +1,58 @@
+"""Brings the tables up to date at start, by one of many replicas; the others wait."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from blade_server.errors import StorageUnavailable
+from blade_server.storage.database import normalised
+
+log = logging.getLogger(__name__)
+
+LOCK = 0x424C414445  # "BLADE"
+
+
+def migrate(url: str, *, timeout_s: float = 60.0) -> None:
+    """Runs the migrations that are missing. Safe to call from any number of replicas at once.
+
+    Waits for a free lock by trying again and again: a blocking pg_advisory_lock together with CREATE INDEX CONCURRENTLY
+    in another replica waits for ever. Raises StorageUnavailable if PostgreSQL does not answer or the lock stays taken.
+    """
+    engine = create_engine(normalised(url), poolclass=NullPool, connect_args={"connect_timeout": 5})
+    try:
+        with engine.connect() as connection:
+            _take_lock(connection, timeout_s)
+            config = Config()
+            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+            # Handed over as an object: a URL with %2F would break the ini parser.
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+    except OperationalError as exc:
+        place = engine.url.render_as_string(hide_password=True)
+        log.warning("PostgreSQL at %s: %s", place, exc)
+        raise StorageUnavailable(
+            f"PostgreSQL at {place} does not answer; check DATABASE_URL and that the server runs"
+        ) from exc
+    finally:
+        engine.dispose()
+
+
+def _take_lock(connection: Connection, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}).scalar_one():
+        connection.rollback()
+        if time.monotonic() > deadline:
+            raise StorageUnavailable(
+                f"another replica has held the migration lock for {timeout_s:.0f} s; look for one that hangs"
+            )
+        time.sleep(0.1)
+    connection.commit()

@@ -1,0 +1,164 @@
+"""Sources in PostgreSQL."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason
+from blade_server.model import FINAL, Source, SourceStats
+from blade_server.storage import tables
+from blade_server.storage.codec import config_from, mapping_from
+from blade_server.storage.database import Database
+
+_source = tables.source
+
+
+def _from_row(row: Row[Any]) -> Source:
+    return Source(
+        name=row.name,
+        display_name=row.display_name,
+        data_type=row.data_type,
+        enabled=row.enabled,
+        config=config_from(row.config),
+        mapping=mapping_from(row.mapping),
+        stats=SourceStats(
+            item_count=row.item_count, last_job_id=row.last_job_id, last_success_time=row.last_success_time
+        ),
+        create_time=row.create_time,
+        update_time=row.update_time,
+        etag=row.etag,
+    )
+
+
+def _columns(source: Source) -> dict[str, Any]:
+    return {
+        "display_name": source.display_name,
+        "data_type": source.data_type,
+        "enabled": source.enabled,
+        "config": asdict(source.config),
+        "mapping": asdict(source.mapping),
+        "etag": secrets.token_hex(8),
+        "update_time": func.now(),
+    }
+
+
+def _not_found(name: str) -> NotFound:
+    return NotFound(f"there is no source {name!r}; ListSources shows those there are", reason=Reason.SOURCE_NOT_FOUND)
+
+
+class SourceStore:
+    """All methods are one transaction each and raise StorageUnavailable if PostgreSQL does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, source: Source, *, request_id: str = "", request_hash: str = "") -> Source:
+        """Stores a new source and returns it with times and etag.
+
+        The same `request_id` and `request_hash` again return what the first call stored. Raises AlreadyExists if the
+        name is taken, Invalid if the request id was used with another hash.
+        """
+        values = {
+            **_columns(source),
+            "name": source.name,
+            "request_id": request_id or None,
+            "request_hash": request_hash,
+            "create_time": func.now(),
+        }
+        try:
+            with self._database.begin() as connection:
+                stored = self._replay(connection, request_id, request_hash)
+                if stored is not None:
+                    return stored
+                row = connection.execute(insert(_source).values(values).returning(_source)).one()
+                return _from_row(row)
+        except IntegrityError as exc:
+            with self._database.begin() as connection:  # two calls with one request id at the same moment
+                stored = self._replay(connection, request_id, request_hash)
+            if stored is not None:
+                return stored
+            raise AlreadyExists(
+                f"a source named {source.name!r} exists; change it with UpdateSource or take another name"
+            ) from exc
+
+    def _replay(self, connection: Connection, request_id: str, request_hash: str) -> Source | None:
+        if not request_id:
+            return None
+        row = connection.execute(select(_source).where(_source.c.request_id == request_id)).one_or_none()
+        if row is not None and row.request_hash != request_hash:
+            raise Invalid.field(
+                "request_id",
+                f"{request_id!r} was used before with another body; take a new id for a new source",
+                reason=Reason.REQUEST_ID_REUSED,
+            )
+        return None if row is None else _from_row(row)
+
+    def get(self, name: str) -> Source:
+        """Raises NotFound."""
+        found = self._select(select(_source).where(_source.c.name == name))
+        if not found:
+            raise _not_found(name)
+        return found[0]
+
+    def by_data_type(self, data_type: str) -> list[Source]:
+        """The sources of a data type, by name."""
+        return self._select(select(_source).where(_source.c.data_type == data_type).order_by(_source.c.name))
+
+    def all(self) -> list[Source]:
+        """Every source, by name."""
+        return self._select(select(_source).order_by(_source.c.name))
+
+    def page(self, after_name: str, limit: int, data_type: str = "") -> list[Source]:
+        """At most `limit` sources behind `after_name`, by name."""
+        query = select(_source).where(_source.c.name > after_name).order_by(_source.c.name).limit(limit)
+        return self._select(query.where(_source.c.data_type == data_type) if data_type else query)
+
+    def _select(self, query: Select[Any]) -> list[Source]:
+        with self._database.begin() as connection:
+            return [_from_row(row) for row in connection.execute(query)]
+
+    def update(self, source: Source, expected_etag: str) -> Source:
+        """Replaces everything but name, stats and creation time. Raises NotFound, Conflict."""
+        with self._database.begin() as connection:
+            self._lock(connection, source.name, expected_etag)
+            row = connection.execute(
+                update(_source).where(_source.c.name == source.name).values(_columns(source)).returning(_source)
+            ).one()
+            return _from_row(row)
+
+    def remove(self, name: str, etag: str = "") -> None:
+        """Raises NotFound, Conflict, and Precondition while the source has jobs that are not final."""
+        job = tables.job
+        with self._database.begin() as connection:
+            self._lock(connection, name, etag)
+            in_use = select(exists().where(job.c.source == name, job.c.status.not_in(FINAL)))
+            if connection.execute(in_use).scalar_one():
+                raise Precondition(
+                    f"source {name!r} has jobs that are not final; cancel them or wait, then remove it",
+                    reason=Reason.SOURCE_IN_USE,
+                )
+            connection.execute(delete(_source).where(_source.c.name == name))
+
+    def _lock(self, connection: Connection, name: str, etag: str) -> None:
+        locked = select(_source.c.etag).where(_source.c.name == name).with_for_update()
+        stored = connection.execute(locked).one_or_none()
+        if stored is None:
+            raise _not_found(name)
+        if etag and etag != stored.etag:
+            raise Conflict(
+                f"source {name!r} was changed by somebody else (etag {stored.etag}, not {etag}); read it again"
+            )
+
+    def count_items(self, name: str, items: int) -> None:
+        """Adds to the items the source has brought into the catalog; a source that is gone is left alone."""
+        with self._database.begin() as connection:
+            connection.execute(
+                update(_source)
+                .where(_source.c.name == name)
+                .values(item_count=_source.c.item_count + items, last_success_time=func.now())
+            )

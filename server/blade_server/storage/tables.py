@@ -1,0 +1,172 @@
+"""The tables, as SQLAlchemy sees them; the migrations make them, and a test holds the two equal.
+
+A job's life is spread over five tables: `job` (one row: state, counters, lease), `job_block` (the ledger: what was about
+to be sent and what became of it, 100 items or so a row), `job_item_error`, `job_error_count` and `job_event` (the history).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+
+def _text(name: str, **options: object) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default="", **options)  # type: ignore[arg-type]
+
+
+def _count(name: str, kind: type[Integer] = Integer) -> Column[int]:
+    return Column(name, kind, nullable=False, server_default="0")
+
+
+def _time(name: str, *, nullable: bool = True) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+source = Table(
+    "source",
+    metadata,
+    Column("name", Text(collation="C"), primary_key=True),
+    _text("display_name"),
+    _text("data_type", index=True),
+    Column("enabled", Boolean, nullable=False),
+    Column("config", JSONB, nullable=False),
+    Column("mapping", JSONB, nullable=False),
+    _text("etag"),
+    Column("request_id", Text, unique=True),
+    _text("request_hash"),
+    _count("item_count", BigInteger),
+    _text("last_job_id"),
+    _time("last_success_time"),
+    # When one of its jobs was claimed last: sources take turns.
+    _time("last_claim_time"),
+    _time("create_time", nullable=False),
+    _time("update_time", nullable=False),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("job_id", Text(collation="C"), primary_key=True),
+    _text("source"),
+    _text("data_type"),
+    # The source as it was when the job was stored: later changes do not reach into a running job.
+    Column("source_json", JSONB, nullable=False),
+    Column("spec", JSONB, nullable=False),
+    _text("status"),
+    Column("pending_action", Text),
+    Column("total_items", Integer),
+    _count("success_count"),
+    _count("error_count"),
+    _count("skipped_count"),
+    _count("bytes_uploaded", BigInteger),
+    Column("items_per_second", Float, nullable=False, server_default="0"),
+    _text("current_operation"),
+    _time("estimated_completion"),
+    Column("wait_reason", Text),
+    _text("wait_detail"),
+    Column("error_reason", Text),
+    _text("error_message"),
+    Column("request_id", Text, unique=True),
+    _text("request_hash"),
+    _text("parent_job_id"),
+    # What the first claim found out: the statement with its pinned versions, and how many rows it has.
+    Column("plan", JSONB),
+    Column("owner", Text),
+    _count("epoch"),
+    _time("lease_until"),
+    # Number of the last recorded commit, so that a commit whose answer was lost is not applied twice.
+    _count("last_record", BigInteger),
+    _count("revision", BigInteger),
+    _time("create_time", nullable=False),
+    _time("start_time"),
+    _time("end_time"),
+    _time("update_time", nullable=False),
+    _time("pause_time"),
+    Column("paused_s", Float, nullable=False, server_default="0"),
+    Index("job_open", "create_time", postgresql_where=text("status IN ('PENDING', 'RUNNING', 'PAUSED')")),
+    Index("job_by_source", "source", "job_id"),
+    Index("job_by_status", "status", "job_id"),
+    Index("job_by_end", "end_time", postgresql_where=text("end_time IS NOT NULL")),
+)
+
+
+def _job_id() -> Column[str]:
+    return Column("job_id", Text(collation="C"), ForeignKey("job.job_id", ondelete="CASCADE"), primary_key=True)
+
+
+job_block = Table(
+    "job_block",
+    metadata,
+    _job_id(),
+    # epoch << 32 | number within the epoch
+    Column("block", BigInteger, primary_key=True),
+    # 16 bytes for each row, see core/ledger.py
+    Column("keys", LargeBinary, nullable=False),
+    # one byte for each row, see core/ledger.py
+    Column("outcomes", LargeBinary, nullable=False),
+)
+
+job_item_error = Table(
+    "job_item_error",
+    metadata,
+    _job_id(),
+    Column("seq", BigInteger, Identity(), primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+    _text("item_id"),
+    _text("stage"),
+    _text("reason"),
+    _text("field"),
+    _text("message"),
+    Column("attempts", Integer, nullable=False),
+    _text("row_json"),
+    _time("create_time", nullable=False),
+    Index("job_item_error_by_reason", "job_id", "reason", "seq"),
+)
+
+job_error_count = Table(
+    "job_error_count",
+    metadata,
+    _job_id(),
+    Column("reason", Text, primary_key=True),
+    _count("count"),
+)
+
+job_event = Table(
+    "job_event",
+    metadata,
+    _job_id(),
+    Column("seq", BigInteger, Identity(), primary_key=True),
+    _text("kind"),
+    _time("time", nullable=False),
+    _text("actor"),
+    _text("reason"),
+    _text("detail"),
+)
+
+pace = Table(
+    "pace",
+    metadata,
+    # `source:NAME` or `catalog`
+    Column("key", Text, primary_key=True),
+    # Up to here the items are promised to somebody.
+    _time("next_free", nullable=False),
+    # Nobody sends before this (Retry-After).
+    _time("hold_until"),
+)
