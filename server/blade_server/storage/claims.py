@@ -131,10 +131,10 @@ _BEAT = text(
 
 _INTEND = text(
     """
-    INSERT INTO job_block (job_id, block, keys, outcomes)
-    SELECT :job_id, new.block, new.keys, new.outcomes
+    INSERT INTO job_block (job_id, block, digests, outcomes)
+    SELECT :job_id, new.block, new.digests, new.outcomes
     FROM unnest(CAST(:numbers AS bigint[]), CAST(:keys AS bytea[]), CAST(:outcomes AS bytea[]))
-         AS new (block, keys, outcomes)
+         AS new (block, digests, outcomes)
     WHERE EXISTS (SELECT FROM job WHERE job_id = :job_id AND epoch = :epoch AND owner = :owner
                   AND status = 'RUNNING' FOR SHARE)
     ON CONFLICT (job_id, block) DO UPDATE SET outcomes = EXCLUDED.outcomes
@@ -277,9 +277,9 @@ class ClaimStore:
         for _, error in errors:
             counts[error.reason] = counts.get(error.reason, 0) + 1
         table = tables.job_error_count
-        add = upsert(table).values(job_id=job_id, reason=bindparam("of"), count=bindparam("more"))
+        add = upsert(table).values(job_id=job_id, reason=bindparam("of"), items=bindparam("more"))
         add = add.on_conflict_do_update(
-            index_elements=["job_id", "reason"], set_={"count": table.c.count + add.excluded.count}
+            index_elements=["job_id", "reason"], set_={"items": table.c["items"] + add.excluded["items"]}
         )
         connection.execute(add, [{"of": reason, "more": count} for reason, count in counts.items()])
 
@@ -323,7 +323,9 @@ class ClaimStore:
                 return
             queued = {
                 "current_operation": "Waiting for a server",
-                **{**SETTLED, "wait_reason": WaitReason.QUEUED, "wait_detail": detail},
+                **SETTLED,
+                "wait_reason": WaitReason.QUEUED,
+                "wait_detail": detail,
             }
             self._update(
                 connection,
@@ -374,7 +376,7 @@ class ClaimStore:
         after = -1
         while True:
             query = (
-                select(_block.c.block, _block.c.keys, _block.c.outcomes)
+                select(_block.c.block, _block.c.digests, _block.c.outcomes)
                 .where(_block.c.job_id == job_id, _block.c.block > after)
                 .order_by(_block.c.block)
                 .limit(chunk)
@@ -384,7 +386,7 @@ class ClaimStore:
             if not rows:
                 return
             after = rows[-1].block
-            yield [Block(number=row.block, keys=bytes(row.keys), outcomes=bytes(row.outcomes)) for row in rows]
+            yield [Block(number=row.block, keys=bytes(row.digests), outcomes=bytes(row.outcomes)) for row in rows]
 
     def ledger_size(self, job_id: str) -> int:
         """Rows in the ledger of a job."""
@@ -397,8 +399,8 @@ class ClaimStore:
         query = text(
             """
             SELECT DISTINCT part.key FROM job_block,
-                LATERAL (SELECT substring(keys FROM at * 16 + 1 FOR 16) AS key
-                         FROM generate_series(0, length(keys) / 16 - 1) AS at) AS part
+                LATERAL (SELECT substring(digests FROM at * 16 + 1 FOR 16) AS key
+                         FROM generate_series(0, length(digests) / 16 - 1) AS at) AS part
             WHERE job_id = :job_id AND block >= CAST(:epoch AS bigint) << 32
               AND part.key = ANY(CAST(:keys AS bytea[]))
             """

@@ -250,10 +250,10 @@ class JobStore:
             .lateral("sample")
         )
         query = (
-            select(count.c.count.label("total"), sample)
+            select(count.c["items"].label("total"), sample)
             .select_from(count.join(sample, text("true")))
             .where(count.c.job_id.in_(job_ids))
-            .order_by(count.c.job_id, count.c.count.desc(), count.c.reason, sample.c.seq)
+            .order_by(count.c.job_id, count.c["items"].desc(), count.c.reason, sample.c.seq)
         )
         grouped: dict[tuple[str, str], tuple[int, list[ItemError]]] = {}
         for row in connection.execute(query):

@@ -1,7 +1,8 @@
 """The tables, as SQLAlchemy sees them; the migrations make them, and a test holds the two equal.
 
 A job's life is spread over five tables: `job` (one row: state, counters, lease), `job_block` (the ledger: what was about
-to be sent and what became of it, 100 items or so a row), `job_item_error`, `job_error_count` and `job_event` (the history).
+to be sent and what became of it, 100 rows or so each), `job_item_error`, `job_error_count` and `job_event` (the
+history).
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ job_block = Table(
     # epoch << 32 | number within the epoch
     Column("block", BigInteger, primary_key=True),
     # 16 bytes for each row, see core/ledger.py
-    Column("keys", LargeBinary, nullable=False),
+    Column("digests", LargeBinary, nullable=False),
     # one byte for each row, see core/ledger.py
     Column("outcomes", LargeBinary, nullable=False),
 )
@@ -145,7 +146,7 @@ job_error_count = Table(
     metadata,
     _job_id(),
     Column("reason", Text, primary_key=True),
-    _count("count"),
+    _count("items"),
 )
 
 job_event = Table(

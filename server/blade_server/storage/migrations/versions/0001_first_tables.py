@@ -73,13 +73,13 @@ STATEMENTS = (
     CREATE TABLE job_block (
         job_id text COLLATE "C" REFERENCES job ON DELETE CASCADE,
         block bigint,
-        keys bytea NOT NULL,
+        digests bytea NOT NULL,
         outcomes bytea NOT NULL,
         PRIMARY KEY (job_id, block)
     ) WITH (fillfactor = 70)
     """,
     # Digests do not compress; trying costs time.
-    "ALTER TABLE job_block ALTER COLUMN keys SET STORAGE EXTERNAL",
+    "ALTER TABLE job_block ALTER COLUMN digests SET STORAGE EXTERNAL",
     """
     CREATE TABLE job_item_error (
         job_id text COLLATE "C" REFERENCES job ON DELETE CASCADE,
@@ -101,7 +101,7 @@ STATEMENTS = (
     CREATE TABLE job_error_count (
         job_id text COLLATE "C" REFERENCES job ON DELETE CASCADE,
         reason text,
-        count integer NOT NULL DEFAULT 0,
+        items integer NOT NULL DEFAULT 0,
         PRIMARY KEY (job_id, reason)
     )
     """,
