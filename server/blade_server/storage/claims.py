@@ -29,10 +29,10 @@ CLAIM_LOCK = 0x424C4144454A  # one claim at a time, so that the limits per sourc
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the first claim found out: what exactly to run, and how many rows that has."""
+    """What to run: at first with the tables resolved; from the first claim on with pinned versions and counted."""
 
     statement: str
-    announced: int
+    announced: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Claim:
     job: Job
     owner: str
     epoch: int
-    plan: Plan | None
+    plan: Plan
 
     @property
     def job_id(self) -> str:
@@ -52,8 +52,9 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
-    """What callers want of a running job now."""
+    """What callers want of a running job now; those of a higher revision are newer."""
 
+    revision: int
     status: Status
     pending_action: Action | None
     limits: JobLimits
@@ -125,7 +126,7 @@ _BEAT = text(
     FROM unnest(CAST(:job_ids AS text[]), CAST(:epochs AS int[])) AS mine (job_id, epoch)
     WHERE job.job_id = mine.job_id AND job.epoch = mine.epoch AND job.owner = :owner
       AND job.status IN ('RUNNING', 'PAUSED')
-    RETURNING job.job_id, job.status, job.pending_action, job.spec -> 'limits' AS limits
+    RETURNING job.job_id, job.revision, job.status, job.pending_action, job.spec -> 'limits' AS limits
     """
 )
 
@@ -168,8 +169,7 @@ class ClaimStore:
                 update(tables.source).where(tables.source.c.name == row.source).values(last_claim_time=func.now())
             )
             ring(connection, row.job_id)
-            plan = Plan(**row.plan) if row.plan else None
-            return Claim(job=job_from(row), owner=owner, epoch=row.epoch, plan=plan)
+            return Claim(job=job_from(row), owner=owner, epoch=row.epoch, plan=Plan(**row.plan))
 
     def beat(self, owner: str, claims: Sequence[Claim], lease_s: float) -> dict[str, Flags]:
         """Renews the leases of these claims; one that is missing from the answer is lost."""
@@ -214,7 +214,7 @@ class ClaimStore:
             display = record.display
             changed = (
                 update(_job)
-                .where(*_fence(claim), _job.c.last_record == record.number - 1)
+                .where(*_fence(claim), _job.c.status == Status.RUNNING, _job.c.last_record == record.number - 1)
                 .values(
                     success_count=_job.c.success_count + record.success,
                     error_count=_job.c.error_count + record.error,
@@ -351,6 +351,8 @@ class ClaimStore:
                 owner=None,
                 lease_until=None,
                 end_time=func.now(),
+                # A table that is not pinned may have changed on the way: in the end the total is what there was.
+                **({"total_items": _PROCESSED} if status == Status.COMPLETED else {}),
                 error_reason=error,
                 error_message=_storable(message),
                 current_operation=operation,
@@ -394,29 +396,31 @@ class ClaimStore:
             size = select(func.coalesce(func.sum(func.length(_block.c.outcomes)), 0)).where(_block.c.job_id == job_id)
             return int(connection.execute(size).scalar_one())
 
-    def known_keys(self, claim: Claim, keys: Sequence[bytes]) -> set[bytes]:
-        """Those of the keys that this claim has in its ledger. Reads all of it: ask rarely, and for many at once."""
+    def known_keys(self, job_id: str, since_block: int, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of the keys that the ledger has from this block on. Reads all of it: ask rarely, for many at once."""
         query = text(
             """
             SELECT DISTINCT part.key FROM job_block,
                 LATERAL (SELECT substring(digests FROM at * 16 + 1 FOR 16) AS key
                          FROM generate_series(0, length(digests) / 16 - 1) AS at) AS part
-            WHERE job_id = :job_id AND block >= CAST(:epoch AS bigint) << 32
+            WHERE job_id = :job_id AND block >= :since_block
               AND part.key = ANY(CAST(:keys AS bytea[]))
             """
         )
-        values = {"job_id": claim.job_id, "epoch": claim.epoch, "keys": list(keys)}
+        values = {"job_id": job_id, "since_block": since_block, "keys": list(keys)}
         with self._database.begin() as connection:
             return {bytes(row.key) for row in connection.execute(query, values)}
 
     def failed_keys(self, job_id: str, *, chunk: int = 20_000) -> Iterator[list[bytes]]:
-        """The keys of a job's item errors, `chunk` at a time."""
+        """The keys of the failed items of a job, `chunk` at a time; a second row with one item id is none."""
         error = tables.job_item_error
         after = -1
         while True:
             query = (
                 select(error.c.seq, error.c.key)
-                .where(error.c.job_id == job_id, error.c.seq > after)
+                .where(
+                    error.c.job_id == job_id, error.c.seq > after, error.c.reason != Reason.DUPLICATE_ITEM_ID
+                )
                 .order_by(error.c.seq)
                 .limit(chunk)
             )
@@ -441,11 +445,13 @@ def _fence_values(claim: Claim) -> dict[str, Any]:
     return {"job_id": claim.job_id, "epoch": claim.epoch, "owner": claim.owner}
 
 
-_FLAG_COLUMNS = (_job.c.status, _job.c.pending_action, _job.c.spec["limits"].label("limits"))
+_PROCESSED = _job.c.success_count + _job.c.error_count + _job.c.skipped_count
+_FLAG_COLUMNS = (_job.c.revision, _job.c.status, _job.c.pending_action, _job.c.spec["limits"].label("limits"))
 
 
 def _flags(row: Any) -> Flags:
     return Flags(
+        revision=row.revision,
         status=Status(row.status),
         pending_action=Action(row.pending_action) if row.pending_action else None,
         limits=JobLimits(**row.limits),

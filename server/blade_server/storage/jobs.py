@@ -138,6 +138,7 @@ class JobStore:
         spec: JobSpec,
         source: Source,
         *,
+        statement: str,
         actor: str,
         max_open_jobs: int,
         request_id: str = "",
@@ -145,7 +146,7 @@ class JobStore:
         parent_job_id: str = "",
         reason: str = "",
     ) -> Job:
-        """Stores a PENDING job.
+        """Stores a PENDING job that will run `statement`.
 
         The same `request_id` and `request_hash` again return the job of the first call. Raises Invalid if the request
         id was used with another hash, QuotaExceeded if `max_open_jobs` are not final, NotFound if the source is gone.
@@ -156,6 +157,7 @@ class JobStore:
             "data_type": source.data_type,
             "source_json": source_document(source),
             "spec": spec_document(spec),
+            "plan": {"statement": statement},
             "status": Status.PENDING,
             "current_operation": "Waiting to start",
             "request_id": request_id or None,

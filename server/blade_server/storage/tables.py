@@ -87,8 +87,8 @@ job = Table(
     Column("request_id", Text, unique=True),
     _text("request_hash"),
     _text("parent_job_id"),
-    # What the first claim found out: the statement with its pinned versions, and how many rows it has.
-    Column("plan", JSONB),
+    # The statement (with pinned versions from the first claim on), and how many rows it has.
+    Column("plan", JSONB, nullable=False),
     Column("owner", Text),
     _count("epoch"),
     _time("lease_until"),

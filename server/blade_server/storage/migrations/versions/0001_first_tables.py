@@ -51,7 +51,7 @@ STATEMENTS = (
         request_id text UNIQUE,
         request_hash text NOT NULL DEFAULT '',
         parent_job_id text NOT NULL DEFAULT '',
-        plan jsonb,
+        plan jsonb NOT NULL,
         owner text,
         epoch integer NOT NULL DEFAULT 0,
         lease_until timestamptz,

@@ -1,0 +1,99 @@
+"""Batches: what the uploads of a job carry, and how the chunks of a result are cut into them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from blade_server.core.ledger import Mark
+from blade_server.core.reader import Chunk
+from blade_server.model import Item, ItemError
+
+BATCH_BYTES = 8 << 20
+"""A batch of large items ends early."""
+
+
+class Batch:
+    """Items that travel together.
+
+    `keys` are the ledger's, in the order of `items`; a batch of rows that never became items has only keys. `marks`
+    belong to the worker that holds the batch, `recorded` (the same, as far as reports have arrived) to the job's
+    thread.
+    """
+
+    __slots__ = ("items", "keys", "marks", "number", "recorded", "uncertain")
+
+    def __init__(self, number: int, items: Sequence[Item], keys: Sequence[bytes], uncertain: Iterable[int] = ()) -> None:
+        self.number = number
+        self.items = items
+        self.keys = keys
+        self.marks = bytearray(len(keys))
+        self.recorded = bytearray(len(keys))
+        self.uncertain = set(uncertain)
+
+    @property
+    def open(self) -> list[int]:
+        """The places of the items that nothing has become of yet."""
+        return [at for at in range(len(self.items)) if self.marks[at] == Mark.INTENDED]
+
+
+class Supply:
+    """Cuts chunks into batches: `batch_size` items each, fewer if they are large or the last."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._chunks: deque[Chunk] = deque()
+        self._items: list[Item] = []
+        self._keys: list[bytes] = []
+        self._uncertain: set[int] = set()
+        self._at = 0
+        self._used_up = 0
+        self._errors: deque[tuple[bytes, ItemError]] = deque()
+        self.errors: dict[int, Sequence[tuple[bytes, ItemError]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks or self._errors or self._at < len(self._items))
+
+    def add(self, chunk: Chunk) -> None:
+        """Another chunk of the result."""
+        self._chunks.append(chunk)
+
+    def used_up(self) -> int:
+        """Chunks that were cut since the last call."""
+        used_up, self._used_up = self._used_up, 0
+        return used_up
+
+    def next(self, number: int, at_end: bool) -> Batch | None:
+        """The next batch, or None if there is none yet (or no full one, unless the result is at its end)."""
+        while self._chunks and len(self._items) - self._at < self._batch_size and not self._errors:
+            self._take_chunk(self._chunks.popleft())
+        if self._errors:
+            errors = [self._errors.popleft() for _ in range(min(self._batch_size, len(self._errors)))]
+            self.errors[number] = errors
+            return Batch(number, [], [key for key, _ in errors])
+        left = len(self._items) - self._at
+        if left == 0 or (left < self._batch_size and not at_end):
+            return None
+        start, stop = self._at, self._at + self._fitting(min(left, self._batch_size))
+        self._at = stop
+        uncertain = [at - start for at in range(start, stop) if at in self._uncertain] if self._uncertain else ()
+        return Batch(number, self._items[start:stop], self._keys[start:stop], uncertain)
+
+    def _take_chunk(self, chunk: Chunk) -> None:
+        rest = self._at
+        shift = len(self._items) - rest
+        self._items = [*self._items[rest:], *chunk.items]
+        self._keys = [*self._keys[rest:], *chunk.keys]
+        self._uncertain = {at - rest for at in self._uncertain if at >= rest} | {at + shift for at in chunk.uncertain}
+        self._at = 0
+        self._errors.extend(chunk.errors)
+        self._used_up += 1
+
+    def _fitting(self, most: int) -> int:
+        """How many of the next items stay below BATCH_BYTES together; at least one."""
+        size = 0
+        for count in range(most):
+            size += len(self._items[self._at + count].data_json)
+            if size > BATCH_BYTES and count:
+                return count
+        return most

@@ -1,0 +1,169 @@
+"""One pass over a job's result: from the warehouse to chunks of admitted items, in a thread of its own.
+
+It runs ahead of the uploads by at most `AHEAD` chunks of at most `CHUNK_BYTES`, so the memory of a job does not depend
+on the number of its rows, nor much on their width.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from blade_server.core.control import Control, HaltedError
+from blade_server.core.ledger import Ledger, Verdict, heads, item_key
+from blade_server.core.transform import Rejected, Transform, Transformed
+from blade_server.errors import Reason
+from blade_server.model import Item, ItemError, Stage
+from blade_server.warehouse.databricks import Warehouse
+
+CHUNK_ROWS = 5_000
+CHUNK_BYTES = 8 << 20
+AHEAD = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunk:
+    """Some rows of the result that have to be processed. `uncertain` holds places in `items`."""
+
+    items: Sequence[Item]
+    keys: Sequence[bytes]
+    uncertain: frozenset[int] = field(default_factory=frozenset)
+    errors: Sequence[tuple[bytes, ItemError]] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """The result is read to its end."""
+
+    rows_read: int
+
+
+class Reader:
+    """Reads one statement. Chunks, then End, or else the error, go to `inbox`.
+
+    `only` restricts the job to rows with these keys (sorted, see ledger.heads): a retry of failed items.
+    """
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        statement: str,
+        transform: Callable[[pa.Schema], Transform],
+        ledger: Ledger,
+        control: Control,
+        inbox: Callable[[Chunk | End | BaseException], None],
+        only: NDArray[np.uint64] | None = None,
+    ) -> None:
+        self._warehouse = warehouse
+        self._statement = statement
+        self._transform = transform
+        self._ledger = ledger
+        self._control = control
+        self._inbox = inbox
+        self._only = only
+        self._room = threading.Semaphore(AHEAD)
+        self._left = False
+        self.began = threading.Event()
+        """Set once the warehouse has answered the query."""
+
+    def consumed(self) -> None:
+        """A chunk is out of the way: there is room for another."""
+        self._room.release()
+
+    def leave(self) -> None:
+        """Ends the thread soon, wherever it is: the statement is cancelled."""
+        self._left = True
+        self._room.release()
+        self._warehouse.cancel()
+
+    def run(self) -> None:
+        """The life of the thread."""
+        try:
+            self._read()
+        except HaltedError:
+            pass
+        except BaseException as exc:
+            if not self._left:
+                self._inbox(exc)
+
+    def _read(self) -> None:
+        result = self._warehouse.execute(self._statement, max_batch_rows=CHUNK_ROWS)
+        try:
+            self.began.set()
+            transform = self._transform(result.schema)
+            for batch in result:
+                for part in _slices(batch):
+                    chunk = self._chunk(transform(part))
+                    self._room.acquire()
+                    if self._left:
+                        return
+                    self._inbox(chunk)
+            self._inbox(End(rows_read=result.rows_read))
+        finally:
+            result.close()
+
+    def _chunk(self, transformed: Transformed) -> Chunk:
+        items, rejected = self._wanted(transformed)
+        admitted = self._ledger.admit([item_key(item.item_id) for item in items])
+        keep = [verdict <= Verdict.UNCERTAIN for _, verdict in admitted]
+        errors = self._rejections(rejected)
+        if not all(keep):
+            errors += [
+                (key, _duplicate(item))
+                for item, (key, verdict) in zip(items, admitted, strict=True)
+                if verdict is Verdict.DUPLICATE and self._only is None
+            ]
+        kept = list(compress(admitted, keep))
+        return Chunk(
+            items=list(compress(items, keep)),
+            keys=[key for key, _ in kept],
+            uncertain=frozenset(at for at, (_, verdict) in enumerate(kept) if verdict is Verdict.UNCERTAIN),
+            errors=errors,
+        )
+
+    def _wanted(self, transformed: Transformed) -> tuple[Sequence[Item], Sequence[Rejected]]:
+        if self._only is None:
+            return transformed.items, transformed.rejected
+        items = transformed.items
+        keep = _among([item_key(item.item_id) for item in items], self._only)
+        keep_rejected = _among([row.fingerprint for row in transformed.rejected], self._only)
+        return list(compress(items, keep)), list(compress(transformed.rejected, keep_rejected))
+
+    def _rejections(self, rejected: Sequence[Rejected]) -> list[tuple[bytes, ItemError]]:
+        """A rejected row stands under its content, so two equal ones are two errors."""
+        admitted = self._ledger.admit([row.fingerprint for row in rejected])
+        return [
+            (key, row.error)
+            for row, (key, verdict) in zip(rejected, admitted, strict=True)
+            if verdict is not Verdict.DONE
+        ]
+
+
+def _among(keys: Sequence[bytes], only: NDArray[np.uint64]) -> Sequence[bool]:
+    if not keys or not len(only):
+        return [False] * len(keys)
+    head = heads(keys)
+    return list(only[np.minimum(np.searchsorted(only, head), len(only) - 1)] == head)
+
+
+def _duplicate(item: Item) -> ItemError:
+    return ItemError(
+        item_id=item.item_id,
+        stage=Stage.TRANSFORM,
+        reason=Reason.DUPLICATE_ITEM_ID,
+        field="mapping.item_id",
+        message=f"another row of this job has the item id {item.item_id!r}; the first one read stays",
+        row_json=item.data_json[:8192].decode("utf-8", "ignore"),
+    )
+
+
+def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    rows = max(1, min(CHUNK_ROWS, batch.num_rows * CHUNK_BYTES // max(1, batch.nbytes)))
+    for at in range(0, batch.num_rows, rows):
+        yield batch.slice(at, rows)

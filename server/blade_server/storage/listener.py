@@ -1,0 +1,155 @@
+"""Hears the bell: one connection that LISTENs for the ids of changed jobs, in a thread of its own.
+
+NOTIFY is only a bell. Rings get lost whenever the connection breaks (a restart of PostgreSQL swallows them), so after
+every connect the listener says that anything may have changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
+from sqlalchemy import make_url
+
+from blade_server.storage.database import CHANNEL, normalised
+
+log = logging.getLogger(__name__)
+
+MAX_BACKOFF_S = 5.0
+_MIN_BACKOFF_S = 0.1
+_TIMEOUT_S = 5.0  # of connecting and of an answer to a ping
+
+# DNS is the one thing libpq does not do asynchronously; a stop then waits for the resolver.
+
+
+class Listener:
+    """Listens until it is stopped, and reconnects for ever.
+
+    The connection is asynchronous (psycopg2's `async_`), so nothing blocks without a time limit: a half-open TCP
+    connection is found by a ping, and a stop is heard in any state.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        on_ring: Callable[[frozenset[str]], None],
+        on_connect: Callable[[], None],
+        *,
+        ping_s: float = 10.0,
+    ) -> None:
+        """Nothing runs yet.
+
+        Args:
+            url: PostgreSQL, as Database takes it.
+            on_ring: called in the listener's thread with the ids of jobs that have changed.
+            on_connect: called after every connect, the first too: read everything again.
+            ping_s: how long the connection may be silent before it is asked whether it still lives.
+        """
+        target = make_url(normalised(url))
+        _, self._connect_args = target.get_dialect()().create_connect_args(target)
+        self._on_ring = on_ring
+        self._on_connect = on_connect
+        self._ping_s = ping_s
+        self._stop_heard, self._stop_rung = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread; does not wait for the connection."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when the thread has ended; no callback comes after that. May be called once."""
+        self._stop_rung.send(b"!")
+        self._thread.join()
+        self._stop_rung.close()
+        self._stop_heard.close()
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            connection: Any = None
+            try:
+                connection = self._connected()
+                if failures:
+                    log.info("hearing PostgreSQL again after %d attempts", failures)
+                failures = 0
+                self._on_connect()
+                self._hear(connection)
+            except _StoppedError:
+                return
+            except (psycopg2.Error, OSError) as exc:
+                if not failures:
+                    log.warning("not hearing PostgreSQL, jobs are polled meanwhile: %s", str(exc).strip())
+                failures += 1
+            except Exception:
+                log.exception("the listener starts again")
+                failures += 1
+            finally:
+                if connection is not None:
+                    connection.close()
+            backoff_s = min(MAX_BACKOFF_S, _MIN_BACKOFF_S * 2 ** min(failures, 10))
+            if self._stopped_within(backoff_s * (0.5 + random.random() / 2)):  # noqa: S311
+                return
+
+    def _connected(self) -> Any:
+        connection = psycopg2.connect(
+            **self._connect_args,
+            async_=True,
+            application_name="blade-listener",
+            connect_timeout=int(_TIMEOUT_S),
+        )
+        try:
+            self._finish(connection)
+            with connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {CHANNEL}")
+                self._finish(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _hear(self, connection: Any) -> None:
+        while True:
+            if self._ready(connection, POLL_READ, time.monotonic() + self._ping_s):
+                self._finish(connection)
+            else:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+                    self._finish(connection)
+            rung = frozenset(notification.payload for notification in connection.notifies)
+            connection.notifies.clear()
+            if rung:
+                self._on_ring(rung)
+
+    def _finish(self, connection: Any) -> None:
+        """Drives what the connection is doing to its end."""
+        deadline_s = time.monotonic() + _TIMEOUT_S
+        while (state := connection.poll()) != POLL_OK:
+            if not self._ready(connection, state, deadline_s):
+                raise psycopg2.OperationalError(f"no answer within {_TIMEOUT_S:.0f} s")
+
+    def _ready(self, connection: Any, state: int, deadline_s: float) -> bool:
+        """Waits until the socket can be read or written; False at the deadline."""
+        watched = select.poll()
+        watched.register(self._stop_heard, select.POLLIN)
+        watched.register(connection, select.POLLOUT if state == POLL_WRITE else select.POLLIN)
+        events = watched.poll(max(0.0, deadline_s - time.monotonic()) * 1000)
+        if any(descriptor == self._stop_heard.fileno() for descriptor, _ in events):
+            raise _StoppedError
+        return bool(events)
+
+    def _stopped_within(self, span_s: float) -> bool:
+        return bool(select.select([self._stop_heard], [], [], span_s)[0])
+
+
+class _StoppedError(Exception):
+    """Leaves the thread from wherever it waits."""
