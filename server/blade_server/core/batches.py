@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from blade_server.core.ledger import Mark
 from blade_server.core.reader import Chunk
@@ -16,25 +17,45 @@ BATCH_BYTES = 8 << 20
 class Batch:
     """Items that travel together.
 
-    `keys` are the ledger's, in the order of `items`; a batch of rows that never became items has only keys. `marks`
-    belong to the worker that holds the batch, `recorded` (the same, as far as reports have arrived) to the job's
-    thread.
+    `keys` are the ledger's, in the order of `items`; a batch of rows that never became items has only keys and
+    `errors`. `marks` belong to the worker that holds the batch, `recorded` (the same, as far as reports have arrived)
+    to the job's thread.
     """
 
-    __slots__ = ("items", "keys", "marks", "number", "recorded", "uncertain")
+    __slots__ = ("errors", "items", "keys", "marks", "number", "recorded", "uncertain")
 
-    def __init__(self, number: int, items: Sequence[Item], keys: Sequence[bytes], uncertain: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        number: int,
+        items: Sequence[Item],
+        keys: Sequence[bytes],
+        *,
+        uncertain: Iterable[int] = (),
+        errors: Sequence[tuple[bytes, ItemError]] = (),
+    ) -> None:
         self.number = number
         self.items = items
         self.keys = keys
         self.marks = bytearray(len(keys))
         self.recorded = bytearray(len(keys))
         self.uncertain = set(uncertain)
+        self.errors = errors
 
     @property
     def open(self) -> list[int]:
         """The places of the items that nothing has become of yet."""
         return [at for at in range(len(self.items)) if self.marks[at] == Mark.INTENDED]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What became of some items of a batch, as (place, mark); `left`: the worker lets the batch go."""
+
+    batch: Batch
+    done: Sequence[tuple[int, Mark]] = ()
+    bytes_uploaded: int = 0
+    errors: Sequence[tuple[bytes, ItemError]] = ()
+    left: bool = False
 
 
 class Supply:
@@ -49,7 +70,6 @@ class Supply:
         self._at = 0
         self._used_up = 0
         self._errors: deque[tuple[bytes, ItemError]] = deque()
-        self.errors: dict[int, Sequence[tuple[bytes, ItemError]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._chunks or self._errors or self._at < len(self._items))
@@ -69,15 +89,14 @@ class Supply:
             self._take_chunk(self._chunks.popleft())
         if self._errors:
             errors = [self._errors.popleft() for _ in range(min(self._batch_size, len(self._errors)))]
-            self.errors[number] = errors
-            return Batch(number, [], [key for key, _ in errors])
+            return Batch(number, [], [key for key, _ in errors], errors=errors)
         left = len(self._items) - self._at
         if left == 0 or (left < self._batch_size and not at_end):
             return None
         start, stop = self._at, self._at + self._fitting(min(left, self._batch_size))
         self._at = stop
         uncertain = [at - start for at in range(start, stop) if at in self._uncertain] if self._uncertain else ()
-        return Batch(number, self._items[start:stop], self._keys[start:stop], uncertain)
+        return Batch(number, self._items[start:stop], self._keys[start:stop], uncertain=uncertain)
 
     def _take_chunk(self, chunk: Chunk) -> None:
         rest = self._at

@@ -140,7 +140,7 @@ class Jobs:
         if not text:
             if not chosen:
                 raise Invalid.field("sql", "is required unless `source` or `data_type` is set")
-            text = _every_row(chosen[0])
+            text = sql.select(chosen[0], sql.SourceQuery())
         resolved = sql.resolve(text, every, chosen=chosen)
         self._sources.find("", resolved.source.name)  # refuses one that is switched off
         return resolved
@@ -175,9 +175,7 @@ class Jobs:
     ) -> Transformed:
         where = target(self._settings, resolved.source.config)
         with Warehouse(where) as warehouse:
-            result = warehouse.execute(
-                sql.limit(resolved.statement, limit), timeout_s=self._settings.query_timeout_s
-            )
+            result = warehouse.execute(sql.limit(resolved.statement, limit), timeout_s=self._settings.query_timeout_s)
             transform = Transform(
                 resolved.source,
                 result.schema,
@@ -306,11 +304,6 @@ class Jobs:
             ]
         )
         return self._store.set_limits(_given(job_id), limits, actor=actor, reason=reason)
-
-
-def _every_row(source: Source) -> str:
-    parts = (source.config.catalog, source.config.schema, source.config.table)
-    return "SELECT * FROM " + ".".join("`" + part.replace("`", "``") + "`" for part in parts)
 
 
 def _given(job_id: str, name: str = "job_id") -> str:

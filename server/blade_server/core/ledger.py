@@ -4,7 +4,9 @@ Each row has a 16-byte key: the digest of its item id (of its whole content if i
 the same id a digest of that and n. The order of a result is not stable, so rows are told apart by key, never by position.
 
 In the database a job's keys stand in blocks, written before the items are sent, each with a byte for what became of
-it. In this process three structures answer "have I seen this key?" in bounded memory:
+it.
+
+In this process three structures answer "have I seen this key?" in bounded memory:
 
 - `Past`: what earlier claims of the job recorded, 8 bytes a row, sorted; loaded only after a crash or a hand-over.
 - a Bloom filter of 32 MiB over the rows of this claim: "no" is certain, "yes" is checked in the ledger.

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from blade_server.core.control import Control, HaltedError
 from blade_server.core.ledger import Ledger, Verdict, heads, item_key
 from blade_server.core.transform import Rejected, Transform, Transformed
 from blade_server.errors import Reason
@@ -52,11 +51,11 @@ class Reader:
 
     def __init__(
         self,
+        *,
         warehouse: Warehouse,
         statement: str,
         transform: Callable[[pa.Schema], Transform],
         ledger: Ledger,
-        control: Control,
         inbox: Callable[[Chunk | End | BaseException], None],
         only: NDArray[np.uint64] | None = None,
     ) -> None:
@@ -64,7 +63,6 @@ class Reader:
         self._statement = statement
         self._transform = transform
         self._ledger = ledger
-        self._control = control
         self._inbox = inbox
         self._only = only
         self._room = threading.Semaphore(AHEAD)
@@ -86,8 +84,6 @@ class Reader:
         """The life of the thread."""
         try:
             self._read()
-        except HaltedError:
-            pass
         except BaseException as exc:
             if not self._left:
                 self._inbox(exc)
@@ -104,7 +100,8 @@ class Reader:
                     if self._left:
                         return
                     self._inbox(chunk)
-            self._inbox(End(rows_read=result.rows_read))
+            if not self._left:
+                self._inbox(End(rows_read=result.rows_read))
         finally:
             result.close()
 

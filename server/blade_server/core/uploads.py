@@ -26,7 +26,7 @@ from queue import Queue
 
 from blade_server.catalog.http import Catalog
 from blade_server.core import retry
-from blade_server.core.batches import Batch
+from blade_server.core.batches import Batch, Report
 from blade_server.core.control import Control, Halt, HaltedError
 from blade_server.core.ledger import Mark
 from blade_server.core.pacing import Pace, Throttle
@@ -37,17 +37,6 @@ log = logging.getLogger(__name__)
 
 PROBE_S = (1.0, 30.0)
 """A catalog that is down is asked again after 1 s, 2 s, 4 s ... 30 s."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """What a worker has to tell: what became of some items of a batch (place, mark), and whether it lets the batch go."""
-
-    batch: Batch
-    done: Sequence[tuple[int, Mark]] = ()
-    bytes_uploaded: int = 0
-    errors: Sequence[tuple[bytes, ItemError]] = ()
-    left: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +84,7 @@ class Uploader:
 
     def __init__(
         self,
+        *,
         catalog: Catalog,
         data_source: str,
         scope: str,
@@ -225,7 +215,8 @@ class Uploader:
 
     def _not_stored(self, batch: Batch, part: list[int]) -> list[int]:
         """Leaves out what an earlier attempt stored (its answer was lost) and, if asked for, what was there before."""
-        stored = self._looked_up(batch, [at for at in part if at in batch.uncertain], Mark.SUCCESS, self._catalog.stored)
+        doubtful = [at for at in part if at in batch.uncertain]
+        stored = self._looked_up(batch, doubtful, Mark.SUCCESS, self._catalog.stored)
         batch.uncertain.difference_update(part)
         rest = [at for at in part if at not in stored]
         if self._policy.skip_existing:

@@ -150,6 +150,7 @@ _OUTCOMES = text(
     """
 )
 
+
 class ClaimStore:
     """All methods are one transaction each, except the iterators; each raises StorageUnavailable."""
 
@@ -293,8 +294,8 @@ class ClaimStore:
 
     # ------------------------------------------------------------------------------------------------ ending
 
-    def pause(self, claim: Claim) -> bool:
-        """Writes PAUSED with nothing in flight; the claim and its lease stay. False if the pause was taken back."""
+    def pause(self, claim: Claim) -> Flags | None:
+        """Writes PAUSED with nothing in flight; the claim and its lease stay. None if the pause was taken back."""
         with self._database.begin() as connection:
             changed = (
                 update(_job)
@@ -308,12 +309,21 @@ class ClaimStore:
                     revision=_job.c.revision + 1,
                     update_time=func.now(),
                 )
+                .returning(*_FLAG_COLUMNS)
             )
-            if connection.execute(changed).rowcount == 0:
-                return False
+            row = connection.execute(changed).one_or_none()
+            if row is None:
+                return self._flags_now(connection, claim)
             add_event(connection, claim.job_id, EventKind.PAUSED, actor=claim.owner)
             ring(connection, claim.job_id)
-            return True
+            return _flags(row)
+
+    def _flags_now(self, connection: Connection, claim: Claim) -> Flags | None:
+        """After a pause that was not written: None if it was taken back, the flags if an earlier try has written it."""
+        row = connection.execute(select(*_FLAG_COLUMNS).where(*_fence(claim))).one_or_none()
+        if row is None:
+            raise LeaseLost(f"job {claim.job_id} was taken over")
+        return _flags(row) if row.status == Status.PAUSED else None
 
     def release(self, claim: Claim, detail: str) -> None:
         """Hands the job back, so that any server may take it at once (or when it is resumed)."""
@@ -364,9 +374,7 @@ class ClaimStore:
 
     def _update(self, connection: Connection, claim: Claim, **values: Any) -> None:
         changed = (
-            update(_job)
-            .where(*_fence(claim))
-            .values(**values, revision=_job.c.revision + 1, update_time=func.now())
+            update(_job).where(*_fence(claim)).values(**values, revision=_job.c.revision + 1, update_time=func.now())
         )
         if connection.execute(changed).rowcount != 1:
             raise LeaseLost(f"job {claim.job_id} was taken over")
@@ -418,9 +426,7 @@ class ClaimStore:
         while True:
             query = (
                 select(error.c.seq, error.c.key)
-                .where(
-                    error.c.job_id == job_id, error.c.seq > after, error.c.reason != Reason.DUPLICATE_ITEM_ID
-                )
+                .where(error.c.job_id == job_id, error.c.seq > after, error.c.reason != Reason.DUPLICATE_ITEM_ID)
                 .order_by(error.c.seq)
                 .limit(chunk)
             )
