@@ -1,0 +1,214 @@
+"""A whole BLADE below the wire: real PostgreSQL, real driver, sandbox warehouse, sandbox catalog, runners in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import requests
+from blade_sandbox.catalog import CatalogServer
+from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
+
+from blade_server.catalog.http import Catalog
+from blade_server.core.jobs import Jobs, StartJob
+from blade_server.core.pacing import Throttle
+from blade_server.core.pipeline import Parts
+from blade_server.core.runner import Runner
+from blade_server.core.sources import Sources
+from blade_server.model import Classification, Job, RowMapping, Source, SourceConfig, Status
+from blade_server.settings import Settings
+from blade_server.storage.claims import ClaimStore
+from blade_server.storage.database import Database
+from blade_server.storage.jobs import JobStore
+from blade_server.storage.paces import PaceStore
+from blade_server.storage.sources import SourceStore
+
+TABLE = "main.blade.blade_maintenance_data"
+
+
+def maintenance_rows(count: int) -> dict[str, list[Any]]:
+    """Columns of a maintenance table whose default mapping works."""
+    return {
+        "item_id": [f"MAINT-{number}" for number in range(count)],
+        "tail_number": [f"AF-{number % 50:03}" for number in range(count)],
+        "priority": ["HIGH" if number % 2 else "LOW" for number in range(count)],
+        "number": list(range(count)),
+        "classification": ["UNCLASS"] * count,
+        "last_modified": [datetime(2024, 1, 10, 10, tzinfo=UTC)] * count,
+    }
+
+
+class World:
+    """What a test of jobs works with. `settings` may be replaced before a runner is made."""
+
+    def __init__(self, folder: Path, url: str, **catalog_options: Any) -> None:
+        self._folder = folder
+        self.warehouse = SandboxWarehouse(tables={})
+        self.catalog = CatalogServer(directory=folder / "catalog", **catalog_options)
+        self.database = Database(url)
+        self.store = JobStore(self.database)
+        self.runners: list[Runner] = []
+        self.clients: list[Catalog] = []
+        self.settings: Settings
+
+    def start(self, rows: Mapping[str, Sequence[Any]] | pa.Table) -> None:
+        """Serves these rows as the maintenance table and starts the catalog."""
+        table = rows if isinstance(rows, pa.Table) else pa.table(dict(rows))
+        pq.write_table(table, self._folder / "rows.parquet")
+        self.warehouse = SandboxWarehouse(tables={TABLE: self._folder / "rows.parquet"})
+        self.warehouse.start()
+        self.catalog.start()
+        self.settings = self.configured()
+        self.sources = Sources(self.settings, SourceStore(self.database))
+        self.jobs = Jobs(self.settings, self.store, self.sources, self._wake)
+
+    def configured(self, **changes: Any) -> Settings:
+        """Settings for this world: quick retries, quick leases."""
+        values = {
+            "DATABRICKS_SERVER_HOSTNAME": self.warehouse.url,
+            "DATABRICKS_HTTP_PATH": self.warehouse.http_path,
+            "DATABRICKS_TOKEN": self.warehouse.token,
+            "catalog_url": self.catalog.url,
+            "catalog_timeout_s": 3.0,
+            "retry_base_s": 0.05,
+            "lease_s": 3.0,
+            "lease_beat_s": 0.5,
+            "upload_workers": 4,
+            **changes,
+        }
+        return Settings(**values)
+
+    def add_source(self, name: str = "blade-maintenance", **changes: Any) -> Source:
+        """Stores a source over the maintenance table."""
+        config = SourceConfig(
+            catalog="main",
+            schema="blade",
+            table="blade_maintenance_data",
+            items_per_second=changes.pop("items_per_second", 0.0),
+            max_running_jobs=changes.pop("max_running_jobs", 0),
+        )
+        source = Source(
+            name=name,
+            display_name="",
+            data_type=changes.pop("data_type", "maintenance"),
+            enabled=True,
+            config=config,
+            mapping=RowMapping(item_id=changes.pop("item_id", ""), classification=Classification()),
+        )
+        stored, _ = self.sources.add(source, validate_only=False, request_id="")
+        return stored
+
+    def runner(self, settings: Settings | None = None) -> Runner:
+        """Another server's job engine, running."""
+        settings = settings or self.settings
+        paces = PaceStore(self.database)
+        client = Catalog(settings.catalog_url, timeout_s=settings.catalog_timeout_s)
+        parts = Parts(
+            settings=settings,
+            claims=ClaimStore(self.database),
+            paces=paces,
+            catalog=client,
+            throttle=Throttle(paces),
+        )
+        runner = Runner(parts, self.store)
+        runner.start()
+        self.runners.append(runner)
+        self.clients.append(client)
+        return runner
+
+    def begin(self, **request: Any) -> Job:
+        """Starts a job over the maintenance source."""
+        return self.jobs.start(StartJob(**{"source": "blade-maintenance", **request}), actor="tester")
+
+    def _wake(self) -> None:
+        for runner in self.runners:
+            runner.wake()
+
+    def wake(self) -> None:
+        """Rings the runners, as the listener does when somebody changed a job."""
+        self._wake()
+
+    def held(self, data_source: str = "BLADE:maintenance") -> dict[str, int]:
+        """Item ids in the catalog, and how many copies of each."""
+        copies: dict[str, int] = {}
+        token = ""
+        while True:
+            answer = requests.get(
+                f"{self.catalog.url}/v1/items",
+                params={"dataSource": data_source, "pageSize": 1000, "pageToken": token},
+                timeout=10,
+            ).json()
+            copies.update({item["itemId"]: item["copies"] for item in answer["items"]})
+            token = answer.get("nextPageToken", "")
+            if not token:
+                return copies
+
+    def warehouse_faults(self, **switches: Any) -> None:
+        """Sets faults of the warehouse."""
+        headers = {"Authorization": f"Bearer {self.warehouse.token}"}
+        url = f"{self.warehouse.url}/sandbox/faults"
+        requests.post(url, json=switches, headers=headers, timeout=10).raise_for_status()
+
+    def close(self) -> None:
+        """Stops everything."""
+        for runner in self.runners:
+            runner.stop(5)
+        for client in self.clients:
+            client.close()
+        self.catalog.stop()
+        self.warehouse.stop()
+        self.database.close()
+
+
+@pytest.fixture
+def make_world(tmp_path: Path, postgres_url: str) -> Iterator[Callable[..., World]]:
+    """`make_world(rows, **catalog_options)`: a world with one source over these rows, and no runner yet."""
+    worlds: list[World] = []
+
+    def make(rows: Any = 1000, *, source: Mapping[str, Any] | None = None, **catalog_options: Any) -> World:
+        world = World(tmp_path, postgres_url, **catalog_options)
+        worlds.append(world)
+        world.start(maintenance_rows(rows) if isinstance(rows, int) else rows)
+        world.add_source(**(source or {}))
+        return world
+
+    yield make
+    for world in worlds:
+        world.close()
+
+
+@pytest.fixture
+def ended(wait_until: Callable[..., None]) -> Callable[..., Job]:
+    """`ended(world, job)`: the job once it is final."""
+
+    def wait(world: World, job: Job, timeout_s: float = 30.0) -> Job:
+        wait_until(lambda: world.store.get(job.job_id).status.final, timeout_s)
+        return world.store.get(job.job_id)
+
+    return wait
+
+
+@pytest.fixture
+def reaches(wait_until: Callable[..., None]) -> Callable[..., Job]:
+    """`reaches(world, job, test)`: the job once `test(job)` is true; fails at once if the job ends first otherwise."""
+
+    def wait(world: World, job: Job, test: Callable[[Job], object], timeout_s: float = 20.0) -> Job:
+        latest = [job]
+
+        def holds() -> bool:
+            latest[0] = world.store.get(job.job_id)
+            assert test(latest[0]) or not latest[0].status.final, latest[0]
+            return bool(test(latest[0]))
+
+        wait_until(holds, timeout_s)
+        return latest[0]
+
+    return wait
+
+
+__all__ = ["Status", "World"]
