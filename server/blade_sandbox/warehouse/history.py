@@ -5,6 +5,7 @@ somebody asked for that version or the table is small, so a reader that holds on
 after later writes. A bounded number of copies is kept, those asked for longest.
 """
 
+# ruff: noqa: S608 - names are quoted identifiers, values are bound
 from __future__ import annotations
 
 import datetime
@@ -22,7 +23,8 @@ KEEP_VERSIONS = 8
 SMALL_TABLE_ROWS = 100_000
 """Tables up to this size are copied before every write, larger ones only if the version was asked for."""
 
-_SCHEMA = '".versions"'
+VERSIONS_SCHEMA = ".versions"
+_SCHEMA = identifier(VERSIONS_SCHEMA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class History:
         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
         cursor.execute(
             f"CREATE TABLE IF NOT EXISTS {_SCHEMA}.log (catalog VARCHAR, schema VARCHAR, name VARCHAR,"
-            " version BIGINT, at TIMESTAMP, operation VARCHAR, copy VARCHAR)"
+            " version BIGINT, logged TIMESTAMP, operation VARCHAR, copy VARCHAR)"
         )
         self._asked: set[tuple[TableName, int]] = set()
         self._lock = threading.Lock()
@@ -71,7 +73,7 @@ class History:
             if count > SMALL_TABLE_ROWS:
                 return
         copy = _copy(name, current)
-        cursor.execute(f'CREATE OR REPLACE TABLE {_SCHEMA}.{identifier(copy)} AS SELECT * FROM {name.sql}')
+        cursor.execute(f"CREATE OR REPLACE TABLE {_SCHEMA}.{identifier(copy)} AS SELECT * FROM {name.sql}")
         cursor.execute(
             f"UPDATE {_SCHEMA}.log SET copy = ? WHERE catalog = ? AND schema = ? AND name = ? AND version = ?",
             [copy, *name.parts, current],
@@ -88,8 +90,13 @@ class History:
             cursor.execute(f"DROP TABLE IF EXISTS {_SCHEMA}.{identifier(copy)}")
         cursor.execute(f"DELETE FROM {_SCHEMA}.log WHERE catalog = ? AND schema = ? AND name = ?", [*name.parts])
 
-    def relation(self, cursor: duckdb.DuckDBPyConnection, name: TableName, version: int) -> str | None:
-        """The copy (a quoted name in DuckDB's SQL) that holds a version; None: the table itself is this version.
+    def renamed(self, cursor: duckdb.DuckDBPyConnection, name: TableName, new: TableName) -> None:
+        """Log a rename; the versions before it are forgotten."""
+        self.dropped(cursor, name)
+        self.created(cursor, new, "RENAME")
+
+    def relation(self, cursor: duckdb.DuckDBPyConnection, name: TableName, version: int) -> tuple[str, str] | None:
+        """The copy (DuckDB schema, table) that holds a version; None: the table itself is this version.
 
         Raises:
             SqlError: there is no such version, or its content was not kept.
@@ -100,13 +107,18 @@ class History:
         if version == latest:
             return None
         if any(entry.version == version and entry.kept for entry in found):
-            return f"{_SCHEMA}.{identifier(_copy(name, version))}"
+            return VERSIONS_SCHEMA, _copy(name, version)
         kept = [entry.version for entry in found if entry.kept] + [latest]
         raise SqlError(
             "DELTA_VERSION_NOT_FOUND",
             "22003",
             f"Cannot time travel Delta table to version {version}. Available versions: [{min(kept)}, {latest}].",
         )
+
+    def latest(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> int:
+        """The number of the current version; 0 for a table without a history."""
+        found = self._log(cursor, name)
+        return found[0].version if found else 0
 
     def version_at(self, cursor: duckdb.DuckDBPyConnection, name: TableName, at: datetime.datetime) -> int:
         """The version that was current at a time.
@@ -122,7 +134,9 @@ class History:
             "DELTA_TIMESTAMP_EARLIER_THAN_COMMIT_RETENTION",
             "42816",
             f"The provided timestamp ({at:%Y-%m-%d %H:%M:%S.%f}) is before the earliest version available to this "
-            f"table ({found[-1].timestamp:%Y-%m-%d %H:%M:%S.%f})." if found else "The table has no versions.",
+            f"table ({found[-1].timestamp:%Y-%m-%d %H:%M:%S.%f})."
+            if found
+            else "The table has no versions.",
         )
 
     def _ask(self, name: TableName, version: int) -> None:
@@ -131,7 +145,7 @@ class History:
 
     def _log(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> list[Version]:
         found = cursor.execute(
-            f"SELECT version, epoch_us(at), operation, copy IS NOT NULL FROM {_SCHEMA}.log"
+            f"SELECT version, epoch_us(logged), operation, copy IS NOT NULL FROM {_SCHEMA}.log"
             " WHERE catalog = ? AND schema = ? AND name = ? ORDER BY version DESC",
             [*name.parts],
         ).fetchall()

@@ -5,13 +5,11 @@ catalog is not a DuckDB database here: the table ``main.blade.sortie`` is the ta
 named ``main.blade`` (Unity Catalog allows no dot in a name, so this is unambiguous).
 """
 
+# ruff: noqa: S608 - names are quoted identifiers, values are bound
 from __future__ import annotations
 
-import gzip
-import shutil
 import tempfile
 import threading
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,10 +18,12 @@ from typing import Any
 
 import duckdb
 
-from blade_sandbox.warehouse.errors import schema_not_found, table_not_found
+from blade_sandbox.warehouse import macros
+from blade_sandbox.warehouse.errors import SqlError, catalog_not_found, quote, schema_not_found, table_not_found
+from blade_sandbox.warehouse.files import scan, unpacked
 from blade_sandbox.warehouse.history import History
 from blade_sandbox.warehouse.names import TableName, identifier
-from blade_sandbox.warehouse.types import TIME_ZONE, SqlType, from_duckdb_name
+from blade_sandbox.warehouse.sqltypes import TIME_ZONE, SqlType, from_duckdb_name
 
 DEFAULT_CATALOG = "main"
 DEFAULT_SCHEMA = "default"
@@ -68,17 +68,29 @@ class Lakehouse:
         Raises:
             ValueError: a name has not three parts, or a file is missing or of an unknown kind.
         """
-        config: dict[str, str | bool | int | float | list[str]] = {"TimeZone": TIME_ZONE}
-        self._connection = duckdb.connect(str(database) if database else ":memory:", config=config)
         self._write_lock = threading.Lock()
         self._connect_lock = threading.Lock()
-        self.create_schema(DEFAULT_CATALOG, DEFAULT_SCHEMA)
-        self.history = History(self._connection.cursor())
-        for name, path in (tables or {}).items():
-            self.load(TableName.parse(name), Path(path))
+        self._connection = duckdb.connect(str(database) if database else ":memory:")
+        self._spill = tempfile.TemporaryDirectory(prefix="blade-warehouse-")
+        try:
+            self._connection.execute(f"SET GLOBAL TimeZone = '{TIME_ZONE}'")
+            self._connection.execute(f"SET GLOBAL temp_directory = '{self._spill.name}'")
+            self._connection.execute("SET GLOBAL python_enable_replacements = false")
+            macros.install(self._connection)
+            self.create_schema(DEFAULT_CATALOG, DEFAULT_SCHEMA)
+            self.history = History(self._connection.cursor())
+            for name, path in (tables or {}).items():
+                self._load(TableName.parse(name), Path(path))
+            # From here on no statement reaches the file system.
+            self._connection.execute("SET GLOBAL enable_external_access = false")
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
+        """Close the database; statements must have ended."""
         self._connection.close()
+        self._spill.cleanup()
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own for one statement: DuckDB keeps one open result a connection."""
@@ -100,14 +112,14 @@ class Lakehouse:
         finally:
             self._write_lock.release()
 
-    def load(self, name: TableName, path: Path) -> None:
+    def _load(self, name: TableName, path: Path) -> None:
         """Read a file into a table, replacing what was there; the file may be deleted afterwards."""
         if not path.is_file():
             raise ValueError(f"file {str(path)!r} for table {'.'.join(name.parts)} does not exist")
         self.create_schema(name.catalog, name.schema)
-        with self.writing(), _unpacked(path) as plain:
+        with self.writing(), unpacked(path) as plain:
             cursor = self.cursor()
-            cursor.execute(f"CREATE OR REPLACE TABLE {name.sql} AS SELECT * FROM {_scan(plain)}", [str(plain)])
+            cursor.execute(f"CREATE OR REPLACE TABLE {name.sql} AS SELECT * FROM {scan(plain)}", [str(plain)])
             self.history.created(cursor, name, "CREATE OR REPLACE TABLE AS SELECT")
             cursor.close()
 
@@ -142,6 +154,38 @@ class Lakehouse:
             cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {physical}")
         cursor.close()
 
+    def has_tables(self, catalog: str, schema: str) -> bool:
+        """The schema holds tables or views."""
+        return any(
+            (table.name.catalog, table.name.schema) == (catalog.lower(), schema.lower()) for table in self.tables()
+        )
+
+    def drop_schema(self, catalog: str, schema: str, cascade: bool) -> None:
+        """Drop a schema; with ``cascade`` also its tables and their versions.
+
+        Raises:
+            SqlError: it holds tables and ``cascade`` is not set.
+        """
+        if self.has_tables(catalog, schema) and not cascade:
+            raise SqlError(
+                "SCHEMA_NOT_EMPTY",
+                "2BP01",
+                f"Cannot drop a schema {quote(catalog, schema)} because it contains objects. Use DROP SCHEMA ... "
+                "CASCADE to drop the schema and all its objects.",
+            )
+        cursor = self.cursor()
+        with self.writing():
+            for table in self.tables():
+                if (table.name.catalog, table.name.schema) == (catalog.lower(), schema.lower()):
+                    self.history.dropped(cursor, table.name)
+            cursor.execute(f"DROP SCHEMA {identifier(f'{catalog.lower()}.{schema.lower()}')} CASCADE")
+        cursor.close()
+
+    def require_catalog(self, catalog: str) -> None:
+        """Raises SqlError unless the catalog is there."""
+        if catalog.lower() not in [*self.catalogs(), "system"]:
+            raise catalog_not_found(catalog)
+
     def require_schema(self, catalog: str, schema: str) -> None:
         """Raises SqlError unless the schema is there."""
         if schema.lower() != "information_schema" and (catalog.lower(), schema.lower()) not in self._schemas():
@@ -161,7 +205,7 @@ class Lakehouse:
             parameters,
         )
         return [
-            Table(name=TableName.of(*schema.split(".", 1), table), kind=kind, comment=comment or "")
+            Table(name=TableName.stored(schema, table), kind=kind, comment=comment or "")
             for schema, table, kind, comment in found
         ]
 
@@ -186,7 +230,7 @@ class Lakehouse:
         positions: dict[TableName, int] = {}
         columns = []
         for schema, table, column, data_type, _, nullable, default, comment in found:
-            owner = TableName.of(*schema.split(".", 1), table)
+            owner = TableName.stored(schema, table)
             positions[owner] = positions.get(owner, 0) + 1
             columns.append(
                 TableColumn(
@@ -200,43 +244,3 @@ class Lakehouse:
                 )
             )
         return columns
-
-
-def _scan(path: Path) -> str:
-    """The DuckDB table function that reads this file, its path as the one parameter."""
-    suffix = path.suffix.lower()
-    if suffix in (".parquet", ".pq"):
-        return "read_parquet(?)"
-    if suffix in (".csv", ".tsv", ".txt"):
-        return "read_csv(?, sample_size = -1)"
-    if suffix in (".json", ".ndjson", ".jsonl"):
-        return "read_json(?, sample_size = -1)"
-    raise ValueError(f"file {str(path)!r} is not .parquet, .csv, .json or .ndjson (the last three also as .gz or .zip)")
-
-
-@contextmanager
-def _unpacked(path: Path) -> Iterator[Path]:
-    """The file itself, or a temporary unpacked copy of a .zip or .gz."""
-    suffix = path.suffix.lower()
-    if suffix not in (".zip", ".gz"):
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="blade-warehouse-") as folder:
-        plain = Path(folder) / path.stem
-        if suffix == ".gz":
-            with gzip.open(path, "rb") as source, plain.open("wb") as target:
-                shutil.copyfileobj(source, target)
-        else:
-            plain = _unzip(path, Path(folder))
-        yield plain
-
-
-def _unzip(path: Path, folder: Path) -> Path:
-    with zipfile.ZipFile(path) as archive:
-        members = [info for info in archive.infolist() if not info.is_dir()]
-        if len(members) != 1:
-            raise ValueError(f"{str(path)!r} holds {len(members)} files; a table needs a zip with exactly one")
-        plain = folder / Path(members[0].filename).name
-        with archive.open(members[0]) as source, plain.open("wb") as target:
-            shutil.copyfileobj(source, target)
-    return plain

@@ -32,11 +32,19 @@ class TableName:
 
     @classmethod
     def of(cls, catalog: str, schema: str, table: str) -> TableName:
+        """The name of these parts, in any case."""
         return cls(catalog=catalog.lower(), schema=schema.lower(), table=table.lower())
 
     @property
     def physical_schema(self) -> str:
+        """The DuckDB schema that holds the table."""
         return f"{self.catalog}.{self.schema}"
+
+    @classmethod
+    def stored(cls, physical_schema: str, table: str) -> TableName:
+        """The name of a table as DuckDB lists it."""
+        catalog, _, schema = physical_schema.partition(".")
+        return cls.of(catalog, schema, table)
 
     @property
     def sql(self) -> str:
@@ -45,4 +53,5 @@ class TableName:
 
     @property
     def parts(self) -> tuple[str, str, str]:
+        """Catalog, schema and table."""
         return (self.catalog, self.schema, self.table)

@@ -17,6 +17,9 @@ from sqlglot import exp
 
 from blade_sandbox.warehouse.errors import SqlError, cast_invalid_input, unbound_parameter
 
+POSITIONAL = "__positional_"
+"""Prefix of the names that stand for ``?`` markers."""
+
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 _INTEGER_BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "INTEGER": 32, "BIGINT": 64, "LONG": 64}
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$")
@@ -28,38 +31,33 @@ class Bindings:
 
     parameters: Sequence[TSparkParameter]
     values: dict[str, Any] = field(default_factory=dict)
-    _next: int = 0
 
-    def named(self, name: str) -> exp.Expr:
-        """The value for ``:name``.
+    def value(self, name: str) -> exp.Expr:
+        """The value for ``:name``, or for the n-th ``?`` under the name ``POSITIONAL`` + n.
 
         Raises:
-            SqlError: no parameter of that name was sent, or its value does not fit its type.
+            SqlError: no such parameter was sent, or its value does not fit its type.
         """
-        for parameter in self.parameters:
-            if parameter.name and parameter.name.lower() == name.lower():
-                return self._value(parameter.type, _text(parameter), parameter.arguments)
-        raise unbound_parameter(name)
-
-    def next(self) -> exp.Expr:
-        """The value for the next ``?``."""
-        positional = [parameter for parameter in self.parameters if not parameter.name]
-        if self._next >= len(positional):
-            raise unbound_parameter(f"_{self._next + 1}")
-        parameter = positional[self._next]
-        self._next += 1
+        parameter = self._find(name)
         return self._value(parameter.type, _text(parameter), parameter.arguments)
 
-    def text(self, placeholder: exp.Expr) -> str:
+    def text(self, name: str) -> str:
         """The value as text, where SQL needs a name: IDENTIFIER(:table)."""
-        for parameter in self.parameters:
-            if parameter.name and str(placeholder.this).lower() == parameter.name.lower():
-                return _text(parameter) or ""
-        raise unbound_parameter(str(placeholder.this))
+        return _text(self._find(name)) or ""
 
-    def _value(
-        self, type_name: str, text: str | None, arguments: Sequence[TSparkParameterValueArg] | None
-    ) -> exp.Expr:
+    def _find(self, name: str) -> TSparkParameter:
+        if name.startswith(POSITIONAL):
+            number = int(name.removeprefix(POSITIONAL))
+            positional = [parameter for parameter in self.parameters if not parameter.name]
+            if number > len(positional):
+                raise unbound_parameter(f"_{number}")
+            return positional[number - 1]
+        for parameter in self.parameters:
+            if parameter.name and parameter.name.lower() == name.lower():
+                return parameter
+        raise unbound_parameter(name)
+
+    def _value(self, type_name: str, text: str | None, arguments: Sequence[TSparkParameterValueArg] | None) -> exp.Expr:
         kind = (type_name or "STRING").upper()
         if kind in ("ARRAY", "MAP", "STRUCT"):
             return self._collection(kind, arguments or ())

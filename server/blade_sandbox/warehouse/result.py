@@ -54,6 +54,7 @@ class Result:
     wire: WireFormat
     chunks: list[Chunk] = field(default_factory=list)
     rows: int = 0
+    appended: int = 0
     _pending: list[pa.RecordBatch] = field(default_factory=list)
     _pending_bytes: int = 0
     _folder: Path | None = None
@@ -74,6 +75,7 @@ class Result:
         """
         if batch.num_rows == 0:
             return
+        self.appended += batch.num_rows
         converted = convert(batch, self.columns, self.schema)
         self._pending.append(converted)
         self._pending_bytes += converted.nbytes

@@ -4,6 +4,7 @@ A client says in ``TSparkArrowTypes`` what it takes as Arrow and what as text; t
 exactly that, and describes the columns in Thrift's words.
 """
 
+# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 import base64
@@ -18,8 +19,8 @@ from typing import Any
 import pyarrow as pa
 from databricks.sql.thrift_api.TCLIService import ttypes
 
-from blade_sandbox.warehouse.errors import from_duckdb
-from blade_sandbox.warehouse.types import VOID, SqlType
+from blade_sandbox.warehouse.duckdb_errors import from_duckdb
+from blade_sandbox.warehouse.sqltypes import VOID, SqlType
 
 
 @dataclass(frozen=True, kw_only=True)

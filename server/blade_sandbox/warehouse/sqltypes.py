@@ -39,6 +39,7 @@ class SqlType:
 
     @property
     def is_complex(self) -> bool:
+        """An array, map or struct."""
         return self.base in ("array", "map", "struct")
 
 
@@ -93,10 +94,12 @@ _SCALARS = {
 
 
 def decimal(precision: int, scale: int) -> SqlType:
+    """The type ``decimal(precision,scale)``."""
     return _type(f"decimal({precision},{scale})", TTypeId.DECIMAL_TYPE, pa.decimal128(precision, scale), 3)
 
 
 def array(element: SqlType) -> SqlType:
+    """The type ``array<element>``."""
     return _type(f"array<{element.name}>", TTypeId.ARRAY_TYPE, pa.list_(element.arrow), 2003)
 
 

@@ -1,0 +1,64 @@
+"""What a SQL text turns into: one of three things an operation can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from blade_sandbox.warehouse.names import TableName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A SELECT in DuckDB's dialect.
+
+    Attributes:
+        sql: the statement; parameters are ``$p0``, ``$p1``, ...
+        values: what to bind to them.
+        relations: tables made for this statement alone (information_schema), by the name ``sql`` uses.
+        pinned: tables read as the version that was current when the statement was translated.
+    """
+
+    sql: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    relations: Mapping[str, pa.Table] = field(default_factory=dict)
+    pinned: Mapping[TableName, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """Statements that change one table, run as one transaction.
+
+    Attributes:
+        table: the table changed; its old version is kept as far as needed.
+        operation: the word DESCRIBE HISTORY shows: ``WRITE``, ``UPDATE``, ``CREATE TABLE``.
+        steps: statements in DuckDB's dialect, each with the names of the values it binds.
+        counts: names of the columns that tell the rows changed; none for DDL.
+        drops: the table is gone afterwards.
+    """
+
+    table: TableName
+    operation: str
+    steps: tuple[str, ...]
+    values: Mapping[str, Any] = field(default_factory=dict)
+    relations: Mapping[str, pa.Table] = field(default_factory=dict)
+    counts: tuple[str, ...] = ()
+    drops: bool = False
+    renamed: TableName | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """Something done without a query: SHOW, USE, CREATE SCHEMA. Returns the rows of the answer."""
+
+    run: Callable[[duckdb.DuckDBPyConnection], pa.Table]
+
+
+Statement = Query | Write | Action
+
+NO_ROWS = pa.table({})
+"""The answer of a statement that has no result columns."""
