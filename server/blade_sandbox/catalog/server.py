@@ -1,0 +1,221 @@
+"""The catalog as a server: uvicorn in a thread of its own, on a port of its own.
+
+uvicorn hides the connection from the application and keeps its listener for life; the two faults that need them (a
+connection closed without an answer, a port that refuses) are the reason for what is done to it here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from blade_sandbox.catalog.app import Catalog, Limits
+from blade_sandbox.catalog.faults import Faults
+from blade_sandbox.catalog.gate import Gate
+from blade_sandbox.catalog.journal import Answers, Journal
+from blade_sandbox.catalog.store import Store
+
+_BACKLOG = 1024
+_KEEP_ALIVE_S = 75
+_MAX_HEAD_BYTES = 256 * 1024  # a percent-encoded item id may be long
+
+
+class _Connection(H11Protocol):
+    """Shows its transport to the application, in the request's state."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class CatalogServer:
+    """A sandbox catalog. `replace=False`: every upload adds a copy, so that doubles can be counted.
+
+    Without `batch` and `lookup` it has no capabilities at all, like a catalog that only knows the single upload.
+    What it answered with 2xx is in `directory` and survives the death of the process. All methods may be called
+    from any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+        directory: Path,
+        batch: bool = True,
+        lookup: bool = True,
+        replace: bool = True,
+        max_batch_items: int = 500,
+        max_request_bytes: int = 32 * 1024 * 1024,
+        idempotency_keys: int = 10_000,
+    ) -> None:
+        """Nothing is opened before `start`. `idempotency_keys`: how many are remembered; 0 ignores the header."""
+        self.host = host
+        self.port = port
+        self._token = token
+        self._directory = directory
+        self._replace = replace
+        self._limits = Limits(
+            batch=batch,
+            lookup=lookup,
+            max_batch_items=max_batch_items if batch else 1,
+            max_request_bytes=max_request_bytes,
+        )
+        self._faults = Faults()
+        self._answers = Answers(idempotency_keys)
+        self._journal = Journal()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Base URL; the port is known after `start`."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    def start(self) -> None:
+        """Listens when it returns. Raises OSError (port taken) or RuntimeError (directory in use)."""
+        listener = self._bound()
+        self.port = listener.getsockname()[1]
+        ready: threading.Event = threading.Event()
+        failure: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                asyncio.run(self._serve(listener, ready))
+            except BaseException as exc:  # handed to whoever waits in start()
+                failure.append(exc)
+            finally:
+                listener.close()
+                ready.set()
+
+        self._thread = threading.Thread(target=run, name="sandbox-catalog", daemon=True)
+        self._thread.start()
+        ready.wait()
+        if failure:
+            self._thread.join()
+            self._thread = None
+            raise failure[0]
+
+    def stop(self) -> None:
+        """Ends what hangs, finishes what runs, closes the store. Does nothing if it does not run."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._loop.call_soon_threadsafe(self._stop)
+            thread.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def set_faults(self, **faults: Any) -> None:
+        """As `POST /sandbox/faults`; raises ValueError for what it does not know."""
+        asyncio.run_coroutine_threadsafe(self._set_faults(faults), self._loop).result()
+
+    def clear_faults(self) -> None:
+        """As `DELETE /sandbox/faults`."""
+
+        async def clear() -> None:
+            self._faults.clear()
+
+        asyncio.run_coroutine_threadsafe(clear(), self._loop).result()
+
+    def status(self) -> dict[str, Any]:
+        """As `GET /sandbox/status`."""
+
+        async def figures() -> dict[str, Any]:
+            return self._catalog.figures()
+
+        return asyncio.run_coroutine_threadsafe(figures(), self._loop).result()
+
+    # ------------------------------------------------------------------------------- in the server's thread
+
+    async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        store = Store(self._directory, replace=self._replace)
+        try:
+            self._catalog = Catalog(store, self._faults, self._journal, self._answers, self._limits, down=self._down)
+            self._gate = Gate(self._catalog.app(), token=self._token, faults=self._faults, journal=self._journal)
+            config = uvicorn.Config(
+                self._gate,
+                http=_Connection,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=5,
+                h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+            )
+            self._server = uvicorn.Server(config)
+            self._back: asyncio.Task[None] | None = None
+            started = asyncio.create_task(self._announce(ready))
+            await self._server.serve(sockets=[listener])
+            await started
+        finally:
+            if self._back is not None:
+                self._back.cancel()
+            store.close()
+
+    async def _announce(self, ready: threading.Event) -> None:
+        while not self._server.started:
+            await asyncio.sleep(0)
+        ready.set()
+
+    def _stop(self) -> None:
+        self._gate.stopping.set()
+        self._server.should_exit = True
+
+    async def _set_faults(self, faults: Mapping[str, Any]) -> None:
+        down_s = self._faults.set(dict(faults))
+        if down_s:
+            await self._down(down_s)
+
+    async def _down(self, seconds: float) -> None:
+        """Refuses connections from now on; all that are open break off."""
+        for server in self._server.servers:
+            server.close()
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+        if self._back is not None:
+            self._back.cancel()
+        # Bound but not listening: connections are refused, and nobody else takes the port meanwhile.
+        self._back = asyncio.create_task(self._come_back(self._bound(), seconds))
+
+    async def _come_back(self, listener: socket.socket, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+            server = await self._loop.create_server(
+                lambda: _Connection(self._server.config, self._server.server_state, {}),
+                sock=listener,
+                backlog=_BACKLOG,
+            )
+            self._server.servers = [server]
+        except asyncio.CancelledError:
+            listener.close()
+            raise
+
+    def _bound(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        # asyncio turns Nagle's algorithm off only where the protocol is named; with it every answer takes 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self.host, self.port))
+        except OSError as exc:
+            listener.close()
+            raise OSError(exc.errno, f"cannot listen on {self.host}:{self.port}: {exc.strerror}") from exc
+        return listener

@@ -1,0 +1,103 @@
+"""What the catalog's answers say, checked: an answer that cannot be right is CatalogUnavailable, never a guess.
+
+`failures` is for answers that say no; these are those that say yes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from blade_server.catalog.failures import Answer, nonsense, printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What the catalog says it takes. `max_batch_items` 1: no batches."""
+
+    max_batch_items: int = 1
+    max_request_bytes: int = sys.maxsize
+    can_look_up: bool = False
+
+
+class Uploaded(NamedTuple):
+    """What became of one item. It is stored if, and only if, `rejection` is None.
+
+    `rejection` is the catalog's own words, for good unless `retry`: then the catalog could not say (429 or 5xx for this
+    item, or the rest of an upload was not sent) and the item may be sent again once a look-up shows that it is not
+    there. `bytes` are those of its parts in the request.
+    """
+
+    item_id: str
+    replaced: bool
+    rejection: str | None
+    bytes: int
+    retry: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Reads answers of the catalog at a URL. All methods raise CatalogUnavailable."""
+
+    catalog: str
+
+    def capabilities(self, answer: Answer) -> Capabilities:
+        """Of a 200; what is left out is the careful choice."""
+        said = self._object(answer, stores=False)
+        items, size = said.get("maxBatchItems", 1), said.get("maxRequestBytes", sys.maxsize)
+        if type(items) is not int or type(size) is not int or items < 1 or size < 1:
+            raise nonsense(f"says it takes {items!r} items and {size!r} bytes", catalog=self.catalog, stores=False)
+        return Capabilities(max_batch_items=items, max_request_bytes=size, can_look_up=said.get("lookup") is True)
+
+    def found(self, answer: Answer, asked: Sequence[str]) -> set[str]:
+        """The ids of a look-up, all of them asked for."""
+        found = self._object(answer, stores=False).get("found")
+        wanted = set(asked)
+        if not isinstance(found, list) or not all(isinstance(one, str) and one in wanted for one in found):
+            raise nonsense("answered a look-up with ids it was not asked for", catalog=self.catalog, stores=False)
+        return set(found)
+
+    def single(self, answer: Answer, item_id: str, size: int) -> Uploaded:
+        """Of a 200 or 201 to the upload of one item."""
+        said = self._object(answer, stores=True)
+        return self._uploaded({"itemId": item_id} | said | {"status": answer.status}, item_id, size)
+
+    def batch(self, answer: Answer, sent: Sequence[tuple[str, int]]) -> list[Uploaded]:
+        """Of a 200 to a batch of these ids and sizes: one result each, in order."""
+        results = self._object(answer, stores=True).get("results")
+        if not isinstance(results, list) or len(results) != len(sent):
+            raise nonsense(f"did not answer for all {len(sent)} items", catalog=self.catalog, stores=True)
+        return [
+            self._uploaded(result if isinstance(result, dict) else {}, item_id, size)
+            for result, (item_id, size) in zip(results, sent, strict=True)
+        ]
+
+    def _uploaded(self, said: dict[str, Any], item_id: str, size: int) -> Uploaded:
+        status, named = said.get("status"), said.get("itemId")
+        stored = status in {200, 201}
+        # Of an item it cannot read the catalog knows no id.
+        if type(status) is not int or (named != item_id and (stored or named is not None)):
+            what = f"answered for another item than {printable(item_id)!r}"
+            raise nonsense(what, catalog=self.catalog, stores=True)
+        if stored:
+            replaced = said.get("outcome", "REPLACED" if status == 200 else "CREATED") == "REPLACED"
+            return Uploaded(item_id, replaced, None, size)
+        if not 400 <= status <= 599:
+            raise nonsense(f"answered an item with status {status}", catalog=self.catalog, stores=True)
+        words = said.get("error")
+        reason = printable(words) if isinstance(words, str) else ""
+        text = f"the catalog rejected it ({status})" + (f": {reason}" if reason else "")
+        return Uploaded(item_id, False, text, size, retry=status >= 500 or status in {408, 425, 429})
+
+    def _object(self, answer: Answer, *, stores: bool) -> dict[str, Any]:
+        try:
+            said = orjson.loads(answer.body)
+        except ValueError:
+            said = None
+        if not isinstance(said, dict):
+            raise nonsense("answered with something that is no JSON object", catalog=self.catalog, stores=stores)
+        return said

@@ -1,0 +1,133 @@
+"""Kept-open connections to the catalog, and the one way a request is sent.
+
+Goes below `requests.Session`, which looks up proxies, certificates and cookies anew for every call and takes twice the
+time: the adapter is used directly, with what the environment says resolved once. The adapter follows no redirect and
+repeats nothing. urllib3 looks whether a kept connection was closed meanwhile before it uses it, so an idle one that the
+catalog gave up costs a connect, not an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from pydantic import SecretStr
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+
+from blade_server.catalog.failures import Answer, breakage, nonsense
+from blade_server.errors import CatalogUnavailable
+
+_CONNECT_TIMEOUT_S = 10.0
+_MAX_ANSWER_BYTES = 16 * 1024 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+class Connections:
+    """At most `size` connections to one base URL, shared by all threads; a thread waits while all are busy."""
+
+    def __init__(self, url: str, *, token: SecretStr | None, ca_file: Path | None, timeout_s: float, size: int) -> None:
+        self.url = _checked(url)
+        self.losses = 0  # changes with every connection that broke or could not be made
+        self._timeout_s = timeout_s
+        self._headers = {"User-Agent": "blade", "Accept": "application/json", "Accept-Encoding": "identity"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {_header_safe(token)}"
+        if ca_file is not None and not ca_file.exists():
+            raise ValueError(f"BLADE_CATALOG_CA_FILE is {str(ca_file)!r}, which does not exist")
+        with requests.Session() as session:
+            environment = session.merge_environment_settings(self.url, {}, None, None, None)
+        self._proxies = environment["proxies"]
+        self._verify = str(ca_file) if ca_file is not None else environment["verify"] or True
+        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=size, pool_block=True)
+
+    def close(self) -> None:
+        """Closes the connections that are idle."""
+        self._adapter.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        stores: bool = False,
+    ) -> Answer:
+        """Sends it once. `path` is percent-encoded; `stores`: the request is an upload.
+
+        Raises CatalogUnavailable if no whole answer came; any answer, whatever its status, is returned.
+        """
+        if not self.url:
+            raise CatalogUnavailable("no catalog is set up; set BLADE_CATALOG_URL to its base URL")
+        request = requests.PreparedRequest()
+        request.method = method
+        request.url = self.url + path
+        request.body = body
+        request.headers = CaseInsensitiveDict(self._headers)
+        request.headers.update(headers or {})
+        if body is not None:
+            request.headers["Content-Length"] = str(len(body))
+        try:
+            response = self._adapter.send(
+                request,
+                timeout=(min(self._timeout_s, _CONNECT_TIMEOUT_S), self._timeout_s),
+                verify=self._verify,
+                proxies=self._proxies,
+            )
+            return Answer(response.status_code, response.headers, self._read(response.raw))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
+            self.losses += 1
+            logger.info("%s %s: %r", method, path, exc)
+            raise breakage(exc, catalog=self.url, stores=stores) from exc
+        except _TooLong as exc:
+            raise nonsense(f"sent more than {_MAX_ANSWER_BYTES} bytes", catalog=self.url, stores=stores) from exc
+
+    def _read(self, raw: urllib3.HTTPResponse) -> bytes:
+        """The body, within the time limit as a whole: the socket's own limit starts anew with every byte."""
+        deadline = time.monotonic() + self._timeout_s
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while chunk := raw.read1(decode_content=True):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > _MAX_ANSWER_BYTES:
+                    raise _TooLong
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+        except BaseException:
+            raw.close()  # the rest of the answer must not be taken for the next one
+            raise
+        finally:
+            raw.release_conn()  # closed or not: the pool counts on getting each one back
+        return b"".join(chunks)
+
+
+class _TooLong(Exception):
+    pass
+
+
+def _checked(url: str) -> str:
+    """The base URL without its last slash; empty stays empty. Raises ValueError."""
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"BLADE_CATALOG_URL is {url!r}; it starts with http:// or https:// and names a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("BLADE_CATALOG_URL has a user, query or fragment; put credentials into BLADE_CATALOG_TOKEN")
+    return url.rstrip("/")
+
+
+def _header_safe(token: SecretStr) -> str:
+    value = token.get_secret_value()
+    if not value.isascii() or not value.isprintable():
+        raise ValueError("BLADE_CATALOG_TOKEN has characters that cannot stand in an HTTP header")
+    return value

@@ -1,0 +1,358 @@
+"""Catalogs that are gone, broken or strange: one clear error, nothing sent twice, and the client goes on."""
+
+import json
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from blade_server.catalog.http import Capabilities, Catalog
+from blade_server.errors import CatalogRejected, CatalogUnavailable
+
+
+def results(*ids, **fields):
+    return json.dumps({"results": [{"itemId": i, "status": 201, "outcome": "CREATED"} | fields for i in ids]}).encode()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def test_a_catalog_that_is_not_there_stores_nothing(connect, make_item):
+    catalog = connect(f"http://127.0.0.1:{free_port()}")
+    for call in (catalog.probe, lambda: catalog.upload("BLADE:m", [make_item("a")])):
+        with pytest.raises(CatalogUnavailable, match="refuses connections") as caught:
+            call()
+        assert not caught.value.maybe_stored
+
+
+def test_a_catalog_that_went_away_stores_nothing(connect, start, make_item):
+    sandbox = start()
+    catalog = connect(sandbox.url)
+    catalog.upload("BLADE:m", [make_item("a")])
+    sandbox.set_faults(down={"seconds": 1000})
+    with pytest.raises(CatalogUnavailable, match="refuses connections") as caught:
+        catalog.upload("BLADE:m", [make_item("a")])
+    assert not caught.value.maybe_stored
+
+
+def test_a_host_without_address_is_named(connect):
+    with pytest.raises(CatalogUnavailable, match=r"catalog\.invalid:1 cannot be found"):
+        connect("http://catalog.invalid:1").probe()
+
+
+def test_no_catalog_at_all_says_what_to_set(connect, make_item):
+    with pytest.raises(CatalogUnavailable, match="BLADE_CATALOG_URL"):
+        connect("").upload("BLADE:m", [make_item("a")])
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://x", "localhost:8090", "http://", "http://user:pw@x", "http://x?a=1", "http://x#y", "//x"]
+)
+def test_a_url_that_cannot_be_right_is_refused_at_once(url):
+    with pytest.raises(ValueError, match="BLADE_CATALOG_URL") as caught:
+        Catalog(url)
+    assert "pw" not in str(caught.value)
+
+
+def test_a_token_or_file_that_cannot_be_right_is_refused_at_once():
+    with pytest.raises(ValueError, match="BLADE_CATALOG_TOKEN") as caught:
+        Catalog("http://x", SecretStr("se\r\ncret"))
+    assert "cret" not in str(caught.value)
+    with pytest.raises(ValueError, match="BLADE_CATALOG_CA_FILE"):
+        Catalog("http://x", ca_file=Path("/nowhere/ca.pem"))
+
+
+def test_idle_connections_that_the_catalog_closed_cause_no_error(connect, make_item, scripted, whole_reply):
+    def close_after(connection):
+        connection.sendall(whole_reply(201, b'{"itemId": "a", "outcome": "CREATED"}'))
+        return False
+
+    server = scripted(*[close_after] * 5)
+    catalog = connect(server.url, connections=1)
+    for _ in range(5):
+        assert catalog.upload("BLADE:m", [make_item("a")])[0].rejection is None
+        server.closed.get(timeout=10)
+    assert (len(server.heads), server.connections) == (5, 5)
+
+
+def test_a_connection_is_kept_for_the_next_request(connect, make_item, scripted, whole_reply):
+    server = scripted(*[whole_reply(201, b'{"itemId": "a"}')] * 3, whole_reply(404), whole_reply(200))
+    catalog = connect(server.url)
+    for _ in range(3):
+        catalog.upload("BLADE:m", [make_item("a")])
+    assert catalog.existing("BLADE:m", ["a"]) == set()
+    assert catalog.existing("BLADE:m", ["a"]) == {"a"}
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{",
+        b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        b"HTTP/1.1 2",
+        b"\x00\x01\x02 nonsense\r\n\r\n",
+        b"HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+)
+def test_a_connection_that_breaks_in_the_answer_is_not_tried_again(connect, make_item, scripted, answer):
+    def broken(connection):
+        connection.sendall(answer)
+        return False
+
+    server = scripted(broken, b'HTTP/1.1 201 Created\r\nContent-Length: 15\r\n\r\n{"itemId": "a"}')
+    catalog = connect(server.url, connections=1)
+    with pytest.raises(CatalogUnavailable) as caught:
+        catalog.upload("BLADE:m", [make_item("a")])
+    assert caught.value.maybe_stored
+    assert len(server.bodies) == 1
+    assert catalog.upload("BLADE:m", [make_item("a")])[0].rejection is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>It works!</html>",
+        b"[]",
+        b"null",
+        b'{"results": 7}',
+        b'{"results": []}',
+        b'{"results": [1, 2]}',
+        b'{"results": [null, null]}',
+        results("a"),
+        results("a", "b", "c"),
+        results("b", "a"),
+        results("a", None),
+        results("a", "b", status="201"),
+        results("a", "b", status=True),
+        results("a", "b", status=302),
+        results("a", "b", status=None),
+    ],
+)
+def test_a_batch_answer_that_cannot_be_right_counts_as_maybe_stored(connect, make_item, scripted, whole_reply, body):
+    catalog = connect(scripted(whole_reply(200, body)).url)
+    with pytest.raises(CatalogUnavailable) as caught:
+        catalog.upload("BLADE:m", [make_item("a"), make_item("b")])
+    assert caught.value.maybe_stored
+
+
+@pytest.mark.parametrize("body", [b"", b"ok", b'{"itemId": "b"}', b"[1]"])
+def test_a_single_answer_that_cannot_be_right_counts_as_maybe_stored(connect, make_item, scripted, whole_reply, body):
+    catalog = connect(scripted(whole_reply(201, body)).url)
+    with pytest.raises(CatalogUnavailable) as caught:
+        catalog.upload("BLADE:m", [make_item("a")])
+    assert caught.value.maybe_stored
+
+
+def test_an_item_the_catalog_had_trouble_with_is_neither_stored_nor_lost(connect, make_item, scripted, whole_reply):
+    said = [
+        {"itemId": "a", "status": 201},
+        {"itemId": "b", "status": 503, "error": "shard down"},
+        {"itemId": "c", "status": 429},
+        {"itemId": "d", "status": 409, "error": "x" * 9000},
+        {"status": 400, "error": {"odd": 1}},
+        {"itemId": "f", "status": 200, "outcome": "CREATED"},
+    ]
+    catalog = connect(scripted(whole_reply(200, json.dumps({"results": said}).encode())).url)
+    uploaded = catalog.upload("BLADE:m", [make_item(i) for i in "abcdef"])
+    assert [(u.rejection is None, u.retry, u.replaced) for u in uploaded] == [
+        (True, False, False),
+        (False, True, False),
+        (False, True, False),
+        (False, False, False),
+        (False, False, False),
+        (True, False, False),
+    ]
+    assert "shard down" in uploaded[1].rejection
+    assert 500 < len(uploaded[3].rejection) < 550
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(connect, make_item, scripted, whole_reply, status):
+    elsewhere = scripted(whole_reply(201, b"{}"))
+    server = scripted(whole_reply(status, b"", f"Location: {elsewhere.url}/v1/items"))
+    with pytest.raises(CatalogUnavailable, match="redirects") as caught:
+        connect(server.url).upload("BLADE:m", [make_item("a")])
+    assert elsewhere.url in caught.value.message
+    assert not caught.value.maybe_stored
+    assert elsewhere.connections == 0
+
+
+def test_an_answer_without_end_is_given_up(connect, make_item, scripted):
+    def drip(connection):
+        connection.sendall(b"HTTP/1.1 201 Created\r\n\r\n")
+        while True:
+            connection.sendall(b" ")
+            time.sleep(0.02)
+
+    def flood(connection):
+        connection.sendall(b"HTTP/1.1 201 Created\r\n\r\n")
+        while True:
+            connection.sendall(b" " * 1_000_000)
+
+    catalog = connect(scripted(drip, flood).url, timeout_s=0.5, connections=1)
+    with pytest.raises(CatalogUnavailable, match="in time"):
+        catalog.upload("BLADE:m", [make_item("a")])
+    with pytest.raises(CatalogUnavailable):
+        catalog.upload("BLADE:m", [make_item("a")])
+
+
+def test_an_answer_given_up_is_not_taken_for_the_next_one(connect, make_item, scripted, whole_reply):
+    def drip(connection):
+        connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 1000000\r\n\r\n")
+        while True:
+            connection.sendall(b" ")
+            time.sleep(0.02)
+
+    catalog = connect(scripted(drip, whole_reply(201, b"{}")).url, timeout_s=0.5, connections=1)
+    with pytest.raises(CatalogUnavailable, match="in time"):
+        catalog.upload("BLADE:m", [make_item("a")])
+    assert catalog.upload("BLADE:m", [make_item("a")])[0].rejection is None
+
+
+def test_a_look_up_answered_with_other_ids_is_an_error(connect, scripted, whole_reply):
+    for body in (b'{"found": ["x"]}', b'{"found": "ab"}', b'{"found": [["a"]]}', b"{}", b"no"):
+        with pytest.raises(CatalogUnavailable) as caught:
+            connect(scripted(whole_reply(200, body)).url).existing("BLADE:m", ["a", "b"])
+        assert not caught.value.maybe_stored
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"<html>", b"[]", b'{"maxBatchItems": 0}', b'{"maxBatchItems": "many"}', b'{"maxRequestBytes": -1}'],
+)
+def test_capabilities_that_cannot_be_right_are_an_error(connect, scripted, said):
+    server = scripted()
+    server.CAPABILITIES = said
+    with pytest.raises(CatalogUnavailable):
+        connect(server.url).capabilities()
+
+
+def test_capabilities_left_out_are_the_careful_ones(connect, scripted):
+    server = scripted()
+    server.CAPABILITIES = b"{}"
+    assert connect(server.url).capabilities() == Capabilities()
+
+
+def test_capabilities_are_remembered_until_a_connection_was_lost(connect, start, tmp_path, make_item):
+    sandbox = start()
+    catalog = connect(sandbox.url)
+    for _ in range(3):
+        assert catalog.capabilities().max_batch_items == 500
+    assert sandbox.status()["requests"] == 1
+    port = sandbox.port
+    sandbox.stop()
+    with pytest.raises(CatalogUnavailable):
+        catalog.upload("BLADE:m", [make_item("a")])
+    start(port=port, batch=False, directory=tmp_path / "other")
+    assert [u.rejection for u in catalog.upload("BLADE:m", [make_item("a"), make_item("b")])] == [None, None]
+    assert catalog.capabilities().max_batch_items == 1
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_function_that_is_gone_is_asked_for_anew(connect, make_item, scripted, whole_reply, status):
+    server = scripted(whole_reply(status), whole_reply(201, b"{}"), whole_reply(201, b"{}"))
+    catalog = connect(server.url)
+    catalog.capabilities()
+    server.CAPABILITIES = b"{}"
+    with pytest.raises(CatalogUnavailable, match="no batches any more") as caught:
+        catalog.upload("BLADE:m", [make_item("a"), make_item("b")])
+    assert not caught.value.maybe_stored
+    assert [u.rejection for u in catalog.upload("BLADE:m", [make_item("a"), make_item("b")])] == [None, None]
+
+
+def test_a_rejected_request_after_a_stored_one_is_left_to_be_sent_again(connect, make_item, scripted, whole_reply):
+    server = scripted(whole_reply(200, results("a", "b")), whole_reply(400, b"no"))
+    server.CAPABILITIES = b'{"maxBatchItems": 2}'
+    uploaded = connect(server.url).upload("BLADE:m", [make_item(i) for i in "abcdef"])
+    assert [(u.rejection is None, u.retry) for u in uploaded] == [(True, False)] * 2 + [(False, True)] * 4
+    assert len(server.bodies) == 2
+
+
+def test_a_rejected_first_request_is_raised(connect, make_item, scripted, whole_reply):
+    server = scripted(whole_reply(400, b"no"))
+    server.CAPABILITIES = b'{"maxBatchItems": 2}'
+    with pytest.raises(CatalogRejected, match="no"):
+        connect(server.url).upload("BLADE:m", [make_item(i) for i in "abcd"])
+    assert len(server.bodies) == 1
+
+
+def test_each_attempt_has_a_whole_body_of_its_own_under_the_same_key(connect, make_item, scripted, whole_reply):
+    server = scripted(whole_reply(500), whole_reply(500), whole_reply(201, b'{"itemId": "a"}'))
+    catalog = connect(server.url)
+    for _ in range(2):
+        with pytest.raises(CatalogUnavailable):
+            catalog.upload("BLADE:m", [make_item("a")])
+    catalog.upload("BLADE:m", [make_item("a")])
+    assert [body.count(b'"itemId":"a"') for body in server.bodies] == [1, 1, 1]
+    keys = {line for head in server.heads for line in head.split(b"\r\n") if line.startswith(b"Idempotency-Key: ")}
+    assert len(keys) == 1
+    boundaries = {body.split(b"\r\n")[0] for body in server.bodies}
+    assert len(boundaries) == 3
+
+
+def test_a_path_in_the_base_url_is_kept(connect, make_item, scripted, whole_reply):
+    server = scripted(whole_reply(404), whole_reply(201, b"{}"))
+    connect(server.url + "/deep/er/").upload("BLADE:m", [make_item("a")])
+    assert server.heads[0].startswith(b"GET /deep/er/v1/capabilities ")
+    assert server.heads[1].startswith(b"POST /deep/er/v1/items ")
+
+
+def test_tls_is_verified_against_the_given_authority(connect, make_item, scripted, whole_reply, certificate):
+    server = scripted(whole_reply(201, b"{}"), tls=True)
+    with pytest.raises(CatalogUnavailable, match="BLADE_CATALOG_CA_FILE") as caught:
+        connect(server.url).upload("BLADE:m", [make_item("a")])
+    assert not caught.value.maybe_stored
+    assert connect(server.url, ca_file=certificate).upload("BLADE:m", [make_item("a")])[0].rejection is None
+
+
+def test_plain_http_spoken_to_a_tls_port_and_the_reverse_are_errors(connect, scripted, whole_reply):
+    plain, encrypted = scripted(), scripted(tls=True)
+    for url in (plain.url.replace("http:", "https:"), encrypted.url.replace("https:", "http:")):
+        with pytest.raises(CatalogUnavailable):
+            connect(url).probe()
+
+
+def test_the_environments_proxy_is_used_and_no_proxy_heeded(
+    connect, make_item, scripted, whole_reply, monkeypatch: pytest.MonkeyPatch
+):
+    proxy = scripted(whole_reply(404), whole_reply(201, b"{}"))
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, proxy.url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    catalog = connect("http://catalog.invalid:8090")
+    assert catalog.upload("BLADE:m", [make_item("a")])[0].rejection is None
+    assert proxy.heads[-1].startswith(b"POST http://catalog.invalid:8090/v1/items ")
+    direct = scripted(whole_reply(201, b"{}"))
+    assert connect(direct.url).upload("BLADE:m", [make_item("a")])[0].rejection is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "stored"),
+    [
+        ((404, b""), set()),
+        ((405, b""), {"a"}),
+        ((501, b""), {"a"}),
+        ((200, b"{"), set()),
+        ((200, b"[" * 99_999), set()),
+    ],
+)
+def test_a_catalog_that_gives_no_item_back_is_believed_by_the_id(
+    connect, make_item, scripted, whole_reply, answer, stored
+):
+    server = scripted(whole_reply(200), whole_reply(*answer))
+    assert connect(server.url).stored("BLADE:m", [make_item("a")]) == stored
+
+
+def test_a_catalog_that_fails_while_it_is_read_back_is_an_error(connect, make_item, scripted, whole_reply):
+    server = scripted(whole_reply(200), whole_reply(500))
+    with pytest.raises(CatalogUnavailable) as caught:
+        connect(server.url).stored("BLADE:m", [make_item("a")])
+    assert not caught.value.maybe_stored

@@ -1,0 +1,111 @@
+"""Each row of the table from the catalog's answers to BLADE's errors."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from blade_server.catalog.failures import Answer, own_words, refusal
+from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
+
+URL = "http://catalog.test:8090"
+
+
+def error(status: int, body: bytes = b"", *, stores: bool = True, **headers: str):
+    named = {name.replace("_", "-").title(): value for name, value in headers.items()}
+    return refusal(Answer(status, named, body), catalog=URL, stores=stores)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "maybe_stored"),
+    [
+        (400, CatalogRejected, None),
+        (404, CatalogRejected, None),
+        (405, CatalogRejected, None),
+        (409, CatalogRejected, None),
+        (413, CatalogRejected, None),
+        (415, CatalogRejected, None),
+        (422, CatalogRejected, None),
+        (499, CatalogRejected, None),
+        (401, CatalogDenied, None),
+        (403, CatalogDenied, None),
+        (408, CatalogUnavailable, False),
+        (425, CatalogUnavailable, False),
+        (429, CatalogUnavailable, False),
+        (503, CatalogUnavailable, False),
+        (301, CatalogUnavailable, False),
+        (307, CatalogUnavailable, False),
+        (500, CatalogUnavailable, True),
+        (502, CatalogUnavailable, True),
+        (504, CatalogUnavailable, True),
+        (599, CatalogUnavailable, True),
+        (202, CatalogUnavailable, True),
+        (204, CatalogUnavailable, True),
+    ],
+)
+def test_each_status_has_its_error(status, kind, maybe_stored):
+    raised = error(status)
+    assert type(raised) is kind
+    assert getattr(raised, "maybe_stored", None) is maybe_stored
+    assert URL in raised.message
+
+
+def test_what_only_asks_never_leaves_anything_stored():
+    assert not error(500, stores=False).maybe_stored
+
+
+@pytest.mark.parametrize(
+    ("status", "wait", "throttled", "wait_s"),
+    [
+        (429, None, True, None),
+        (429, "3", True, 3.0),
+        (503, "2.5", True, 2.5),
+        (503, "-4", True, 0.0),
+        (503, None, False, None),
+        (503, "soon", False, None),
+        (503, "nan", False, None),
+        (429, "inf", True, None),
+        (500, "9", False, 9.0),
+    ],
+)
+def test_retry_after_in_seconds_says_how_long_to_wait(status, wait, throttled, wait_s):
+    raised = error(status, **({} if wait is None else {"retry_after": wait}))
+    assert (raised.throttled, raised.retry_after_s) == (throttled, wait_s)
+
+
+def test_retry_after_as_a_date_says_how_long_to_wait():
+    until = datetime.now(UTC) + timedelta(seconds=60)
+    assert 57 < error(503, retry_after=format_datetime(until, usegmt=True)).retry_after_s <= 60
+    assert error(503, retry_after="Wed, 21 Oct 2015 07:28:00 GMT").retry_after_s == 0.0
+
+
+def test_the_catalogs_own_words_are_passed_on():
+    assert "rejected it (422): no such unit" in error(422, b'{"error": "no such unit"}').message
+    assert "plain text" in error(400, b"plain text").message
+    assert error(400, b"").message.endswith("rejected it (400)")
+
+
+def test_a_redirect_names_its_aim_and_the_setting():
+    message = error(308, location="https://elsewhere/x").message
+    assert "https://elsewhere/x" in message
+    assert "BLADE_CATALOG_URL" in message
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error": "x\\r\\n\\u0000  y\\t z"}', "x y z"),
+        (b'{"error": 7}', '{"error": 7}'),
+        (b"[1]", "[1]"),
+        (b"\xff\xfe", "�" * 2),
+        (b"", ""),
+    ],
+)
+def test_words_are_one_printable_line(body, words):
+    assert own_words(body) == words
+
+
+def test_words_are_cut_off():
+    assert len(own_words(b"x" * 10_000_000)) == 500
+    assert own_words(b"x" * 501).endswith("…")
+    assert own_words(b"x" * 500) == "x" * 500
