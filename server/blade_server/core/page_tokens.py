@@ -1,0 +1,54 @@
+"""Page tokens: where the next page begins, opaque to callers and bound to the list they came from."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from hashlib import blake2b
+
+from blade_server.errors import Invalid
+
+_DIGEST_BYTES = 6
+
+
+def make_token(after: str, *, scope: str) -> str:
+    """A token for what comes behind `after`. `scope` is what the list was asked for: its kind and its filters."""
+    payload = json.dumps([after]).encode()
+    return base64.urlsafe_b64encode(_digest(payload, scope) + payload).decode().rstrip("=")
+
+
+def read_token(token: str, *, scope: str) -> str:
+    """What `make_token` was given; "" for no token.
+
+    Raises:
+        Invalid: no token of this list with these filters.
+    """
+    if not token:
+        return ""
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        digest, payload = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
+        if digest == _digest(payload, scope):
+            return str(json.loads(payload)[0])
+    except (ValueError, binascii.Error):
+        pass
+    raise Invalid.field(
+        "page_token", "is not the next_page_token of a list with the same filters; begin again without a token"
+    )
+
+
+def page_size(asked: int | None, *, default: int, most: int = 1000) -> int:
+    """The size of a page.
+
+    Raises:
+        Invalid: outside 1 to `most`.
+    """
+    size = default if asked is None else asked
+    if not 1 <= size <= most:
+        raise Invalid.field("page_size", f"{size} is not between 1 and {most}")
+    return size
+
+
+def _digest(payload: bytes, scope: str) -> bytes:
+    return blake2b(payload + b"\0" + scope.encode(), digest_size=_DIGEST_BYTES).digest()

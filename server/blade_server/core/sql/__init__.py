@@ -1,0 +1,42 @@
+"""SQL as BLADE lets it through: parsed, checked, written anew in the warehouse's dialect, never spliced as text.
+
+    parse        text -> tree, with limits on size and nesting
+    guard        what may stand in a query: reading tables, nothing else
+    resolve      names of sources -> names of tables
+    parameters   `:name` in filters: all there, all used, read as the right type
+    build        statements of BLADE's own: select, look-up, count, preview, pin
+
+sqlglot stays in here (and in `core.templates`, which renders item ids as SQL). All user mistakes are Invalid with
+INVALID_SQL, naming the field, what is wrong and where.
+"""
+
+from blade_server.core.sql.build import (
+    SourceQuery,
+    all_rows,
+    count,
+    history,
+    limit,
+    look_up,
+    pin,
+    select,
+    tables,
+)
+from blade_server.core.sql.parse import MAX_FILTER_BYTES, MAX_NESTING, MAX_SQL_BYTES
+from blade_server.core.sql.resolve import Resolved, resolve
+
+__all__ = [
+    "MAX_FILTER_BYTES",
+    "MAX_NESTING",
+    "MAX_SQL_BYTES",
+    "Resolved",
+    "SourceQuery",
+    "all_rows",
+    "count",
+    "history",
+    "limit",
+    "look_up",
+    "pin",
+    "resolve",
+    "select",
+    "tables",
+]

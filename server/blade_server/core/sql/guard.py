@@ -1,0 +1,83 @@
+"""What may stand in a query: anything that reads tables and computes. What writes, runs code or reaches out is refused.
+
+This keeps mistakes and mischief out of the warehouse; the rights of the token are the real fence.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sqlglot import exp
+
+from blade_server.core.sql.parse import invalid, position
+
+_FORBIDDEN_FUNCTIONS = re.compile(
+    r"ai_\w+|http_request|java_method|(try_)?reflect|(try_)?secret|list_secrets|read_\w+|cloud_files\w*|remote_query"
+    r"|vector_search|event_log|table_changes|to_file|identifier|pyfunc|python_udf|file_\w+|get_warmup_\w+",
+    re.IGNORECASE,
+)
+"""Functions that read files or streams, call models or the network, run code, or show secrets
+(https://docs.databricks.com/aws/en/sql/language-manual/sql-ref-functions-builtin)."""
+
+_TABLE_FUNCTIONS = {
+    "range",
+    "explode",
+    "explode_outer",
+    "posexplode",
+    "posexplode_outer",
+    "inline",
+    "inline_outer",
+    "stack",
+    "json_tuple",
+    "variant_explode",
+    "variant_explode_outer",
+    "sequence",
+}
+
+_FILE_FORMATS = {"parquet", "csv", "json", "text", "binaryfile", "delta", "avro", "orc", "xml", "iceberg"}
+
+_FORBIDDEN_NODES: tuple[tuple[type[exp.Expr] | tuple[type[exp.Expr], ...], str], ...] = (
+    ((exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy), "changes data; only reading is allowed"),
+    ((exp.Create, exp.Drop, exp.Alter, exp.Command, exp.Set), "is not a query; only reading is allowed"),
+    (exp.Into, "INTO writes a table; only reading is allowed"),
+    (exp.Lock, "FOR UPDATE locks rows; only reading is allowed"),
+    (exp.QueryTransform, "TRANSFORM ... USING runs a program and is not allowed"),
+    ((exp.Parameter, exp.SessionParameter), "variables are not allowed (for a version write VERSION AS OF 3)"),
+)
+
+
+def check_reads_only(tree: exp.Expr, *, field: str) -> None:
+    """Pass a tree that only reads.
+
+    Raises:
+        Invalid: naming what is not allowed and where it stands.
+    """
+    for node in tree.walk():
+        for kinds, why in _FORBIDDEN_NODES:
+            if isinstance(node, kinds):
+                raise invalid(field, f"{why}{position(node)}")
+        if isinstance(node, (exp.Func, exp.Dot)):
+            _check_function(node, field)
+        elif isinstance(node, exp.Table):
+            _check_table(node, field)
+
+
+def _check_function(node: exp.Expr, field: str) -> None:
+    if isinstance(node, exp.Dot):
+        if isinstance(node.expression, exp.Func):
+            raise invalid(field, f"the user-defined function {node.sql()} is not allowed{position(node)}")
+        return
+    names = [node.name] if isinstance(node, exp.Anonymous) else [*type(node).sql_names(), node.key]  # type: ignore[attr-defined]
+    for name in names:
+        if _FORBIDDEN_FUNCTIONS.fullmatch(name):
+            raise invalid(field, f"the function {name.lower()} is not allowed{position(node)}")
+
+
+def _check_table(table: exp.Table, field: str) -> None:
+    source = table.this
+    if isinstance(source, exp.Func):
+        name = source.name if isinstance(source, exp.Anonymous) else type(source).sql_names()[0]
+        if name.lower() not in _TABLE_FUNCTIONS:
+            raise invalid(field, f"the table function {name.lower()} is not allowed{position(table)}")
+    elif table.db.lower() in _FILE_FORMATS and re.search(r"[/:]", table.name):
+        raise invalid(field, f"reading the file {table.name!r} is not allowed; name a table{position(table)}")

@@ -1,0 +1,174 @@
+"""Which source a query reads: names of sources, data types and tables -> full names of tables.
+
+A table of the query may be called by the name of a source, by its data type, or by the name of its table, whole or in
+part. What the query itself defines (WITH) comes first. References like `maintenance.priority` go on working.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from blade_server.core.sql.guard import check_reads_only
+from blade_server.core.sql.parse import Edit, invalid, parse_query, position, quoted, rewrite, span
+from blade_server.errors import Invalid, Reason
+from blade_server.model import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A query as the warehouse gets it, and the source whose mapping is for its rows."""
+
+    statement: str
+    source: Source
+
+
+def resolve(sql: str, sources: Sequence[Source], *, chosen: Sequence[Source] = (), field: str = "sql") -> Resolved:
+    """Check a query and put full table names in it.
+
+    Args:
+        sql: one SELECT.
+        sources: all there are.
+        chosen: those the caller has named (by name or data type); empty: the query says it.
+        field: where the SQL stands in the request, for errors.
+
+    Raises:
+        Invalid: the SQL is not one SELECT that only reads; a table is not known; it is not clear which source is meant.
+    """
+    parsed = parse_query(sql, field=field)
+    check_reads_only(parsed.tree, field=field)
+    for placeholder in parsed.tree.find_all(exp.Placeholder):
+        name = f":{placeholder.name}" if placeholder.this else "?"
+        raise invalid(field, f"has the parameter {name}; write the value into the SQL")
+    read: dict[str, Source] = {}
+    edits: list[Edit | None] = []
+    for table in list(parsed.tree.find_all(exp.Table)):
+        if not isinstance(table.this, exp.Func) and not _defined_by_query(table):
+            source = _find(table, sources, chosen, field)
+            if source is not None:
+                edits.append(_rename(table, source))
+                read.setdefault(source.name, source)
+    source = _reader(list(read.values()), chosen, sources, field)
+    return Resolved(statement=rewrite(parsed, edits, field=field), source=source)
+
+
+def _reader(read: list[Source], chosen: Sequence[Source], sources: Sequence[Source], field: str) -> Source:
+    """The one source whose mapping makes items of the rows."""
+    fitting = [source for source in read if source in chosen] if chosen else read
+    if not fitting:
+        fitting = list(chosen)
+    if len(fitting) == 1:
+        _check_same_warehouse(fitting[0], read, field)
+        return fitting[0]
+    if not fitting:
+        raise invalid(field, f"reads no source; {_known(sources)}")
+    names = ", ".join(sorted(source.name for source in fitting))
+    raise Invalid.field(
+        "source", f"several sources could be meant ({names}): name one of them", reason=Reason.SOURCE_AMBIGUOUS
+    )
+
+
+def _check_same_warehouse(source: Source, read: list[Source], field: str) -> None:
+    for other in read:
+        if other.config.host != source.config.host:
+            raise invalid(field, f"reads the sources {source.name!r} and {other.name!r}, which are on different hosts")
+
+
+def _find(table: exp.Table, sources: Sequence[Source], chosen: Sequence[Source], field: str) -> Source | None:
+    """The source that a table name means; None: a full name of a table that is no source."""
+    parts = [part.name for part in table.parts]
+    for candidates in _meanings(parts, sources):
+        preferred = [source for source in candidates if source in chosen]
+        found = preferred or candidates
+        if len({_table_name(source) for source in found}) == 1:
+            # Sources that share a table: any of them names it, the mapping is chosen elsewhere or refused there.
+            if len(found) > 1 and not chosen:
+                raise _ambiguous(table, found)
+            return found[0]
+        if found:
+            raise _ambiguous(table, found)
+    if len(parts) == 3:
+        return None
+    name = ".".join(parts)
+    close = difflib.get_close_matches(name, [word for source in sources for word in (source.name, source.data_type)])
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise invalid(
+        field,
+        f"the table {name!r}{position(table)} is neither a source nor a full name (catalog.schema.table); {hint}"
+        f"{_known(sources)}",
+    )
+
+
+def _meanings(parts: list[str], sources: Sequence[Source]) -> Iterator[list[Source]]:
+    """What a name can mean, most specific first."""
+    wanted = [part.lower() for part in parts]
+    if len(wanted) == 1:
+        yield [source for source in sources if source.name == wanted[0]]
+        yield [source for source in sources if source.data_type == wanted[0]]
+    yield [source for source in sources if list(_table_name(source))[-len(wanted) :] == wanted]
+
+
+def _ambiguous(table: exp.Table, found: list[Source]) -> Invalid:
+    names = ", ".join(sorted({source.name for source in found}))
+    return Invalid.field(
+        "source",
+        f"the table {table.name!r}{position(table)} can mean the sources {names}: name one of them",
+        reason=Reason.SOURCE_AMBIGUOUS,
+    )
+
+
+def _rename(table: exp.Table, source: Source) -> Edit | None:
+    """Put the full name in the tree; returns the same for the text, None if it cannot be done there."""
+    used, place = table.name, span(table)
+    full = ".".join(quoted(part) for part in (source.config.catalog, source.config.schema, source.config.table))
+    if used.lower() != source.config.table.lower() and not table.alias:
+        # So that `maintenance.priority` goes on meaning a column of it.
+        table.set("alias", exp.TableAlias(this=exp.to_identifier(used, quoted=True)))
+        full += f" AS {quoted(used)}"
+    table.set("this", exp.to_identifier(source.config.table, quoted=True))
+    table.set("db", exp.to_identifier(source.config.schema, quoted=True))
+    table.set("catalog", exp.to_identifier(source.config.catalog, quoted=True))
+    return Edit(place[0], place[1], full) if place else None
+
+
+def _table_name(source: Source) -> tuple[str, str, str]:
+    config = source.config
+    return config.catalog.lower(), config.schema.lower(), config.table.lower()
+
+
+def _defined_by_query(table: exp.Table) -> bool:
+    """Whether the name is that of a WITH clause in whose reach it stands."""
+    if table.db:
+        return False
+    node: exp.Expr = table
+    while node.parent is not None:
+        inside, node = node, node.parent
+        if isinstance(node, exp.With):
+            visible = _before(node, inside)
+            outer = node.parent
+            if outer is None:
+                break
+            inside, node = node, outer
+        else:
+            clause = node.args.get("with_")
+            visible = list(clause.expressions) if isinstance(clause, exp.With) and inside is not clause else []
+        if any(cte.alias.lower() == table.name.lower() for cte in visible):
+            return True
+    return False
+
+
+def _before(clause: exp.With, cte: exp.Expr) -> list[exp.Expr]:
+    """What one part of a WITH clause can see of it: the parts before it, and itself if it is recursive."""
+    index = next(at for at, other in enumerate(clause.expressions) if other is cte)
+    return list(clause.expressions[: index + 1 if clause.recursive else index])
+
+
+def _known(sources: Sequence[Source]) -> str:
+    if not sources:
+        return "there are no sources yet, add one first"
+    names = sorted(f"{source.name} ({source.data_type})" for source in sources)
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"the sources are {', '.join(names[:10])}{more}"

@@ -1,0 +1,194 @@
+"""One statement on the driver's side: run, poll, fetch, count, close.
+
+Everything here runs on the session's own thread, except `cancel`. Of the driver's ways it is `execute_async`, not
+`execute`, which would hold the session's lock through the server's long poll (a cancel took 6 s instead of 9 ms).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import pyarrow as pa
+from databricks.sql.backend.types import CommandState
+
+from blade_server.errors import ResultTruncated, StatementCancelled, WarehouseRefused, WarehouseUnavailable
+from blade_server.warehouse.faults import DRIVER_ERRORS, session_lost, translate
+from blade_server.warehouse.session import Session, send_cancel
+
+POLL_MIN_S = 0.005
+POLL_MAX_S = 0.25
+
+
+class Statement:
+    """A statement and its cursor. `promised` and `fetched` are rows."""
+
+    def __init__(self, session: Session, sql: str, parameters: Mapping[str, Any], max_rows: int) -> None:
+        self._session = session
+        self._sql = sql
+        self._parameters = dict(parameters)
+        self._max_rows = max_rows
+        self._cursor: Any = None
+        self._cancelled = threading.Event()
+        self._ledger: _Ledger | None = None
+        self.fetched = 0
+
+    def run(self) -> pa.Table:
+        """Execute it and wait until it has finished; returns the first rows (none: an empty table with the schema)."""
+        try:
+            return self._guarded(self._run_once)
+        except _SessionLost:
+            self._session.reset()
+        return self._guarded(self._run_once, last=True)
+
+    def fetch(self) -> pa.Table:
+        """The next rows, at most `max_rows`; none at the end of the result.
+
+        Raises:
+            ResultTruncated: the result is over and rows are missing.
+        """
+        try:
+            return self._guarded(self._fetch)
+        except _SessionLost as lost:
+            raise translate(lost.args[0], self._session.target) from lost
+
+    def close(self) -> None:
+        """Let the warehouse forget the result. Errors do not matter any more."""
+        cursor, self._cursor = self._cursor, None
+        if cursor is None:
+            return
+        with suppress(*DRIVER_ERRORS):
+            result = cursor.active_result_set
+            if result is not None:
+                result.close()
+            elif cursor.active_command_id is not None:
+                # The driver closes only operations of which it has a result.
+                cursor.backend.close_command(cursor.active_command_id)
+        cursor.active_result_set = None
+
+    def cancel(self) -> None:
+        """Stop it on the warehouse, now or as soon as it has begun there. Any thread; does not wait."""
+        self._cancelled.set()
+        cursor = self._cursor
+        command_id = cursor.active_command_id if cursor is not None else None
+        if command_id is not None:
+            threading.Thread(
+                target=send_cancel,
+                args=(cursor.connection, command_id, self._session.target),
+                name="warehouse-cancel",
+                daemon=True,
+            ).start()
+
+    def _guarded(self, call: Any, *, last: bool = False) -> pa.Table:
+        """Make the driver's errors ours; an error after a cancel is the cancel's."""
+        try:
+            self._check()
+            table = call()
+            self._check()
+            return table
+        except DRIVER_ERRORS as exc:
+            self._check()
+            if session_lost(exc) and not last:
+                raise _SessionLost(exc) from exc
+            raise translate(exc, self._session.target) from exc
+
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise StatementCancelled("the statement was cancelled")
+
+    def _run_once(self) -> pa.Table:
+        self._cursor = cursor = self._session.cursor()
+        cursor.execute_async(self._sql, self._parameters or None)
+        self._poll(cursor)
+        # No waiting in here: the state is final, so the driver's own 2 s poll is not reached.
+        cursor.get_async_execution_result()
+        self._ledger = _Ledger(cursor.active_result_set, self._cancelled)
+        return self._fetch()
+
+    def _poll(self, cursor: Any) -> None:
+        delay = POLL_MIN_S
+        while True:
+            if self._cancelled.is_set():
+                # It may have come before there was anything to cancel.
+                cursor.cancel()
+                self._check()
+            state = cursor.get_query_state()
+            if state is CommandState.SUCCEEDED:
+                return
+            if state is CommandState.CANCELLED:
+                self._check()
+                raise WarehouseUnavailable(f"the statement was cancelled on {self._session.target} by somebody else")
+            if state not in (CommandState.PENDING, CommandState.RUNNING):
+                raise WarehouseRefused(f"the statement ended as {state.name} on {self._session.target}")
+            self._cancelled.wait(delay)
+            delay = min(delay * 1.5, POLL_MAX_S)
+
+    def _fetch(self) -> pa.Table:
+        table = as_table(self._cursor.fetchmany_arrow(self._max_rows), self._cursor.description)
+        self.fetched += table.num_rows
+        if table.num_rows == 0 and self._ledger is not None and self._ledger.promised != self.fetched:
+            raise ResultTruncated(
+                f"{self._session.target} announced {self._ledger.promised} rows and sent {self.fetched}; run the query "
+                "again"
+            )
+        return table
+
+
+class _SessionLost(Exception):
+    """The warehouse no longer knows the session; nothing was fetched yet."""
+
+
+class _Ledger:
+    """Stands between a result set and its backend and adds up the rows that each answer promises.
+
+    The driver believes a short answer: it has ended results early without an error (its issues 181, 383).
+    """
+
+    EMPTY_ANSWER_PAUSE_S = 0.1
+
+    def __init__(self, result: Any, cancelled: threading.Event) -> None:
+        self._backend = result.backend
+        self._cancelled = cancelled
+        self.promised = 0
+        self._enter(result.results)
+        result.backend = self
+
+    def fetch_results(self, **arguments: Any) -> Any:
+        """One more answer. Between answers is where a cancelled reader of an endless result stops."""
+        answer = self._backend.fetch_results(**arguments)
+        rows = self._enter(answer[0])
+        if rows == 0 and answer[1]:
+            # "More to come, but nothing yet": the driver would ask again without a pause.
+            self._cancelled.wait(self.EMPTY_ANSWER_PAUSE_S)
+        if self._cancelled.is_set():
+            raise StatementCancelled("the statement was cancelled")
+        return answer
+
+    def _enter(self, queue: Any) -> int:
+        links = getattr(queue, "result_links", None)
+        if links is None:
+            rows = int(getattr(queue, "n_valid_rows", 0))
+            self.promised += rows
+            return rows
+        before = self.promised
+        for link in links:
+            if link.startRowOffset > self.promised:
+                raise ResultTruncated(
+                    f"the warehouse left out the rows {self.promised} to {link.startRowOffset} of the result; run the "
+                    "query again"
+                )
+            self.promised += link.rowCount
+        return self.promised - before
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+def as_table(rows: Any, description: Any) -> pa.Table:
+    """An Arrow table; results of some catalog commands come column by column instead."""
+    if isinstance(rows, pa.Table):
+        return rows
+    names = [column[0] for column in description]
+    return pa.Table.from_arrays([pa.array(column) for column in rows.column_table], names=names)

@@ -1,0 +1,141 @@
+"""Core over real parts: PostgreSQL, the driver, the sandbox warehouse and the sandbox catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from blade_sandbox.catalog import CatalogServer
+from blade_sandbox.warehouse import Warehouse as Sandbox
+from blade_server.catalog.http import Catalog
+from blade_server.core.ingest import Ingest
+from blade_server.core.queries import Queries
+from blade_server.core.source_rules import with_defaults
+from blade_server.core.sources import Sources
+from blade_server.model import Classification, RowMapping, Source, SourceConfig
+from blade_server.settings import Settings
+from blade_server.storage.database import Database
+from blade_server.storage.sources import SourceStore
+from pydantic import SecretStr
+
+TOKEN = "sandbox-secret-token"
+
+TABLES = {
+    "maintenance": """SELECT 'AF-' || lpad(i::VARCHAR, 3, '0') AS tail_number,
+        CASE i % 3 WHEN 0 THEN 'HIGH' WHEN 1 THEN 'LOW' ELSE 'MEDIUM' END AS priority,
+        DATE '2024-01-15' + (i % 10)::INT AS due_date, (i * 1.25)::DECIMAL(9, 2) AS cost,
+        TIMESTAMPTZ '2024-01-10 10:00:00+00' + i * INTERVAL 1 MINUTE AS last_modified,
+        CASE WHEN i = 7 THEN NULL ELSE 'UNCLASS' END AS classification
+        FROM range(3000) t(i)""",
+    "empty": "SELECT 'x' AS item_id, 'UNCLASS' AS classification WHERE 1 = 0",
+    "odd": """SELECT * FROM (VALUES
+        (NULL, 'UNCLASS', 1), ('a', 'UNCLASS', 2), ('b', 'NOFORN', 3), ('twice', 'UNCLASS', 4),
+        ('twice', 'UNCLASS', 5), (' padded ', 'UNCLASS', 6), ('it''s', 'UNCLASS', 7)) t(item_id, classification, n)""",
+}
+
+
+@pytest.fixture(scope="session")
+def _sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    folder = tmp_path_factory.mktemp("tables")
+    files: dict[str, Path] = {}
+    for name, query in TABLES.items():
+        files[f"main.blade.{name}"] = folder / f"{name}.parquet"
+        duckdb.sql(f"COPY ({query}) TO '{folder / name}.parquet'")
+    with Sandbox(tables=files, token=TOKEN) as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(_sandbox: Sandbox) -> Iterator[Sandbox]:
+    yield _sandbox
+    _sandbox.faults.reset()
+
+
+@pytest.fixture
+def catalog_server(tmp_path: Path) -> Iterator[CatalogServer]:
+    with CatalogServer(directory=tmp_path / "catalog") as server:
+        yield server
+
+
+@pytest.fixture
+def make_settings(sandbox: Sandbox, catalog_server: CatalogServer) -> Callable[..., Settings]:
+    def make(**changes: Any) -> Settings:
+        values = {
+            "databricks_server_hostname": sandbox.url,
+            "databricks_http_path": sandbox.http_path,
+            "databricks_token": SecretStr(TOKEN),
+            "catalog_url": catalog_server.url,
+            "warehouse_timeout_s": 10.0,
+            "retry_base_s": 0.05,
+            "max_direct_queries": 3,
+        }
+        return Settings(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings()
+
+
+@pytest.fixture
+def store(postgres_url: str) -> Iterator[SourceStore]:
+    database = Database(postgres_url, pool_size=4)
+    yield SourceStore(database)
+    database.close()
+
+
+@pytest.fixture
+def sources(settings: Settings, store: SourceStore) -> Sources:
+    return Sources(settings, store)
+
+
+@pytest.fixture
+def queries(settings: Settings, sources: Sources) -> Queries:
+    return Queries(settings, sources)
+
+
+@pytest.fixture
+def ingest(settings: Settings, sources: Sources, store: SourceStore) -> Iterator[Ingest]:
+    catalog = Catalog(settings.catalog_url)
+    yield Ingest(settings, sources, catalog, store)
+    catalog.close()
+
+
+@pytest.fixture
+def stored(store: SourceStore) -> None:
+    """Sources over all three tables, without the detour over a connection test."""
+    for name, data_type, table in (
+        ("blade-maintenance", "maintenance", "maintenance"),
+        ("odd", "odd", "odd"),
+        ("empty", "none", "empty"),
+    ):
+        source = with_defaults(a_source(name, data_type, table=table))
+        last_modified = "last_modified" if table == "maintenance" else ""
+        store.add(replace(source, mapping=replace(source.mapping, last_modified=last_modified)))
+
+
+@pytest.fixture
+def source() -> Callable[..., Source]:
+    return a_source
+
+
+def a_source(
+    name: str = "blade-maintenance", data_type: str = "maintenance", *, item_id: str | None = None, **config: Any
+) -> Source:
+    """What a caller would send; `table`, `host` and so on by name."""
+    fields = {"catalog": "main", "schema": "blade", "table": "maintenance", **config}
+    template = "MAINT-{tail_number}-{due_date:%Y}" if fields["table"] == "maintenance" else ""
+    return Source(
+        name=name,
+        display_name="",
+        data_type=data_type,
+        enabled=True,
+        config=SourceConfig(**fields),
+        mapping=RowMapping(item_id=template if item_id is None else item_id, classification=Classification()),
+    )

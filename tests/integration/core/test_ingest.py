@@ -1,0 +1,62 @@
+"""One item on demand: looked up, fetched, transformed, uploaded, counted."""
+
+from __future__ import annotations
+
+import pytest
+from blade_server.core.ingest import IngestOutcome
+from blade_server.errors import CatalogUnavailable, Invalid, NotFound, Precondition, Reason
+
+ID = "MAINT-AF-012-2024"
+
+
+pytestmark = pytest.mark.usefixtures("stored")
+
+
+def test_created_then_already_there_then_replaced(ingest, sources, catalog_server):
+    created = ingest.ingest(data_type="maintenance", item_id=ID)
+    assert created.outcome is IngestOutcome.CREATED
+    assert created.item.item_id == ID
+    assert created.bytes_uploaded > 0
+    again = ingest.ingest(data_type="maintenance", item_id=ID)
+    assert (again.outcome, again.item, again.bytes_uploaded) == (IngestOutcome.ALREADY_EXISTS, None, 0)
+    replaced = ingest.ingest(data_type="maintenance", item_id=ID, replace=True)
+    assert replaced.outcome is IngestOutcome.REPLACED
+    stats = sources.get("blade-maintenance").stats
+    assert stats.item_count == 2
+    assert stats.last_success_time is not None
+
+
+def test_the_callers_pairs_are_added(ingest):
+    item = ingest.ingest(data_type="maintenance", item_id=ID, metadata={"base": "Nellis"}).item
+    assert item.metadata["base"] == "Nellis"
+    assert item.metadata["source"] == "databricks"
+
+
+def test_what_cannot_be_ingested_uploads_nothing(ingest, catalog_server, sources):
+    for item_id, reason in (
+        ("nothing", Reason.ITEM_NOT_FOUND),
+        ("twice", Reason.ITEM_AMBIGUOUS),
+        ("b", Reason.ITEM_REJECTED),
+    ):
+        with pytest.raises((NotFound, Precondition)) as caught:
+            ingest.ingest(data_type="odd", item_id=item_id)
+        assert caught.value.reason is reason
+    assert sources.get("odd").stats.item_count == 0
+
+
+def test_wrong_requests_are_refused(ingest):
+    with pytest.raises(Invalid, match="item_id"):
+        ingest.ingest(data_type="odd", item_id="")
+    with pytest.raises(Invalid, match="metadata"):
+        ingest.ingest(data_type="odd", item_id="a", metadata={str(n): "x" for n in range(33)})
+
+
+def test_a_catalog_that_fails_twice_is_asked_again(ingest, catalog_server):
+    catalog_server.set_faults(status={"count": 2, "code": 503})
+    assert ingest.ingest(data_type="maintenance", item_id=ID).outcome is IngestOutcome.CREATED
+
+
+def test_a_dead_catalog_is_named(ingest, catalog_server):
+    catalog_server.stop()
+    with pytest.raises(CatalogUnavailable):
+        ingest.ingest(data_type="maintenance", item_id=ID)
