@@ -1,0 +1,36 @@
+"""The command `blade`: the main group and nothing else.
+
+Start-up is a promise here: this package imports click alone. gRPC, protobuf and rich are imported inside the commands
+that use them, and the commands of the server and the sandbox are loaded when they are called.
+"""
+
+from __future__ import annotations
+
+import click
+
+from blade_client.cli.loading import LazyGroup
+
+EPILOG = """\b
+Exit codes:
+  0    done; for a watched job: COMPLETED with every item in the catalog
+  1    the watched job FAILED or was CANCELLED
+  2    wrong usage: an unknown option, a missing argument, a file that cannot be read
+  3    the server found the request invalid
+  4    not found
+  5    the state does not allow it: exists already, disabled, test failed, status, changed meanwhile
+  6    the server or something it needs does not answer, or the time limit passed
+  7    too many of something at once
+  8    the watched job COMPLETED, but some items failed; see `blade job errors`
+  9    the server does not let this caller in
+  70   a bug, a version mismatch, or an incomplete result
+  130  interrupted with Ctrl-C; a watched job goes on
+"""
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="blade", message="blade %(version)s")
+def main() -> None:
+    """Moves rows from a Databricks SQL warehouse into a catalog.
+
+    Global options may stand before or behind the command.
+    """

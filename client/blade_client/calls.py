@@ -1,0 +1,118 @@
+"""How a call is made: deadline, metadata, retries, and errors of our own in place of gRPC's."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+
+from blade_client import errors
+from blade_client.connection import Connection, Stubs
+from blade_client.retrying import Deadline, Retry
+from blade_client.status import error_of
+
+if TYPE_CHECKING:
+    from grpc import UnaryStreamMultiCallable, UnaryUnaryMultiCallable
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+T = TypeVar("T")
+
+
+class Calls:
+    """Makes calls over a connection.
+
+    Args:
+        connection: Where to.
+        timeout_s: Longest time of one unary call with all its retries.
+        attempts: Attempts of a call that may be repeated, at least 1.
+    """
+
+    def __init__(self, connection: Connection, *, timeout_s: float, attempts: int) -> None:
+        if not timeout_s > 0:
+            raise ValueError(f"timeout_s is {timeout_s}; it must be above 0.")
+        if attempts < 1:
+            raise ValueError(f"attempts is {attempts}; it must be at least 1.")
+        self.connection = connection
+        self.attempts = attempts
+        self._timeout_s = timeout_s
+
+    def unary(
+        self,
+        pick: Callable[[Stubs], UnaryUnaryMultiCallable[Request, Response]],
+        request: Request,
+        *,
+        repeatable: bool,
+    ) -> Response:
+        """Makes a call with one answer; a repeatable one is tried again while the server is away."""
+        deadline = Deadline(self._timeout_s)
+        retry = Retry(attempts=self.attempts if repeatable else 1, deadline=deadline)
+        while True:
+            method = pick(self.connection.stubs())
+            try:
+                return method(request, timeout=deadline.remaining_s(), metadata=tuple(self.connection.metadata))
+            except grpc.RpcError as failure:
+                error = error_of(failure, target=self.connection.target)
+                wait_s = retry.wait_s(error)
+                if wait_s is None:
+                    raise error from failure
+            time.sleep(wait_s)
+
+    def stream(
+        self,
+        pick: Callable[[Stubs], UnaryStreamMultiCallable[Request, Response]],
+        request: Request,
+        *,
+        timeout_s: float | None,
+    ) -> Generator[Response, None, None]:
+        """Makes a reading call with many answers; it is tried again only until the first has come."""
+        deadline = Deadline(timeout_s)
+        retry = Retry(attempts=self.attempts, deadline=deadline)
+        while True:
+            begun = False
+            try:
+                with closing(self.stream_once(pick, request, timeout_s=deadline.remaining_s())) as answers:
+                    for answer in answers:
+                        begun = True
+                        yield answer
+                return
+            except errors.BladeClientError as error:
+                wait_s = None if begun else retry.wait_s(error)
+                if wait_s is None:
+                    raise
+            time.sleep(wait_s)
+
+    def stream_once(
+        self,
+        pick: Callable[[Stubs], UnaryStreamMultiCallable[Request, Response]],
+        request: Request,
+        *,
+        timeout_s: float | None,
+    ) -> Generator[Response, None, None]:
+        """One attempt of a stream. Leaving it early cancels the call, so the server stops working for it."""
+        call = pick(self.connection.stubs())(request, timeout=timeout_s, metadata=tuple(self.connection.metadata))
+        try:
+            yield from iter(call)
+        except grpc.RpcError as failure:
+            raise error_of(failure, target=self.connection.target) from failure
+        finally:
+            call.cancel()
+
+
+def new_request_id() -> str:
+    """A fresh id that makes a creating call repeatable."""
+    return str(uuid.uuid4())
+
+
+def pages(fetch: Callable[[str], tuple[Iterable[T], str]]) -> Iterator[T]:
+    """All entries of all pages; `fetch` takes a page token and returns the entries and the next token."""
+    token = ""
+    while True:
+        entries, token = fetch(token)
+        yield from entries
+        if not token:
+            return

@@ -1,0 +1,114 @@
+"""What a failed command says and which exit code it ends with."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from blade_client.cli.session import Session
+
+if TYPE_CHECKING:
+    from blade_client.errors import BladeClientError
+
+JOB_NOT_COMPLETED = 1
+WRONG_USAGE = 2
+PRECONDITION = 5
+COMPLETED_WITH_ERRORS = 8
+BUG = 70
+INTERRUPTED = 130
+
+
+@contextmanager
+def guarded(ctx: click.Context) -> Iterator[None]:
+    """Turns the errors of a command into words on stderr and an exit code."""
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        raise
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        ctx.exit(INTERRUPTED)
+    except UnicodeEncodeError as wrong:
+        raise click.UsageError(f"{wrong.object!a} is not valid UTF-8.") from wrong
+    except Exception as error:
+        known = sys.modules.get("blade_client.errors")
+        if known is None or not isinstance(error, known.BladeClientError):
+            traceback.print_exc()
+            click.echo("This is a bug in the command `blade`; please report the lines above.", err=True)
+            ctx.exit(BUG)
+        session = ctx.find_object(Session) or Session()
+        _tell(error, as_json=session.json)
+        ctx.exit(exit_code(error))
+
+
+def exit_code(error: BladeClientError) -> int:
+    """The exit code for an error; `blade --help` lists them."""
+    from blade_client import errors
+
+    table: list[tuple[type[BladeClientError], int]] = [
+        (errors.MissingExtra, WRONG_USAGE),
+        (errors.Invalid, 3),
+        (errors.NotFound, 4),
+        (errors.AlreadyExists, PRECONDITION),
+        (errors.Conflict, PRECONDITION),
+        (errors.Precondition, PRECONDITION),
+        (errors.Unavailable, 6),
+        (errors.DeadlineExceeded, 6),
+        (errors.QuotaExceeded, 7),
+        (errors.Denied, 9),
+    ]
+    return next((code for kind, code in table if isinstance(error, kind)), BUG)
+
+
+def error_dict(error: BladeClientError) -> dict[str, Any]:
+    """The error as `--json` shows it."""
+    from blade_client.cli.output import message_dict
+    from blade_client.errors import ConnectionTestFailed
+
+    shown: dict[str, Any] = {
+        "message": error.message,
+        "reason": error.reason,
+        "code": error.code.name if error.code else "",
+        "violations": [{"field": each.field, "description": each.description} for each in error.violations],
+        "metadata": error.metadata,
+        "exitCode": exit_code(error),
+    }
+    if error.retry_after_s is not None:
+        shown["retryAfterSeconds"] = error.retry_after_s
+    if isinstance(error, ConnectionTestFailed):
+        shown["steps"] = [message_dict(step) for step in error.steps]
+    return {"error": shown}
+
+
+def _tell(error: BladeClientError, *, as_json: bool) -> None:
+    from blade_client.cli.output import visible
+
+    if as_json:
+        click.echo(json.dumps(error_dict(error), ensure_ascii=False), err=True)
+        return
+    click.echo(f"Error: {visible(error.message)}", err=True)
+    for each in error.violations:
+        # A server that says it all in the message need not be heard twice.
+        if each.description.removesuffix("…") not in error.message:
+            click.echo(f"  {visible(each.field)}: {visible(each.description)}", err=True)
+    way_out = _way_out(error)
+    if way_out:
+        click.echo(way_out, err=True)
+
+
+def _way_out(error: BladeClientError) -> str:
+    from blade_client import errors
+
+    if isinstance(error, errors.Unreachable):
+        return "Start a server with `blade serve`, or name another with --server HOST:PORT or BLADE_SERVER."
+    if isinstance(error, errors.DeadlineExceeded) and not error.reason and error.code is not None:
+        return "Give it more time with --timeout SECONDS."
+    if isinstance(error, errors.QuotaExceeded) and error.retry_after_s is not None:
+        return f"Try again in {error.retry_after_s:g} s."
+    return ""

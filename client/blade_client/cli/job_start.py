@@ -1,0 +1,160 @@
+"""`blade job start`, `preview` and `retry`: what makes a job, or shows what one would do."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from blade_client.cli.pairs import PAIR
+from blade_client.cli.session import INT32, BladeCommand, Session, pass_session
+
+if TYPE_CHECKING:
+    from blade.v1.job_pb2 import Job
+
+_sql = click.argument("sql", required=False, default="")
+_file = click.option("--file", type=click.File(encoding="utf-8"), help="File with the SQL; - for standard input.")
+_source = click.option("--source", default="", metavar="NAME", help="Name of the source.")
+_data_type = click.option("--data-type", default="", metavar="NAME", help="Data type of the source.")
+_metadata = click.option("--metadata", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Added to every item.")
+_classification = click.option(
+    "--classification", default="", metavar="VALUE", help="Classification of all items, not the mapping's."
+)
+
+
+@click.command(cls=BladeCommand)
+@_sql
+@_file
+@_source
+@_data_type
+@click.option("--batch-size", type=INT32, help="Items in one upload batch, 1 to 1000.  [default: 100]")
+@click.option("--workers", type=INT32, help="Upload workers, 1 to 64.  [default: the server's]")
+@click.option("--items-per-second", type=float, help="Most items per second.  [default: the source's limit]")
+@click.option("--max-errors", type=INT32, help="Fail once more items than this have failed.")
+@click.option("--max-error-share", type=float, help="Fail once more than this share has failed, as 0.05.")
+@_metadata
+@_classification
+@click.option("--skip-existing", is_flag=True, help="Leave out items that the catalog has.")
+@click.option("--request-id", metavar="ID", help="The same id again answers with the same job.")
+@click.option("--watch", "and_watch", is_flag=True, help="Follow the job to its end.")
+@pass_session
+def start(
+    session: Session,
+    *,
+    sql: str,
+    file: IO[str] | None,
+    source: str,
+    data_type: str,
+    batch_size: int | None,
+    workers: int | None,
+    items_per_second: float | None,
+    max_errors: int | None,
+    max_error_share: float | None,
+    metadata: tuple[tuple[str, str], ...],
+    classification: str,
+    skip_existing: bool,
+    request_id: str | None,
+    and_watch: bool,
+) -> None:
+    """Start a job over the rows of SQL, or over every row of a source."""
+    with session.client() as blade:
+        started = blade.start_query_job(
+            _query_text(sql, file, source, data_type),
+            data_type=data_type,
+            source=source,
+            batch_size=batch_size,
+            workers=workers,
+            items_per_second=items_per_second,
+            max_errors=max_errors,
+            max_error_share=max_error_share,
+            metadata=dict(metadata),
+            classification=classification,
+            skip_existing=skip_existing,
+            request_id=request_id,
+        )
+    _started(session, started, and_watch=and_watch)
+
+
+@click.command(cls=BladeCommand)
+@_sql
+@_file
+@_source
+@_data_type
+@click.option("--limit", type=INT32, help="Rows to look at, 1 to 1000.  [default: 10]")
+@_metadata
+@_classification
+@pass_session
+def preview(
+    session: Session,
+    *,
+    sql: str,
+    file: IO[str] | None,
+    source: str,
+    data_type: str,
+    limit: int | None,
+    metadata: tuple[tuple[str, str], ...],
+    classification: str,
+) -> None:
+    """Show the first items a job would produce; nothing is written."""
+    from blade_client.cli.item_forms import show_items
+    from blade_client.cli.job_forms import reason_name
+    from blade_client.cli.output import print_json, print_table
+
+    with session.client() as blade:
+        result = blade.preview_items(
+            _query_text(sql, file, source, data_type),
+            data_type=data_type,
+            source=source,
+            limit=limit,
+            metadata=dict(metadata),
+            classification=classification,
+        )
+    if session.json:
+        print_json(result)
+        return
+    show_items(result.items)
+    if result.rejections:
+        click.echo(f"\n{len(result.rejections)} of these rows would be rejected:")
+        print_table(
+            ["ITEM ID", "REASON", "FIELD", "MESSAGE"],
+            [[each.item_id, reason_name(each.reason), each.field, each.message] for each in result.rejections],
+        )
+
+
+@click.command(cls=BladeCommand)
+@click.argument("job_id")
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the job's history.")
+@click.option("--watch", "and_watch", is_flag=True, help="Follow the new job to its end.")
+@pass_session
+def retry(session: Session, job_id: str, reason: str, and_watch: bool) -> None:
+    """Start a new job over the failed items of a final one."""
+    with session.client() as blade:
+        started = blade.retry_failed(job_id, reason)
+    _started(session, started, and_watch=and_watch)
+
+
+def _query_text(sql: str, file: IO[str] | None, source: str, data_type: str) -> str:
+    if sql and file:
+        raise click.UsageError("Give SQL or --file, not both.")
+    try:
+        sql = file.read() if file else sql
+    except UnicodeDecodeError as wrong:
+        assert file is not None
+        raise click.UsageError(f"{file.name} is not UTF-8 text: {wrong}") from wrong
+    if not sql and not source and not data_type:
+        raise click.UsageError("Give SQL, a --file with SQL, or a --source to take every row of.")
+    return sql
+
+
+def _started(session: Session, started: Job, *, and_watch: bool) -> None:
+    from blade_client.cli.following import follow
+    from blade_client.cli.output import print_json
+
+    if session.json:
+        print_json(started, lines=and_watch)
+    else:
+        click.echo(f"Started {started.job_id}.")
+    if and_watch:
+        click.get_current_context().exit(follow(session, started.job_id, interval_s=1.0))
+    if not session.json:
+        click.echo(f"Follow it with: blade job watch {started.job_id}")

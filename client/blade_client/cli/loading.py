@@ -1,0 +1,80 @@
+"""Where commands come from: our own modules, and the entry points of other packages, each loaded when needed."""
+
+from __future__ import annotations
+
+import io
+import sys
+from importlib import import_module
+
+import click
+
+from blade_client.cli.failures import guarded
+from blade_client.cli.session import session_options
+
+_OWN = {"source": "source", "query": "query", "item": "item", "job": "job", "version": "version"}
+_ENTRY_POINTS = "blade.commands"
+# What --help says about commands it must not import. The packages they need come with the extra named second.
+_EXTRAS = {
+    "serve": ("Run the BLADE server.", "server"),
+    "migrate": ("Bring the database up to date.", "server"),
+    "sandbox": ("Run a sandbox warehouse and catalog, and the server between them.", "sandbox"),
+    "demo": ("Run the main job on real flights from start to finish, and check it.", "sandbox"),
+}
+
+
+class LazyGroup(click.Group):
+    """The main group: lists all commands, imports the one that is called."""
+
+    def __init__(self, *args: object, **attributes: object) -> None:
+        super().__init__(*args, **attributes)  # type: ignore[arg-type]
+        self.params.extend(session_options(root=True))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Our own commands first, then those that need an extra."""
+        return [*_OWN, *_EXTRAS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command; for one that needs an extra, a stand-in that is good for --help and completion."""
+        if cmd_name in _OWN:
+            command = getattr(import_module(f"blade_client.cli.{_OWN[cmd_name]}"), cmd_name)
+            assert isinstance(command, click.Command)
+            return command
+        if cmd_name in _EXTRAS:
+            return click.Command(cmd_name, short_help=_EXTRAS[cmd_name][0])
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but loads a command of another package for real."""
+        if args[0] not in _OWN:
+            command = _load(args[0])
+            if command is not None:
+                return args[0], command, args[1:]
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Runs the command; its errors become a sentence and an exit code."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # an odd character must not end a listing
+        with guarded(ctx):
+            return super().invoke(ctx)
+
+
+def _load(name: str) -> click.Command | None:
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=_ENTRY_POINTS, name=name):
+        try:
+            command = entry.load()
+        except ModuleNotFoundError as missing:
+            extra = _EXTRAS.get(name, ("", name))[1]
+            click.echo(
+                f"`blade {name}` needs the Python package {missing.name}, which is not installed. "
+                f"Install it with: pip install 'blade[{extra}]'",
+                err=True,
+            )
+            sys.exit(2)
+        assert isinstance(command, click.Command), f"{entry.value} is not a click command"
+        return command
+    return None

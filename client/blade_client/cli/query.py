@@ -1,0 +1,104 @@
+"""`blade query`: rows of a source on the screen, or in a file."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from blade_client.cli.pairs import PAIR, names
+from blade_client.cli.session import INT32, BladeCommand, Session, pass_session
+from blade_client.cli.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from blade_client.query_result import QueryResult
+
+
+@click.command(cls=BladeCommand)
+@click.argument("data_type", required=False, default="")
+@click.option("--source", default="", metavar="NAME", help="Name of the source, in place of DATA_TYPE.")
+@click.option("--filter", "filter_", default="", metavar="SQL", help='For example "priority = :p".')
+@click.option("--param", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Value of a :KEY in the filter.")
+@click.option("--columns", multiple=True, metavar="A,B,...", help="Columns to return.  [default: all]")
+@click.option("--order-by", multiple=True, metavar="A,'B desc',...", help="Columns to sort by.")
+@click.option("--limit", type=INT32, help="Most rows.  [default: 100; all with --format arrow]")
+@click.option("--offset", type=INT32, default=0, help="Rows to skip first.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "ndjson", "csv", "arrow"]),
+    help="How to write the rows.  [default: table; json with --json]",
+)
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, allow_dash=True), help="File to write.  [default: stdout]"
+)
+@pass_session
+def query(
+    session: Session,
+    *,
+    data_type: str,
+    source: str,
+    filter_: str,
+    param: tuple[tuple[str, str], ...],
+    columns: tuple[str, ...],
+    order_by: tuple[str, ...],
+    limit: int | None,
+    offset: int,
+    form: str | None,
+    output: str | None,
+) -> None:
+    """Read rows of the source of DATA_TYPE straight from the warehouse; nothing is stored.
+
+    Format arrow writes an Arrow IPC stream (pyarrow.ipc.open_stream reads it) and has no limit; the others show items,
+    at most 10,000.
+    """
+    if not data_type and not source:
+        raise click.UsageError("Name a DATA_TYPE, or a source with --source.")
+    form = form or ("json" if session.json else "table")
+    with session.client() as blade:
+        result = blade.query(
+            data_type,
+            source=source,
+            filter=filter_,
+            parameters=dict(param),
+            columns=names(columns),
+            order_by=names(order_by),
+            limit=limit,
+            offset=offset,
+            timeout_s=session.timeout_s,
+        )
+        if form == "arrow":
+            _write_arrow(result, output)
+        else:
+            _write_items(result, form, names(columns), output)
+
+
+def _write_arrow(result: QueryResult, output: str | None) -> None:
+    if output is None or output == "-":
+        if sys.stdout.isatty():
+            raise click.UsageError("Arrow is binary: name a file with --output FILE, or pipe it on.")
+        result.write_arrow(sys.stdout.buffer)
+        sys.stdout.flush()
+        return
+    with whole_file(output) as file:
+        rows = result.write_arrow(file)
+    click.echo(f"Wrote {rows:,} rows to {output}.", err=True)
+
+
+def _write_items(result: QueryResult, form: str, columns: list[str], output: str | None) -> None:
+    from blade_client.cli.item_forms import WRITERS
+
+    if output is None or output == "-":
+        WRITERS[form](result, columns, sys.stdout)
+    else:
+        with whole_file(output) as binary, io.TextIOWrapper(binary, "utf-8", newline="") as file:
+            WRITERS[form](result, columns, file)
+    if result.rejections and form != "json":
+        first = result.rejections[0]
+        click.echo(
+            f"{len(result.rejections):,} rows could not become items; the first: {first.field}: {first.message} "
+            "(--format json shows all).",
+            err=True,
+        )

@@ -1,0 +1,132 @@
+"""What the global options say, and the client that follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from blade_client.client import BladeClient
+
+
+class Int32(click.ParamType[int]):
+    """A whole number that fits its field; whether it makes sense is for the server to say."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Refuses what protobuf could not carry."""
+        number = int(click.INT.convert(value, param, ctx))
+        if not -(2**31) <= number < 2**31:
+            self.fail(f"{number} is too large a number.", param, ctx)
+        return number
+
+
+INT32 = Int32()
+
+
+@dataclass(kw_only=True)
+class Session:
+    """The global options of one run, filled in as click finds them."""
+
+    server: str = "127.0.0.1:50051"
+    json: bool = False
+    tls: bool = False
+    tls_ca: str | None = None
+    timeout_s: float | None = None
+
+    def client(self) -> BladeClient:
+        """A client for the chosen server. Raises UsageError if the options are wrong."""
+        from blade_client.client import BladeClient
+
+        try:
+            return BladeClient(self.server, tls=self.tls, ca_file=self.tls_ca, timeout_s=self.timeout_s or 60.0)
+        except (ValueError, OSError) as wrong:
+            raise click.UsageError(str(wrong)) from wrong
+
+
+pass_session = click.make_pass_decorator(Session, ensure=True)
+
+
+def session_options(*, root: bool) -> list[click.Parameter]:
+    """The global options, for the main group or for a command behind it."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
+        session = ctx.find_root().ensure_object(Session)
+        if ctx.obj is None:
+            ctx.obj = session
+        if value is not None and value is not False:
+            assert param.name is not None
+            setattr(session, param.name, value)
+
+    return [
+        click.Option(
+            ["--server"],
+            metavar="HOST:PORT",
+            envvar="BLADE_SERVER" if root else None,
+            expose_value=False,
+            callback=keep,
+            help="Address of the server; or set BLADE_SERVER.  [default: 127.0.0.1:50051]",
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            callback=keep,
+            help="Print JSON for machines; errors become a JSON object on stderr.",
+        ),
+        click.Option(
+            ["--tls"],
+            is_flag=True,
+            expose_value=False,
+            callback=keep,
+            help="Encrypt the connection, trusting the well-known authorities.",
+        ),
+        click.Option(
+            ["--tls-ca"],
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False),
+            expose_value=False,
+            callback=keep,
+            help="Encrypt the connection, trusting the authorities in this PEM file.",
+        ),
+        click.Option(
+            ["--timeout", "timeout_s"],
+            metavar="SECONDS",
+            type=click.FloatRange(min=0, min_open=True),
+            expose_value=False,
+            callback=keep,
+            help="Longest time to wait.  [default: 60; no limit for queries and watching]",
+        ),
+    ]
+
+
+class BladeCommand(click.Command):
+    """A command that takes the global options as well, listed apart in its help."""
+
+    def __init__(self, *args: object, **attributes: object) -> None:
+        super().__init__(*args, **attributes)  # type: ignore[arg-type]
+        self._global = session_options(root=False)
+        self.params.extend(self._global)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Own options first, then the global ones."""
+        for title, wanted in (("Options", False), ("Global options", True)):
+            records = [
+                record
+                for param in self.get_params(ctx)
+                if isinstance(param, click.Option)
+                and (param in self._global) is wanted
+                and (record := param.get_help_record(ctx)) is not None
+            ]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+class BladeGroup(click.Group):
+    """A group whose commands take the global options."""
+
+    command_class = BladeCommand

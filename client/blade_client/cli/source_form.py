@@ -1,0 +1,95 @@
+"""A source as people write it, as a JSON file or as options, and which of its fields they set."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import IO, Any
+
+import click
+from blade.v1.source_pb2 import Source
+from google.protobuf.json_format import ParseDict, ParseError
+
+# What the server fills in, and what identifies the source instead of changing it.
+_NOT_UPDATED = {"name", "etag", "stats", "create_time", "update_time"}
+_NESTED = {"config", "mapping"}
+_CONFIG = ("warehouse_id", "host", "credentials", "items_per_second", "max_running_jobs")
+
+
+def read_source(file: IO[str] | None) -> tuple[Source, list[str]]:
+    """Reads a source in protobuf's JSON form (`warehouse_id` and `warehouseId` both do).
+
+    Returns:
+        The source, and the paths of the fields that the file sets, as an update mask wants them.
+
+    Raises:
+        click.UsageError: It is not UTF-8, not a JSON object, or not a source.
+    """
+    if file is None:
+        return Source(), []
+    try:
+        written = json.load(file)
+    except (json.JSONDecodeError, UnicodeDecodeError) as wrong:
+        raise click.UsageError(f"{file.name} is not JSON in UTF-8: {wrong}") from wrong
+    if not isinstance(written, dict):
+        raise click.UsageError(f"{file.name} holds no JSON object.")
+    try:
+        source = ParseDict(written, Source())
+    except ParseError as wrong:
+        first_line = str(wrong).splitlines()[0]
+        raise click.UsageError(f"{file.name} is not a source: {first_line}") from wrong
+    return source, list(_paths(written, Source.DESCRIPTOR))
+
+
+def _paths(written: Mapping[str, Any], kind: Any, prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key, value in written.items():
+        field = next(each for each in kind.fields if key in (each.name, each.json_name))
+        path = prefix + field.name
+        if path in _NESTED and isinstance(value, dict):
+            found += _paths(value, field.message_type, f"{path}.")
+        elif path not in _NOT_UPDATED:
+            found.append(path)
+    return found
+
+
+def set_fields(source: Source, fields: Mapping[str, Any]) -> list[str]:
+    """Sets what the options of `source_fields` say. Returns the paths of the fields set."""
+    given = {name: value for name, value in fields.items() if value is not None and value != ()}
+    if "classification" in given and "classification_column" in given:
+        raise click.UsageError("Give --classification or --classification-column, not both.")
+    paths: list[str] = []
+    for name in ("display_name", "data_type", "enabled"):
+        if name in given:
+            setattr(source, name, given[name])
+            paths.append(name)
+    if "table" in given:
+        source.config.catalog, source.config.schema, source.config.table = split_table(given["table"])
+        paths += ["config.catalog", "config.schema", "config.table"]
+    for name in _CONFIG:
+        if name in given:
+            setattr(source.config, name, given[name])
+            paths.append(f"config.{name}")
+    for name in ("item_id", "last_modified"):
+        if name in given:
+            setattr(source.mapping, name, given[name])
+            paths.append(f"mapping.{name}")
+    for name, part in (("classification", "value"), ("classification_column", "column")):
+        if name in given:
+            setattr(source.mapping.classification, part, given[name])
+            paths.append("mapping.classification")
+    if "metadata" in given:
+        source.mapping.metadata.clear()
+        source.mapping.metadata.update(dict(given["metadata"]))
+        paths.append("mapping.metadata")
+    return paths
+
+
+def split_table(name: str) -> list[str]:
+    """The three parts of `catalog.schema.table`; backquotes around a part keep its dots."""
+    part = r"(?:`([^`]+)`|([^.`]+))"
+    found = re.fullmatch(rf"{part}\.{part}\.{part}", name)
+    if found is None:
+        raise click.UsageError(f"--table {name!r} is not of the form catalog.schema.table.")
+    return [quoted or plain for quoted, plain in zip(found.groups()[::2], found.groups()[1::2], strict=True)]
