@@ -26,16 +26,13 @@ log = logging.getLogger(__name__)
 
 MAX_BACKOFF_S = 5.0
 _MIN_BACKOFF_S = 0.1
-_TIMEOUT_S = 5.0  # of connecting and of an answer to a ping
-
-# DNS is the one thing libpq does not do asynchronously; a stop then waits for the resolver.
 
 
 class Listener:
     """Listens until it is stopped, and reconnects for ever.
 
     The connection is asynchronous (psycopg2's `async_`), so nothing blocks without a time limit: a half-open TCP
-    connection is found by a ping, and a stop is heard in any state.
+    connection is found by a ping, and a stop is heard in any state but one: while libpq resolves a host name.
     """
 
     def __init__(
@@ -45,6 +42,7 @@ class Listener:
         on_connect: Callable[[], None],
         *,
         ping_s: float = 10.0,
+        timeout_s: float = 5.0,
     ) -> None:
         """Nothing runs yet.
 
@@ -53,12 +51,14 @@ class Listener:
             on_ring: called in the listener's thread with the ids of jobs that have changed.
             on_connect: called after every connect, the first too: read everything again.
             ping_s: how long the connection may be silent before it is asked whether it still lives.
+            timeout_s: longest wait for a connection and for an answer.
         """
         target = make_url(normalised(url))
         _, self._connect_args = target.get_dialect()().create_connect_args(target)
         self._on_ring = on_ring
         self._on_connect = on_connect
         self._ping_s = ping_s
+        self._timeout_s = timeout_s
         self._stop_heard, self._stop_rung = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
@@ -105,7 +105,6 @@ class Listener:
             **self._connect_args,
             async_=True,
             application_name="blade-listener",
-            connect_timeout=int(_TIMEOUT_S),
         )
         try:
             self._finish(connection)
@@ -132,10 +131,10 @@ class Listener:
 
     def _finish(self, connection: Any) -> None:
         """Drives what the connection is doing to its end."""
-        deadline_s = time.monotonic() + _TIMEOUT_S
+        deadline_s = time.monotonic() + self._timeout_s
         while (state := connection.poll()) != POLL_OK:
             if not self._ready(connection, state, deadline_s):
-                raise psycopg2.OperationalError(f"no answer within {_TIMEOUT_S:.0f} s")
+                raise psycopg2.OperationalError(f"no answer within {self._timeout_s:g} s")
 
     def _ready(self, connection: Any, state: int, deadline_s: float) -> bool:
         """Waits until the socket can be read or written; False at the deadline."""

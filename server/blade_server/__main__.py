@@ -1,0 +1,135 @@
+"""`blade serve` and `blade migrate`; also `python -m blade_server`.
+
+What an operator did wrong is one sentence on stderr: exit code 2 for a setting that cannot be right, 1 for a server
+that cannot start. Tracebacks are for bugs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+# gRPC's core explains a port that is taken in a dozen lines of its own. Read when it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+from blade_server.app import Serving, checked_database_url
+from blade_server.app import serve as serve_until_signalled
+from blade_server.errors import BladeError
+from blade_server.rpc.server import ListenError
+from blade_server.settings import Settings
+from blade_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from blade_server.storage.migrate import migrate as migrate_database
+
+log = logging.getLogger("blade_server")
+
+_LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
+_log_level = click.option(
+    "--log-level", envvar="BLADE_LOG_LEVEL", type=_LEVELS, default="info", show_default=True, show_envvar=True
+)
+
+
+@click.group()
+def main() -> None:
+    """The BLADE server."""
+
+
+@main.command()
+@click.option("--host", help="Address to listen on; BLADE_HOST, else 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="gRPC port, 0: a free one; BLADE_PORT, else 50051.")
+@click.option("--json", "as_json", is_flag=True, help="Say that it is ready as one line of JSON.")
+@_log_level
+def serve(host: str | None, port: int | None, as_json: bool, log_level: str) -> None:
+    """Serve until SIGTERM or Ctrl-C, which stop gracefully; a second one stops at once."""
+    _log_to_stderr(log_level)
+    with _mistakes_in_one_sentence():
+        settings = _settings(host=host, port=port)
+        asyncio.run(serve_until_signalled(settings, _say_json if as_json else _say))
+    _leave()
+
+
+@main.command()
+@_log_level
+def migrate(log_level: str) -> None:
+    """Bring the tables of DATABASE_URL (or of the embedded PostgreSQL) up to date."""
+    _log_to_stderr(log_level)
+    with _mistakes_in_one_sentence():
+        settings = _settings()
+        if settings.database_url is not None:
+            migrate_database(checked_database_url(settings.database_url.get_secret_value()))
+        else:
+            with EmbeddedPostgres(settings.data_dir) as embedded:
+                migrate_database(embedded.url)
+    click.echo("The tables are up to date.")
+
+
+def _settings(**given: Any) -> Settings:
+    """The environment, with what was given on the command line on top."""
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _say(serving: Serving) -> None:
+    host = f"[{serving.host}]" if ":" in serving.host else serving.host
+    click.echo(
+        f"BLADE {serving.version} serves gRPC on {host}:{serving.port} (database: {serving.database}, "
+        f"warehouse: {serving.warehouse or 'none'}, catalog: {serving.catalog or 'none'})"
+    )
+
+
+def _say_json(serving: Serving) -> None:
+    click.echo(json.dumps(dataclasses.asdict(serving) | {"pid": os.getpid()}))
+
+
+@contextmanager
+def _mistakes_in_one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as exc:
+        _fail(2, "; ".join(_in_words(error) for error in exc.errors()))
+    except ValueError as exc:
+        _fail(2, str(exc))
+    except (ListenError, EmbeddedPostgresError, BladeError) as exc:
+        _fail(1, str(exc))
+
+
+def _in_words(error: Any) -> str:
+    """`BLADE_PORT is 'abc': ...`; secrets are never at fault, because any text is one."""
+    name = str(error["loc"][0]) if error["loc"] else "the settings"
+    field = Settings.model_fields.get(name)
+    variable = f"BLADE_{name.upper()}" if field is not None and field.validation_alias is None else name
+    return f"{variable} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _fail(code: int, sentence: str) -> None:
+    click.echo(f"blade: {sentence}", err=True)
+    sys.exit(code)
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    log.setLevel(level.upper())
+
+
+def _leave() -> None:
+    """Ends the process even if a thread still waits for a warehouse that does not answer."""
+    waiting = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+    log.info("stopped%s", f", leaving behind {', '.join(waiting)}" if waiting else "")
+    sys.stdout.flush()
+    logging.shutdown()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

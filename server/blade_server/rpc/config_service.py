@@ -1,0 +1,69 @@
+"""blade.v1.ConfigService."""
+
+# ruff: noqa: N802, D102  names and documentation are the contract's
+
+from __future__ import annotations
+
+from blade.v1 import config_service_pb2 as pb
+from blade.v1.config_service_pb2_grpc import ConfigServiceServicer
+
+from blade_server.core.sources import Sources
+from blade_server.errors import Invalid
+from blade_server.model import StepOutcome
+from blade_server.rpc import convert
+from blade_server.rpc.caller import Context
+from blade_server.rpc.threads import Threads
+
+
+class ConfigService(ConfigServiceServicer):
+    """Converts, calls `core.sources`, converts back."""
+
+    def __init__(self, sources: Sources, threads: Threads) -> None:
+        self._sources = sources
+        self._threads = threads
+
+    async def AddSource(self, request: pb.AddSourceRequest, context: Context) -> pb.AddSourceResponse:
+        data_type = request.data_type or request.source.data_type
+        if request.source.data_type not in ("", data_type):
+            raise Invalid.field(
+                "data_type", f"{data_type!r} differs from source.data_type {request.source.data_type!r}"
+            )
+        request.source.data_type = data_type
+        source, steps = await self._threads.outward(
+            self._sources.add,
+            convert.source_from(request.source),
+            validate_only=request.validate_only,
+            request_id=request.request_id,
+        )
+        return pb.AddSourceResponse(source=convert.source(source), steps=[convert.test_step(step) for step in steps])
+
+    async def GetSource(self, request: pb.GetSourceRequest, context: Context) -> pb.GetSourceResponse:
+        source = await self._threads.stored(self._sources.get, request.name)
+        return pb.GetSourceResponse(source=convert.source(source))
+
+    async def ListSources(self, request: pb.ListSourcesRequest, context: Context) -> pb.ListSourcesResponse:
+        sources, next_page_token = await self._threads.stored(
+            self._sources.list,
+            page_size=convert.optional(request, "page_size"),
+            page_token=request.page_token,
+            data_type=request.data_type,
+        )
+        return pb.ListSourcesResponse(
+            sources=[convert.source(source) for source in sources], next_page_token=next_page_token
+        )
+
+    async def UpdateSource(self, request: pb.UpdateSourceRequest, context: Context) -> pb.UpdateSourceResponse:
+        fields = set(request.update_mask.paths) or convert.set_fields(request.source)
+        source = await self._threads.outward(self._sources.update, convert.source_from(request.source), fields)
+        return pb.UpdateSourceResponse(source=convert.source(source))
+
+    async def RemoveSource(self, request: pb.RemoveSourceRequest, context: Context) -> pb.RemoveSourceResponse:
+        await self._threads.stored(self._sources.remove, request.name, request.etag)
+        return pb.RemoveSourceResponse()
+
+    async def TestSource(self, request: pb.TestSourceRequest, context: Context) -> pb.TestSourceResponse:
+        steps = await self._threads.outward(self._sources.test, request.name)
+        return pb.TestSourceResponse(
+            passed=all(step.outcome is StepOutcome.PASSED for step in steps),
+            steps=[convert.test_step(step) for step in steps],
+        )

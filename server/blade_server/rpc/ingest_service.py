@@ -1,0 +1,36 @@
+"""blade.v1.IngestService."""
+
+# ruff: noqa: N802, D102  names and documentation are the contract's
+
+from __future__ import annotations
+
+from blade.v1 import ingest_service_pb2 as pb
+from blade.v1.ingest_service_pb2_grpc import IngestServiceServicer
+
+from blade_server.core.ingest import Ingest
+from blade_server.rpc import convert
+from blade_server.rpc.caller import Context
+from blade_server.rpc.threads import Threads
+
+
+class IngestService(IngestServiceServicer):
+    """Converts, calls `core.ingest`, converts back."""
+
+    def __init__(self, ingest: Ingest, threads: Threads) -> None:
+        self._ingest = ingest
+        self._threads = threads
+
+    async def IngestItem(self, request: pb.IngestItemRequest, context: Context) -> pb.IngestItemResponse:
+        ingested = await self._threads.outward(
+            self._ingest.ingest,
+            data_type=request.data_type,
+            source=request.source,
+            item_id=request.item_id,
+            replace=request.replace,
+            metadata=dict(request.metadata),
+        )
+        return pb.IngestItemResponse(
+            outcome=convert.ingest_outcome(ingested.outcome),
+            item=convert.item(ingested.item) if ingested.item is not None else None,
+            bytes_uploaded=ingested.bytes_uploaded,
+        )

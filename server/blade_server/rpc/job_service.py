@@ -1,0 +1,155 @@
+"""blade.v1.JobService."""
+
+# ruff: noqa: N802, D102  names and documentation are the contract's
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from blade.v1 import job_service_pb2 as pb
+from blade.v1.job_service_pb2_grpc import JobServiceServicer
+
+from blade_server import model
+from blade_server.core.feed import Feed
+from blade_server.core.jobs import Jobs, StartJob
+from blade_server.errors import Invalid
+from blade_server.rpc import convert
+from blade_server.rpc.caller import Context, actor
+from blade_server.rpc.threads import Threads
+
+
+class JobService(JobServiceServicer):
+    """Converts, calls `core.jobs` and `core.feed`, converts back."""
+
+    def __init__(self, jobs: Jobs, feed: Feed, threads: Threads) -> None:
+        self._jobs = jobs
+        self._feed = feed
+        self._threads = threads
+        self._snapshots = Snapshots()
+
+    async def StartQueryJob(self, request: pb.StartQueryJobRequest, context: Context) -> pb.StartQueryJobResponse:
+        start = StartJob(
+            sql=request.sql,
+            data_type=request.data_type,
+            source=request.source,
+            batch_size=convert.optional(request, "batch_size"),
+            workers=convert.optional(request, "workers"),
+            items_per_second=convert.optional(request, "items_per_second"),
+            max_errors=convert.optional(request, "max_errors"),
+            max_error_share=convert.optional(request, "max_error_share"),
+            metadata=dict(request.metadata),
+            classification=request.classification,
+            skip_existing=request.skip_existing,
+            request_id=request.request_id,
+        )
+        job = await self._threads.stored(self._jobs.start, start, actor=actor(context))
+        return pb.StartQueryJobResponse(job=convert.job(job))
+
+    async def PreviewItems(self, request: pb.PreviewItemsRequest, context: Context) -> pb.PreviewItemsResponse:
+        rows = await self._threads.outward(
+            self._jobs.preview,
+            sql=request.sql,
+            data_type=request.data_type,
+            source=request.source,
+            limit=convert.optional(request, "limit"),
+            metadata=dict(request.metadata),
+            classification=request.classification,
+        )
+        return pb.PreviewItemsResponse(
+            items=[convert.item(item) for item in rows.items],
+            rejections=[convert.rejection(rejected.error) for rejected in rows.rejected],
+        )
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
+        return pb.GetJobResponse(job=convert.job(await self._threads.stored(self._jobs.get, request.id)))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
+        jobs, next_page_token = await self._threads.stored(
+            self._jobs.list,
+            page_size=convert.optional(request, "page_size"),
+            page_token=request.page_token,
+            statuses=convert.statuses(request.statuses),
+            source=request.source,
+            created_after=convert.instant(request, "created_after"),
+            created_before=convert.instant(request, "created_before"),
+        )
+        return pb.ListJobsResponse(jobs=[convert.job(job) for job in jobs], next_page_token=next_page_token)
+
+    async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[Any]:
+        async with aclosing(self._feed.watch(request.job_id, convert.seconds(request, "min_interval"))) as snapshots:
+            async for job, heartbeat in snapshots:
+                yield self._snapshots.serialised(job, heartbeat)
+
+    async def PauseJob(self, request: pb.PauseJobRequest, context: Context) -> pb.PauseJobResponse:
+        job = await self._threads.stored(self._jobs.pause, request.job_id, actor=actor(context), reason=request.reason)
+        return pb.PauseJobResponse(job=convert.job(job))
+
+    async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
+        job = await self._threads.stored(self._jobs.resume, request.job_id, actor=actor(context), reason=request.reason)
+        return pb.ResumeJobResponse(job=convert.job(job))
+
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
+        # Waits for the server that runs the job, at most for its lease.
+        job = await self._threads.outward(
+            self._jobs.cancel, request.job_id, actor=actor(context), reason=request.reason
+        )
+        return pb.CancelJobResponse(job=convert.job(job))
+
+    async def UpdateJobLimits(self, request: pb.UpdateJobLimitsRequest, context: Context) -> pb.UpdateJobLimitsResponse:
+        if not request.HasField("limits"):  # else a forgotten field would take every limit away
+            raise Invalid.field("limits", "is required; send it empty to lift all limits")
+        job = await self._threads.stored(
+            self._jobs.update_limits,
+            request.job_id,
+            convert.limits_from(request.limits),
+            actor=actor(context),
+            reason=request.reason,
+        )
+        return pb.UpdateJobLimitsResponse(job=convert.job(job))
+
+    async def ListItemErrors(self, request: pb.ListItemErrorsRequest, context: Context) -> pb.ListItemErrorsResponse:
+        errors, next_page_token = await self._threads.stored(
+            self._jobs.errors,
+            request.job_id,
+            page_size=convert.optional(request, "page_size"),
+            page_token=request.page_token,
+        )
+        return pb.ListItemErrorsResponse(
+            errors=[convert.item_error(error) for error in errors], next_page_token=next_page_token
+        )
+
+    async def RetryFailedItems(
+        self, request: pb.RetryFailedItemsRequest, context: Context
+    ) -> pb.RetryFailedItemsResponse:
+        job = await self._threads.stored(
+            self._jobs.retry,
+            request.job_id,
+            request_id=request.request_id,
+            actor=actor(context),
+            reason=request.reason,
+        )
+        return pb.RetryFailedItemsResponse(job=convert.job(job))
+
+
+class Snapshots:
+    """Serialised WatchJobResponses: each Job is converted once, however many watch it.
+
+    The feed hands the same object to all watchers of a job, so the bytes are kept as long as that object lives.
+    """
+
+    _HEARTBEAT = pb.WatchJobResponse(heartbeat=True).SerializeToString()
+
+    def __init__(self) -> None:
+        self._bytes: dict[int, bytes] = {}
+
+    def serialised(self, job: model.Job, heartbeat: bool) -> bytes:
+        """The bytes of a WatchJobResponse."""
+        key = id(job)
+        if key not in self._bytes:
+            self._bytes[key] = pb.WatchJobResponse(job=convert.job(job)).SerializeToString()
+            weakref.finalize(job, self._bytes.pop, key).atexit = False
+        # Two messages of a type, one behind the other, are their merge.
+        return self._bytes[key] + self._HEARTBEAT if heartbeat else self._bytes[key]

@@ -1,0 +1,84 @@
+"""blade.v1.QueryService."""
+
+# ruff: noqa: N802, D102  names and documentation are the contract's
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
+
+from blade.v1 import query_service_pb2 as pb
+from blade.v1.query_service_pb2_grpc import QueryServiceServicer
+
+from blade_server.core.queries import Queries
+from blade_server.core.transform import Transformed
+from blade_server.rpc import arrow, convert
+from blade_server.rpc.caller import Context
+from blade_server.rpc.streaming import stream
+from blade_server.rpc.threads import Threads
+
+MAX_CHUNK_ROWS = 100
+MAX_CHUNK_BYTES = 1024 * 1024
+
+
+class QueryService(QueryServiceServicer):
+    """Converts, calls `core.queries`, converts back; what a stream answers is made and serialised in its thread."""
+
+    def __init__(self, queries: Queries, threads: Threads) -> None:
+        self._queries = queries
+        self._threads = threads
+
+    async def QueryItems(self, request: pb.QueryItemsRequest, context: Context) -> AsyncIterator[Any]:
+        asked = _asked(request)
+        async for chunk in stream(self._threads.streams, lambda: self._queries.items(**asked), chunks):
+            yield chunk
+
+    async def QueryArrow(self, request: pb.QueryArrowRequest, context: Context) -> AsyncIterator[Any]:
+        asked = _asked(request)
+        options = arrow.write_options(request.compression)
+        async for answer in stream(
+            self._threads.streams,
+            lambda: self._queries.arrow(**asked),
+            lambda batches: arrow.answers(batches, options),
+        ):
+            yield answer
+
+    async def GetItem(self, request: pb.GetItemRequest, context: Context) -> pb.GetItemResponse:
+        item = await self._threads.outward(
+            self._queries.item, data_type=request.data_type, source=request.source, item_id=request.item_id
+        )
+        return pb.GetItemResponse(item=convert.item(item))
+
+
+def _asked(request: pb.QueryItemsRequest | pb.QueryArrowRequest) -> dict[str, Any]:
+    return {
+        "data_type": request.data_type,
+        "source": request.source,
+        "filter": request.filter,
+        "parameters": dict(request.parameters),
+        "columns": list(request.columns),
+        "order_by": list(request.order_by),
+        "limit": convert.optional(request, "limit"),
+        "offset": request.offset,
+    }
+
+
+def chunks(batches: Iterable[Transformed]) -> Iterator[bytes]:
+    """Serialised QueryItemsResponses of at most 100 rows and, unless one row is larger, about 1 MiB."""
+    for batch in batches:
+        chunk, rows = pb.QueryItemsResponse(), 0
+        size_bytes = 0
+        for item in batch.items:
+            if rows == MAX_CHUNK_ROWS or size_bytes > MAX_CHUNK_BYTES:
+                yield chunk.SerializeToString()
+                chunk, rows, size_bytes = pb.QueryItemsResponse(), 0, 0
+            chunk.items.append(convert.item(item))
+            rows, size_bytes = rows + 1, size_bytes + len(item.data_json)
+        for rejected in batch.rejected:
+            if rows == MAX_CHUNK_ROWS:  # a rejection carries at most 8 KiB of its row
+                yield chunk.SerializeToString()
+                chunk, rows = pb.QueryItemsResponse(), 0
+            chunk.rejections.append(convert.rejection(rejected.error))
+            rows += 1
+        if rows:
+            yield chunk.SerializeToString()

@@ -1,0 +1,173 @@
+"""The gRPC server: its services, limits, health, reflection, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from contextlib import suppress
+
+import grpc
+import grpc.aio
+from blade.v1 import (
+    config_service_pb2,
+    config_service_pb2_grpc,
+    ingest_service_pb2,
+    ingest_service_pb2_grpc,
+    job_service_pb2,
+    job_service_pb2_grpc,
+    query_service_pb2,
+    query_service_pb2_grpc,
+)
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from blade_server.core.feed import Feed
+from blade_server.core.ingest import Ingest
+from blade_server.core.jobs import Jobs
+from blade_server.core.queries import Queries
+from blade_server.core.sources import Sources
+from blade_server.rpc.config_service import ConfigService
+from blade_server.rpc.ingest_service import IngestService
+from blade_server.rpc.interceptor import CallInterceptor
+from blade_server.rpc.job_service import JobService
+from blade_server.rpc.query_service import QueryService
+from blade_server.rpc.threads import Threads
+from blade_server.settings import Settings
+
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+
+SERVICES = tuple(
+    module.DESCRIPTOR.services_by_name[name].full_name
+    for module, name in (
+        (config_service_pb2, "ConfigService"),
+        (query_service_pb2, "QueryService"),
+        (ingest_service_pb2, "IngestService"),
+        (job_service_pb2, "JobService"),
+    )
+)
+_REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
+_LAST_WORDS_S = 1.0
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", MAX_RESPONSE_BYTES),
+    # Otherwise a second server on the same port starts without a word and takes half of the calls.
+    ("grpc.so_reuseport", 0),
+    # A thousand clients that (re)connect at one moment and call at once; the default refuses them.
+    ("grpc.server.max_pending_requests", 20_000),
+    ("grpc.server.max_pending_requests_hard_limit", 40_000),
+    # Finds clients that are gone without a word, and lets clients look for us every 10 s.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+)
+
+
+class ListenError(Exception):
+    """The server cannot listen: port taken, no such address, unusable certificate. One sentence for people."""
+
+
+class RpcServer:
+    """Serves `blade.v1`, grpc.health.v1 and reflection. Belongs to the event loop it is made in."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        sources: Sources,
+        queries: Queries,
+        ingest: Ingest,
+        jobs: Jobs,
+        feed: Feed,
+    ) -> None:
+        self._settings = settings
+        self._threads = Threads(stored=settings.database_pool_size, streams=settings.max_direct_queries)
+        self._calls = CallInterceptor()
+        self._server = grpc.aio.server(interceptors=[self._calls], options=_OPTIONS)
+        add = self._server
+        config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(sources, self._threads), add)
+        query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(queries, self._threads), add)
+        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(ingest, self._threads), add)
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(jobs, feed, self._threads), add)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
+        self._add_reflection()
+        self.host = settings.host
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listens; from here on `port` is the real one, and health says SERVING.
+
+        Raises ListenError.
+        """
+        self.port = self._listen()
+        await self._server.start()
+        for service in SERVICES:
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    async def announce_stop(self) -> None:
+        """Health says NOT_SERVING from here on; calls still work."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuses new calls, waits for the running ones, and ends those that take longer with UNAVAILABLE."""
+        # Does not wait for the grace itself: somebody's health watch never ends and would use all of it up.
+        stopped = asyncio.create_task(self._server.stop(grace_s + 2 * _LAST_WORDS_S))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._calls.idle(), grace_s)
+        self._calls.end_calls()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._calls.idle(), _LAST_WORDS_S)
+        await self._server.stop(None)
+        await stopped
+        self._threads.close()
+
+    def _listen(self) -> int:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        credentials = self._credentials()
+        address = f"{host}:{self._settings.port}"
+        try:
+            if credentials is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
+        except RuntimeError as exc:
+            raise ListenError(f"cannot listen on {address}: {self._why_not()}") from exc
+
+    def _why_not(self) -> str:
+        """The reason, which gRPC keeps to itself."""
+        try:
+            found = socket.getaddrinfo(self.host, self._settings.port, type=socket.SOCK_STREAM)
+            for family, kind, protocol, _, address in found:
+                with socket.socket(family, kind, protocol) as probe:
+                    probe.bind(address)
+        except OSError as exc:
+            return exc.strerror or str(exc)
+        return "gRPC refused the address"
+
+    def _credentials(self) -> grpc.ServerCredentials | None:
+        cert, key = self._settings.tls_cert_file, self._settings.tls_key_file
+        if cert is None and key is None:
+            return None
+        if cert is None or key is None:
+            raise ListenError("TLS needs both BLADE_TLS_CERT_FILE and BLADE_TLS_KEY_FILE")
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+            return grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())])
+        except OSError as exc:  # ssl.SSLError is one
+            raise ListenError(f"the TLS certificate {cert} and key {key} cannot be used: {exc}") from exc
+
+    def _add_reflection(self) -> None:
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME, _REFLECTION_V1)
+        reflection.enable_server_reflection(names, self._server)
+        # v1 is v1alpha under another name, the same on the wire; grpcio-reflection has only the latter.
+        servicer = reflection.aio.ReflectionServicer(names)
+        handler = grpc.stream_stream_rpc_method_handler(
+            servicer.ServerReflectionInfo,
+            request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+            response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+        )
+        self._server.add_registered_method_handlers(_REFLECTION_V1, {"ServerReflectionInfo": handler})

@@ -1,0 +1,126 @@
+"""A blocking iterator in a thread, read as an async stream: the client's pace becomes the warehouse's pace.
+
+The thread is at most a few messages ahead of the client. A client that leaves cancels the statement at once, also while
+the warehouse is still working on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+log = logging.getLogger(__name__)
+
+LOOK_AHEAD = 4
+
+M = TypeVar("M")
+S = TypeVar("S", bound="Rows")
+
+
+class Rows(Protocol):
+    """What core gives for a query: an iterable of its own kind, with these two."""
+
+    def cancel(self) -> None:
+        """Any thread: makes the reader's next step end with an error."""
+
+    def close(self) -> None:
+        """Lets everything go; called by the reading thread."""
+
+
+@dataclass(frozen=True)
+class _End:
+    """Closes the stream, with the error that ended it, if one did."""
+
+    error: BaseException | None = None
+
+
+async def stream(
+    executor: Executor, open_rows: Callable[[], S], messages: Callable[[S], Iterable[M]]
+) -> AsyncIterator[M]:
+    """The messages that the thread makes of the rows, in order, at most `LOOK_AHEAD` of them ahead of the reader.
+
+    Args:
+        executor: where the thread comes from; one thread for the life of the stream.
+        open_rows: runs in the thread; `cancel` reaches what it returns.
+        messages: runs in the thread; a lazy iterable over the rows.
+
+    Raises whatever `open_rows`, `messages` or the rows raise. Close it (aclosing) to leave early.
+    """
+    reader: _Reader[Any, M] = _Reader(asyncio.get_running_loop())
+    thread = asyncio.get_running_loop().run_in_executor(executor, reader.read, open_rows, messages)
+    try:
+        while not isinstance(part := await reader.parts.get(), _End):
+            reader.free.release()
+            yield part
+        if part.error is not None:
+            raise part.error
+    finally:
+        thread.cancel()  # takes it out of the queue if it has not begun
+        reader.leave()
+
+
+class _Reader(Generic[S, M]):
+    """The two sides of a stream: `read` is the thread's, everything else the loop's."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.parts: asyncio.Queue[M | _End] = asyncio.Queue()
+        self.free = threading.Semaphore(LOOK_AHEAD)
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._left = False
+        self._rows: S | None = None
+
+    def read(self, open_rows: Callable[[], S], messages: Callable[[S], Iterable[M]]) -> None:
+        try:
+            rows = open_rows()
+            try:
+                if self._begin(rows):
+                    self._send_all(messages(rows))
+            finally:
+                with self._lock:
+                    self._rows = None
+                rows.close()
+        except BaseException as exc:
+            self._put(_End(exc))
+        else:
+            self._put(_End())
+
+    def _begin(self, rows: S) -> bool:
+        with self._lock:
+            self._rows = rows
+            if self._left:
+                rows.cancel()
+            return not self._left
+
+    def _send_all(self, messages: Iterable[M]) -> None:
+        for message in messages:
+            self.free.acquire()
+            if self._left:
+                return
+            self._put(message)
+
+    def _put(self, part: M | _End) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the server has gone and nobody reads
+            self._loop.call_soon_threadsafe(self.parts.put_nowait, part)
+
+    def leave(self) -> None:
+        """Does not wait: cancelling may ask the warehouse, so it has a thread of its own."""
+        with self._lock:
+            self._left = True
+            rows = self._rows
+        self.free.release()
+        if rows is not None:
+            threading.Thread(target=_cancel, args=(rows,), name="rpc-cancel", daemon=True).start()
+
+
+def _cancel(rows: Rows) -> None:
+    try:
+        rows.cancel()
+    except Exception:
+        log.warning("a query that its client left could not be cancelled", exc_info=True)

@@ -1,0 +1,151 @@
+"""A real gRPC server in a thread, over a core made by hand: each test puts in the functions it needs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+from blade_server.core.feed import Feed
+from blade_server.model import Classification, Job, JobSpec, RowMapping, Source, SourceConfig, Status
+from blade_server.rpc.server import RpcServer
+from blade_server.settings import Settings
+from google.rpc import error_details_pb2, status_pb2
+
+TIMEOUT_S = 10.0
+JOB_ID = "job-0123456789abcdefghij"
+
+
+def a_source(**changes: Any) -> Source:
+    fields: dict[str, Any] = {
+        "name": "parts",
+        "display_name": "Parts",
+        "data_type": "maintenance",
+        "enabled": True,
+        "config": SourceConfig(catalog="main", schema="blade", table="parts"),
+        "mapping": RowMapping(item_id="P-{id}", classification=Classification(value="UNCLASS")),
+    }
+    return Source(**(fields | changes))
+
+
+def a_job(**changes: Any) -> Job:
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    fields: dict[str, Any] = {
+        "job_id": JOB_ID,
+        "status": Status.RUNNING,
+        "spec": JobSpec(sql="SELECT 1", source="parts", data_type="maintenance"),
+        "source": a_source(),
+        "create_time": now,
+        "update_time": now,
+        "revision": 1,
+    }
+    return Job(**(fields | changes))
+
+
+class World:
+    """The server, its hand-made core, a channel to it, and the jobs that `Feed` reads."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.sources = SimpleNamespace()
+        self.queries = SimpleNamespace()
+        self.ingest = SimpleNamespace()
+        self.jobs = SimpleNamespace()
+        self.stored: dict[str, Job] = {}
+        self.settings = Settings(**({"port": 0} | settings))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        try:
+            self.run(self._start())
+        except BaseException:
+            self._end_loop()
+            raise
+        self.address = f"127.0.0.1:{self.server.port}"
+        self.channel = grpc.insecure_channel(self.address)
+
+    def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Runs in the server's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.submit(work).result(TIMEOUT_S)
+
+    async def _start(self) -> None:
+        self.feed = Feed(self._read, max_watchers=self.settings.max_watchers, heartbeat_s=0.5)
+        self.feed.start()
+        core: dict[str, Any] = {
+            "sources": self.sources,
+            "queries": self.queries,
+            "ingest": self.ingest,
+            "jobs": self.jobs,
+        }
+        self.server = RpcServer(self.settings, **core, feed=self.feed)
+        await self.server.start()
+
+    def _read(self, job_ids: Any) -> list[Job]:
+        return [self.stored[job_id] for job_id in job_ids if job_id in self.stored]
+
+    def store(self, job: Job) -> None:
+        self.stored[job.job_id] = job
+        self.feed.ring([job.job_id])
+
+    def stop(self, grace_s: float = 0.0) -> None:
+        self.channel.close()
+        self.run(self.feed.close())
+        self.run(self.server.stop(grace_s))
+        self._end_loop()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture
+def make_world() -> Iterator[Callable[..., World]]:
+    worlds = []
+
+    def make(**settings: Any) -> World:
+        worlds.append(World(**settings))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.stop()
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world()
+
+
+class Details:
+    """The google.rpc details of a failed call."""
+
+    def __init__(self, error: grpc.RpcError) -> None:
+        trailers = dict(error.trailing_metadata() or ())
+        self.status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
+
+    def of(self, kind: Any) -> Any:
+        for detail in self.status.details:
+            message = kind()
+            if detail.Unpack(message):
+                return message
+        return None
+
+    @property
+    def info(self) -> error_details_pb2.ErrorInfo:
+        return self.of(error_details_pb2.ErrorInfo)
+
+
+def failure(call: Callable[[], Any]) -> grpc.RpcError:
+    """The error that the call ends with."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    return caught.value

@@ -1,0 +1,195 @@
+"""The server around the services: health, reflection, listening, TLS, actors, and how it stops."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from blade.v1 import job_service_pb2, job_service_pb2_grpc
+from blade_server.rpc.server import SERVICES, ListenError
+from google.api import annotations_pb2
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+
+from .conftest import TIMEOUT_S, Details, World, a_job, failure
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def health(world: World, service: str) -> int:
+    stub = health_pb2_grpc.HealthStub(world.channel)
+    return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT_S).status
+
+
+@pytest.mark.parametrize("service", ["", *SERVICES])
+def test_health_knows_every_service_and_says_when_the_server_is_about_to_stop(world: World, service: str) -> None:
+    assert health(world, service) == SERVING
+
+    world.run(world.server.announce_stop())
+
+    assert health(world, service) == NOT_SERVING
+
+
+def reflect(world: World, version: str, **request: Any) -> Any:
+    call = world.channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    return next(call(iter([reflection_pb2.ServerReflectionRequest(**request)]), timeout=TIMEOUT_S))
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_lists_the_services_and_gives_files_with_their_http_options(world: World, version: str) -> None:
+    names = {service.name for service in reflect(world, version, list_services="").list_services_response.service}
+    assert set(SERVICES) <= names
+
+    files = reflect(world, version, file_containing_symbol="blade.v1.JobService").file_descriptor_response
+    protos = {proto.name: proto for proto in map(FileDescriptorProto.FromString, files.file_descriptor_proto)}
+
+    [service] = protos["blade/v1/job_service.proto"].service
+    assert service.method[0].options.Extensions[annotations_pb2.http].post == "/jobs/blade/query/start"
+    assert "google/api/http.proto" in protos
+
+
+def test_an_unknown_method_is_unimplemented(world: World) -> None:
+    call = world.channel.unary_unary("/blade.v1.JobService/Explode")
+
+    assert failure(lambda: call(b"", timeout=TIMEOUT_S)).code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_port_that_is_taken_is_said_in_words(make_world: Callable[..., World]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ListenError, match=f"127.0.0.1:{port}: Address already in use"):
+            make_world(port=port)
+
+
+def test_two_servers_do_not_share_a_port(make_world: Callable[..., World]) -> None:
+    world = make_world()
+
+    with pytest.raises(ListenError, match="Address already in use"):
+        make_world(port=world.server.port)
+
+
+def test_a_host_that_does_not_exist_is_said_in_words(make_world: Callable[..., World]) -> None:
+    with pytest.raises(ListenError, match=r"no-such-host\.invalid"):
+        make_world(host="no-such-host.invalid")
+
+
+def test_tls_needs_both_files_and_usable_ones(make_world: Callable[..., World], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pem"
+    broken.write_text("nothing")
+
+    with pytest.raises(ListenError, match="BLADE_TLS_KEY_FILE"):
+        make_world(tls_cert_file=broken)
+    with pytest.raises(ListenError, match=r"broken\.pem"):
+        make_world(tls_cert_file=broken, tls_key_file=broken)
+    with pytest.raises(ListenError, match=r"absent\.pem"):
+        make_world(tls_cert_file=tmp_path / "absent.pem", tls_key_file=broken)
+
+
+def test_tls_serves_with_the_given_certificate(make_world: Callable[..., World], tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    world = make_world(tls_cert_file=cert, tls_key_file=key)
+    world.jobs.get = lambda job_id: a_job()
+
+    with grpc.secure_channel(world.address, grpc.ssl_channel_credentials(cert.read_bytes())) as channel:
+        answer = job_service_pb2_grpc.JobServiceStub(channel).GetJob(
+            job_service_pb2.GetJobRequest(id="x"), timeout=TIMEOUT_S
+        )
+
+    assert answer.job.job_id == a_job().job_id
+
+
+@pytest.mark.parametrize(
+    ("sent", "actor"),
+    [([("blade-actor", "ops@example.org")], "ops@example.org"), ([], None), ([("blade-actor", "x" * 201)], None)],
+)
+def test_the_actor_is_what_the_caller_says_or_else_its_address(
+    world: World, sent: list[tuple[str, str]], actor: str | None
+) -> None:
+    seen: dict[str, str] = {}
+
+    def pause(job_id: str, **fields: str) -> Any:
+        seen.update(fields)
+        return a_job()
+
+    world.jobs.pause = pause
+    request = job_service_pb2.PauseJobRequest(job_id="x", reason="lunch")
+
+    job_service_pb2_grpc.JobServiceStub(world.channel).PauseJob(request, metadata=sent, timeout=TIMEOUT_S)
+
+    assert seen["reason"] == "lunch"
+    if actor is None:
+        assert seen["actor"].startswith("127.0.0.1:")
+    else:
+        assert seen["actor"] == actor
+
+
+def test_limits_that_were_forgotten_do_not_lift_the_limits(world: World) -> None:
+    request = job_service_pb2.UpdateJobLimitsRequest(job_id="x")
+    stub = job_service_pb2_grpc.JobServiceStub(world.channel)
+
+    assert failure(lambda: stub.UpdateJobLimits(request, timeout=TIMEOUT_S)).code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+class Gate:
+    """A call to core that is running until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered, self.open = threading.Event(), threading.Event()
+
+    def get(self, job_id: str) -> Any:
+        self.entered.set()
+        assert self.open.wait(TIMEOUT_S)
+        return a_job()
+
+
+def test_a_stop_lets_running_calls_finish_although_a_health_watch_never_ends(world: World) -> None:
+    gate = Gate()
+    world.jobs.get = gate.get
+    watch = health_pb2_grpc.HealthStub(world.channel).Watch(health_pb2.HealthCheckRequest())
+    assert next(watch).status == SERVING
+    call = job_service_pb2_grpc.JobServiceStub(world.channel).GetJob.future(
+        job_service_pb2.GetJobRequest(id="x"), timeout=TIMEOUT_S
+    )
+    assert gate.entered.wait(TIMEOUT_S)
+
+    stopping = world.submit(world.server.stop(grace_s=60))
+    gate.open.set()
+
+    assert call.result(TIMEOUT_S).job.job_id == a_job().job_id
+    stopping.result(TIMEOUT_S)
+
+
+def test_a_stop_ends_calls_that_take_too_long_with_unavailable(world: World) -> None:
+    gate = Gate()
+    world.jobs.get = gate.get
+    call = job_service_pb2_grpc.JobServiceStub(world.channel).GetJob.future(
+        job_service_pb2.GetJobRequest(id="x"), timeout=TIMEOUT_S
+    )
+    assert gate.entered.wait(TIMEOUT_S)
+
+    world.run(world.server.stop(grace_s=0.1))
+    seen = failure(lambda: call.result(TIMEOUT_S))
+    gate.open.set()
+
+    assert seen.code() is grpc.StatusCode.UNAVAILABLE
+    assert Details(seen).info.reason == "SHUTTING_DOWN"
