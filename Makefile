@@ -1,29 +1,102 @@
-# BLADE. `make demo` and `make test` need Python >= 3.11 and make, nothing else.
+# BLADE. Every target sets itself up: it needs Python >= 3.11 and make, nothing else.
 SHELL := /bin/bash
-PYTHON ?= python3
-BIN := .venv/bin
+.SHELLFLAGS := -o pipefail -c
+# The first Python that is new enough; or name one: make PYTHON=/path/to/python3.12 test
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
 GEN := protos/gen
+# How to run one test: make test ARGS='-k transform'
+ARGS ?=
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-.venv/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "BLADE needs Python >= 3.11; this is %s. Try: make PYTHON=python3.12 ..." % sys.version.split()[0])'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	touch $@
+setup: $(VENV)/.ready ## Make .venv with everything in it
 
-setup: .venv/.ready ## Make .venv with everything in it
+demo: $(VENV)/.ready ## The main job on real flights, from start to checked finish (STAY=1: leave it running)
+	@$(BIN)/blade demo $(if $(STAY),--stay)
 
-.build/googleapis: .venv/.ready
-	rm -rf $@ && mkdir -p $@/google/api
-	cp $$($(BIN)/python -c 'import google.api, pathlib; print(pathlib.Path(list(google.api.__path__)[0]))')/{http,annotations}.proto $@/google/api/
+run: $(VENV)/.ready ## A server with a sandbox warehouse and catalog, until Ctrl+C
+	@$(BIN)/blade sandbox
 
-generate: .venv/.ready .build/googleapis ## Format protos/ and generate the stubs in protos/gen
+test: $(VENV)/.ready ## Unit, integration and end-to-end tests
+	@test -d ../shared/data || echo "note: ../shared/data is absent; the tests on its real records are left out and listed at the end"
+	$(BIN)/pytest $(ARGS)
+
+test-faults: $(VENV)/.ready ## Fault tests: real servers, killed at every step
+	@test -n "$$(ls tests/faults/test_*.py 2>/dev/null)" || { echo "there are no fault tests yet: tests/faults has no test_*.py"; exit 1; }
+	$(BIN)/pytest tests/faults $(ARGS)
+
+lint: lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker ## All checks of the code; changes nothing
+
+lint-ruff: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lint-mypy: $(VENV)/.ready
+	$(BIN)/mypy
+
+lint-imports: $(VENV)/.ready
+	$(BIN)/lint-imports --cache-dir .build/import-linter
+
+lint-buf: $(VENV)/.ready .build/googleapis
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf build --exclude-source-info --output .build/contract.binpb
+	$(BIN)/buf breaking .build/contract.binpb --against protos/baseline.binpb --config buf.yaml
+
+# The stubs that are checked in are those that the contract makes.
+lint-stubs: $(VENV)/.ready .build/googleapis
+	rm -rf .build/gen && $(call stubs,.build/gen)
+	diff --recursive --exclude __pycache__ .build/gen/blade $(GEN)/blade || { echo "the stubs are not up to date: make generate"; exit 1; }
+
+lint-docker: $(VENV)/.ready
+	$(BIN)/hadolint Dockerfile
+
+format: $(VENV)/.ready ## Format Python and protos
+	$(BIN)/ruff check --fix --select I .
+	$(BIN)/ruff format .
 	$(BIN)/buf format --write protos
-	rm -rf $(GEN)/blade && mkdir -p $(GEN)/blade/v1
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos -I.build/googleapis \
-	  --python_out=$(GEN) --pyi_out=$(GEN) --grpc_python_out=$(GEN) --mypy_grpc_out=quiet:$(GEN) protos/blade/v1/*.proto
-	echo '"""Generated from protos/blade/v1 by `make generate`; do not edit."""' | tee $(GEN)/blade/__init__.py > $(GEN)/blade/v1/__init__.py
-	touch $(GEN)/blade/py.typed
-.PHONY: help setup generate
+
+generate: $(VENV)/.ready .build/googleapis ## Format protos/ and generate the stubs in protos/gen
+	$(BIN)/buf format --write protos
+	rm -rf $(GEN)/blade && $(call stubs,$(GEN))
+
+baseline: $(VENV)/.ready .build/googleapis ## Take the contract as it is as what must not break (at a release)
+	$(BIN)/buf build --exclude-source-info --output protos/baseline.binpb
+
+constraints: ## Renew the pins of constraints.txt with the newest versions
+	rm -rf .build/newest && $(PYTHON) -m venv .build/newest
+	.build/newest/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	{ echo '# Every version used by make, the Dockerfile and CI, and the only place of them. Renewed by `make constraints`.'; \
+	  .build/newest/bin/pip freeze --all --exclude pip --exclude-editable; } > constraints.txt
+
+clean: ## Remove what was built, not the code and not anybody's data
+	rm -rf .venv .build .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "BLADE needs Python >= 3.11, and there is none on the PATH. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "BLADE needs Python >= 3.11; this is %s. Name another: make PYTHON=/path/to/python3.12" % sys.version.split()[0])'
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "This Python comes without venv or ensurepip, so no environment can be made. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || { echo "making $(VENV), once"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.build/googleapis: $(VENV)/.ready
+	@rm -rf $@ && mkdir -p $@/google/api
+	@cp $$($(BIN)/python -c 'import google.api, pathlib; print(pathlib.Path(list(google.api.__path__)[0]))')/{http,annotations}.proto $@/google/api/
+
+# $(call stubs,DIRECTORY): Python code of the contract, and the contract with its comments for the OpenAPI document
+define stubs
+mkdir -p $(1)/blade/v1 && \
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos -I.build/googleapis \
+	  --include_source_info --descriptor_set_out=$(1)/blade/v1/contract.binpb \
+	  --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) protos/blade/v1/*.proto && \
+	echo '"""Generated from protos/blade/v1 by `make generate`; do not edit."""' | tee $(1)/blade/__init__.py > $(1)/blade/v1/__init__.py && \
+	touch $(1)/blade/py.typed
+endef
+
+.PHONY: help setup demo run test test-faults lint lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker \
+  format generate baseline constraints clean

@@ -1,0 +1,29 @@
+# The BLADE server, nothing else. The extra decides what is in it: `--build-arg EXTRA=sandbox` adds the sandbox.
+FROM python:3.13-slim AS build
+ARG EXTRA=server
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY client client
+COPY server server
+COPY protos protos
+RUN python -m venv /opt/blade \
+    && /opt/blade/bin/pip install --no-cache-dir --constraint constraints.txt ".[${EXTRA}]"
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --home-dir /var/lib/blade --create-home blade
+COPY --from=build /opt/blade /opt/blade
+USER 10001
+WORKDIR /var/lib/blade
+# In a container the loopback default would let nobody in; publish the ports with care. State goes to DATABASE_URL, or
+# without it to the embedded PostgreSQL in BLADE_DATA_DIR.
+ENV PATH=/opt/blade/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    BLADE_HOST=0.0.0.0 \
+    BLADE_DATA_DIR=/var/lib/blade/postgres
+EXPOSE 50051 8080
+VOLUME /var/lib/blade
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import grpc, sys; from grpc_health.v1 import health_pb2 as pb, health_pb2_grpc as health; sys.exit(health.HealthStub(grpc.insecure_channel('127.0.0.1:50051')).Check(pb.HealthCheckRequest(), timeout=4).status != pb.HealthCheckResponse.SERVING)"]
+# A stopping server finishes its uploads, up to BLADE_DRAIN_TIMEOUT_S: give it as long (docker stop --time).
+ENTRYPOINT ["blade"]
+CMD ["serve"]

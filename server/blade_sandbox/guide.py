@@ -1,0 +1,83 @@
+"""What to try on a running world: lines to copy, with its real ports in them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from blade_sandbox.data import MAINTENANCE
+from blade_sandbox.world import HTTP_PATH, TOKEN, World
+
+START_HIGH = "job start \"SELECT * FROM maintenance WHERE priority = 'HIGH'\" --watch"
+
+
+def tool(name: str) -> str:
+    """A command as it can be typed here: from the environment that runs this, by the shortest path."""
+    found = Path(sys.executable).parent / name
+    if not found.exists():
+        return name
+    if found.is_relative_to(Path.cwd()):
+        return str(found.relative_to(Path.cwd()))
+    return shlex.quote(str(found))
+
+
+def blade(world: World, arguments: str) -> str:
+    """A `blade` command line for this world's server."""
+    return f"{tool('blade')} --server {world.target} {arguments}"
+
+
+def add_source(data_type: str, table: str) -> str:
+    """The arguments of `blade` that add a sample table as a source."""
+    return f"source add --name blade-{data_type} --data-type {data_type} --table {table}"
+
+
+def describe(world: World) -> str:
+    """Where everything is, and lines that show it working, from an empty state on."""
+    return "\n".join(
+        [
+            f"BLADE      gRPC {world.target}{f'   HTTP {world.http_url}' if world.http_url else ''}",
+            f"Warehouse  {world.warehouse_url}   path {HTTP_PATH}   token {TOKEN}",
+            *(f"             {name}" for name in world.tables),
+            f"Catalog    {world.catalog_url}   token {TOKEN}",
+            f"State      {world.folder}   (logs: server.log, warehouse.log, catalog.log)",
+            "",
+            "Try, in another terminal:",
+            f"  export BLADE_SERVER={world.target}",
+            f"  {tool('blade')} {add_source('maintenance', MAINTENANCE)}",
+            f"""  {tool("blade")} query maintenance --filter "priority = 'HIGH'" --limit 10""",
+            f"  {tool('blade')} item ingest maintenance MAINT-123",
+            f"  {tool('blade')} {START_HIGH}",
+            *(f"  {line}" for line in other_tools(world, "maintenance", "MAINT-123")),
+        ]
+    )
+
+
+def other_tools(world: World, data_type: str, item_id: str, job_id: str = "") -> list[str]:
+    """The same without BLADE's own client: grpcurl, buf curl, curl, and the Databricks driver."""
+    get_item = f'{{"data_type": "{data_type}", "item_id": "{item_id}"}}'
+    get_job = f'{{"id": "{job_id}"}}'
+    service = "blade.v1"
+    lines = [f"grpcurl -plaintext -d '{get_item}' {world.target} {service}.QueryService/GetItem"]
+    buf_curl = f"{tool('buf')} curl --http2-prior-knowledge --protocol grpc"
+    if job_id:
+        lines.append(f"{buf_curl} -d '{get_job}' http://{world.target}/{service}.JobService/GetJob")
+    else:
+        lines.append(f"{buf_curl} -d '{{}}' http://{world.target}/{service}.ConfigService/ListSources")
+    if world.http_url:
+        lines.append(f"curl -s '{world.http_url}/blade/{data_type}?limit=2'")
+    lines.append(
+        f"curl -s -H 'Authorization: Bearer {TOKEN}' {world.catalog_url}/v1/items/BLADE%3A{data_type}/{item_id}"
+    )
+    return lines
+
+
+def driver_lines(world: World, statement: str) -> list[str]:
+    """Python that reads the sandbox warehouse with the unmodified Databricks driver."""
+    url = world.warehouse_url
+    return [
+        "from databricks import sql",
+        f"connection = sql.connect({url!r}, {HTTP_PATH!r}, {TOKEN!r},",
+        f"                         _connection_uri={url + HTTP_PATH!r}, enable_telemetry=False)",
+        f"print(connection.cursor().execute({statement!r}).fetchall())",
+    ]

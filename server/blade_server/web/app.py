@@ -1,0 +1,74 @@
+"""Puts the HTTP side together and runs it in the loop of the gRPC server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
+from google.protobuf.descriptor import FileDescriptor
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from blade_server.settings import Settings
+from blade_server.web import site
+from blade_server.web.guard import Guard, is_loopback
+from blade_server.web.listener import Listener
+from blade_server.web.openapi import document
+from blade_server.web.transcoder import Transcoder
+
+_FILES: tuple[FileDescriptor, ...] = tuple(
+    module.DESCRIPTOR for module in (config_service_pb2, query_service_pb2, ingest_service_pb2, job_service_pb2)
+)
+_UNARY_SPARE_S = 30.0
+
+
+def build(channel_target: str, settings: Settings) -> Starlette:
+    """The application: the pages, /openapi.json, and the REST form of every call.
+
+    Args:
+        channel_target: the gRPC server, plaintext, in gRPC's notation (`127.0.0.1:50051`, `unix:/run/blade.sock`).
+        settings: `host` says whether only loopback names are answered; `query_timeout_s` bounds a call.
+    """
+    transcoder = Transcoder(
+        [service for file in _FILES for service in file.services_by_name.values()],
+        channel_target=channel_target,
+        # The server's own limit comes first, with a better message.
+        unary_timeout_s=settings.query_timeout_s + _UNARY_SPARE_S,
+    )
+    openapi = document(transcoder.rules)
+
+    async def serve_openapi(_: Request) -> Response:
+        return Response(openapi, media_type="application/json")
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with transcoder.running():
+            yield
+
+    return Starlette(
+        routes=[Route("/openapi.json", serve_openapi), *site.routes(), Mount("", app=transcoder)],
+        middleware=[Middleware(Guard, loopback=is_loopback(settings.host))],
+        lifespan=lifespan,
+    )
+
+
+class Web:
+    """The HTTP port. Start it after the gRPC server; stop it before."""
+
+    def __init__(self, channel_target: str, settings: Settings) -> None:
+        tls = settings.tls_cert_file and settings.tls_key_file and (settings.tls_cert_file, settings.tls_key_file)
+        self._listener = Listener(
+            build(channel_target, settings), host=settings.host, port=settings.http_port, tls=tls or None
+        )
+
+    async def start(self) -> int:
+        """Listens and returns the port. Raises OSError naming the address if it is taken."""
+        return await self._listener.start()
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """Takes no new requests, gives the running ones this long, and then cuts them."""
+        await self._listener.stop(grace_s)

@@ -1,0 +1,134 @@
+// Starting a job: say what, look at the first items, start it.
+
+import { Refused, get, post, requestId } from "./api.js";
+import { h, say, set, text, toast } from "./dom.js";
+import { row, rowTable } from "./errors.js";
+import { count, moment } from "./format.js";
+
+const FIELDS = [
+  { name: "batchSize", label: "Items in one upload", type: "number", min: 1, max: 1000, hint: "Default 100" },
+  { name: "workers", label: "Upload workers", type: "number", min: 1, max: 64, hint: "Default: the server's" },
+  { name: "itemsPerSecond", label: "Items per second, at most", type: "number", min: 0.01, step: "any", hint: "Default: no limit" },
+  { name: "maxErrors", label: "Fail after this many errors", type: "number", min: 0, hint: "Default: no limit" },
+  { name: "classification", label: "Classification of all items", type: "text", hint: "Default: from the mapping" },
+];
+
+export function showStart(main, parameters) {
+  const abort = new AbortController();
+  const wanted = parameters.get("source") ?? "";
+  const source = h("select", { id: "source", name: "source" }, h("option", { value: "" }, "the one the SQL names"));
+  const sql = h("textarea", { id: "sql", name: "sql", rows: 6, spellcheck: "false", autocapitalize: "off", "aria-describedby": "sql-hint sql-error" });
+  const limit = h("input", { id: "limit", type: "number", min: 1, max: 1000, value: 10, required: true, "aria-describedby": "limit-error" });
+  const options = FIELDS.map((field) => h("input", { id: field.name, type: field.type, min: field.min, max: field.max, step: field.step, "aria-describedby": `${field.name}-hint ${field.name}-error` }));
+  const skip = h("input", { id: "skipExisting", type: "checkbox" });
+  const problem = h("p.notice", { role: "alert", hidden: true });
+  const result = h("section", { "aria-labelledby": "preview", hidden: true });
+  const preview = h("button.primary", { type: "submit" }, "Preview");
+  const start = h("button", { type: "button" }, "Start the job");
+  let attempt = requestId();
+
+  const asked = () => {
+    const body = { sql: sql.value.trim(), source: source.value };
+    const values = Object.fromEntries(FIELDS.map((field, index) => [field.name, options[index].value.trim()]).filter(([, value]) => value !== ""));
+    for (const field of FIELDS) if (field.type === "number" && field.name in values) values[field.name] = Number(values[field.name]);
+    return { body, values };
+  };
+  const run = async (button, work) => {
+    if (button.getAttribute("aria-disabled") || !form.reportValidity()) return;
+    set(button, "aria-disabled", "true");
+    clear(form, problem);
+    try {
+      await work();
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      if (!(error instanceof Refused)) throw error;
+      complain(form, problem, error);
+    } finally {
+      set(button, "aria-disabled", null);
+    }
+  };
+  const form = h("form.panel", {
+    submit: (event) => {
+      event.preventDefault();
+      run(preview, async () => {
+        const { body, values } = asked();
+        const classification = values.classification ? { classification: values.classification } : {};
+        say("Asking for a preview");
+        const answer = await post("/jobs/blade/query/preview", { ...body, ...classification, limit: Number(limit.value) }, abort.signal);
+        showPreview(result, answer);
+      });
+    },
+    input: () => (attempt = requestId()), // another body is another job
+  },
+    field("Source", source, ""),
+    field("SQL", sql, "One SELECT. Name the table by its own name, the source's name or its data type. Empty: every row of the source."),
+    h("details.options", {}, h("summary", {}, "Options"), h("div.grid", {}, FIELDS.map((one, index) => field(one.label, options[index], one.hint))),
+      h("label.check", { for: "skipExisting" }, skip, "Skip items that the catalog has already")),
+    problem,
+    h("div.buttons", {}, field("Rows to preview", limit, ""), preview, start));
+  start.addEventListener("click", () => run(start, async () => {
+    const { body, values } = asked();
+    const job = await post("/jobs/blade/query/start", { ...body, ...values, skipExisting: skip.checked, requestId: attempt }, abort.signal);
+    toast("The job was started.");
+    location.hash = `#/jobs/${encodeURIComponent(job.jobId)}`;
+  }));
+
+  main.append(h("h1", {}, "Start a job"), h("p.quiet", {}, "A preview shows what would be uploaded. Nothing is written until the job is started."), form, result);
+  get("/configure/blade?pageSize=1000", abort.signal).then(({ sources }) => {
+    for (const one of sources) source.append(h("option", { value: one.name, disabled: one.enabled === false }, `${one.displayName || one.name} (${one.dataType})`));
+    source.value = wanted;
+    if (source.selectedIndex < 0) source.value = "";
+  }).catch((error) => abort.signal.aborted || toast(error.message, "error"));
+  return { stop: () => abort.abort() };
+}
+
+function field(label, input, hint) {
+  return h("div.field", {}, h("label", { for: input.id }, label), input,
+    h("p.quiet", { id: `${input.id}-hint`, hidden: !hint }, hint), h("p.bad", { id: `${input.id}-error`, hidden: true }));
+}
+
+function clear(form, problem) {
+  set(problem, "hidden", true);
+  for (const input of form.querySelectorAll("[aria-invalid]")) {
+    set(input, "aria-invalid", null);
+    set(document.getElementById(`${input.id}-error`), "hidden", true);
+  }
+}
+
+/** Says it at the field at fault, and goes there; what belongs to no field stands above the buttons. */
+function complain(form, problem, error) {
+  const camel = (path) => path.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+  const found = [...error.violations].map(([path, description]) => [form.querySelector(`#${CSS.escape(camel(path))}`), description]).filter(([input]) => input);
+  for (const [input, description] of found) {
+    const place = document.getElementById(`${input.id}-error`);
+    set(input, "aria-invalid", "true");
+    text(place, description);
+    set(place, "hidden", null);
+    const options = input.closest("details");
+    if (options) options.open = true;
+  }
+  if (found.length) return found[0][0].focus();
+  text(problem, error.message);
+  set(problem, "hidden", null);
+}
+
+function showPreview(result, { items, rejections }) {
+  const columns = ["Item", "Classification", "Last modified", "Data"];
+  const body = h("tbody", {}, items.map((item) => h("tr", {},
+    h("th.mono", { scope: "row" }, item.itemId),
+    h("td", { "data-name": "Classification" }, item.classification),
+    h("td", { "data-name": "Last modified" }, item.lastModified ? moment(item.lastModified) : "–"),
+    h("td.wide", { "data-name": "Data" }, h("details", {}, h("summary", {}, summary(item.data)), h("pre", {}, JSON.stringify({ data: item.data, metadata: item.metadata }, null, 2)))))));
+  const rejected = h("tbody", {}, rejections.map((rejection) => row({ ...rejection, stage: "TRANSFORM", attempts: 1 })));
+  const heading = h("h2", { id: "preview", tabindex: "-1" }, `Preview: ${count(items.length)} items, ${count(rejections.length)} rejected`);
+  result.replaceChildren(heading,
+    items.length ? h("table.rows", {}, h("caption.unseen", {}, "Items as they would be uploaded"), h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))), body) : h("p", {}, "No row became an item."),
+    rejections.length ? h("div", {}, h("h3", {}, "Rejected rows"), rowTable("Rejected rows", rejected)) : "");
+  result.hidden = false;
+  heading.focus();
+}
+
+function summary(data) {
+  const line = Object.entries(data).map(([key, value]) => `${key}: ${value === null ? "null" : typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
+  return line.length > 140 ? line.slice(0, 140) + "…" : line;
+}

@@ -1,0 +1,11 @@
+"""What google.api.http cannot say about BLADE's calls. Small on purpose: everything else follows from the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SUCCESS_CODES: Mapping[str, int] = {"blade.v1.JobService.StartQueryJob": 202}
+"""HTTP codes other than 200, by method: the job is accepted, not done."""
+
+EVENT_IDS: Mapping[str, str] = {"blade.v1.JobService.WatchJob": "job.revision"}
+"""For server-sent events: which field of a message becomes the event's id, by method."""

@@ -1,0 +1,115 @@
+"""One HTTP exchange seen from the transcoder: what came in, and the ways to answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.types import Message as Event
+from starlette.types import Receive, Scope, Send
+
+from blade_server.web.transcoder.problem import Problem
+
+MAX_BODY_BYTES = 4 << 20
+BODY_TIMEOUT_S = 30.0
+STALL_TIMEOUT_S = 60.0
+"""A client that takes nothing for this long is dropped, so that it cannot hold a warehouse statement for ever."""
+
+
+class Exchange:
+    """Reads the request's body once, writes one answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers = Headers(scope=scope)
+        self.verb: str = scope["method"]
+        # Servers must not send raw_path, but all do; the fallback cannot tell an encoded slash from a slash.
+        self.raw_path: str = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
+        self.query_string: bytes = scope["query_string"]
+        self.client: tuple[str, int] | None = scope.get("client")
+        self.started = False
+        self._receive = receive
+        self._send = send
+
+    async def body(self) -> bytes:
+        """The whole body.
+
+        Raises Problem 413 (more than 4 MiB), 408 (not there in 30 seconds), 415 (not JSON).
+        """
+        announced = self.headers.get("content-length", "0")
+        if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
+            raise _too_large()
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                async for part in self._parts():
+                    parts.append(part)
+                    size += len(part)
+                    if size > MAX_BODY_BYTES:
+                        raise _too_large()
+        except TimeoutError as exc:
+            message = f"the body did not arrive within {BODY_TIMEOUT_S:.0f} seconds"
+            raise Problem(408, "DEADLINE_EXCEEDED", message, headers={"connection": "close"}) from exc
+        if size:
+            self._check_type()
+        return b"".join(parts)
+
+    async def _parts(self) -> Any:
+        more = True
+        while more:
+            event = await self._receive()
+            if event["type"] == "http.disconnect":
+                raise ClientGone
+            yield event.get("body", b"")
+            more = event.get("more_body", False)
+
+    def _check_type(self) -> None:
+        """JSON only. What a plain HTML form can send is refused, too: forms of other sites ask no permission."""
+        given = self.headers.get("content-type", "")
+        name, _, parameters = given.lower().partition(";")
+        charset = parameters.replace('"', "").strip()
+        if name.strip() != "application/json" or charset not in ("", "charset=utf-8"):
+            message = f"content-type: {given[:100]!r} is not read here; send JSON with 'content-type: application/json'"
+            raise Problem(415, "INVALID_ARGUMENT", message)
+        if self.headers.get("content-encoding", "identity") != "identity":
+            raise Problem(415, "INVALID_ARGUMENT", "content-encoding: bodies are read uncompressed only")
+
+    async def gone(self) -> None:
+        """Returns when the client has left. Only after the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def answer(self, code: int, content: Any, headers: dict[str, str]) -> None:
+        """A whole answer; `content` None: no body."""
+        body = b"" if content is None else orjson.dumps(content) + b"\n"
+        if content is not None:
+            headers = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+        await self.start(code, headers)
+        await self.write(b"" if self.verb == "HEAD" else body, more=False)
+
+    async def start(self, code: int, headers: dict[str, str]) -> None:
+        """Code and headers."""
+        self.started = True
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": code, "headers": raw})
+
+    async def write(self, body: bytes, *, more: bool = True) -> None:
+        """A part of the body, at the client's pace. Raises ClientGone if it takes nothing for a minute."""
+        event: Event = {"type": "http.response.body", "body": body, "more_body": more}
+        try:
+            async with asyncio.timeout(STALL_TIMEOUT_S):
+                await self._send(event)
+        except (TimeoutError, OSError) as exc:
+            raise ClientGone from exc
+
+
+class ClientGone(Exception):
+    """The client has left; nobody is there to be answered."""
+
+
+def _too_large() -> Problem:
+    # The rest of the body is not read, so the connection cannot go on.
+    message = f"the body is larger than {MAX_BODY_BYTES >> 20} MiB"
+    return Problem(413, "INVALID_ARGUMENT", message, headers={"connection": "close"})

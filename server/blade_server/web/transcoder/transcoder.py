@@ -1,0 +1,183 @@
+"""The ASGI application that turns each HTTP request into one gRPC call and its answer back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import grpc.aio
+from google.protobuf import json_format
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from starlette.types import Receive, Scope, Send
+
+from blade_server.web.transcoder import streams
+from blade_server.web.transcoder.conventions import EVENT_IDS, SUCCESS_CODES
+from blade_server.web.transcoder.exchange import ClientGone, Exchange
+from blade_server.web.transcoder.problem import Problem
+from blade_server.web.transcoder.request import message_of
+from blade_server.web.transcoder.rules import Rule, Rules, rules_of
+
+log = logging.getLogger(__name__)
+
+_ACTOR, _REQUEST_ID = "blade-actor", "x-request-id"
+_MAX_METADATA_CHARS = 200
+_CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),  # the server of this very process decides what it sends
+    ("grpc.max_send_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+class Transcoder:
+    """REST for the services, by their google.api.http options.
+
+    Args:
+        services: what is served.
+        channel_target: the gRPC server, in gRPC's notation (`127.0.0.1:50051`, `unix:/run/blade.sock`); plaintext.
+        unary_timeout_s: the deadline of calls that are no streams.
+    """
+
+    def __init__(self, services: Iterable[ServiceDescriptor], *, channel_target: str, unary_timeout_s: float) -> None:
+        self.rules = rules_of(services)
+        self._find = Rules(self.rules).find
+        self._target = channel_target
+        self._unary_timeout_s = unary_timeout_s
+        self._channel: grpc.aio.Channel | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Holds the channel open. Calls outside of it fail."""
+        async with grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS) as self._channel:
+            yield
+        self._channel = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One exchange. Never raises for what a client can do."""
+        exchange = Exchange(scope, receive, send)
+        request_id = exchange.headers.get(_REQUEST_ID) or secrets.token_hex(8)
+        try:
+            await self._serve(exchange, request_id)
+        except ClientGone:
+            log.debug("%s %s: the client left", exchange.verb, exchange.raw_path)
+        except Problem as problem:
+            await _refuse(exchange, problem, request_id)
+        except Exception:
+            incident = secrets.token_hex(6)
+            log.exception("incident %s in %s %s", incident, exchange.verb, exchange.raw_path)
+            message = f"this call hit a bug in BLADE; the server's log has the cause under incident {incident}"
+            await _refuse(exchange, Problem(500, "INTERNAL", message), request_id)
+
+    async def _serve(self, exchange: Exchange, request_id: str) -> None:
+        rule, path_values = self._find(exchange.verb, exchange.raw_path)
+        streaming = rule.method.server_streaming
+        form = streams.chosen(exchange.headers.get("accept", ""), streams.FORMS if streaming else (streams.Array,))
+        metadata = _metadata(exchange, request_id)
+        request = message_of(rule, path_values, exchange.query_string, await exchange.body())
+        if not streaming:
+            work = self._unary(exchange, rule, request, metadata)
+        elif isinstance(form, streams.Events) and exchange.headers.get("last-event-id") == streams.LAST_EVENT_ID:
+            work = exchange.answer(204, None, {_REQUEST_ID: request_id})
+        else:
+            work = self._stream(exchange, rule, request, metadata, form)
+        await _while_there(exchange, work)
+
+    async def _unary(self, exchange: Exchange, rule: Rule, request: Message, metadata: grpc.aio.Metadata) -> None:
+        call = self._connected().unary_unary(
+            rule.path, request_serializer=_serialised, response_deserializer=rule.response_class.FromString
+        )
+        try:
+            response = await call(request, metadata=metadata, timeout=self._unary_timeout_s)
+        except grpc.aio.AioRpcError as exc:
+            raise Problem.of_call(exc) from exc
+        code = SUCCESS_CODES.get(rule.method.full_name, 200)
+        await exchange.answer(code, content_of(rule, response), {_REQUEST_ID: str(metadata[_REQUEST_ID])})
+
+    async def _stream(
+        self, exchange: Exchange, rule: Rule, request: Message, metadata: grpc.aio.Metadata, form: streams.Form
+    ) -> None:
+        call = self._connected().unary_stream(
+            rule.path, request_serializer=_serialised, response_deserializer=rule.response_class.FromString
+        )(request, metadata=metadata)
+        try:
+            await self._write_all(exchange, rule, call, form, str(metadata[_REQUEST_ID]))
+        except grpc.aio.AioRpcError as exc:
+            problem = Problem.of_call(exc)
+            if not exchange.started:
+                raise problem from exc
+            await exchange.write(form.failure(problem), more=False)
+        finally:
+            call.cancel()
+
+    async def _write_all(self, exchange: Exchange, rule: Rule, call: Any, form: streams.Form, request_id: str) -> None:
+        # Nothing is sent before the first message is there: a call that fails at once gets its proper HTTP code.
+        message = await call.read()
+        await exchange.start(200, {"content-type": form.content_type, _REQUEST_ID: request_id})
+        while message is not grpc.aio.EOF:
+            # In a thread, because a chunk of wide rows takes long enough to be felt by all other calls.
+            written = await asyncio.to_thread(partial(_written, rule, form, message))
+            await exchange.write(written)
+            message = await call.read()
+        await exchange.write(form.end(), more=False)
+
+    def _connected(self) -> grpc.aio.Channel:
+        assert self._channel is not None, "running() holds the channel"
+        return self._channel
+
+
+def content_of(rule: Rule, response: Message) -> Any:
+    """The answer as JSON values: lowerCamelCase, enums by name; what is 0 or empty is written as well."""
+    if rule.response_body:
+        response = getattr(response, rule.response_body)
+    return json_format.MessageToDict(response, always_print_fields_with_no_presence=True)
+
+
+def _written(rule: Rule, form: streams.Form, message: Message) -> bytes:
+    event_id: Any = message if rule.method.full_name in EVENT_IDS else ""
+    if event_id:
+        for step in EVENT_IDS[rule.method.full_name].split("."):
+            event_id = getattr(event_id, step)
+    return form.message(content_of(rule, message), str(event_id))
+
+
+def _serialised(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _metadata(exchange: Exchange, request_id: str) -> grpc.aio.Metadata:
+    """What goes along with the call. Without a name of their own, callers are known by their address, as in gRPC."""
+    host, port = exchange.client or ("unknown", 0)
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    found = {_ACTOR: exchange.headers.get(_ACTOR) or address, _REQUEST_ID: request_id}
+    for name, value in found.items():
+        if len(value) > _MAX_METADATA_CHARS or not (value.isascii() and value.isprintable()):
+            raise Problem.invalid(name, f"must be at most {_MAX_METADATA_CHARS} printable ASCII characters")
+    return grpc.aio.Metadata(*found.items())
+
+
+async def _while_there(exchange: Exchange, work: Any) -> None:
+    """Does the work, and cancels it when the client leaves: the call ends, and with it the warehouse's statement."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(exchange.gone())
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone
+        working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _refuse(exchange: Exchange, problem: Problem, request_id: str) -> None:
+    if exchange.started:
+        return  # a bug in mid-stream: the connection is cut without the closing chunk, which every client notices
+    shown = request_id if request_id.isascii() and request_id.isprintable() else ""
+    headers = {**problem.headers, **({_REQUEST_ID: shown[:_MAX_METADATA_CHARS]} if shown else {})}
+    await exchange.answer(problem.code, problem.document(), headers)

@@ -1,0 +1,124 @@
+"""What all tests share: the real records of ../shared/data and what is left out without them, and own databases."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+SHARED_FILES = (
+    "maintenance_faa_sdr_b737_ata32_2024_2025.parquet",
+    "maintenance_faa_aid_1975_2008.parquet",
+)
+_TEMPLATE = "blade_template"
+_left_out = pytest.StashKey[list[str]]()
+
+
+# ------------------------------------------------------------------------------------------------- the real records
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests marked shared_data where the records are absent; never where they are required."""
+    config.stash[_left_out] = []
+    absent = [name for name in SHARED_FILES if not (SHARED_DATA / name).is_file()]
+    if not absent:
+        return
+    if os.environ.get("BLADE_REQUIRE_SHARED_DATA") == "1":
+        raise pytest.UsageError(f"BLADE_REQUIRE_SHARED_DATA=1, and {SHARED_DATA} lacks {', '.join(absent)}")
+    reason = f"needs {SHARED_DATA}"
+    for item in items:
+        if item.get_closest_marker("shared_data"):
+            config.stash[_left_out].append(item.nodeid)
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says plainly which extra tests did not run."""
+    left_out = config.stash.get(_left_out, [])
+    if left_out:
+        terminalreporter.section("left out", sep="-", yellow=True)
+        terminalreporter.line(
+            f"{len(left_out)} extra tests did not run, because they need the real records in {SHARED_DATA}:"
+        )
+        for nodeid in left_out:
+            terminalreporter.line(f"  {nodeid}")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of the real records; use it only in tests marked shared_data."""
+    return SHARED_DATA
+
+
+# ------------------------------------------------------------------------------------------------- PostgreSQL
+
+
+@pytest.fixture(scope="session")
+def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a PostgreSQL server for this run; its `postgres` database stays empty."""
+    from blade_server.storage.embedded import EmbeddedPostgres
+
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as postgres:
+        yield postgres.url
+
+
+@pytest.fixture(scope="session")
+def _migrated_template(_postgres: str) -> str:
+    from blade_server.storage.migrate import migrate
+
+    _statement(_postgres, f"CREATE DATABASE {_TEMPLATE}")
+    migrate(_database(_postgres, _TEMPLATE))
+    return _TEMPLATE
+
+
+@pytest.fixture
+def postgres_url(_postgres: str, _migrated_template: str) -> Iterator[str]:
+    """URL of a database of the test's own, with all tables and no rows."""
+    yield from _own_database(_postgres, _migrated_template)
+
+
+@pytest.fixture
+def empty_postgres_url(_postgres: str) -> Iterator[str]:
+    """URL of a database of the test's own, without any table."""
+    yield from _own_database(_postgres, "template0")
+
+
+def _own_database(server: str, template: str) -> Iterator[str]:
+    name = f"test_{secrets.token_hex(8)}"
+    _statement(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _database(server, name)
+    _statement(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _database(server: str, name: str) -> str:
+    return server.replace("/postgres?", f"/{name}?", 1)
+
+
+def _statement(server: str, statement: str) -> None:
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+# ------------------------------------------------------------------------------------------------- waiting
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., None]:
+    """`wait_until(condition, timeout_s=10)`: polls where there is no event to wait for."""
+    import time
+
+    def wait(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline_s, f"still not so after {timeout_s} s"
+            time.sleep(0.02)
+
+    return wait

@@ -1,0 +1,112 @@
+"""The command `blade` as a process, against real servers that are processes, too."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blade_sandbox.data import sample_tables
+from blade_sandbox.world import World
+
+BLADE = Path(sys.executable).parent / "blade"
+WRONG_TOKEN = "env:DATABRICKS_WRONG_TOKEN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> Any:
+        return json.loads(self.err)["error"]
+
+
+class Cli:
+    """`blade` for one server."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        self._environment = {**os.environ, "BLADE_SERVER": server}
+
+    def __call__(self, *arguments: str | bytes, code: int | None = 0, timeout_s: float = 60) -> Ended:
+        """Runs the command; `code` is the exit code it must end with, None: any."""
+        done = subprocess.run(
+            [BLADE, *arguments], env=self._environment, capture_output=True, timeout=timeout_s, check=False
+        )
+        ended = Ended(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+        assert code in (None, ended.code), f"ended with {ended.code}: {ended.out}{ended.err}"
+        return ended
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts the command and returns at once; the caller ends it."""
+        return subprocess.Popen(
+            [BLADE, *arguments], env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+
+@pytest.fixture(scope="session")
+def make_world(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., World]]:
+    """`make_world(tables=..., settings=..., catalog_options=...)`: a started world; stopped at the end of the run."""
+    made: list[World] = []
+
+    def make(
+        tables: Mapping[str, Path] | None = None,
+        settings: Mapping[str, str] | None = None,
+        catalog_options: Sequence[str] = (),
+    ) -> World:
+        world = World(
+            tmp_path_factory.mktemp("world"),
+            tables={**sample_tables(), **(tables or {})},
+            settings={"BLADE_LEASE_S": "2", "BLADE_LEASE_BEAT_S": "0.5", **(settings or {})},
+            catalog_options=catalog_options,
+        )
+        world.start()
+        made.append(world)
+        return world
+
+    yield make
+    for world in made:
+        world.stop()
+
+
+@pytest.fixture(scope="session")
+def world(make_world: Callable[..., World]) -> World:
+    """The world that tests share; each works with data types of its own, and none stops a part of it."""
+    return make_world(settings={"DATABRICKS_WRONG_TOKEN": "not-the-token"})
+
+
+@pytest.fixture
+def blade(world: World) -> Cli:
+    return Cli(world.target)
+
+
+@pytest.fixture
+def add_source(blade: Cli, request: pytest.FixtureRequest) -> Callable[..., str]:
+    """`add_source(table, *options)` adds a source with a data type of its own and returns that; it is also its name."""
+    count = 0
+
+    def add(table: str, *options: str) -> str:
+        nonlocal count
+        count += 1
+        name = f"t{abs(hash(request.node.nodeid)) % 10**12}-{count}"
+        blade("source", "add", "--name", name, "--data-type", name, "--table", table, *options)
+        return name
+
+    return add

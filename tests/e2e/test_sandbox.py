@@ -1,0 +1,91 @@
+"""`blade sandbox` brings everything up together and leaves nothing behind, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from blade_server.storage.embedded_supervisor import try_lock
+
+from tests.e2e.conftest import BLADE, Cli
+
+FREE_PORTS = ("--port", "0", "--http-port", "0", "--warehouse-port", "0", "--catalog-port", "0")
+
+
+@contextlib.contextmanager
+def sandbox(temp: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`blade sandbox` on free ports, with a temp folder of its own, and what it printed."""
+    environment = {**os.environ, "TMPDIR": str(temp)}
+    with subprocess.Popen(
+        [BLADE, "sandbox", *FREE_PORTS], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if "Ctrl+C" in line:
+                break
+        try:
+            yield process, "".join(printed)
+        finally:
+            process.kill()
+
+
+def ports(printed: str) -> set[int]:
+    return {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", printed)}
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as knocking:
+        knocking.settimeout(1)
+        return knocking.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_free(lock: Path) -> bool:
+    """True if no PostgreSQL runs in that folder."""
+    held = try_lock(lock, fcntl.LOCK_EX)
+    if held is not None:
+        os.close(held)
+    return held is not None
+
+
+def test_it_prints_lines_that_work(tmp_path: Path) -> None:
+    with sandbox(tmp_path) as (_, printed):
+        server = re.search(r"export BLADE_SERVER=(\S+)", printed).group(1)
+        lines = re.findall(r"^  \S*blade (source add .*)$", printed, re.MULTILINE)
+        assert lines
+        for line in lines:
+            Cli(server)(*line.split())
+        assert Cli(server)("item", "ingest", "maintenance", "MAINT-123").code == 0
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_everything_and_cleans_up(
+    tmp_path: Path, wait_until: Callable[..., None], end: signal.Signals
+) -> None:
+    with sandbox(tmp_path) as (process, printed):
+        assert len(ports(printed)) >= 3
+        assert all(answers(port) for port in ports(printed))
+        process.send_signal(end)
+        assert process.wait(60) == 0
+        assert not any(answers(port) for port in ports(printed))
+        assert list(tmp_path.glob("blade-world-*")) == []
+
+
+def test_a_killed_sandbox_takes_its_servers_with_it_and_the_next_one_removes_its_folder(
+    tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    with sandbox(tmp_path) as (process, printed):
+        process.kill()
+        (left,) = tmp_path.glob("blade-world-*")
+        wait_until(lambda: not any(answers(port) for port in ports(printed)), timeout_s=60)
+        wait_until(lambda: is_free(left / "postgres" / "supervisor.lock"), timeout_s=60)
+    with sandbox(tmp_path):
+        assert not left.exists()

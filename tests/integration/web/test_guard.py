@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+from blade_server.settings import Settings
+from blade_server.web.app import Web
+
+EVERYWHERE = ["/", "/docs", "/openapi.json", "/static/main.js", "/jobs/job-1", "/nothing"]
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", ""]
+)
+def test_a_foreign_host_header_is_refused_on_loopback(rest, backend, host):
+    for path in EVERYWHERE:
+        assert rest.get(path, headers={"host": host}).status_code == 421
+    assert backend.asked == []
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "[::1]:8080", "127.1.2.3", "blade.localhost"]
+)
+def test_names_of_this_machine_are_served(rest, host):
+    assert rest.get("/jobs/job-1", headers={"host": host}).status_code == 200
+
+
+def test_every_name_is_served_when_told_to_listen_elsewhere(rest):
+    async def start():
+        web = Web(rest.target, Settings(host="0.0.0.0", http_port=0))
+        return web, await web.start()
+
+    web, port = rest.do(start())
+    try:
+        answer = rest.session.get(f"http://127.0.0.1:{port}/jobs/job-1", headers={"host": "blade.example"}, timeout=10)
+        assert answer.status_code == 200
+    finally:
+        rest.do(web.stop(0))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"},
+    ],
+)
+def test_a_change_sent_by_another_site_is_refused(rest, backend, headers):
+    assert rest.post("/jobs/job-1:cancel", {}, headers=headers).status_code == 403
+    assert backend.asked == []
+
+
+def test_a_change_sent_by_the_page_itself_is_served(rest):
+    assert rest.post("/jobs/job-1:cancel", {}, headers={"origin": rest.url}).status_code == 200
+    assert rest.post("/jobs/job-1:cancel", {}, headers={"sec-fetch-site": "same-origin"}).status_code == 200
+
+
+def test_another_site_may_link_here_but_not_read_or_cause_queries(rest, backend):
+    foreign = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+    assert rest.get("/blade/maintenance", headers=foreign).status_code == 403
+    assert backend.asked == []
+    assert rest.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", EVERYWHERE)
+def test_every_answer_has_the_headers_of_the_guard(rest, path):
+    headers = rest.get(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == ("no-cache" if path in ("/", "/docs", "/static/main.js") else "no-store")
+
+
+def test_no_other_site_is_let_in_by_cors(rest):
+    answer = rest.call(
+        "OPTIONS", "/jobs", headers={"origin": "https://evil.example", "access-control-request-method": "GET"}
+    )
+    assert answer.status_code == 405
+    assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+
+
+def test_a_file_that_was_read_before_is_not_sent_again(rest):
+    etag = rest.get("/static/main.js").headers["etag"]
+    assert rest.get("/static/main.js", headers={"if-none-match": etag}).status_code == 304
+
+
+def test_a_taken_port_is_named(rest):
+    web = Web(rest.target, Settings(http_port=rest.port))
+    with pytest.raises(OSError, match=rf"127\.0\.0\.1:{rest.port}.*BLADE_HTTP_PORT"):
+        rest.do(web.start())
