@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     retry_attempts: int = Field(3, ge=0, le=20, description="Retries after the first attempt.")
     retry_base_s: float = Field(2.0, ge=0)
     catalog_patience_s: float = Field(
-        300.0, ge=0, description="How long uploads may fail, while the catalog says it is well, before items are errors."
+        300.0, ge=0, description="How long uploads may fail, with the catalog well, before items are errors."
     )
     job_retention_days: float = Field(30.0, gt=0)
     drain_timeout_s: float = Field(

@@ -1,7 +1,8 @@
 """Which rows of a job are new: the memory that makes a job's effect once.
 
 Each row has a 16-byte key: the digest of its item id (of its whole content if it has none), and for the n-th row with
-the same id a digest of that and n. The order of a result is not stable, so rows are told apart by key, never by position.
+the same id a digest of that and n. The order of a result is not stable, so rows are told apart by key, never by
+position.
 
 In the database a job's keys stand in blocks, written before the items are sent, each with a byte for what became of
 it.

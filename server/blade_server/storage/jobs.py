@@ -6,7 +6,7 @@ Every change is guarded in the statement itself (`WHERE status ...`), raises `re
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -39,10 +39,27 @@ _event = tables.job_event
 
 SAMPLES = 5
 HISTORY = 100
+_AS_SHOWN = select(_job, (_job.c.lease_until < func.now()).label("lease_is_over"))
 
 
 def job_from(row: Row[Any], summaries: Sequence[ErrorSummary] = (), history: Sequence[JobEvent] = ()) -> Job:
-    """A row of `job` as a Job."""
+    """A row of `job` as a Job.
+
+    A row of `_AS_SHOWN` knows more: a RUNNING job whose lease ran out has lost its server and waits for another.
+    """
+    job = _job_from(row, summaries, history)
+    if job.status is Status.RUNNING and row._mapping.get("lease_is_over"):
+        return replace(
+            job,
+            wait_reason=WaitReason.RECOVERING,
+            wait_detail=f"{row.owner} does not answer any more; another server takes over",
+            items_per_second=0.0,
+            estimated_completion=None,
+        )
+    return job
+
+
+def _job_from(row: Row[Any], summaries: Sequence[ErrorSummary], history: Sequence[JobEvent]) -> Job:
     return Job(
         job_id=row.job_id,
         status=Status(row.status),
@@ -227,7 +244,7 @@ class JobStore:
     def get(self, job_id: str, *, history: bool = True) -> Job:
         """The job with its error summaries and, if asked, its history. Raises NotFound."""
         with self._database.begin() as connection:
-            row = connection.execute(select(_job).where(_job.c.job_id == job_id)).one_or_none()
+            row = connection.execute(_AS_SHOWN.where(_job.c.job_id == job_id)).one_or_none()
             if row is None:
                 raise not_found(job_id)
             summaries = self._summaries(connection, [job_id]).get(job_id, []) if row.error_count else []
@@ -236,7 +253,7 @@ class JobStore:
     def get_many(self, job_ids: Collection[str]) -> list[Job]:
         """Those of the jobs that exist, with their error summaries, in no particular order."""
         with self._database.begin() as connection:
-            rows = connection.execute(select(_job).where(_job.c.job_id.in_(job_ids))).all()
+            rows = connection.execute(_AS_SHOWN.where(_job.c.job_id.in_(job_ids))).all()
             summaries = self._summaries(connection, [row.job_id for row in rows if row.error_count])
             return [job_from(row, summaries.get(row.job_id, [])) for row in rows]
 
@@ -283,7 +300,7 @@ class JobStore:
         created_before: datetime | None = None,
     ) -> list[Job]:
         """At most `limit` jobs, newest first, older than `before_job_id`. Ids sort by time of creation."""
-        query = select(_job).order_by(_job.c.job_id.desc()).limit(limit)
+        query = _AS_SHOWN.order_by(_job.c.job_id.desc()).limit(limit)
         if before_job_id:
             query = query.where(_job.c.job_id < before_job_id)
         if statuses:

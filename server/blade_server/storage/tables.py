@@ -1,7 +1,7 @@
 """The tables, as SQLAlchemy sees them; the migrations make them, and a test holds the two equal.
 
-A job's life is spread over five tables: `job` (one row: state, counters, lease), `job_block` (the ledger: what was about
-to be sent and what became of it, 100 rows or so each), `job_item_error`, `job_error_count` and `job_event` (the
+A job's life is spread over five tables: `job` (one row: state, counters, lease), `job_block` (the ledger: what was
+about to be sent and what became of it, 100 rows or so each), `job_item_error`, `job_error_count` and `job_event` (the
 history).
 """
 

@@ -1,4 +1,4 @@
-"""A whole BLADE below the wire: real PostgreSQL, real driver, sandbox warehouse, sandbox catalog, runners in this process."""
+"""A whole BLADE below the wire: real PostgreSQL and driver, sandbox warehouse and catalog, runners in this process."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
+
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
-
 from blade_server.catalog.http import Catalog
 from blade_server.core.jobs import Jobs, StartJob
 from blade_server.core.pacing import Throttle

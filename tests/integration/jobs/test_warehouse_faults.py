@@ -32,7 +32,8 @@ def test_a_warehouse_that_is_starting_is_waited_for(make_world, ended, reaches):
     world.runner()
     world.warehouse_faults(starting={"seconds": 3})
     job = world.begin()
-    waiting = reaches(world, job, lambda job: job.wait_reason in {WaitReason.RETRY_BACKOFF, WaitReason.WAREHOUSE_STARTING})
+    why = {WaitReason.RETRY_BACKOFF, WaitReason.WAREHOUSE_STARTING}
+    waiting = reaches(world, job, lambda job: job.wait_reason in why)
     assert waiting.status is Status.RUNNING
     assert ended(world, job, 60).status is Status.COMPLETED
 

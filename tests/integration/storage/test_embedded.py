@@ -24,10 +24,11 @@ from threading import Thread
 
 import psycopg2
 import pytest
+from sqlalchemy.engine import make_url
+
 from blade_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from blade_server.storage.embedded_binaries import binaries_for, installed_binaries
 from blade_server.storage.embedded_supervisor import try_lock
-from sqlalchemy.engine import make_url
 
 AS_ROOT = os.geteuid() == 0
 only_as_root = pytest.mark.skipif(not AS_ROOT, reason="only root has a service account to choose")
