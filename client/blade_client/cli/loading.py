@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -68,13 +69,15 @@ def _load(name: str) -> click.Command | None:
         try:
             command = entry.load()
         except ModuleNotFoundError as missing:
-            extra = _EXTRAS.get(name, ("", name))[1]
-            click.echo(
-                f"`blade {name}` needs the Python package {missing.name}, which is not installed. "
-                f"Install it with: pip install 'blade[{extra}]'",
-                err=True,
-            )
-            sys.exit(2)
+            _say_missing(name, f"the Python package {missing.name}, which is not installed")
         assert isinstance(command, click.Command), f"{entry.value} is not a click command"
         return command
+    if name in _EXTRAS:  # run from a checkout that was never installed
+        _say_missing(name, "an installed BLADE")
     return None
+
+
+def _say_missing(name: str, what: str) -> NoReturn:
+    extra = _EXTRAS[name][1] if name in _EXTRAS else name
+    click.echo(f"`blade {name}` needs {what}. Install it with: pip install 'blade[{extra}]'", err=True)
+    sys.exit(2)

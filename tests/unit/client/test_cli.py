@@ -226,6 +226,13 @@ def test_a_command_whose_packages_are_missing_names_the_extra(run, monkeypatch, 
     assert f"pip install 'blade[{extra}]'" in result.stderr
 
 
+def test_a_command_of_a_blade_that_was_never_installed_says_so(run, monkeypatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group, name: [])
+    result = run("serve")
+    assert result.exit_code == 2
+    assert "pip install 'blade[server]'" in result.stderr
+
+
 def test_every_command_of_the_entry_points_is_listed_in_the_help() -> None:
     names = {entry.name for entry in importlib.metadata.entry_points(group="blade.commands")}
     assert names
