@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -20,34 +19,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from blade_sandbox.catalog.faults import Faults
-from blade_sandbox.catalog.journal import Answer, Answers, Journal
-from blade_sandbox.catalog.multipart import Malformed, boundary_of, split
+from blade_sandbox.catalog.intake import Intake, Limits, Refused
+from blade_sandbox.catalog.journal import Answers, Journal
 from blade_sandbox.catalog.store import Store, Stored
-from blade_sandbox.catalog.uploads import Refusal, Upload, read_batch, read_single
 
 MAX_LOOKUP_IDS = 1000
 _DEFAULT_PAGE = 1000
 _MAX_PAGE = 5000
-_BODIES_AT_ONCE = 8
-
-
-class Refused(Exception):
-    """The whole request gets this status."""
-
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What this catalog takes, and so what it says under capabilities."""
-
-    batch: bool
-    lookup: bool
-    max_batch_items: int
-    max_request_bytes: int
 
 
 class Catalog:
@@ -69,13 +47,13 @@ class Catalog:
         self._answers = answers
         self._limits = limits
         self._down = down
-        self._buffered = 0
+        self._intake = Intake(store, faults, answers, limits)
 
     def app(self) -> Starlette:
         """All routes. What is switched off is a 404, as if it had never been built."""
         routes = [
             Route("/healthz", self.health),
-            Route("/v1/items", self.upload_one, methods=["POST"]),
+            Route("/v1/items", self._intake.upload_one, methods=["POST"]),
             Route("/v1/items", self.list_items),
             Route("/v1/items", self.clear, methods=["DELETE"]),
             Route("/v1/items:count", self.count),
@@ -89,7 +67,7 @@ class Catalog:
         if self._limits.batch or self._limits.lookup:
             routes.append(Route("/v1/capabilities", self.capabilities))
         if self._limits.batch:
-            routes.append(Route("/v1/items:batch", self.upload_batch, methods=["POST"]))
+            routes.append(Route("/v1/items:batch", self._intake.upload_batch, methods=["POST"]))
         if self._limits.lookup:
             routes.append(Route("/v1/items:lookup", self.look_up, methods=["POST"]))
         return Starlette(routes=routes, exception_handlers={Refused: _refused})  # type: ignore[dict-item]
@@ -110,80 +88,10 @@ class Catalog:
             }
         )
 
-    async def upload_one(self, request: Request) -> Response:
-        """201 CREATED, 200 REPLACED, or why not."""
-        return await self._upload(request, self._store_one)
-
-    async def upload_batch(self, request: Request) -> Response:
-        """One result an item, in order."""
-        return await self._upload(request, self._store_batch)
-
-    async def _upload(self, request: Request, store: Callable[[bytes, bytes], Answer]) -> Response:
-        try:
-            boundary = boundary_of(request.headers.get("content-type", ""))
-        except Malformed as exc:
-            raise Refused(415, str(exc)) from exc
-        body = await self._body(request)
-        key = request.headers.get("idempotency-key")
-        answer = self._answers.get(key)
-        if answer is None:
-            try:
-                answer = store(body, boundary)
-            except Malformed as exc:
-                raise Refused(400, str(exc)) from exc
-            if answer.status < 300:
-                self._answers.keep(key, answer)
-        return Response(answer.body, answer.status, media_type="application/json")
-
-    def _store_one(self, body: bytes, boundary: bytes) -> Answer:
-        item = self._judged(read_single(split(body, boundary)))
-        if isinstance(item, Refusal):
-            return Answer(item.status, orjson.dumps({"error": item.error, "itemId": item.item_id}))
-        result = _result(item, replaced=self._store.put([item])[0])
-        return Answer(result.pop("status"), orjson.dumps(result))
-
-    def _store_batch(self, body: bytes, boundary: bytes) -> Answer:
-        items = read_batch(split(body, boundary))
-        if len(items) > self._limits.max_batch_items:
-            raise Refused(413, f"{len(items)} items; a batch has at most {self._limits.max_batch_items}")
-        judged = [self._judged(item) for item in items]
-        replaced = iter(self._store.put([item for item in judged if isinstance(item, Upload)]))
-        results = [
-            {"itemId": item.item_id, "status": item.status, "error": item.error}
-            if isinstance(item, Refusal)
-            else _result(item, replaced=next(replaced))
-            for item in judged
-        ]
-        return Answer(200, orjson.dumps({"results": results}))
-
-    def _judged(self, item: Upload | Refusal) -> Upload | Refusal:
-        if isinstance(item, Upload) and self._faults.rejects(item.item_id):
-            return Refusal(item.item_id, 422, "sandbox fault: reject_ids")
-        return item
-
-    async def _body(self, request: Request) -> bytes:
-        limit = self._limits.max_request_bytes
-        announced = request.headers.get("content-length", "0")
-        if int(announced) > limit:
-            raise Refused(413, f"{announced} bytes; a request has at most {limit}")
-        chunks, size = [], 0
-        try:
-            async for chunk in request.stream():
-                size += len(chunk)
-                self._buffered += len(chunk)
-                if size > limit:
-                    raise Refused(413, f"more than {limit} bytes; a request has at most that")
-                if self._buffered > limit * _BODIES_AT_ONCE:
-                    raise Refused(503, "too many large requests at once", {"Retry-After": "1"})
-                chunks.append(chunk)
-        finally:
-            self._buffered -= size
-        return b"".join(chunks)
-
     async def look_up(self, request: Request) -> Response:
         """Which of the ids are held."""
         try:
-            asked = orjson.loads(await self._body(request))
+            asked = orjson.loads(await self._intake.body(request))
             data_source, item_ids = asked["dataSource"], asked["itemIds"]
         except (ValueError, KeyError, TypeError) as exc:
             raise Refused(400, 'send {"dataSource": "..", "itemIds": [..]}') from exc
@@ -258,7 +166,7 @@ class Catalog:
     async def set_faults(self, request: Request) -> Response:
         """Sets faults; those not named stay."""
         try:
-            down_s = self._faults.set(orjson.loads(await self._body(request)))
+            down_s = self._faults.set(orjson.loads(await self._intake.body(request)))
         except ValueError as exc:
             raise Refused(400, str(exc)) from exc
         answer = _json(self._faults.shown())
@@ -270,14 +178,6 @@ class Catalog:
         """No faults."""
         self._faults.clear()
         return _json(self._faults.shown())
-
-
-def _result(item: Upload, *, replaced: bool) -> dict[str, Any]:
-    return {
-        "itemId": item.item_id,
-        "status": 200 if replaced else 201,
-        "outcome": "REPLACED" if replaced else "CREATED",
-    }
 
 
 def _listed(held: Stored, *, file: bool) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from typing import Any, Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from blade_sandbox.catalog.app import Catalog, Limits
+from blade_sandbox.catalog.app import Catalog
 from blade_sandbox.catalog.faults import Faults
 from blade_sandbox.catalog.gate import Gate
+from blade_sandbox.catalog.intake import Limits
 from blade_sandbox.catalog.journal import Answers, Journal
 from blade_sandbox.catalog.store import Store
 

@@ -67,7 +67,7 @@ def _simple(error_class: str, sqlstate: str, text: str) -> Callable[[re.Match[st
 _Rule = tuple[str, Callable[[re.Match[str]], SqlError]]
 _RULES: list[_Rule] = [
     (
-        r"\[(?P<cls>[A-Z_.]+)\] (?P<text>.*?) SQLSTATE: (?P<state>\w{5})",
+        r"\[(?P<cls>[A-Z_.]+)\] (?P<text>.*) SQLSTATE: (?P<state>\w{5})",
         lambda m: SqlError(m["cls"], m["state"], m["text"]),
     ),
     (r"Referenced column \"(?P<name>[^\n]+?)\" (?:was )?not found(?P<rest>.*)", _missing_column),
@@ -201,6 +201,6 @@ def from_duckdb(error: BaseException) -> SqlError:
         return SqlError("CAST_INVALID_INPUT", "22018", first)
     if kind == "Binder":
         return SqlError("DATATYPE_MISMATCH", "42K09", first)
-    if kind.lower() in ("not implemented", "parser"):
+    if kind.lower() in ("not implemented", "parser", "permission"):
         return unsupported(first)
     return SqlError("INTERNAL_ERROR", "XX000", first)

@@ -17,8 +17,11 @@ import duckdb
 from blade_sandbox.warehouse.errors import SqlError
 from blade_sandbox.warehouse.names import TableName, identifier
 
-KEEP_VERSIONS = 8
+KEEP_VERSIONS = 16
 """Copies of old versions kept for each table."""
+
+KEEP_NEWEST = 4
+"""So many of them are the newest, asked for or not: a reader may be about to ask for the version it just saw."""
 
 SMALL_TABLE_ROWS = 100_000
 """Tables up to this size are copied before every write, larger ones only if the version was asked for."""
@@ -86,6 +89,8 @@ class History:
 
     def dropped(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> None:
         """Forget a table with all its versions."""
+        with self._lock:
+            self._asked = {(owner, version) for owner, version in self._asked if owner != name}
         for copy in self._copies(cursor, name):
             cursor.execute(f"DROP TABLE IF EXISTS {_SCHEMA}.{identifier(copy)}")
         cursor.execute(f"DELETE FROM {_SCHEMA}.log WHERE catalog = ? AND schema = ? AND name = ?", [*name.parts])
@@ -173,7 +178,7 @@ class History:
         copies = self._copies(cursor, name)
         with self._lock:
             asked = {_copy(name, version) for owner, version in self._asked if owner == name}
-        by_worth = sorted(copies, key=lambda copy: (copy in asked, copies.index(copy)))
+        by_worth = sorted(copies[:-KEEP_NEWEST], key=lambda copy: (copy in asked, copies.index(copy)))
         for copy in by_worth[: max(0, len(copies) - KEEP_VERSIONS)]:
             cursor.execute(f"DROP TABLE IF EXISTS {_SCHEMA}.{identifier(copy)}")
             cursor.execute(f"UPDATE {_SCHEMA}.log SET copy = NULL WHERE copy = ?", [copy])

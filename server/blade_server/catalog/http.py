@@ -264,10 +264,14 @@ def _same_json(one: bytes, other: bytes) -> bool:
     if one == other:
         return True
     try:
-        first, second = (json.loads(text, parse_float=str, parse_int=str) for text in (one, other))
+        first, second = (json.loads(text, parse_float=_as_written, parse_int=_as_written) for text in (one, other))
     except (ValueError, RecursionError):
         return False
     return bool(first == second)
+
+
+def _as_written(number: str) -> tuple[str]:
+    return (number,)  # not the string, which is another value
 
 
 def _item_path(data_source: str, item_id: str) -> str:

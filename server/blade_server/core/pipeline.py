@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import partial
 from queue import Empty, Queue
 
 import numpy as np
@@ -81,8 +82,7 @@ class Pipeline:
         self._limiter = Limiter(self._limits.items_per_second)
         self._uploader = self._make_uploader()
         self._workers: list[threading.Thread] = []
-        self._target = target(parts.settings, claim.job.source.config)
-        self._warehouse = Warehouse(self._target)
+        self._warehouse: Warehouse | None = None
         self._planning = False
         self._only: NDArray[np.uint64] | None = None
         self._next_block = claim.epoch << 32
@@ -148,8 +148,9 @@ class Pipeline:
         if self._control.halted is why:
             return
         self._control.halt(why)
-        if why is not Halt.PAUSE or self._planning:  # a paused job keeps its cursor, but waits for no count
-            self._warehouse.cancel()
+        warehouse = self._warehouse
+        if warehouse is not None and (why is not Halt.PAUSE or self._planning):
+            warehouse.cancel()  # a paused job keeps its cursor, but waits for no count
         self._inbox.put(None)
 
     # ---------------------------------------------------------------------------------------- the job's thread
@@ -157,6 +158,7 @@ class Pipeline:
     def run(self) -> None:
         """Runs the job until it is final, handed back or lost. Never raises."""
         try:
+            self._obey(_flags_of(self._claim))
             self._start_workers()
             self._recorder.begin()
             self._work()
@@ -195,19 +197,22 @@ class Pipeline:
             self._back_off(failure, attempt)
 
     def _attempt(self) -> None:
-        self._connect()
-        plan = self._plan()
-        self._pass(plan)
-        self._check_complete(plan)
+        warehouse = self._connect()
+        plan = self._plan(warehouse)
+        self._pass(warehouse, plan)
+        self._check_complete(warehouse, plan)
         done = self._progress
         words = f"Completed: {done.success} uploaded, {done.error} failed, {done.skipped} skipped"
         self._recorder.finish(Status.COMPLETED, words)
 
-    def _connect(self) -> None:
+    def _connect(self) -> Warehouse:
         """A new session for each attempt: what the last one left behind does not matter."""
-        self._warehouse.close()
-        self._warehouse = Warehouse(self._target)
+        if self._warehouse is not None:
+            self._warehouse.close()
+        warehouse = Warehouse(target(self._parts.settings, self._claim.job.source.config))
+        self._warehouse = warehouse
         self._control.check()
+        return warehouse
 
     def _back_off(self, failure: BladeError, attempt: int) -> None:
         settings = self._parts.settings
@@ -221,25 +226,32 @@ class Pipeline:
         except HaltedError:
             return  # the next attempt finds out
 
-    def _plan(self) -> Plan:
+    def _plan(self, warehouse: Warehouse) -> Plan:
         plan = self._claim.plan
+        self._load_only()
         if plan.announced is None:
             self._recorder.record(WaitReason.WAREHOUSE_STARTING, "counting the rows")
             self._planning = True
             try:
                 self._control.check()
-                plan = make_plan(self._warehouse, plan.statement)
+                plan = make_plan(warehouse, plan.statement)
             finally:
                 self._planning = False
-            self._recorder.plan(plan)
+            self._recorder.plan(plan, plan.announced if self._only is None else len(self._only))
             self._claim = replace(self._claim, plan=plan)
-        if not self._claim.job.parent_job_id:
-            self._progress.total = plan.announced
+        self._progress.total = plan.announced if self._only is None else len(self._only)
         return plan
+
+    def _load_only(self) -> None:
+        """A retry of failed items is restricted to their keys."""
+        parent = self._claim.job.parent_job_id
+        if parent and self._only is None:
+            chunks = [heads(keys) for keys in self._parts.claims.failed_keys(parent)]
+            self._only = np.unique(np.concatenate(chunks)) if chunks else np.empty(0, dtype=np.uint64)
 
     # ------------------------------------------------------------------------------- one pass over the result
 
-    def _pass(self, plan: Plan) -> None:
+    def _pass(self, warehouse: Warehouse, plan: Plan) -> None:
         """Reads the result once and gets every new row of it recorded. Raises what ended it early."""
         since_block, job_id = self._next_block, self._claim.job_id
         past = self._load_past()
@@ -248,9 +260,9 @@ class Pipeline:
         self._returned.clear()  # read again and looked up, like everything intended and not recorded
         self._supply = Supply(self._spec.batch_size)
         reader = Reader(
-            warehouse=self._warehouse,
+            warehouse=warehouse,
             statement=plan.statement,
-            transform=self._transform,
+            transform=partial(self._transform, warehouse.target.warehouse_id),
             ledger=ledger,
             inbox=self._inbox.put,
             only=self._only,
@@ -287,22 +299,18 @@ class Pipeline:
             raise BladeError(limit, reason=Reason.TOO_MANY_ERRORS)
 
     def _load_past(self) -> Past:
-        claims, job = self._parts.claims, self._claim.job
-        if job.parent_job_id and self._only is None:
-            chunks = [heads(keys) for keys in claims.failed_keys(job.parent_job_id)]
-            self._only = np.unique(np.concatenate(chunks)) if chunks else np.empty(0, dtype=np.uint64)
-            self._progress.total = len(self._only)
-        size = claims.ledger_size(job.job_id)
-        return Past.load(size, ((block.keys, block.outcomes) for some in claims.blocks(job.job_id) for block in some))
+        claims, job_id = self._parts.claims, self._claim.job_id
+        size = claims.ledger_size(job_id)
+        return Past.load(size, ((block.keys, block.outcomes) for some in claims.blocks(job_id) for block in some))
 
-    def _transform(self, schema: pa.Schema) -> Transform:
+    def _transform(self, warehouse_id: str, schema: pa.Schema) -> Transform:
         job = self._claim.job
         pairs = {**self._spec.metadata, "job": job.job_id}
         return Transform(
             job.source,
             schema,
             known_classifications=self._parts.settings.known_classifications,
-            metadata=item_metadata(job.source, self._target.warehouse_id, pairs),
+            metadata=item_metadata(job.source, warehouse_id, pairs),
             classification=self._spec.classification,
         )
 
@@ -376,11 +384,11 @@ class Pipeline:
 
     # --------------------------------------------------------------------------------------------------- endings
 
-    def _check_complete(self, plan: Plan) -> None:
+    def _check_complete(self, warehouse: Warehouse, plan: Plan) -> None:
         """Raises ResultTruncated unless every row that the warehouse announced was read and accounted for."""
         read = self._end.rows_read if self._end else 0
         if plan.announced is not None and read < plan.announced:
-            now = count_rows(self._warehouse, plan.statement)
+            now = count_rows(warehouse, plan.statement)
             if read < now:
                 raise ResultTruncated(
                     f"the warehouse announced {now} rows and sent {read}; what was sent is in the catalog, "
@@ -467,4 +475,11 @@ class Pipeline:
         self._control.halt(Halt.LOST)
         for _ in self._workers:
             self._uploader.work.put(None)
-        self._warehouse.close()
+        if self._warehouse is not None:
+            self._warehouse.close()
+
+
+def _flags_of(claim: Claim) -> Flags:
+    """What callers wanted when the job was claimed: a pause or cancel may have been asked of the server that died."""
+    job = claim.job
+    return Flags(revision=job.revision, status=job.status, pending_action=job.pending_action, limits=job.spec.limits)

@@ -115,9 +115,9 @@ class Recorder:
 
     # ------------------------------------------------------------------------------------------------- states
 
-    def plan(self, plan: Plan) -> None:
-        """Keeps what to run and how many rows it has."""
-        self.insist(lambda: self._claims.set_plan(self._claim, plan))
+    def plan(self, plan: Plan, total: int | None) -> None:
+        """Keeps what to run, and how many rows there are to process."""
+        self.insist(lambda: self._claims.set_plan(self._claim, plan, total))
 
     def intend(self, batches: Sequence[Batch]) -> None:
         """Writes down what is about to be sent."""

@@ -18,8 +18,8 @@ from blade_server.storage.jobs import JobStore
 
 log = logging.getLogger(__name__)
 
-POLL_S = 1.0
-"""How often it looks for jobs without having been rung: a lost ring, or a lease that ran out."""
+POLL_S = 0.5
+"""How often it looks for jobs without having been rung: a lost ring, or a lease that ran out a moment ago."""
 RING_REST_S = 0.1
 """Rings are answered at most so often."""
 PRUNE_EVERY_S = 60.0

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import pyarrow as pa
-from blade.v1 import query_service_pb2
 
+from blade.v1 import query_service_pb2
 from blade_server.errors import Invalid, Precondition, Reason
 
 MESSAGE_BYTES = 1024 * 1024

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from blade.v1 import error_reason_pb2, ingest_service_pb2, item_pb2, job_pb2, source_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from blade.v1 import error_reason_pb2, ingest_service_pb2, item_pb2, job_pb2, source_pb2
 from blade_server import model
 from blade_server.errors import Invalid, Reason
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from blade.v1 import job_service_pb2 as pb
 from blade.v1.job_service_pb2_grpc import JobServiceServicer
-
 from blade_server import model
 from blade_server.core.feed import Feed
 from blade_server.core.jobs import Jobs, StartJob

@@ -9,6 +9,9 @@ from contextlib import suppress
 
 import grpc
 import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
 from blade.v1 import (
     config_service_pb2,
     config_service_pb2_grpc,
@@ -19,9 +22,6 @@ from blade.v1 import (
     query_service_pb2,
     query_service_pb2_grpc,
 )
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
-
 from blade_server.core.feed import Feed
 from blade_server.core.ingest import Ingest
 from blade_server.core.jobs import Jobs

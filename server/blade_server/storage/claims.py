@@ -183,14 +183,14 @@ class ClaimStore:
         with self._database.begin() as connection:
             return {row.job_id: _flags(row) for row in connection.execute(_BEAT, values)}
 
-    def set_plan(self, claim: Claim, plan: Plan) -> None:
-        """Keeps what to run and how many rows it has; once for a job."""
+    def set_plan(self, claim: Claim, plan: Plan, total_items: int | None) -> None:
+        """Keeps what to run, and how many rows there are to process; once for a job."""
         with self._database.begin() as connection:
             self._update(
                 connection,
                 claim,
                 plan={"statement": plan.statement, "announced": plan.announced},
-                total_items=plan.announced,
+                total_items=total_items,
             )
             ring(connection, claim.job_id)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
 from google.protobuf.descriptor import FileDescriptor
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
 from blade_server.settings import Settings
 from blade_server.web import site
 from blade_server.web.guard import Guard, is_loopback

@@ -30,6 +30,7 @@ HEADERS: Mapping[str, str] = {
 """On every answer that does not say otherwise itself."""
 
 _SAFE = frozenset({"GET", "HEAD"})
+_MAX_HEADER_BYTES = 32 << 10
 
 
 class Guard:
@@ -52,7 +53,8 @@ class Guard:
                     headers.setdefault(name, value)
             await send(event)
 
-        problem = self._refusal(scope["method"], Headers(scope=scope))
+        headers = Headers(scope=scope)
+        problem = _too_much(headers) or self._refusal(scope["method"], headers)
         if problem is None:
             await self._app(scope, receive, with_headers)
         else:
@@ -66,6 +68,12 @@ class Guard:
         if _from_another_site(method, headers, host):
             return Problem(403, "PERMISSION_DENIED", "a page of another site sent this request; such are not served")
         return None
+
+
+def _too_much(headers: Headers) -> Problem | None:
+    if sum(len(name) + len(value) for name, value in headers.raw) <= _MAX_HEADER_BYTES:
+        return None
+    return Problem(431, "INVALID_ARGUMENT", f"the headers are larger than {_MAX_HEADER_BYTES >> 10} KiB")
 
 
 def _from_another_site(method: str, headers: Headers, host: str) -> bool:

@@ -19,7 +19,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 MAX_CONNECTIONS = 512
 IDLE_TIMEOUT_S = 15.0
 """A connection without an exchange for this long, and at most twice as long, is closed, whatever it dribbles."""
-MAX_HEAD_BYTES = 32 << 10
+MAX_HEAD_BYTES = 256 << 10
+"""A filter of 64 KiB, percent-encoded in the query, must fit."""
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 

@@ -314,7 +314,7 @@ def test_any_difference_of_an_item_is_another_content(catalog, make_item):
     catalog.upload("BLADE:m", [make_item("a", data_json=b'{"x":1.10,"y":12345678901234567890}')])
     same = make_item("a", data_json=b'{ "x": 1.10, "y": 12345678901234567890 }')
     assert catalog.stored("BLADE:m", [same]) == {"a"}
-    for row in (b'{"x":1.1,"y":12345678901234567890}', b'{"x":1.10,"y":12345678901234567891}', b"{}"):
+    for row in (b'{"x":1.1,"y":12345678901234567890}', b'{"x":1.10,"y":12345678901234567891}', b"{}", b'{"x":"1.10"}'):
         assert catalog.stored("BLADE:m", [make_item("a", data_json=row)]) == set()
     for fields in ({"classification": "CUI"}, {"metadata": {"job": "2"}}, {"last_modified": None}):
         assert catalog.stored("BLADE:m", [same._replace(**fields)]) == set()

@@ -9,6 +9,7 @@ import pytest
 
 from blade_server.errors import Precondition
 from blade_server.model import Action, EventKind, JobLimits, Status, WaitReason
+from blade_server.storage.claims import ClaimStore
 
 
 def moving(job):
@@ -214,3 +215,20 @@ def test_a_long_queue_of_one_source_does_not_starve_another(make_world, ended):
     other_done = ended(world, other)
     rest = [ended(world, job) for job in first]
     assert sorted([*rest, other_done], key=lambda job: job.start_time).index(other_done) <= 1
+
+
+def test_a_source_whose_credentials_this_server_lacks_fails_the_job_with_a_plain_word(make_world, ended):
+    world = make_world(10)
+    world.runner(world.configured(DATABRICKS_SERVER_HOSTNAME=""))
+    job = ended(world, world.begin())
+    assert job.status is Status.FAILED
+    assert "DATABRICKS_SERVER_HOSTNAME" in job.error_message
+
+
+def test_a_pause_asked_of_a_server_that_died_is_kept_by_the_one_that_takes_over(make_world, reaches):
+    world = make_world(10_000)
+    claim = ClaimStore(world.database).claim_next("a server that dies at once", world.begin().create_time and 1.0)
+    assert world.jobs.pause(claim.job_id, actor="x").pending_action is Action.PAUSE
+    world.runner()
+    paused = reaches(world, claim.job, lambda job: job.status is Status.PAUSED)
+    assert paused.success_count == 0

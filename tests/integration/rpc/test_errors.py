@@ -6,11 +6,12 @@ import logging
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2 as details_pb2
+
 from blade.v1 import config_service_pb2, config_service_pb2_grpc, job_service_pb2, job_service_pb2_grpc
 from blade_server import errors
 from blade_server.errors import Reason
 from blade_server.model import StepKind, StepOutcome, TestStep
-from google.rpc import error_details_pb2 as details_pb2
 
 from .conftest import TIMEOUT_S, Details, World, a_job, failure
 

@@ -10,9 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
 import pytest
+from sqlalchemy import make_url
+
 from blade_server.storage.database import CHANNEL
 from blade_server.storage.listener import Listener
-from sqlalchemy import make_url
 
 TIMEOUT_S = 10.0
 

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pyarrow as pa
 import pytest
+
 from blade.v1 import job_service_pb2, job_service_pb2_grpc, query_service_pb2, query_service_pb2_grpc
 from blade_server.core.transform import Rejected, Transformed
 from blade_server.errors import Reason, ResultTruncated, StatementCancelled, WarehouseUnavailable
@@ -293,7 +294,7 @@ def test_a_deadline_cancels_a_statement_that_has_not_answered_yet(world: World) 
 
 
 def test_a_client_that_leaves_while_the_query_is_being_opened_leaves_nothing_open(world: World) -> None:
-    opening, left, rows = threading.Event(), threading.Event(), Rows([])
+    opening, left, rows = threading.Event(), threading.Event(), Rows([Transformed([an_item(1)], [])])
 
     def items(**_: Any) -> Rows:
         opening.set()
@@ -320,9 +321,12 @@ def test_calls_are_answered_while_every_stream_is_taken(make_world: Callable[...
     world.queries.items = lambda **_: next(waiting)
     world.jobs.get = lambda job_id: a_job()
     calls = [query_items(world) for _ in streams]
-    assert streams[0].running.wait(TIMEOUT_S)
+    threads = world.server._threads.streams._max_workers
+    assert streams[threads - 1].running.wait(TIMEOUT_S)
 
-    job_service_pb2_grpc.JobServiceStub(world.channel).GetJob(job_service_pb2.GetJobRequest(id="x"), timeout=TIMEOUT_S)
+    # Less time than the streams have: a call that waits for one of their threads is too late.
+    stub = job_service_pb2_grpc.JobServiceStub(world.channel)
+    stub.GetJob(job_service_pb2.GetJobRequest(id="x"), timeout=TIMEOUT_S / 4)
 
     for call in calls:
         call.cancel()

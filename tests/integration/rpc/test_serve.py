@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 import sqlalchemy
+
 from blade.v1 import job_service_pb2, job_service_pb2_grpc
 
 TIMEOUT_S = 30.0

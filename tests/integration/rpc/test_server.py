@@ -11,12 +11,13 @@ from typing import Any
 
 import grpc
 import pytest
-from blade.v1 import job_service_pb2, job_service_pb2_grpc
-from blade_server.rpc.server import SERVICES, ListenError
 from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
+
+from blade.v1 import job_service_pb2, job_service_pb2_grpc
+from blade_server.rpc.server import SERVICES, ListenError
 
 from .conftest import TIMEOUT_S, Details, World, a_job, failure
 

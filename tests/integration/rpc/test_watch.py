@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
+from google.rpc import error_details_pb2
+
 from blade.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from blade_server.model import Status
-from google.rpc import error_details_pb2
 
 from .conftest import JOB_ID, TIMEOUT_S, Details, World, a_job, failure
 

@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from blade_sandbox.warehouse import Warehouse
 from databricks import sql
+
+from blade_sandbox.warehouse import Warehouse
 
 ROWS = 20_000
 

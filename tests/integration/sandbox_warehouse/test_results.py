@@ -10,6 +10,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+
 from blade_sandbox.warehouse import Warehouse
 
 from .conftest import ROWS, Connect, control

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blade_sandbox.warehouse import Warehouse
 from databricks import sql
 from databricks.sql.exc import DatabaseError, RequestError, ServerOperationError
 from urllib3.exceptions import HTTPError, MaxRetryError
+
+from blade_sandbox.warehouse import Warehouse
 
 from .conftest import ROWS, Connect, control, open_connection, wait_until
 

@@ -10,8 +10,9 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from blade_sandbox.warehouse import Warehouse
 from databricks.sql.exc import ServerOperationError
+
+from blade_sandbox.warehouse import Warehouse
 
 from .conftest import open_connection
 
@@ -100,7 +101,7 @@ def test_a_version_stays_as_it_was_while_the_table_goes_on(rows: Rows, table: st
 
 def test_a_version_that_was_asked_for_outlives_many_writes(rows: Rows, table: str) -> None:
     version = latest(rows)
-    for number in range(12):
+    for number in range(20):
         rows(f"INSERT INTO {table} VALUES ({number + 100}, 'n')")
     assert len(content(rows, f"{table} VERSION AS OF {version}")) == 3
     for gone in (version + 1, version + 50):

@@ -11,9 +11,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from pydantic import SecretStr
+
 from blade_sandbox.warehouse import Warehouse as Sandbox
 from blade_server.warehouse.databricks import Target, Warehouse
-from pydantic import SecretStr
 
 ROWS = 200_000
 

@@ -12,6 +12,9 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from databricks.sql.client import Cursor
+from pydantic import SecretStr
+
 from blade_server.errors import (
     Deadline,
     ResultTruncated,
@@ -22,7 +25,6 @@ from blade_server.errors import (
 )
 from blade_server.model import StepKind, StepOutcome
 from blade_server.warehouse.databricks import Warehouse, connect_steps
-from pydantic import SecretStr
 
 from .conftest import ROWS
 
@@ -216,14 +218,35 @@ class TestCancel:
             list(warehouse.execute(ALL))
         assert time.monotonic() - began < 2.0
 
-    def test_a_cancel_before_the_statement_has_a_handle_reaches_it(self, warehouse, faults):
+    def test_a_cancel_before_the_statement_has_a_handle_reaches_it(self, warehouse, sandbox, monkeypatch):
         list(warehouse.execute("SELECT 1 AS a"))
-        faults(slow_execute_ms=1_000)
-        threading.Timer(0.1, warehouse.cancel).start()
-        began = time.monotonic()
-        with pytest.raises(StatementCancelled):
-            warehouse.execute(ENDLESS)
-        assert time.monotonic() - began < 0.9
+        about_to_send, may_send = threading.Event(), threading.Event()
+        send = Cursor.execute_async
+
+        def held_back(*arguments, **options):
+            about_to_send.set()
+            assert may_send.wait(10)
+            return send(*arguments, **options)
+
+        monkeypatch.setattr(Cursor, "execute_async", held_back)
+        errors: list[BaseException] = []
+
+        def read():
+            try:
+                warehouse.execute(ENDLESS)
+            except StatementCancelled as exc:
+                errors.append(exc)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        assert about_to_send.wait(10)
+        before = sandbox._service.cancelled
+        warehouse.cancel()
+        reader.join(1.0)
+        assert len(errors) == 1, "the reader still waits"
+        may_send.set()
+        until(lambda: sandbox._service.cancelled == before + 1, "the warehouse was never told")
+        until(lambda: sandbox._service.running() == 0, "still running")
 
     def test_a_cancel_answers_at_once(self, warehouse, faults):
         faults(slow_fetch_ms=5_000)

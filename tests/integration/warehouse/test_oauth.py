@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from pydantic import SecretStr
+
 from blade_server.errors import WarehouseDenied, WarehouseUnavailable
 from blade_server.warehouse.databricks import Target
 from blade_server.warehouse.oauth import ClientCredentials, CredentialsProvider
-from pydantic import SecretStr
 
 
 class Endpoint(ThreadingHTTPServer):

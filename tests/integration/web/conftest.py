@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 import grpc.aio
 import pytest
 import requests
-from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
-from blade_server.settings import Settings
-from blade_server.web.app import Web
 from google.protobuf import message_factory
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.rpc import status_pb2
+
+from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
+from blade_server.settings import Settings
+from blade_server.web.app import Web
 
 T = TypeVar("T")
 
@@ -91,14 +92,10 @@ class Backend(grpc.GenericRpcHandler):
             finally:
                 self.ended.append(method.name)
 
-        made: Any = (
-            grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
-        )
-        return made(
-            stream if method.server_streaming else unary,
-            request_deserializer=parse,
-            response_serializer=lambda message: message.SerializeToString(),
-        )
+        codecs: Any = {"request_deserializer": parse, "response_serializer": empty.SerializeToString}
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(stream, **codecs)
+        return grpc.unary_unary_rpc_method_handler(unary, **codecs)
 
     def _note(self, name: str, request: Message, context: Any) -> None:
         self.asked.append((name, request, dict(context.invocation_metadata())))

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+
 from blade.v1 import (
     config_service_pb2,
     error_reason_pb2,
@@ -11,8 +14,6 @@ from blade.v1 import (
     query_service_pb2,
     source_pb2,
 )
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2
 
 Job = job_pb2.Job
 

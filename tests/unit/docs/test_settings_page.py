@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from blade_server.settings import Settings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "settings.md").read_text()

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
+
 from blade.v1 import (
     config_service_pb2,
     error_reason_pb2,
@@ -19,7 +21,6 @@ from blade.v1 import (
 from blade_server import model
 from blade_server.errors import Invalid, Reason
 from blade_server.rpc import convert
-from google.protobuf import json_format
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 SOURCE = model.Source(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import selectors
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from blade_server.core.feed import Feed
 from blade_server.errors import Invalid, NotFound, QuotaExceeded, ShuttingDown, StorageUnavailable
 from blade_server.model import (
@@ -93,20 +94,23 @@ class Storage:
 
 
 class Stream:
-    """What one watcher got, with the seconds since it began; `takes_s`: how long it is busy with each."""
+    """What one watcher got, with the seconds since it began; `takes_s`: how long it is busy with each, in turn."""
 
-    def __init__(self, feed: Feed, interval_s: float | None = None, job_id: str = JOB_ID, takes_s: float = 0.0) -> None:
+    def __init__(
+        self, feed: Feed, interval_s: float | None = None, job_id: str = JOB_ID, takes_s: Sequence[float] = (0.0,)
+    ) -> None:
         self.got: list[tuple[float, int, bool]] = []
         self.error: Exception | None = None
         self.task = asyncio.get_running_loop().create_task(self._read(feed, interval_s, job_id, takes_s))
 
-    async def _read(self, feed: Feed, interval_s: float | None, job_id: str, takes_s: float) -> None:
+    async def _read(self, feed: Feed, interval_s: float | None, job_id: str, takes_s: Sequence[float]) -> None:
+        busy_s = itertools.cycle(takes_s)
         began_s = asyncio.get_running_loop().time()
         try:
             async for job, heartbeat in feed.watch(job_id, interval_s):
                 now_s = asyncio.get_running_loop().time()
                 self.got.append((round(now_s - began_s, 3), job.revision, heartbeat))
-                await asyncio.sleep(takes_s)
+                await asyncio.sleep(next(busy_s))
         except Exception as exc:
             self.error = exc
 
@@ -169,9 +173,10 @@ def test_a_change_after_a_long_silence_comes_at_once() -> None:
     virtually(test, Storage(a_job(1)))
 
 
-def test_changes_at_the_pace_of_the_interval_are_all_delivered() -> None:
+@pytest.mark.parametrize("busy_s", [[0.05], [0.3, 0.01, 0.01], [0.01, 0.39]])
+def test_changes_at_the_pace_of_the_interval_are_all_delivered_although_some_are_late(busy_s: list[float]) -> None:
     async def test(storage: Storage, feed: Feed) -> None:
-        stream = Stream(feed, 0.2, takes_s=0.05)
+        stream = Stream(feed, 0.2, takes_s=busy_s)
         await change_every(storage, feed, 0.2, 50)
         await asyncio.sleep(1)
 
@@ -183,7 +188,7 @@ def test_changes_at_the_pace_of_the_interval_are_all_delivered() -> None:
 
 def test_a_slow_reader_gets_the_newest_and_never_a_queue() -> None:
     async def test(storage: Storage, feed: Feed) -> None:
-        stream = Stream(feed, 0.2, takes_s=2.0)
+        stream = Stream(feed, 0.2, takes_s=[2.0])
         await change_every(storage, feed, 0.2, 25)
         await asyncio.sleep(10)
 
@@ -200,7 +205,7 @@ def test_a_slow_reader_gets_the_newest_and_never_a_queue() -> None:
 @pytest.mark.parametrize("period_s", [0.01, 0.7, 1.3])
 def test_no_span_has_more_snapshots_than_intervals_however_slow_the_reader(takes_s: float, period_s: float) -> None:
     async def test(storage: Storage, feed: Feed) -> None:
-        stream = Stream(feed, 1.0, takes_s=takes_s)
+        stream = Stream(feed, 1.0, takes_s=[takes_s])
         await change_every(storage, feed, period_s, int(20 / period_s))
 
         times = [time_s for time_s, _, _ in stream.got]
@@ -319,6 +324,20 @@ def test_after_a_reconnect_everything_watched_is_read() -> None:
     virtually(test, Storage(a_job(1)))
 
 
+def test_a_poll_that_finds_nothing_new_sends_nothing() -> None:
+    async def test(storage: Storage, feed: Feed) -> None:
+        stream = Stream(feed)
+        await asyncio.sleep(1)
+        storage.jobs[JOB_ID] = a_job(1)  # another object, as each read makes one
+        await asyncio.sleep(60)
+
+        assert len(storage.asked) > 10
+        assert len(stream.got) == 1
+        await stream.leave()
+
+    virtually(test, Storage(a_job(1)), poll_s=5)
+
+
 def test_rings_of_jobs_nobody_watches_cost_nothing() -> None:
     async def test(storage: Storage, feed: Feed) -> None:
         stream = Stream(feed)
@@ -411,7 +430,7 @@ def test_closing_ends_every_stream_and_those_that_come_later() -> None:
         await asyncio.sleep(1)
         await feed.close()
         late = Stream(feed)
-        await asyncio.wait([stream.task, late.task])
+        await asyncio.wait([stream.task, late.task], timeout=0.1)
 
         assert isinstance(stream.error, ShuttingDown)
         assert isinstance(late.error, ShuttingDown)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+from google.rpc import status_pb2
+
 from blade_server import errors
 from blade_server.rpc.status import Failure, code_of
-from google.rpc import status_pb2
 
 
 def all_errors(kind: type[errors.BladeError] = errors.BladeError) -> Iterator[type[errors.BladeError]]:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from blade_sandbox.check import Expected, compare, same
 
 MODIFIED = datetime(2024, 1, 10, 15, 30, tzinfo=UTC)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+import orjson
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+
+from blade.v1 import (
+    config_service_pb2,
+    error_reason_pb2,
+    ingest_service_pb2,
+    item_pb2,
+    job_pb2,
+    job_service_pb2,
+    query_service_pb2,
+    source_pb2,
+)
+from blade_server.web.openapi import document
+from blade_server.web.transcoder.rules import rules_of
+
+SERVICES = (config_service_pb2, query_service_pb2, ingest_service_pb2, job_service_pb2)
+MODULES = (*SERVICES, error_reason_pb2, item_pb2, job_pb2, source_pb2)
+
+
+@pytest.fixture(scope="module")
+def rules():
+    return rules_of(service for module in SERVICES for service in module.DESCRIPTOR.services_by_name.values())
+
+
+@pytest.fixture(scope="module")
+def api(rules):
+    return orjson.loads(document(rules))
+
+
+def operations(api):
+    return [operation for verbs in api["paths"].values() for operation in verbs.values()]
+
+
+def test_the_comments_are_those_of_the_contract_that_the_stubs_were_made_from():
+    """If this fails, run `make generate`."""
+    kept = FileDescriptorSet.FromString(resources.files("blade.v1").joinpath("contract.binpb").read_bytes())
+    for file in kept.file:
+        file.ClearField("source_code_info")
+        for message in file.message_type:
+            clear_json_names(message)
+    made = {module.DESCRIPTOR.name: FileDescriptorProto() for module in MODULES}
+    for module in MODULES:
+        module.DESCRIPTOR.CopyToProto(made[module.DESCRIPTOR.name])
+        for message in made[module.DESCRIPTOR.name].message_type:
+            clear_json_names(message)
+    assert {file.name: file for file in kept.file} == made
+
+
+def clear_json_names(message):
+    for field in message.field:
+        field.ClearField("json_name")
+    for nested in message.nested_type:
+        clear_json_names(nested)
+
+
+def test_every_rule_is_one_operation_with_its_own_id(api, rules):
+    ids = [operation["operationId"] for operation in operations(api)]
+    assert len(ids) == len(set(ids)) == len(rules)
+
+
+def test_no_two_paths_differ_only_in_names(api):
+    shapes = [re.sub(r"\{[^}]+\}", "*", path) for path in api["paths"]]
+    assert len(shapes) == len(set(shapes))
+
+
+def test_path_parameters_are_those_of_the_path(api):
+    for path, verbs in api["paths"].items():
+        for operation in verbs.values():
+            named = [parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"]
+            assert named == re.findall(r"\{([^}]+)\}", path)
+
+
+def test_every_reference_leads_somewhere(api):
+    references = set(re.findall(r'"#/components/schemas/([^"]+)"', orjson.dumps(api).decode()))
+    assert references
+    assert references <= set(api["components"]["schemas"])
+
+
+def test_everything_has_a_description_from_the_contract(api):
+    assert all(operation["description"] for operation in operations(api))
+    assert (
+        "Upload rate of about the last 10 seconds"
+        in api["components"]["schemas"]["Job"]["properties"]["itemsPerSecond"]["description"]
+    )
+    for schema in api["components"]["schemas"].values():
+        assert schema.get("description"), schema
+
+
+def test_what_the_path_binds_is_not_asked_for_again(api):
+    pause = api["paths"]["/jobs/{job_id}:pause"]["post"]
+    assert list(pause["requestBody"]["content"]["application/json"]["schema"]["properties"]) == ["reason"]
+    query = [parameter["name"] for parameter in api["paths"]["/blade/{data_type}"]["get"]["parameters"]]
+    assert query.count("data_type") == 1
+    assert "dataType" not in query
+
+
+def test_starting_a_job_is_202_and_streams_have_three_forms(api):
+    assert list(api["paths"]["/jobs/blade/query/start"]["post"]["responses"]) == ["202", "default"]
+    content = api["paths"]["/jobs/{job_id}:watch"]["get"]["responses"]["200"]["content"]
+    assert list(content) == ["application/json", "application/x-ndjson", "text/event-stream"]
