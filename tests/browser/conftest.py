@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 import grpc.aio
 import pytest
+from google.rpc import error_details_pb2, status_pb2
+
 from blade.v1 import (
     config_service_pb2,
     config_service_pb2_grpc,
@@ -30,8 +32,6 @@ from blade.v1 import (
 )
 from blade_server.settings import Settings
 from blade_server.web.app import Web
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc import error_details_pb2, status_pb2
 
 Job = job_pb2.Job
 T = TypeVar("T")
@@ -282,9 +282,13 @@ class World(
 
 
 async def _refuse(context: Any, code: grpc.StatusCode, reason: str, message: str) -> None:
-    detail = AnyMessage()
-    detail.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="blade"))
-    status = status_pb2.Status(code=code.value[0], message=message, details=[detail])
+    status = status_pb2.Status(code=code.value[0], message=message)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="blade"))
+    if code == grpc.StatusCode.INVALID_ARGUMENT:
+        field, _, description = message.partition(": ")
+        bad_request = error_details_pb2.BadRequest()
+        bad_request.field_violations.add(field=field, description=description)
+        status.details.add().Pack(bad_request)
     await context.abort(code, message, (("grpc-status-details-bin", status.SerializeToString()),))
 
 
@@ -349,8 +353,9 @@ def world(stage: Stage) -> World:
     return stage.world
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
+    """Not for the session: while it is open, Playwright keeps an event loop running in this thread, which other tests need."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

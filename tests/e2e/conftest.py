@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from blade_sandbox.data import sample_tables
 from blade_sandbox.world import World
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tests.e2e.conftest import WRONG_TOKEN, Cli
+
 from blade_client import BladeClient
 from blade_client.errors import Invalid
 from blade_sandbox.data import MAINTENANCE, SORTIE
 from blade_sandbox.world import World
-
-from tests.e2e.conftest import WRONG_TOKEN, Cli
 
 AddSource = Callable[..., str]
 

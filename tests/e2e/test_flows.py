@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
+from tests.e2e.conftest import Cli
+
 from blade_sandbox.check import Expected, check
 from blade_sandbox.data import DEPLOYMENT, LOGISTICS, MAINTENANCE, SORTIE
 from blade_sandbox.world import TOKEN, World
-
-from tests.e2e.conftest import Cli
 
 AddSource = Callable[..., str]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.e2e.conftest import Cli
+
 from blade_sandbox.check import Expected, Row, check
 from blade_sandbox.world import World
-
-from tests.e2e.conftest import Cli
 
 pytestmark = pytest.mark.shared_data
 SDR, AID = "main.blade.faa_sdr", "main.blade.faa_aid"

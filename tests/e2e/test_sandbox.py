@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from blade_server.storage.embedded_supervisor import try_lock
-
 from tests.e2e.conftest import BLADE, Cli
+
+from blade_server.storage.embedded_supervisor import try_lock
 
 FREE_PORTS = ("--port", "0", "--http-port", "0", "--warehouse-port", "0", "--catalog-port", "0")
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.e2e.conftest import Cli
+
 from blade_sandbox.check import Expected, check
 from blade_sandbox.data import SORTIE
 from blade_sandbox.world import World
-
-from tests.e2e.conftest import Cli
 
 JANUARY = "SELECT * FROM {} WHERE month = 1"
 ROWS = 27_004

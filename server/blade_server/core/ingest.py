@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -88,13 +89,14 @@ class Ingest:
     def _upload(self, data_source: str, item: Item, existed: bool) -> Uploaded:
         """Upload, and after an answer that was lost look whether it arrived: a catalog may not replace by id."""
         unsure = False
+        scope = secrets.token_hex(8)  # the same contents may be sent again later, after others under the same id
 
         def attempt() -> Uploaded:
             nonlocal unsure
-            if unsure and not existed and item.item_id in self._catalog.existing(data_source, [item.item_id]):
-                return Uploaded(item.item_id, False, None, len(item.data_json))
+            if unsure and item.item_id in self._catalog.stored(data_source, [item]):
+                return Uploaded(item.item_id, existed, None, len(item.data_json))
             try:
-                [uploaded] = self._catalog.upload(data_source, [item])
+                [uploaded] = self._catalog.upload(data_source, [item], scope=scope)
             except CatalogUnavailable as exc:
                 unsure = unsure or exc.maybe_stored
                 raise

@@ -33,6 +33,7 @@ DEFAULT_PAGE_SIZE = 50
 DEFAULT_ERRORS_PAGE_SIZE = 100
 DEFAULT_PREVIEW_ROWS = 10
 MAX_PREVIEW_ROWS = 1000
+MAX_PAGE_SQL_BYTES = 8 << 20
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: sorts as the numbers do."""
 
@@ -239,7 +240,10 @@ class Jobs:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> tuple[builtins.list[Job], str]:
-        """A page of jobs, newest first, and the token of the next page ("" on the last). Raises Invalid."""
+        """A page of jobs, newest first, and the token of the next page ("" on the last). Raises Invalid.
+
+        A page ends early where the SQL of its jobs comes to MAX_PAGE_SQL_BYTES.
+        """
         size = _page_size(page_size, default=DEFAULT_PAGE_SIZE)
         scope = f"jobs\0{sorted(statuses)}\0{source}\0{created_after}\0{created_before}"
         found = self._store.page(
@@ -250,8 +254,9 @@ class Jobs:
             created_after=created_after,
             created_before=created_before,
         )
-        more = len(found) > size
-        return found[:size], make_token(found[size - 1].job_id, scope=scope) if more else ""
+        page = found[: min(size, _fitting(found))]
+        more = len(found) > len(page)
+        return page, make_token(page[-1].job_id, scope=scope) if more else ""
 
     def errors(
         self, job_id: str, *, page_size: int | None = None, page_token: str = ""
@@ -304,6 +309,16 @@ class Jobs:
             ]
         )
         return self._store.set_limits(_given(job_id), limits, actor=actor, reason=reason)
+
+
+def _fitting(jobs: Sequence[Job]) -> int:
+    """How many of the jobs go into one page; at least one."""
+    size = 0
+    for count, job in enumerate(jobs):
+        size += len(job.spec.sql)
+        if size > MAX_PAGE_SQL_BYTES and count:
+            return count
+    return len(jobs)
 
 
 def _given(job_id: str, name: str = "job_id") -> str:

@@ -16,7 +16,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from blade.v1.config_service_pb2 import TestSourceResponse
 from blade_server import errors
+from blade_server.rpc import convert
 
 DOMAIN = "blade"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -78,6 +80,8 @@ def code_of(error: BaseException) -> grpc.StatusCode | None:
 def _details(error: errors.BladeError) -> Iterator[Message]:
     metadata = {key: _cut(value, _MAX_METADATA_VALUE_BYTES) for key, value in error.metadata.items()}
     yield error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=metadata)
+    if isinstance(error, errors.ConnectionTestFailed):
+        yield TestSourceResponse(steps=[convert.test_step(step) for step in error.steps])
     if isinstance(error, errors.Invalid):
         yield _bad_request(error)
     elif isinstance(error, errors.Precondition):

@@ -242,7 +242,9 @@ class Supervisor:
     def _make_socket_dir(self) -> Path:
         if fits_socket(self._cluster.pgdata):
             return self._cluster.pgdata
-        self._drop_socket_dir()
+        kept = self._cluster.socket_dir()
+        if kept is not None:
+            return kept  # after a crash: the users of the server know it by this folder
         # /tmp first: it is the shortest, and open to the account of the server where root's TMPDIR may not
         # be.
         parent = Path("/tmp")  # noqa: S108  mkdtemp makes a private folder of a new name

@@ -1,0 +1,141 @@
+"""The suite's own PostgreSQL: killed on demand, and with gates that hold a server at a chosen step of a job."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+import sqlalchemy
+
+from blade_server.storage.database import Database
+from blade_server.storage.embedded import EmbeddedPostgres
+from blade_server.storage.migrate import migrate
+
+_GATE_FUNCTION = """
+    CREATE OR REPLACE FUNCTION fault_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_advisory_xact_lock_shared(TG_ARGV[0]::bigint);
+        RETURN NULL;
+    END $$
+"""
+
+
+class Postgres:
+    """A PostgreSQL with a database for the servers under test."""
+
+    def __init__(self, embedded: EmbeddedPostgres) -> None:
+        self._embedded = embedded
+        name = f"faults_{secrets.token_hex(4)}"
+        with self._session("postgres") as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        self._name = name
+        self.url = embedded.url.replace("/postgres?", f"/{name}?", 1)
+        migrate(self.url)
+        with self._session(name) as cursor:
+            cursor.execute(_GATE_FUNCTION)
+        self.database = Database(self.url, pool_size=4)
+
+    @contextmanager
+    def _session(self, database: str = "") -> Iterator[Any]:
+        """A cursor of a connection of its own, without transactions."""
+        url = sqlalchemy.make_url(self._embedded.url.replace("+psycopg2", ""))
+        connection = psycopg2.connect(
+            dbname=database or self._name,
+            user=url.username,
+            host=url.query["host"],
+            port=url.query["port"],
+            application_name="faults",
+        )
+        connection.autocommit = True
+        try:
+            yield connection.cursor()
+        finally:
+            connection.close()
+
+    def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with self._session() as cursor:
+            cursor.execute(query, values or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def kill(self) -> None:
+        """kill -9 of the postmaster; returns when the server that its supervisor starts answers."""
+        os.kill(self._embedded.postmaster_pid(), signal.SIGKILL)
+        self._embedded.start()
+
+    def drop_listeners(self) -> int:
+        """Breaks off the connections on which the servers hear NOTIFY. Returns how many."""
+        return len(
+            self.ask(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'blade-listener' AND datname = current_database()"
+            )
+        )
+
+    def connections(self) -> int:
+        """Connections of BLADE servers."""
+        query = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'blade%%' AND datname = current_database()"
+        )
+        return int(self.ask(query)[0][0])
+
+    @contextmanager
+    def gate(self, job_id: str, when: str, *, table: str = "job", at_commit: bool = False) -> Iterator[Gate]:
+        """Stops the next transaction that changes a row of this job as `when` says, until the gate is opened.
+
+        `when` is a condition over OLD and NEW. The transaction stands still in its statement: whoever sent it can be
+        killed with nothing committed. With `at_commit` in its COMMIT: it takes place although its sender is dead.
+        """
+        key = secrets.randbits(31)
+        happens = "INSERT" if table == "job_block" else "UPDATE"
+        trigger = f"gate_{key}"
+        kind, defer = ("CONSTRAINT TRIGGER", "DEFERRABLE INITIALLY DEFERRED") if at_commit else ("TRIGGER", "")
+        with self._session() as holder:
+            holder.execute("SELECT pg_advisory_lock(%s)", (key,))
+            self.ask(
+                f"CREATE {kind} {trigger} AFTER {happens} ON {table} {defer} FOR EACH ROW"
+                f" WHEN (NEW.job_id = '{job_id}' AND {when}) EXECUTE FUNCTION fault_gate({key})"
+            )
+            gate = Gate(self, holder, key)
+            try:
+                yield gate
+            finally:
+                gate.open()
+                self.ask(f"DROP TRIGGER {trigger} ON {table}")
+
+
+class Gate:
+    """One held step."""
+
+    def __init__(self, postgres: Postgres, holder: Any, key: int) -> None:
+        self._postgres = postgres
+        self._holder = holder
+        self._key = key
+        self._shut = True
+
+    def wait_reached(self, timeout_s: float = 20.0) -> None:
+        """Returns once a server stands before the gate."""
+        query = (
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = %s"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        deadline_s = time.monotonic() + timeout_s
+        while not self._postgres.ask(query, self._key)[0][0]:
+            assert time.monotonic() < deadline_s, f"no server reached the gate within {timeout_s} s"
+            time.sleep(0.02)
+
+    def open(self) -> None:
+        """Lets everybody pass from now on."""
+        if self._shut:
+            self._shut = False
+            try:
+                self._holder.execute("SELECT pg_advisory_unlock(%s)", (self._key,))
+            except psycopg2.Error:
+                pass  # PostgreSQL was killed meanwhile, and the lock with it
