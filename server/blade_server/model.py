@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from blade_server.errors import Reason
+from blade_server.reasons import Reason
 
 MAX_ITEMS = 2**31 - 1
 """Most items of one job: the contract counts in int32, so that JSON shows numbers."""

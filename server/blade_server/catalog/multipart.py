@@ -37,28 +37,43 @@ def encode(items: Sequence[Item], at: datetime) -> Iterator[Parts | None]:
 
     `at`: the timestamp of items that were never modified. The row's own JSON is passed through as it is.
     """
-    uploaded_at = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    known: dict[int, bytes] = {}  # the items of a job share their metadata object
-    for item in items:
+    uploaded_at = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+    known: dict[tuple[str, str, int], _Shared] = {}  # the items of a job have few of these between them
+    for item_id, data_type, data, classification, modified, metadata in items:
         try:
-            metadata = known.get(id(item.metadata))
-            if metadata is None:
-                metadata = known[id(item.metadata)] = orjson.dumps(dict(item.metadata))
-            yield _parts(item, metadata, uploaded_at)
+            of = (data_type, classification, id(metadata))
+            shared = known.get(of)
+            if shared is None:
+                shared = known[of] = _shared(data_type, classification, metadata)
+            modified_at = modified.encode() if modified is not None else b""
+            quoted = orjson.dumps(modified)
+            file = b"".join(
+                (b'{"itemId":', orjson.dumps(item_id), shared.before, data, shared.between, quoted, shared.after)
+            )
+            yield Parts(file, shared.classification, shared.metadata, modified_at or uploaded_at)
         except (TypeError, UnicodeEncodeError):
             yield None
 
 
-def _parts(item: Item, metadata: bytes, uploaded_at: str) -> Parts:
-    file = b'{"itemId":%b,"dataType":%b,"data":%b,"classification":%b,"lastModified":%b,"metadata":%b}' % (
-        orjson.dumps(item.item_id),
-        orjson.dumps(item.data_type),
-        item.data_json,
-        orjson.dumps(item.classification),
-        orjson.dumps(item.last_modified),
-        metadata,
+class _Shared(NamedTuple):
+    """What items of one data type, classification and metadata object have in common: pieces of the file, and parts."""
+
+    before: bytes
+    between: bytes
+    after: bytes
+    classification: bytes
+    metadata: bytes
+
+
+def _shared(data_type: str, classification: str, metadata: Mapping[str, str]) -> _Shared:
+    written = orjson.dumps(dict(metadata))
+    return _Shared(
+        before=b',"dataType":%b,"data":' % orjson.dumps(data_type),
+        between=b',"classification":%b,"lastModified":' % orjson.dumps(classification),
+        after=b',"metadata":%b}' % written,
+        classification=classification.encode(),
+        metadata=written,
     )
-    return Parts(file, item.classification.encode(), metadata, (item.last_modified or uploaded_at).encode())
 
 
 class Form:
@@ -70,7 +85,8 @@ class Form:
 
     def size(self, parts: Parts) -> int:
         """Bytes of one item in a body."""
-        return self._fixed_bytes + sum(map(len, parts))
+        file, classification, metadata, timestamp = parts
+        return self._fixed_bytes + len(file) + len(classification) + len(metadata) + len(timestamp)
 
     @property
     def closing_bytes(self) -> int:

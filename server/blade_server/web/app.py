@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 
 from google.protobuf.descriptor import FileDescriptor
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
 from blade_server.settings import Settings
@@ -19,6 +20,7 @@ from blade_server.web.guard import Guard, is_loopback
 from blade_server.web.listener import Listener
 from blade_server.web.openapi import document
 from blade_server.web.transcoder import Transcoder
+from blade_server.web.transcoder.problem import Problem
 
 _FILES: tuple[FileDescriptor, ...] = tuple(
     module.DESCRIPTOR for module in (config_service_pb2, query_service_pb2, ingest_service_pb2, job_service_pb2)
@@ -49,11 +51,24 @@ def build(channel_target: str, settings: Settings) -> Starlette:
         async with transcoder.running():
             yield
 
-    return Starlette(
-        routes=[Route("/openapi.json", serve_openapi), *site.routes(), Mount("", app=transcoder)],
+    app = Starlette(
+        routes=[Route("/openapi.json", serve_openapi), *site.routes()],
         middleware=[Middleware(Guard, loopback=is_loopback(settings.host))],
+        exception_handlers={HTTPException: _refuse},
         lifespan=lifespan,
     )
+    # Not mounted: a mount does not match paths with an (encoded) newline, and an item id may have one.
+    app.router.default = transcoder
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """What Starlette refuses by itself (a wrong verb for a page), in the form of all other errors."""
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} is not for {request.url.path}"
+    problem = Problem(error.status_code, "UNIMPLEMENTED", message, headers=error.headers)
+    return JSONResponse(problem.document(), status_code=problem.code, headers=problem.headers)
 
 
 class Web:
