@@ -19,7 +19,7 @@ from blade_server.errors import LeaseLost, Reason
 from blade_server.model import Action, EventKind, ItemError, Job, JobLimits, Status, WaitReason
 from blade_server.storage import tables
 from blade_server.storage.database import Database
-from blade_server.storage.jobs import SETTLED, add_event, count_for_source, job_from, ring
+from blade_server.storage.job_rows import SETTLED, add_event, count_for_source, job_from, ring
 
 _job = tables.job
 _block = tables.job_block

@@ -6,7 +6,7 @@ Every change is guarded in the statement itself (`WHERE status ...`), raises `re
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -25,13 +25,21 @@ from blade_server.model import (
     JobLimits,
     JobSpec,
     Source,
-    Stage,
     Status,
     WaitReason,
 )
 from blade_server.storage import tables
-from blade_server.storage.codec import source_document, source_from, spec_document, spec_from
-from blade_server.storage.database import CHANNEL, Database
+from blade_server.storage.codec import source_document, spec_document
+from blade_server.storage.database import Database
+from blade_server.storage.job_rows import (
+    AS_SHOWN,
+    SETTLED,
+    add_event,
+    count_for_source,
+    error_from,
+    job_from,
+    ring,
+)
 
 _job = tables.job
 _error = tables.job_item_error
@@ -39,97 +47,6 @@ _event = tables.job_event
 
 SAMPLES = 5
 HISTORY = 100
-_AS_SHOWN = select(_job, (_job.c.lease_until < func.now()).label("lease_is_over"))
-
-
-def job_from(row: Row[Any], summaries: Sequence[ErrorSummary] = (), history: Sequence[JobEvent] = ()) -> Job:
-    """A row of `job` as a Job.
-
-    A row of `_AS_SHOWN` knows more: a RUNNING job whose lease ran out has lost its server and waits for another.
-    """
-    job = _job_from(row, summaries, history)
-    if job.status is Status.RUNNING and row._mapping.get("lease_is_over"):
-        return replace(
-            job,
-            wait_reason=WaitReason.RECOVERING,
-            wait_detail=f"{row.owner} does not answer any more; another server takes over",
-            items_per_second=0.0,
-            estimated_completion=None,
-        )
-    return job
-
-
-def _job_from(row: Row[Any], summaries: Sequence[ErrorSummary], history: Sequence[JobEvent]) -> Job:
-    return Job(
-        job_id=row.job_id,
-        status=Status(row.status),
-        spec=spec_from(row.spec),
-        source=source_from(row.source_json),
-        total_items=row.total_items,
-        success_count=row.success_count,
-        error_count=row.error_count,
-        skipped_count=row.skipped_count,
-        items_per_second=row.items_per_second,
-        bytes_uploaded=row.bytes_uploaded,
-        current_operation=row.current_operation,
-        estimated_completion=row.estimated_completion,
-        wait_reason=WaitReason(row.wait_reason) if row.wait_reason else None,
-        wait_detail=row.wait_detail,
-        pending_action=Action(row.pending_action) if row.pending_action else None,
-        error_reason=Reason(row.error_reason) if row.error_reason else None,
-        error_message=row.error_message,
-        create_time=row.create_time,
-        start_time=row.start_time,
-        end_time=row.end_time,
-        update_time=row.update_time,
-        revision=row.revision,
-        paused_s=row.paused_s,
-        parent_job_id=row.parent_job_id,
-        error_summaries=summaries,
-        history=history,
-    )
-
-
-def _error_from(row: Row[Any]) -> ItemError:
-    return ItemError(
-        item_id=row.item_id,
-        stage=Stage(row.stage),
-        reason=Reason(row.reason),
-        field=row.field,
-        message=row.message,
-        attempts=row.attempts,
-        row_json=row.row_json,
-        create_time=row.create_time,
-    )
-
-
-def add_event(
-    connection: Connection, job_id: str, kind: EventKind, *, actor: str = "", reason: str = "", detail: str = ""
-) -> None:
-    """Writes one entry of a job's history."""
-    connection.execute(
-        insert(_event).values(
-            job_id=job_id, kind=kind, time=func.clock_timestamp(), actor=actor, reason=reason, detail=detail
-        )
-    )
-
-
-def ring(connection: Connection, job_id: str) -> None:
-    """Tells all replicas, once this transaction is committed, that the job has changed."""
-    connection.execute(text("SELECT pg_notify(:channel, :job_id)"), {"channel": CHANNEL, "job_id": job_id})
-
-
-def count_for_source(connection: Connection, job_id: str) -> None:
-    """Adds the items of a job that ends in this transaction to its source's."""
-    connection.execute(
-        text(
-            """
-            UPDATE source SET item_count = item_count + job.success_count, last_success_time = job.update_time
-            FROM job WHERE job.job_id = :job_id AND source.name = job.source AND job.success_count > 0
-            """
-        ),
-        {"job_id": job_id},
-    )
 
 
 def not_found(job_id: str) -> NotFound:
@@ -244,7 +161,7 @@ class JobStore:
     def get(self, job_id: str, *, history: bool = True) -> Job:
         """The job with its error summaries and, if asked, its history. Raises NotFound."""
         with self._database.begin() as connection:
-            row = connection.execute(_AS_SHOWN.where(_job.c.job_id == job_id)).one_or_none()
+            row = connection.execute(AS_SHOWN.where(_job.c.job_id == job_id)).one_or_none()
             if row is None:
                 raise not_found(job_id)
             summaries = self._summaries(connection, [job_id]).get(job_id, []) if row.error_count else []
@@ -253,7 +170,7 @@ class JobStore:
     def get_many(self, job_ids: Collection[str]) -> list[Job]:
         """Those of the jobs that exist, with their error summaries, in no particular order."""
         with self._database.begin() as connection:
-            rows = connection.execute(_AS_SHOWN.where(_job.c.job_id.in_(job_ids))).all()
+            rows = connection.execute(AS_SHOWN.where(_job.c.job_id.in_(job_ids))).all()
             summaries = self._summaries(connection, [row.job_id for row in rows if row.error_count])
             return [job_from(row, summaries.get(row.job_id, [])) for row in rows]
 
@@ -276,7 +193,7 @@ class JobStore:
         )
         grouped: dict[tuple[str, str], tuple[int, list[ItemError]]] = {}
         for row in connection.execute(query):
-            grouped.setdefault((row.job_id, row.reason), (row.total, []))[1].append(_error_from(row))
+            grouped.setdefault((row.job_id, row.reason), (row.total, []))[1].append(error_from(row))
         summaries: dict[str, list[ErrorSummary]] = {}
         for (job_id, reason), (total, samples) in grouped.items():
             summaries.setdefault(job_id, []).append(ErrorSummary(reason=Reason(reason), count=total, samples=samples))
@@ -300,7 +217,7 @@ class JobStore:
         created_before: datetime | None = None,
     ) -> list[Job]:
         """At most `limit` jobs, newest first, older than `before_job_id`. Ids sort by time of creation."""
-        query = _AS_SHOWN.order_by(_job.c.job_id.desc()).limit(limit)
+        query = AS_SHOWN.order_by(_job.c.job_id.desc()).limit(limit)
         if before_job_id:
             query = query.where(_job.c.job_id < before_job_id)
         if statuses:
@@ -326,7 +243,7 @@ class JobStore:
             rows = connection.execute(query).all()
             if not rows and connection.execute(select(_job.c.job_id).where(_job.c.job_id == job_id)).first() is None:
                 raise not_found(job_id)
-            return [(row.seq, _error_from(row)) for row in rows]
+            return [(row.seq, error_from(row)) for row in rows]
 
     # ----------------------------------------------------------------------------------------------- control
 
@@ -467,15 +384,6 @@ class JobStore:
                     """
                 )
             )
-
-
-SETTLED: dict[str, Any] = {
-    "wait_reason": None,
-    "wait_detail": "",
-    "items_per_second": 0.0,
-    "estimated_completion": None,
-}
-"""What is true of every final job."""
 
 
 def _wrong_status(row: Row[Any], what: str, rule: str) -> Precondition:

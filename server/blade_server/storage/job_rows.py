@@ -1,0 +1,118 @@
+"""Rows of the job tables: to the model, and the few writes that callers' and the engine's transactions share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, text
+
+from blade_server.errors import Reason
+from blade_server.model import Action, ErrorSummary, EventKind, ItemError, Job, JobEvent, Stage, Status, WaitReason
+from blade_server.storage import tables
+from blade_server.storage.codec import source_from, spec_from
+from blade_server.storage.database import CHANNEL
+
+_job = tables.job
+AS_SHOWN = select(_job, (_job.c.lease_until < func.now()).label("lease_is_over"))
+"""Jobs as callers see them."""
+
+SETTLED: dict[str, Any] = {
+    "wait_reason": None,
+    "wait_detail": "",
+    "items_per_second": 0.0,
+    "estimated_completion": None,
+}
+"""What is true of every final job."""
+
+
+def job_from(row: Row[Any], summaries: Sequence[ErrorSummary] = (), history: Sequence[JobEvent] = ()) -> Job:
+    """A row of `job` as a Job.
+
+    A row of `AS_SHOWN` knows more: a RUNNING job whose lease ran out has lost its server and waits for another.
+    """
+    job = _job_from(row, summaries, history)
+    if job.status is Status.RUNNING and row._mapping.get("lease_is_over"):
+        return replace(
+            job,
+            wait_reason=WaitReason.RECOVERING,
+            wait_detail=f"{row.owner} does not answer any more; another server takes over",
+            items_per_second=0.0,
+            estimated_completion=None,
+        )
+    return job
+
+
+def _job_from(row: Row[Any], summaries: Sequence[ErrorSummary], history: Sequence[JobEvent]) -> Job:
+    return Job(
+        job_id=row.job_id,
+        status=Status(row.status),
+        spec=spec_from(row.spec),
+        source=source_from(row.source_json),
+        total_items=row.total_items,
+        success_count=row.success_count,
+        error_count=row.error_count,
+        skipped_count=row.skipped_count,
+        items_per_second=row.items_per_second,
+        bytes_uploaded=row.bytes_uploaded,
+        current_operation=row.current_operation,
+        estimated_completion=row.estimated_completion,
+        wait_reason=WaitReason(row.wait_reason) if row.wait_reason else None,
+        wait_detail=row.wait_detail,
+        pending_action=Action(row.pending_action) if row.pending_action else None,
+        error_reason=Reason(row.error_reason) if row.error_reason else None,
+        error_message=row.error_message,
+        create_time=row.create_time,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        update_time=row.update_time,
+        revision=row.revision,
+        paused_s=row.paused_s,
+        parent_job_id=row.parent_job_id,
+        error_summaries=summaries,
+        history=history,
+    )
+
+
+def error_from(row: Row[Any]) -> ItemError:
+    """A row of `job_item_error` as an ItemError."""
+    return ItemError(
+        item_id=row.item_id,
+        stage=Stage(row.stage),
+        reason=Reason(row.reason),
+        field=row.field,
+        message=row.message,
+        attempts=row.attempts,
+        row_json=row.row_json,
+        create_time=row.create_time,
+    )
+
+
+def add_event(
+    connection: Connection, job_id: str, kind: EventKind, *, actor: str = "", reason: str = "", detail: str = ""
+) -> None:
+    """Writes one entry of a job's history."""
+    connection.execute(
+        insert(tables.job_event).values(
+            job_id=job_id, kind=kind, time=func.clock_timestamp(), actor=actor, reason=reason, detail=detail
+        )
+    )
+
+
+def ring(connection: Connection, job_id: str) -> None:
+    """Tells all replicas, once this transaction is committed, that the job has changed."""
+    connection.execute(text("SELECT pg_notify(:channel, :job_id)"), {"channel": CHANNEL, "job_id": job_id})
+
+
+def count_for_source(connection: Connection, job_id: str) -> None:
+    """Adds the items of a job that ends in this transaction to its source's."""
+    connection.execute(
+        text(
+            """
+            UPDATE source SET item_count = item_count + job.success_count, last_success_time = job.update_time
+            FROM job WHERE job.job_id = :job_id AND source.name = job.source AND job.success_count > 0
+            """
+        ),
+        {"job_id": job_id},
+    )
