@@ -47,13 +47,14 @@ def main() -> None:
 @main.command()
 @click.option("--host", help="Address to listen on; BLADE_HOST, else 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="gRPC port, 0: a free one; BLADE_PORT, else 50051.")
+@click.option("--http-port", type=click.IntRange(0, 65535), help="Port of REST and the job page; BLADE_HTTP_PORT.")
 @click.option("--json", "as_json", is_flag=True, help="Say that it is ready as one line of JSON.")
 @_log_level
-def serve(host: str | None, port: int | None, as_json: bool, log_level: str) -> None:
+def serve(host: str | None, port: int | None, http_port: int | None, as_json: bool, log_level: str) -> None:
     """Serve until SIGTERM or Ctrl-C, which stop gracefully; a second one stops at once."""
     _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
-        settings = _settings(host=host, port=port)
+        settings = _settings(host=host, port=port, http_port=http_port)
         asyncio.run(serve_until_signalled(settings, _say_json if as_json else _say))
     _leave()
 
@@ -81,8 +82,8 @@ def _settings(**given: Any) -> Settings:
 def _say(serving: Serving) -> None:
     host = f"[{serving.host}]" if ":" in serving.host else serving.host
     click.echo(
-        f"BLADE {serving.version} serves gRPC on {host}:{serving.port} (database: {serving.database}, "
-        f"warehouse: {serving.warehouse or 'none'}, catalog: {serving.catalog or 'none'})"
+        f"BLADE {serving.version} serves gRPC on {host}:{serving.port} and HTTP on {host}:{serving.http_port} "
+        f"(database: {serving.database}, warehouse: {serving.warehouse or 'none'}, catalog: {serving.catalog or 'none'})"
     )
 
 
@@ -98,7 +99,7 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
         _fail(2, "; ".join(_in_words(error) for error in exc.errors()))
     except ValueError as exc:
         _fail(2, str(exc))
-    except (ListenError, EmbeddedPostgresError, BladeError) as exc:
+    except (ListenError, EmbeddedPostgresError, BladeError, OSError) as exc:
         _fail(1, str(exc))
 
 

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     # Where it listens. Loopback unless told otherwise; port 0 takes a free one.
     host: str = "127.0.0.1"
     port: int = Field(50051, ge=0, le=65535)
-    http_port: int = Field(8080, ge=0, le=65535)
+    http_port: int | None = Field(None, ge=0, le=65535, description="Unset: 8080, or a free one if `port` is 0.")
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
 
@@ -94,6 +94,13 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @property
+    def listens_for_http_on(self) -> int:
+        """The port of REST and the job page; 0 takes a free one."""
+        if self.http_port is not None:
+            return self.http_port
+        return 8080 if self.port else 0
 
     @cached_property
     def known_classifications(self) -> frozenset[str]:

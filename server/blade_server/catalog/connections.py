@@ -1,9 +1,10 @@
 """Kept-open connections to the catalog, and the one way a request is sent.
 
-Goes below `requests.Session`, which looks up proxies, certificates and cookies anew for every call and takes twice the
-time: the adapter is used directly, with what the environment says resolved once. The adapter follows no redirect and
-repeats nothing. urllib3 looks whether a kept connection was closed meanwhile before it uses it, so an idle one that the
-catalog gave up costs a connect, not an error.
+Goes below `requests.Session`, which looks up proxies, certificates and cookies anew for every call and takes three
+times as long: what the environment says is resolved once, and requests' adapter makes the pool of connections, so that
+proxies and TLS are as its users know them. The pool is then used directly; it follows no redirect and repeats nothing.
+urllib3 looks whether a kept connection was closed meanwhile before it uses it, so an idle one that the catalog gave up
+costs a connect, not an error.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 
 from blade_server.catalog.failures import Answer, breakage, nonsense
 from blade_server.errors import CatalogUnavailable
@@ -36,6 +37,7 @@ class Connections:
         self.url = _checked(url)
         self.losses = 0  # changes with every connection that broke or could not be made
         self._timeout_s = timeout_s
+        self._timeout = urllib3.Timeout(connect=min(timeout_s, _CONNECT_TIMEOUT_S), read=timeout_s)
         self._headers = {"User-Agent": "blade", "Accept": "application/json", "Accept-Encoding": "identity"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {_header_safe(token)}"
@@ -46,6 +48,7 @@ class Connections:
         self._proxies = environment["proxies"]
         self._verify = str(ca_file) if ca_file is not None else environment["verify"] or True
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=size, pool_block=True)
+        self._opened: tuple[urllib3.HTTPConnectionPool, str] | None = None
 
     def close(self) -> None:
         """Closes the connections that are idle."""
@@ -66,22 +69,21 @@ class Connections:
         """
         if not self.url:
             raise CatalogUnavailable("no catalog is set up; set BLADE_CATALOG_URL to its base URL")
-        request = requests.PreparedRequest()
-        request.method = method
-        request.url = self.url + path
-        request.body = body
-        request.headers = CaseInsensitiveDict(self._headers)
-        request.headers.update(headers or {})
-        if body is not None:
-            request.headers["Content-Length"] = str(len(body))
         try:
-            response = self._adapter.send(
-                request,
-                timeout=(min(self._timeout_s, _CONNECT_TIMEOUT_S), self._timeout_s),
-                verify=self._verify,
-                proxies=self._proxies,
+            pool, base = self._opened or self._open()
+            response = pool.urlopen(
+                method,
+                base + path,
+                body,
+                {**self._headers, **(headers or {})},
+                retries=self._adapter.max_retries,
+                redirect=False,
+                assert_same_host=False,
+                timeout=self._timeout,
+                preload_content=False,
+                decode_content=False,
             )
-            return Answer(response.status_code, response.headers, self._read(response.raw))
+            return Answer(response.status, response.headers, self._read(response))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
             self.losses += 1
             logger.info("%s %s: %r", method, path, exc)
@@ -89,7 +91,16 @@ class Connections:
         except _TooLong as exc:
             raise nonsense(f"sent more than {_MAX_ANSWER_BYTES} bytes", catalog=self.url, stores=stores) from exc
 
-    def _read(self, raw: urllib3.HTTPResponse) -> bytes:
+    def _open(self) -> tuple[urllib3.HTTPConnectionPool, str]:
+        """The pool, and what stands before each path in a request: with a proxy for plain HTTP the whole base URL."""
+        request = requests.PreparedRequest()
+        request.url = self.url
+        pool: Any = self._adapter.get_connection_with_tls_context(request, self._verify, proxies=self._proxies)
+        self._adapter.cert_verify(pool, request.url, self._verify, None)  # type: ignore[no-untyped-call]
+        self._opened = pool, self._adapter.request_url(request, self._proxies).rstrip("/")
+        return self._opened
+
+    def _read(self, raw: urllib3.BaseHTTPResponse) -> bytes:
         """The body, within the time limit as a whole: the socket's own limit starts anew with every byte."""
         deadline = time.monotonic() + self._timeout_s
         chunks: list[bytes] = []

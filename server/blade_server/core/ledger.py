@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from hashlib import blake2b
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -179,19 +180,20 @@ class Ledger:
         self._past.meet(at[~doubtful & (at >= 0)])
         suspects = [keys[i] for i in np.flatnonzero(doubtful).tolist()]
         known = self._look_up(suspects)
-        uncertain = self._past.uncertain
-        unwritten = self._unwritten
-        admissions = []
-        for i, key in enumerate(keys):
-            if doubtful[i]:
-                admissions.append(self._repeat(key, known))
-            elif at[i] >= 0:
-                admissions.append(Admission(key=key, verdict=Verdict.DONE))
-            else:
-                unwritten.add(key)
-                verdict = Verdict.UNCERTAIN if key in uncertain else Verdict.NEW
-                admissions.append(Admission(key=key, verdict=verdict))
-        return admissions
+        if not suspects and not len(self._past) and not self._past.uncertain:  # nearly always
+            self._unwritten.update(keys)
+            return list(map(Admission._make, zip(keys, repeat(Verdict.NEW))))
+        return [
+            self._repeat(key, known) if unclear else self._verdict(key, recorded=position >= 0)
+            for key, unclear, position in zip(keys, doubtful.tolist(), at.tolist(), strict=True)
+        ]
+
+    def _verdict(self, key: bytes, *, recorded: bool) -> Admission:
+        """A row whose id this claim has not met."""
+        if recorded:
+            return Admission(key, Verdict.DONE)
+        self._unwritten.add(key)
+        return Admission(key, Verdict.UNCERTAIN if key in self._past.uncertain else Verdict.NEW)
 
     def _look_up(self, suspects: Sequence[bytes]) -> set[bytes]:
         open_ = {key for key in suspects if key not in self._repeats and key not in self._unwritten}

@@ -117,15 +117,18 @@ class Uploader:
                 self._inbox(exc)
             self._inbox(Report(batch=batch, left=True))
 
-    def _send(self, batch: Batch, group: list[int]) -> None:
-        """Sends these items until something has become of each of them."""
-        attempt, first_failure = 0, 0.0
+    def _send(self, batch: Batch, group: list[int], failing_since: float = 0.0) -> None:
+        """Sends these items until something has become of each of them.
+
+        `failing_since`: a group of which they are a part began to fail then, so patience with them has begun, too.
+        """
+        attempt, first_failure = 0, failing_since
         while group:
             part = group
             try:
                 part = group[: self._largest()]
                 self._attempt(batch, part)
-                attempt, first_failure = 0, 0.0
+                attempt, first_failure = 0, failing_since
             except CatalogRejected as exc:
                 self._isolate(batch, part, exc, attempt + 1)
             except CatalogUnavailable as exc:
@@ -156,20 +159,22 @@ class Uploader:
         detail = f"attempt {attempt + 1} of {tries} in {seconds:.1f} s: {exc.message}"
         self._control.wait(seconds, WaitReason.RETRY_BACKOFF, detail)
 
-    def _isolate(self, batch: Batch, part: list[int], exc: BladeError, attempts: int) -> None:
+    def _isolate(
+        self, batch: Batch, part: list[int], exc: BladeError, attempts: int, failing_since: float = 0.0
+    ) -> None:
         """Finds the bad item by halves; it stands alone in the end and becomes an error."""
         if len(part) == 1:
             self._give_up(batch, part[0], exc, attempts)
             return
         half = len(part) // 2
-        self._send(batch, part[:half])
-        self._send(batch, part[half:])
+        self._send(batch, part[:half], failing_since)
+        self._send(batch, part[half:], failing_since)
 
     def _poisoned(self, batch: Batch, part: list[int], exc: CatalogUnavailable, first_failure: float) -> None:
         """The catalog is well but these items fail: theirs is the fault if others come through, or patience is over."""
         others_passed = self._outage.last_success > first_failure
         if others_passed or time.monotonic() - first_failure > self._policy.patience_s:
-            self._isolate(batch, part, exc, self._policy.retry_attempts + 1)
+            self._isolate(batch, part, exc, self._policy.retry_attempts + 1, first_failure)
             return
         detail = f"uploads fail although the catalog's health check passes: {exc.message}"
         self._control.wait(self._policy.retry_base_s or 0.1, WaitReason.CATALOG_DOWN, detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import tempfile
 from contextlib import suppress
 
 import grpc
@@ -98,6 +99,9 @@ class RpcServer:
         self._add_reflection()
         self.host = settings.host
         self.port = 0
+        self._socket_dir = tempfile.TemporaryDirectory(prefix="blade-")  # mode 0700
+        self.local_target = f"unix:{self._socket_dir.name}/grpc.sock"
+        """Address for this process itself, without TLS."""
 
     async def start(self) -> None:
         """Listens; from here on `port` is the real one, and health says SERVING.
@@ -105,6 +109,7 @@ class RpcServer:
         Raises ListenError.
         """
         self.port = self._listen()
+        self._server.add_insecure_port(self.local_target)
         await self._server.start()
         for service in SERVICES:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -125,6 +130,7 @@ class RpcServer:
         await self._server.stop(None)
         await stopped
         self._threads.close()
+        self._socket_dir.cleanup()
 
     def _listen(self) -> int:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -24,6 +24,7 @@ from blade_server.storage.job_rows import SETTLED, add_event, count_for_source, 
 _job = tables.job
 _block = tables.job_block
 
+MAX_LEASE_S = 300  # what a lease can be set to at most, see Settings.lease_s
 CLAIM_LOCK = 0x424C4144454A  # one claim at a time, so that the limits per source hold exactly
 
 
@@ -103,7 +104,9 @@ _CLAIM = text(
         SELECT job.job_id, job.epoch > 0 AS begun, job.owner
         FROM job LEFT JOIN busy USING (source) LEFT JOIN source ON source.name = job.source
         WHERE (job.status = 'PENDING'
-               OR job.status = 'RUNNING' AND (job.owner IS NULL OR job.lease_until < now()))
+               -- A lease that ends later than any can: the clock of PostgreSQL was set back, and its owner does not beat.
+               OR job.status = 'RUNNING' AND (job.owner IS NULL OR job.lease_until < now()
+                                              OR job.lease_until > now() + make_interval(secs => :max_lease_s)))
           AND (COALESCE((job.source_json #>> '{config,max_running_jobs}')::int, 0) = 0
                OR COALESCE(busy.jobs, 0) < (job.source_json #>> '{config,max_running_jobs}')::int)
         -- Lost jobs first; then sources take turns, so that a long queue of one does not starve another.
@@ -161,7 +164,8 @@ class ClaimStore:
         """Takes the next job that nobody runs, or None if there is none that may run now."""
         with self._database.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CLAIM_LOCK})
-            row = connection.execute(_CLAIM, {"owner": owner, "lease_s": lease_s}).one_or_none()
+            values = {"owner": owner, "lease_s": lease_s, "max_lease_s": MAX_LEASE_S}
+            row = connection.execute(_CLAIM, values).one_or_none()
             if row is None:
                 return None
             detail = f"taken over from {row.last_owner}, whose lease ran out" if row.last_owner else ""

@@ -77,7 +77,7 @@ class Web:
     def __init__(self, channel_target: str, settings: Settings) -> None:
         tls = settings.tls_cert_file and settings.tls_key_file and (settings.tls_cert_file, settings.tls_key_file)
         self._listener = Listener(
-            build(channel_target, settings), host=settings.host, port=settings.http_port, tls=tls or None
+            build(channel_target, settings), host=settings.host, port=settings.listens_for_http_on, tls=tls or None
         )
 
     async def start(self) -> int:

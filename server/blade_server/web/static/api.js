@@ -1,5 +1,7 @@
 // The calls of the page: the same REST that everybody else has.
 
+import { showLink } from "./link.js";
+
 /** A refused call. `message` is for people; `violations` maps fields to what is wrong with them. */
 export class Refused extends Error {
   constructor(error) {
@@ -26,9 +28,11 @@ export async function call(method, path, body, signal) {
     });
   } catch (error) {
     if (signal?.aborted) throw error;
+    showLink("lost");
     throw new Refused({ code: 0, message: "The server does not answer. Is it running?" });
   }
   const answer = await response.json().catch(() => null);
+  if (response.status < 500) showLink("live");
   if (response.ok) return answer;
   throw new Refused(answer?.error ?? { code: response.status, message: `The server answered ${response.status}.` });
 }

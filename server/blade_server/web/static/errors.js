@@ -81,7 +81,7 @@ function failingRows(id) {
 
 function rowTable(caption, body) {
   const columns = ["Item", "Stage", "What is wrong", "Row"];
-  return h("table.rows", {}, h("caption.unseen", {}, caption), h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))), body);
+  return h("table.rows.errors", {}, h("caption.unseen", {}, caption), h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))), body);
 }
 
 export function row(error) {

@@ -2,15 +2,7 @@
 // that tabs in the background cost nothing and do not use up the six connections that a browser has for a host.
 
 import { get, jobPath } from "./api.js";
-
-const link = document.getElementById("link");
-const STATES = { live: "Live", waiting: "Connecting", lost: "No connection" };
-
-function show(state) {
-  if (link.dataset.state === state) return;
-  link.dataset.state = state;
-  link.textContent = STATES[state];
-}
+import { showLink } from "./link.js";
 
 /** Calls `load(signal)` now and then, `interval` ms after the last answer, while the page is visible. Returns {stop, now}. */
 export function poll(load, interval) {
@@ -24,12 +16,9 @@ export function poll(load, interval) {
     let pause = interval;
     try {
       await load(running.signal);
-      show("live");
     } catch (error) {
-      if (!stopped) {
-        show("lost");
-        pause = Math.max(interval, 2000);
-      }
+      if (!stopped) showLink("lost"); // it may answer, but not with what this page is to show
+      pause = Math.max(interval, 2000);
     }
     running = null;
     if (!stopped) timer = setTimeout(turn, pause);
@@ -62,7 +51,7 @@ export function watch(id, onJob) {
     if (over || document.hidden) return;
     source = new EventSource(`${jobPath(id, ":watch")}?minInterval=0.5s`);
     source.onmessage = (event) => {
-      show("live");
+      showLink("live");
       onJob(JSON.parse(event.data).job);
     };
     source.addEventListener("end", () => {
@@ -71,7 +60,7 @@ export function watch(id, onJob) {
     });
     const again = () => {
       close();
-      if (!over && !document.hidden) show("lost");
+      if (!over && !document.hidden) showLink("lost");
       timer = setTimeout(open, 2000);
     };
     source.addEventListener("failure", again);

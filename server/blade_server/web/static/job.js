@@ -28,20 +28,25 @@ export function showJob(main, id) {
   const abort = new AbortController();
   const take = (now) => {
     const before = job;
-    // The stream carries no history; what is known stays until the next look-up.
-    job = { ...now, history: now.history?.length ? now.history : before?.history ?? [] };
+    if (before && Number(now.revision) < Number(before.revision)) return; // overtaken by the answer to a button
+    // The stream carries no history, and the answer to a button no errors; what is known stays until the next look-up.
+    job = {
+      ...now,
+      history: now.history.length ? now.history : before?.history ?? [],
+      errorSummaries: now.errorSummaries.length ? now.errorSummaries : before?.errorSummaries ?? [],
+    };
     remember(job);
     set(body, "hidden", null);
     for (const part of parts) part.update(job);
     if (before && before.status !== job.status) say(`The job is ${words(job.status).toLowerCase()} now.`);
     const changed = before && (before.status !== job.status || before.pendingAction !== job.pendingAction);
-    if (changed && !now.history?.length) look();
+    if (changed && !now.history.length) look();
   };
   const look = async () => {
     try {
       const found = await getJob(id, abort.signal);
       if (stopped) return;
-      if (!job || Number(found.revision) >= Number(job.revision)) take(found);
+      take(found);
       set(missing, "hidden", true);
       stream ??= watch(id, take);
     } catch (error) {
@@ -147,6 +152,7 @@ function figures() {
   const names = ["Uploaded", "Failed", "Skipped", "Rate", "Sent", "Ends", "Running for"];
   const values = Object.fromEntries(names.map((name) => [name, h("dd")]));
   const facts = h("dl.facts.big", {}, names.map((name) => h("div", { "data-fact": name }, h("dt", {}, name), values[name])));
+  const endLabel = values.Ends.previousElementSibling;
   return {
     element: h("section.panel", { "aria-label": "Progress" }, headline, progress.element, doing, facts),
     update(job) {
@@ -159,6 +165,7 @@ function figures() {
       text(values.Skipped, count(job.skippedCount));
       text(values.Rate, job.status === "RUNNING" ? `${job.itemsPerSecond.toFixed(job.itemsPerSecond < 10 ? 1 : 0)}/s` : "–");
       text(values.Sent, bytes(job.bytesUploaded));
+      text(endLabel, job.endTime ? "Ended" : "Ends");
       showEnd(values.Ends, job);
       text(values["Running for"], job.startTime ? duration(runningSeconds(job)) : "–");
       set(values.Failed, "data-bad", job.errorCount > 0);

@@ -122,7 +122,7 @@ function showPreview(result, { items, rejections }) {
   const rejected = h("tbody", {}, rejections.map((rejection) => row({ ...rejection, stage: "TRANSFORM", attempts: 1 })));
   const heading = h("h2", { id: "preview", tabindex: "-1" }, `Preview: ${count(items.length)} items, ${count(rejections.length)} rejected`);
   result.replaceChildren(heading,
-    items.length ? h("table.rows", {}, h("caption.unseen", {}, "Items as they would be uploaded"), h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))), body) : h("p", {}, "No row became an item."),
+    items.length ? h("table.rows.items", {}, h("caption.unseen", {}, "Items as they would be uploaded"), h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))), body) : h("p", {}, "No row became an item."),
     rejections.length ? h("div", {}, h("h3", {}, "Rejected rows"), rowTable("Rejected rows", rejected)) : "");
   result.hidden = false;
   heading.focus();
