@@ -114,10 +114,9 @@ async def running(settings: Settings) -> AsyncIterator[Serving]:
 
         server = RpcServer(settings, sources=sources, queries=queries, ingest=ingest, jobs=jobs, feed=feed)
         await server.start()
-        stack.push_async_callback(_stop, server, feed, runner, settings.drain_timeout_s)
         web = Web(server.local_target, settings)
+        stack.push_async_callback(_stop, server, web, feed, runner, settings.drain_timeout_s)
         http_port = await web.start()
-        stack.push_async_callback(web.stop)
 
         def on_ring(job_ids: frozenset[str]) -> None:
             feed.ring(job_ids)
@@ -142,11 +141,16 @@ async def running(settings: Settings) -> AsyncIterator[Serving]:
         )
 
 
-async def _stop(server: RpcServer, feed: Feed, runner: Runner, drain_timeout_s: float) -> None:
-    """Load balancers first, watchers second; then calls and jobs, side by side."""
+async def _stop(server: RpcServer, web: Web, feed: Feed, runner: Runner, drain_timeout_s: float) -> None:
+    """Load balancers first, watchers second; then calls over HTTP, the other calls, and jobs, side by side."""
     await server.announce_stop()
     await feed.close()
-    await asyncio.gather(asyncio.to_thread(runner.stop, drain_timeout_s), server.stop(drain_timeout_s))
+
+    async def stop_calls() -> None:
+        await web.stop(drain_timeout_s)
+        await server.stop(drain_timeout_s)
+
+    await asyncio.gather(asyncio.to_thread(runner.stop, drain_timeout_s), stop_calls())
 
 
 async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:

@@ -14,6 +14,7 @@ import shutil
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc.aio
@@ -39,19 +40,33 @@ _FINAL = {Job.COMPLETED, Job.FAILED, Job.CANCELLED}
 _BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _MISSING = [
     *([] if _BROWSER else ["a Chromium (Debian: apt-get install chromium)"]),
-    *([] if importlib.util.find_spec("playwright") else ["playwright (pip install playwright; no browser download)"]),
+    *(
+        f"the package {package} (pip install {package}; no browser download)"
+        for package in ("playwright", "axe-playwright-python")
+        if importlib.util.find_spec(package.replace("-", "_")) is None
+    ),
 ]
 
 
+_MESSAGE = f"the job page was not tested in a browser: it needs {' and '.join(_MISSING)}"
+_left_out: list[pytest.Item] = []
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves these tests out where there is no browser; never where one is required."""
     if not _MISSING:
         return
-    message = f"the job page was not tested in a browser: {' and '.join(_MISSING)} missing"
     if os.environ.get("BLADE_REQUIRE_BROWSER"):
-        raise pytest.UsageError(message + ", but BLADE_REQUIRE_BROWSER is set")
-    for item in items:
-        if "browser" in item.path.parts:
-            item.add_marker(pytest.mark.skip(reason=message))
+        raise pytest.UsageError(f"BLADE_REQUIRE_BROWSER is set, and {_MESSAGE}")
+    _left_out.extend(item for item in items if item.path.is_relative_to(Path(__file__).parent))
+    for item in _left_out:
+        item.add_marker(pytest.mark.skip(reason=_MESSAGE))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _left_out:
+        terminalreporter.section("left out")
+        terminalreporter.line(f"{len(_left_out)} tests: {_MESSAGE}")
 
 
 class World(
@@ -355,7 +370,7 @@ def world(stage: Stage) -> World:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Not for the session: while it is open, Playwright keeps an event loop running in this thread, which other tests need."""
+    """Not for the session: as long as it is open, Playwright has this thread's event loop, which other tests need."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

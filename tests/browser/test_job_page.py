@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from blade.v1 import error_reason_pb2, job_pb2
 
 Job = job_pb2.Job
@@ -101,6 +102,17 @@ class TestTheList:
         assert set(names) <= {"ListJobs", "ListSources"}, "one poll for all, nothing for single jobs"
         assert len(names) < 60
 
+    def test_focus_stays_where_it_is_while_the_list_moves(self, stage, world, page, expect):
+        job = world.add_job(Job.RUNNING)
+        page.goto("/")
+        link = page.get_by_role("link", name=job.job_id)
+        link.focus()
+        newer = world.add_job(Job.RUNNING)
+        stage.change(job, success_count=500)
+        expect(row(page, newer)).to_be_visible()
+        expect(row(page, job)).to_contain_text("50 %")
+        expect(link).to_be_focused()
+
     def test_a_hidden_page_asks_for_nothing(self, world, page, expect):
         world.add_job(Job.RUNNING)
         page.goto("/")
@@ -108,7 +120,7 @@ class TestTheList:
         hide(page, hidden=True)
         page.wait_for_timeout(200)  # what was under way comes in
         before = len(world.calls)
-        page.wait_for_timeout(1500)
+        page.wait_for_timeout(1500)  # that nothing happens takes time to see
         assert len(world.calls) == before
         hide(page, hidden=False)
         newer = world.add_job(Job.RUNNING)
@@ -183,7 +195,9 @@ class TestOneJob:
         assert picture.locator("path.line").get_attribute("d").count("L") >= 3
 
     def test_why_it_waits_is_said_in_full(self, world, page, expect):
-        job = world.add_job(Job.RUNNING, wait_reason=Job.RETRY_BACKOFF, wait_detail="503 from the catalog, again in 8 s")
+        job = world.add_job(
+            Job.RUNNING, wait_reason=Job.RETRY_BACKOFF, wait_detail="503 from the catalog, again in 8 s"
+        )
         page.goto(f"/#/jobs/{job.job_id}")
         expect(page.get_by_text("Waiting: retry backoff. 503 from the catalog, again in 8 s")).to_be_visible()
 
@@ -290,7 +304,9 @@ class TestStarting:
         page.get_by_label("Rows to preview").fill("4")
         page.get_by_role("button", name="Preview").click()
         expect(page.get_by_role("heading", name="Preview: 3 items, 1 rejected")).to_be_focused()
-        expect(page.get_by_role("row").filter(has_text="MAINT-AF-001-2024")).to_contain_text("<script>alert(1)</script>")
+        expect(page.get_by_role("row").filter(has_text="MAINT-AF-001-2024")).to_contain_text(
+            "<script>alert(1)</script>"
+        )
         expect(page.get_by_role("row").filter(has_text="MAINT-AF-999")).to_contain_text("classification is null")
         assert world.jobs == {}
 
@@ -319,6 +335,16 @@ class TestStarting:
         expect(page.get_by_role("heading", level=1)).to_contain_text("job-")
         first, second = [request.request_id for name, request in world.calls if name == "StartQueryJob"]
         assert first == second
+
+    def test_another_query_is_another_request(self, world, page, expect):
+        world.failing.add("StartQueryJob")
+        page.goto("/#/start")
+        for sql in ("SELECT 1", "SELECT 2"):
+            page.get_by_label("SQL").fill(sql)
+            page.get_by_role("button", name="Start the job").click()
+            expect(page.get_by_role("alert").filter(has_text="PostgreSQL does not answer")).to_be_visible()
+        first, second = [request.request_id for name, request in world.calls if name == "StartQueryJob"]
+        assert first != second
 
     def test_bad_sql_is_said_and_what_was_typed_stays(self, world, page, expect):
         page.goto("/#/start")
@@ -359,12 +385,13 @@ class TestForEverybody:
     @pytest.mark.parametrize("width", [1280, 390])
     @pytest.mark.parametrize("path", ["/", "/#/jobs/{job}", "/#/start", "/docs"])
     def test_axe_finds_no_barrier(self, world, page, path, scheme, width):
-        axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+        from axe_playwright_python.sync_playwright import Axe
+
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size({"width": width, "height": 900})
         job = filled(world)
         show(page, path.format(job=job.job_id))
-        found = axe.Axe().run(page)
+        found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
 
 

@@ -38,6 +38,11 @@ class Limiter:
                 self._rate = items_per_second
                 self._next_free = 0.0
 
+    def forget(self) -> None:
+        """Takes back the times that were handed out: nobody goes by them any more."""
+        with self._lock:
+            self._next_free = 0.0
+
     def reserve(self, items: int) -> float:
         """Seconds to wait before these items may go."""
         with self._lock:

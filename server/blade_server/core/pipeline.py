@@ -423,6 +423,7 @@ class Pipeline:
                 self._control.halt(Halt.STOP)
             else:
                 self._take(min(left, 60.0))
+        self._limiter.forget()
         self._progress.went_on()
 
     def _drain(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 
 import pytest
 
@@ -181,6 +180,7 @@ def test_a_wrong_verb_is_405_and_says_which_there_are(rest):
     answer = rest.call("PUT", "/configure/blade/x")
     refused(answer, 405)
     assert answer.headers["allow"] == "DELETE, GET, PATCH, POST"
+    refused(rest.post("/docs", {}), 405)
 
 
 def test_a_path_that_is_not_utf8_is_400(rest):
@@ -199,24 +199,18 @@ def test_huge_headers_are_refused(rest):
     assert answer[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 431")
 
 
-def test_a_thousand_connections_left_open_do_not_stop_it(rest):
+def test_a_thousand_connections_left_open_are_turned_away_and_do_no_harm(rest, eventually):
+    def code():
+        return raw(rest, "GET /jobs/job-1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[9:12]
+
     left = []
     try:
         left.extend(socket.create_connection(("127.0.0.1", rest.port), timeout=10) for _ in range(1000))
-        answers = []
-        deadline = time.monotonic() + 30
-        # Those within the limit are closed after a while, those beyond it at once.
-        while time.monotonic() < deadline and 200 not in answers:
-            answers.append(
-                raw(rest, "GET /jobs/job-1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", code=True)
-            )
-            if answers[-1] == 503:
-                left.pop(0).close()
-        assert 200 in answers
-        assert set(answers) <= {200, 503}
+        assert code() in (b"503", b"")  # empty: closed before it could be read
     finally:
         for connection in left:
             connection.close()
+    eventually(lambda: code() == b"200")
 
 
 def test_a_connection_that_says_nothing_is_closed(rest, monkeypatch):
@@ -226,13 +220,13 @@ def test_a_connection_that_says_nothing_is_closed(rest, monkeypatch):
         assert connection.recv(100) == b""
 
 
-def raw(rest, request, *, code=False):
+def raw(rest, request):
     with socket.create_connection(("127.0.0.1", rest.port), timeout=10) as connection:
-        connection.sendall(request.encode("latin-1"))
         answer = b""
         try:
+            connection.sendall(request.encode("latin-1"))
             while part := connection.recv(65536):
                 answer += part
-        except ConnectionResetError:
+        except (ConnectionResetError, BrokenPipeError):
             pass
-    return (int(answer.split()[1]) if answer else 503) if code else answer
+    return answer

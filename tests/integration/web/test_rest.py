@@ -108,6 +108,10 @@ class TestRequests:
         rest.get("/blade/maintenance/MAINT%2F1:2%20%C3%A4")
         assert backend.last.item_id == "MAINT/1:2 ä"
 
+    def test_a_path_value_may_hold_a_line_break(self, rest, backend):
+        rest.get("/blade/maintenance/a%0Ab")
+        assert backend.last.item_id == "a\nb"
+
     def test_query_parameters_of_every_kind(self, rest, backend):
         rest.get(
             "/jobs?pageSize=3&statuses=RUNNING&statuses=PAUSED&source=a%26b&created_after=2026-01-01T00:00:00%2B02:00"

@@ -128,6 +128,8 @@ class Holds:
 def test_a_limiter_hands_out_times_at_its_rate(clock):
     limiter = pacing.Limiter(10.0)
     assert [limiter.reserve(5) for _ in range(3)] == [0.0, 0.5, 1.0]
+    limiter.forget()
+    assert limiter.reserve(5) == 0.0
     clock.now += 10.0
     assert limiter.reserve(5) == 0.0
     limiter.set_rate(0.0)
