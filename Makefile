@@ -69,7 +69,7 @@ baseline: $(VENV)/.ready .build/googleapis ## Take the contract as it is as what
 
 constraints: ## Renew the pins of constraints.txt with the newest versions
 	rm -rf .build/newest && $(PYTHON) -m venv .build/newest
-	.build/newest/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	.build/newest/bin/pip install -qq --disable-pip-version-check --editable '.[dev]'
 	{ echo '# Every version used by make, the Dockerfile and CI, and the only place of them. Renewed by `make constraints`.'; \
 	  .build/newest/bin/pip freeze --all --exclude pip --exclude-editable; } > constraints.txt
 
@@ -81,7 +81,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "BLADE needs Python >= 3.11; this is %s. Name another: make PYTHON=/path/to/python3.12" % sys.version.split()[0])'
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "This Python comes without venv or ensurepip, so no environment can be made. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@test -x $(BIN)/python || { echo "making $(VENV), once"; $(PYTHON) -m venv $(VENV); }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 .build/googleapis: $(VENV)/.ready

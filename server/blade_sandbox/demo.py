@@ -18,15 +18,15 @@ import click
 # A server that stops says goodbye to its clients, and gRPC would print that. Read when it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
+from rich.console import Console
+
 from blade.v1.job_pb2 import Job
 from blade.v1.source_pb2 import Source, SourceConfig
 from blade_client import BladeClient
-from rich.console import Console
-
 from blade_sandbox.check import Expected, Findings, check
 from blade_sandbox.data import MAINTENANCE, SORTIE, sample_tables
 from blade_sandbox.demo_progress import follow
-from blade_sandbox.guide import START_HIGH, add_source, blade, driver_lines, other_tools
+from blade_sandbox.guide import START_HIGH, add_source, driver_lines, other_tools, tool
 from blade_sandbox.interrupt import sigterm_as_ctrl_c
 from blade_sandbox.part import PartFailedError
 from blade_sandbox.scratch import temporary_folder
@@ -51,7 +51,11 @@ class _Demo:
 
     def same_as(self, arguments: str) -> None:
         """The command line that does what follows."""
-        self.console.print(f"$ {blade(self.world, arguments)}", style="cyan", markup=False, soft_wrap=True)
+        self.type(f"{tool('blade')} {arguments}")
+
+    def type(self, line: str, prompt: str = "$") -> None:
+        """A line to copy."""
+        self.console.print(f"{prompt} {line}", style="cyan", markup=False, soft_wrap=True)
 
     def say(self, text: str, style: str = "") -> None:
         """A line of its own, not wrapped, so that it can be copied."""
@@ -66,28 +70,33 @@ def demo(stay: bool) -> None:
     Ends with code 1 if anything is missing, doubled or different.
     """
     console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+    console.print("[bold]BLADE demo:[/bold] 336,776 real flights from a Databricks SQL warehouse into a catalog")
     begun_s = time.monotonic()
-    with ExitStack() as stack:
-        stack.enter_context(sigterm_as_ctrl_c())
-        console.print("[bold]BLADE demo:[/bold] 336,776 real flights from a Databricks SQL warehouse into a catalog")
-        with _timed(console, "a warehouse, a catalog and BLADE are up, on free ports, on this machine only"):
-            folder = stack.enter_context(temporary_folder())
-            world = World(folder, tables=sample_tables())
-            try:
-                stack.enter_context(world)
-            except PartFailedError as exc:
-                raise click.ClickException(str(exc)) from exc
-        client = stack.enter_context(BladeClient(world.target))
-        run = _Demo(world=world, client=client, console=console)
-        clean = _run(run)
-        console.print(f"\nThe demo took {time.monotonic() - begun_s:.0f} s.")
-        if stay:
-            console.print("Everything stays up. [bold]Ctrl+C[/bold] stops it and removes what it stored.")
-            _stay(world)
-        elif clean:
-            console.print("All of it is stopped and removed now. To keep it up and play with it: make demo STAY=1")
+    try:
+        clean = _in_a_world_of_its_own(console, stay=stay)
+    except PartFailedError as exc:
+        raise click.ClickException(str(exc)) from exc
+    console.print("Everything is stopped and removed.")
+    if not stay:
+        console.print(f"The demo took {time.monotonic() - begun_s:.0f} s.")
     if not clean:
         sys.exit(1)
+
+
+def _in_a_world_of_its_own(console: Console, *, stay: bool) -> bool:
+    with ExitStack() as stack:
+        stack.enter_context(sigterm_as_ctrl_c())
+        with _timed(console, "a warehouse, a catalog and BLADE are up, on free ports, on this machine only"):
+            folder = stack.enter_context(temporary_folder())
+            world = stack.enter_context(World(folder, tables=sample_tables()))
+        client = stack.enter_context(BladeClient(world.target))
+        run = _Demo(world=world, client=client, console=console)
+        run.type(f"export BLADE_SERVER={world.target}")
+        clean = _run(run, stay=stay)
+        if stay:
+            console.print("\nEverything stays up. [bold]Ctrl+C[/bold] stops it and removes what it stored.")
+            _stay(world)
+    return clean
 
 
 def _stay(world: World) -> None:
@@ -96,16 +105,16 @@ def _stay(world: World) -> None:
             time.sleep(_POLL_S)
             world.check()
     except KeyboardInterrupt:
-        click.echo("\nStopping.")
+        click.echo()
 
 
-def _run(run: _Demo) -> bool:
+def _run(run: _Demo, *, stay: bool) -> bool:
     _add_sources(run)
     _query(run)
     _ingest(run)
     job = _move(run)
     clean = _check(run, job)
-    _what_next(run, job)
+    _what_next(run, job, stay=stay)
     return clean
 
 
@@ -202,8 +211,10 @@ def _show_findings(run: _Demo, data_type: str, found: Findings, took_s: float) -
         run.say(f"  {kind}: {', '.join(item_ids)} ...", style="red")
 
 
-def _what_next(run: _Demo, job: Job) -> None:
-    run.step(6, "What to try next, while it stays up (make demo STAY=1)")
+def _what_next(run: _Demo, job: Job, *, stay: bool) -> None:
+    run.step(
+        6, "What to try next" if stay else "What to try next: `make demo STAY=1` leaves everything up for lines such as"
+    )
     for arguments in (
         f"job show {job.job_id}",
         START_HIGH,
@@ -212,7 +223,7 @@ def _what_next(run: _Demo, job: Job) -> None:
     ):
         run.same_as(arguments)
     for line in other_tools(run.world, "maintenance", _ITEM_ID, job.job_id):
-        run.console.print(f"$ {line}", style="cyan", markup=False, soft_wrap=True)
+        run.type(line)
     statement = f"SELECT carrier, count(*) FROM {SORTIE} GROUP BY carrier ORDER BY 2 DESC"  # noqa: S608 - ours
     for line in driver_lines(run.world, statement):
-        run.console.print(f">>> {line}", style="cyan", markup=False, soft_wrap=True)
+        run.type(line, prompt=">>>")

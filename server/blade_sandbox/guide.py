@@ -22,11 +22,6 @@ def tool(name: str) -> str:
     return shlex.quote(str(found))
 
 
-def blade(world: World, arguments: str) -> str:
-    """A `blade` command line for this world's server."""
-    return f"{tool('blade')} --server {world.target} {arguments}"
-
-
 def add_source(data_type: str, table: str) -> str:
     """The arguments of `blade` that add a sample table as a source."""
     return f"source add --name blade-{data_type} --data-type {data_type} --table {table}"

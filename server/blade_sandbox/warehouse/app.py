@@ -23,7 +23,8 @@ from thrift.transport.TTransport import TMemoryBuffer, TTransportException
 
 from blade_sandbox.warehouse.faults import Failure, Faults
 from blade_sandbox.warehouse.replies import BASE_URL
-from blade_sandbox.warehouse.service import Service
+from blade_sandbox.warehouse.service import GoneError, Service
+from blade_sandbox.warehouse.volumes import Volumes
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Web:
         self,
         *,
         service: Service,
+        volumes: Volumes,
         faults: Faults,
         connections: Connections,
         token: str,
@@ -72,6 +74,7 @@ class Web:
         kill: Callable[[], Awaitable[None]],
     ) -> None:
         self._service = service
+        self._volumes = volumes
         self._faults = faults
         self._connections = connections
         self._token = token
@@ -85,6 +88,7 @@ class Web:
             routes=[
                 Route("/sql/1.0/{kind:str}/{id:str}", self._thrift, methods=["POST"]),
                 Route("/results/{operation:str}/{number:int}", self._download, methods=["GET"]),
+                Route("/volumes/{key:str}", self._volume_file, methods=["GET", "PUT", "DELETE"]),
                 Route("/sandbox/status", self._guarded(self._status), methods=["GET"]),
                 Route("/sandbox/faults", self._guarded(self._faults_call), methods=["GET", "POST", "DELETE"]),
                 Route("/{path:path}", _not_found, methods=["GET", "POST", "PUT", "DELETE", "HEAD"]),
@@ -121,6 +125,8 @@ class Web:
         BASE_URL.set(f"{request.url.scheme}://{request.url.netloc}")
         try:
             reply = await anyio.to_thread.run_sync(self._process, body)
+        except GoneError as exc:
+            return _error(404, "RESOURCE_DOES_NOT_EXIST", str(exc))
         except (TTransportException, EOFError, struct.error, ValueError) as exc:
             return _error(400, "BAD_REQUEST", f"The body is not a Thrift call: {type(exc).__name__}")
         if self._faults.drops_reply(call):
@@ -161,6 +167,22 @@ class Web:
         if self._faults.drops_reply("download"):
             return await self._cut(request)
         return Response(body, media_type="application/octet-stream")
+
+    async def _volume_file(self, request: Request) -> Response:
+        link = self._volumes.link(request.path_params["key"], request.method)
+        if link is None:
+            return _error(403, "PERMISSION_DENIED", "The link is unknown, has expired, or is for another method.")
+        if request.method == "PUT":
+            await anyio.to_thread.run_sync(self._volumes.store, link.path, await request.body())
+            return Response(status_code=201)
+        if request.method == "DELETE":
+            # As the stores behind real volumes do it: deleting what is not there is no error.
+            await anyio.to_thread.run_sync(self._volumes.remove, link.path)
+            return Response(status_code=204)
+        content = await anyio.to_thread.run_sync(self._volumes.content, link.path)
+        if content is None:
+            return _error(404, "NOT_FOUND", f"There is no file {link.path}.")
+        return Response(content, media_type="application/octet-stream")
 
     async def _status(self, request: Request) -> Response:
         service = self._service

@@ -12,16 +12,16 @@ import pyarrow as pa
 import sqlglot
 from sqlglot.tokenizer_core import Token, TokenType
 
-from blade_sandbox.warehouse import describe, show
+from blade_sandbox.warehouse import cloning, describe, show, upkeep
 from blade_sandbox.warehouse.errors import SqlError, catalog_not_found, syntax_error, unsupported
 from blade_sandbox.warehouse.lakehouse import DEFAULT_SCHEMA, Lakehouse
 from blade_sandbox.warehouse.session import Session
-from blade_sandbox.warehouse.statements import NO_ROWS, Action
+from blade_sandbox.warehouse.statements import NO_ROWS, Action, Query, Statement
 from blade_sandbox.warehouse.words import Words
 
 
-def parse(text: str, tokens: Sequence[Token], session: Session, lakehouse: Lakehouse) -> Action | None:
-    """The action of a command; None if the text is none of these statements.
+def parse(text: str, tokens: Sequence[Token], session: Session, lakehouse: Lakehouse) -> Statement | None:
+    """What to do for a command; None if the text is none of these statements.
 
     Raises:
         SqlError: a command with wrong syntax, or one the sandbox lacks.
@@ -39,9 +39,9 @@ def parse(text: str, tokens: Sequence[Token], session: Session, lakehouse: Lakeh
     return reader(Words(rest, list(sqlglot.tokenize(rest, read="databricks"))), session, lakehouse)
 
 
-_UNKNOWN = {"GRANT", "REVOKE", "OPTIMIZE", "VACUUM", "COPY", "CACHE", "UNCACHE", "CLEAR", "RESTORE", "CALL", "PUT",
-            "GET", "REMOVE", "LIST", "LOAD", "MSCK", "REPAIR", "DECLARE", "EXECUTE", "BEGIN", "SYNC", "FSCK", "REORG",
-            "UNDROP", "EXPLAIN", "EXPORT", "IMPORT", "ATTACH", "DETACH", "PRAGMA", "INSTALL", "CHECKPOINT"}  # fmt: skip
+_UNKNOWN = {"GRANT", "REVOKE", "COPY", "CACHE", "UNCACHE", "CLEAR", "RESTORE", "CALL", "LOAD", "MSCK", "REPAIR",
+            "DECLARE", "EXECUTE", "BEGIN", "SYNC", "FSCK", "REORG", "UNDROP", "EXPORT", "IMPORT", "ATTACH", "DETACH",
+            "PRAGMA", "INSTALL", "CHECKPOINT"}  # fmt: skip
 
 
 def _use(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
@@ -79,22 +79,20 @@ def _set(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
     if words.accept("CATALOG"):
         return _set_catalog(words, session, lakehouse)
     if words.accept("TIME", "ZONE"):
-        zone = words.rest().strip("'\"")
-        if zone.upper() not in ("UTC", "ETC/UTC", "LOCAL", "+00:00", "Z", "GMT"):
-            raise unsupported(f"the time zone {zone}; the sandbox keeps UTC")
-        return show.answer(lambda: show.pairs([("spark.sql.session.timeZone", zone)]))
+        return _assign(session, "spark.sql.session.timeZone", words.rest().strip("'\""))
     rest = words.rest()
     key, equals, value = (part.strip() for part in rest.partition("="))
     key, value = key.strip("`"), value.strip("'\"")
     if key.upper() in ("", "-V"):
         return show.answer(lambda: show.pairs(sorted(session.settings.items())))
     if not equals:
-        return show.answer(lambda: show.pairs([(key, session.settings.get(key.upper(), "<undefined>"))]))
-    if key.upper() == "ANSI_MODE" and value.lower() != "true":
-        raise unsupported("ANSI_MODE = false")
+        return show.answer(lambda: show.pairs([(key, session.setting(key) or "<undefined>")]))
+    return _assign(session, key, value)
 
+
+def _assign(session: Session, key: str, value: str) -> Action:
     def run(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
-        session.settings[key.upper()] = value
+        session.assign(key, value)
         return show.pairs([(key, value)])
 
     return Action(run=run)
@@ -104,16 +102,36 @@ def _reset(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
     key = words.rest().strip("`").upper()
 
     def run(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
-        if key:
-            session.settings.pop(key, None)
+        session.reset(key or None)
         return NO_ROWS
 
     return Action(run=run)
 
 
-def _create_catalog(words: Words, session: Session, lakehouse: Lakehouse) -> Action | None:
+def _explain(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
+    words.accept_any("EXTENDED", "FORMATTED", "COST", "CODEGEN")
+    text = words.rest()
+
+    def run(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
+        # Late: the translation of any statement comes back here for those that are commands.
+        from blade_sandbox.warehouse.dialect import translate
+
+        statement = translate(text, (), session, lakehouse)
+        plan = "== Physical Plan ==\n"
+        if isinstance(statement, Query):
+            for name, table in statement.relations.items():
+                cursor.register(name, table)
+            plan += "\n".join(row[-1] for row in cursor.execute(f"EXPLAIN {statement.sql}").fetchall())
+        else:
+            plan += text
+        return show.strings(["plan"], [(plan,)])
+
+    return Action(run=run)
+
+
+def _create(words: Words, session: Session, lakehouse: Lakehouse) -> Statement | None:
     if not words.accept("CATALOG"):
-        return None
+        return cloning.parse(words, session, lakehouse)
     quiet = words.accept("IF", "NOT", "EXISTS")
     (name,) = words.name(parts=1)
 
@@ -146,8 +164,12 @@ def _drop_catalog(words: Words, session: Session, lakehouse: Lakehouse) -> Actio
     return Action(run=run)
 
 
-_READERS: dict[str, Callable[[Words, Session, Lakehouse], Action | None]] = {
-    "CREATE": _create_catalog,
+_READERS: dict[str, Callable[[Words, Session, Lakehouse], Statement | None]] = {
+    "CREATE": _create,
+    "OPTIMIZE": upkeep.optimize,
+    "VACUUM": upkeep.vacuum,
+    "ANALYZE": upkeep.analyze,
+    "EXPLAIN": _explain,
     "DROP": _drop_catalog,
     "USE": _use,
     "SET": _set,

@@ -37,6 +37,20 @@ def check_pattern(node: exp.Expr) -> None:
     pattern.replace(exp.Literal.string(finished))
 
 
+def full_text(text: str, *, date: bool) -> str:
+    """``2021`` and ``2021-09`` and ``2021-09-30 11``, which Databricks reads, as what DuckDB reads."""
+    text = text.strip()
+    if date:
+        text = re.sub(r"^(\d{4}-\d{1,2}-\d{1,2})[ T].*$", r"\1", text)
+    if re.fullmatch(r"\d{4}", text):
+        return f"{text}-01-01"
+    if re.fullmatch(r"\d{4}-\d{1,2}", text):
+        return f"{text}-01"
+    if re.fullmatch(r"\d{4}-\d{1,2}-\d{1,2}T", text):
+        return text[:-1]
+    return f"{text}:00" if re.fullmatch(r"\d{4}-\d{1,2}-\d{1,2}[ T]\d{1,2}", text) else text
+
+
 def _finish(part: str) -> str:
     if part.startswith("%"):
         return part
@@ -62,6 +76,8 @@ def _date_arithmetic(node: exp.Expr) -> None:
 
 
 def _is_date(node: exp.Expr) -> bool:
+    if isinstance(node, exp.Anonymous):
+        return node.name in ("sandbox_date", "sandbox_try_date")
     return isinstance(node, exp.CurrentDate) or (isinstance(node, exp.Cast) and node.args["to"].this == exp.DType.DATE)
 
 

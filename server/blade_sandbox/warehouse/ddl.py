@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-from blade_sandbox.warehouse.dml import INSERTED, nothing
+from blade_sandbox.warehouse import cloning
+from blade_sandbox.warehouse.dml import ALWAYS, INSERTED, nothing
 from blade_sandbox.warehouse.errors import SqlError, schema_not_found, table_exists, unsupported
 from blade_sandbox.warehouse.functions import adapt
 from blade_sandbox.warehouse.names import TableName, identifier
@@ -46,8 +48,10 @@ def _create(tree: exp.Create, kind: str, resolver: Resolver, bindings: Bindings)
     properties = tree.args.get("properties")
     comment = properties.find(exp.SchemaCommentProperty) if properties else None
     temporary = bool(properties and properties.find(exp.TemporaryProperty))
-    if properties and properties.find(exp.LikeProperty):
-        raise unsupported("CREATE TABLE ... LIKE")
+    like = properties.find(exp.LikeProperty) if properties else None
+    if like is not None:
+        source, target_name = resolver.name(like.this), resolver.name(target)
+        return cloning.copy(resolver.lakehouse, source, target_name, quiet=bool(tree.args.get("exists")))
     tree.set("properties", None)
     query = tree.args.get("expression")
     if query is not None:
@@ -61,16 +65,18 @@ def _create(tree: exp.Create, kind: str, resolver: Resolver, bindings: Bindings)
         return nothing()
     if exists and not tree.args.get("replace"):
         raise table_exists(*name.parts)
+    sequences = _identities(name, schema)
     comments = _comments(name, schema, comment)
     target.replace(exp.table_(_quoted(name.table), db=_quoted(name.physical_schema)))
     operation = ("CREATE OR REPLACE " if tree.args.get("replace") else "CREATE ") + kind
     return Write(
         table=name,
         operation=operation + (" AS SELECT" if kind == "TABLE" and query is not None else ""),
-        steps=(render(adapt(tree)), *comments),
+        steps=(*sequences, render(adapt(tree, ansi=resolver.session.ansi)), *comments),
         values=bindings.values,
         relations=resolver.relations,
         counts=INSERTED if kind == "TABLE" and query is not None else (),
+        empty=True,
     )
 
 
@@ -94,17 +100,42 @@ def _comments(name: TableName, schema: exp.Schema | None, comment: exp.Expr | No
                 text = what.this.sql("duckdb")
                 found.append(f"COMMENT ON COLUMN {name.sql}.{identifier(column.name)} IS {text}")
                 constraint.pop()
+            elif isinstance(what, exp.ComputedColumnConstraint):
+                raise unsupported("GENERATED ALWAYS AS (expression) columns")
             elif isinstance(what, (exp.PrimaryKeyColumnConstraint, exp.Reference)):
                 constraint.pop()
-            elif isinstance(what, exp.GeneratedAsIdentityColumnConstraint):
-                raise unsupported("GENERATED AS IDENTITY columns")
+    return found
+
+
+def _identities(name: TableName, schema: exp.Schema | None) -> list[str]:
+    """CREATE SEQUENCE statements for the identity columns, which become columns with a default, in place.
+
+    The sequence's name tells ``dml`` whether a value may be given; its end keeps it apart from those of a table of
+    this name before.
+    """
+    found = []
+    for column in schema.expressions if schema else ():
+        for constraint in list(column.args.get("constraints") or ()) if isinstance(column, exp.ColumnDef) else ():
+            what = constraint.kind
+            if not isinstance(what, exp.GeneratedAsIdentityColumnConstraint):
+                continue
+            if what.args.get("expression") is not None or column.args["kind"].this != exp.DType.BIGINT:
+                raise unsupported("GENERATED columns but BIGINT ... AS IDENTITY")
+            kind = ALWAYS if what.this else "default"
+            sequence = identifier(f"{name.table}.{column.name}.{kind}.{secrets.token_hex(4)}")
+            place = f"{identifier(name.physical_schema)}.{sequence}"
+            start, step = what.args.get("start") or "1", what.args.get("increment") or "1"
+            found.append(f"CREATE SEQUENCE {place} START WITH {start} INCREMENT BY {step} MINVALUE {-(1 << 63)}")
+            default = exp.DefaultColumnConstraint(this=exp.func("nextval", exp.Literal.string(place)))
+            constraint.set("kind", default)
     return found
 
 
 def _temporary_view(target: exp.Table, query: exp.Expr | None, resolver: Resolver, bindings: Bindings) -> Statement:
     if query is None or bindings.values or resolver.relations:
         raise unsupported("a temporary view over parameters or information_schema")
-    session, sql = resolver.session, render(adapt(query))
+    session = resolver.session
+    sql = render(adapt(query, ansi=session.ansi))
     place = f"{identifier(session.temp_schema)}.{identifier(target.name.lower())}"
 
     def run(cursor: duckdb.DuckDBPyConnection) -> pa.Table:

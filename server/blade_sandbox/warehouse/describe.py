@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime
 
+import duckdb
 import pyarrow as pa
 
-from blade_sandbox.warehouse.errors import catalog_not_found, column_not_found, syntax_error, unsupported
+from blade_sandbox.warehouse.errors import catalog_not_found, column_not_found, syntax_error
 from blade_sandbox.warehouse.lakehouse import Lakehouse, TableColumn
 from blade_sandbox.warehouse.names import TableName
 from blade_sandbox.warehouse.session import Session
 from blade_sandbox.warehouse.show import answer, full, strings
-from blade_sandbox.warehouse.sqltypes import TIMESTAMP
-from blade_sandbox.warehouse.statements import Action
+from blade_sandbox.warehouse.sqltypes import TIMESTAMP, from_duckdb
+from blade_sandbox.warehouse.statements import Action, Query
 from blade_sandbox.warehouse.words import Words
 
 
@@ -32,13 +33,31 @@ def parse(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
         return _schema(words, session, lakehouse)
     first = words.peek()
     if words.accept("QUERY") or (first is not None and first.text.upper() in ("SELECT", "WITH", "VALUES")):
-        raise unsupported("DESCRIBE QUERY")
+        return _query(words.rest(), session, lakehouse)
     words.accept("TABLE")
     extended = words.accept_any("EXTENDED", "FORMATTED")
     table = full(session, words.name())
     column = words.name(parts=1)[0] if words.peek() is not None else None
     words.end()
     return answer(lambda: _table(lakehouse, session, table, column, extended))
+
+
+def _query(text: str, session: Session, lakehouse: Lakehouse) -> Action:
+    def run(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
+        # Late: the translation of any statement comes back here for those that are commands.
+        from blade_sandbox.warehouse.dialect import translate
+
+        statement = translate(text, (), session, lakehouse)
+        if not isinstance(statement, Query):
+            raise syntax_error(text.split(maxsplit=1)[0] if text else "")
+        for name, table in statement.relations.items():
+            cursor.register(name, table)
+        relation = cursor.sql(statement.sql)
+        types = [from_duckdb(kind).name for kind in relation.types]
+        rows = [(name, kind, None) for name, kind in zip(relation.columns, types, strict=True)]
+        return strings(["col_name", "data_type", "comment"], rows)
+
+    return Action(run=run)
 
 
 def _table(lakehouse: Lakehouse, session: Session, name: TableName, wanted: str | None, extended: bool) -> pa.Table:

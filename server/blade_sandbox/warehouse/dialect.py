@@ -36,26 +36,34 @@ def translate(text: str, parameters: Sequence[TSparkParameter], session: Session
     Raises:
         SqlError: syntax error, unknown table, unbound parameter, or a construct the sandbox lacks.
     """
-    tokens = _tokens(text)
+    tokens = tokenize(text)
     command = commands.parse(text, tokens, session, lakehouse)
     if command is not None:
         return command
     tree = _parse(_rewritten(text, tokens))
-    name_columns(tree)
     bindings = Bindings(parameters=parameters)
+    name_columns(tree, bindings.text)
     _bind(tree, bindings)
     resolver = Resolver(session=session, lakehouse=lakehouse)
     if isinstance(tree, _QUERIES):
         resolver.resolve(tree)
         return Query(
-            sql=render(adapt(tree)), values=bindings.values, relations=resolver.relations, pinned=resolver.pinned
+            sql=render(adapt(tree, ansi=session.ansi)),
+            values=bindings.values,
+            relations=resolver.relations,
+            pinned=resolver.pinned,
         )
     if isinstance(tree, (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable)):
         return dml.plan(tree, resolver, bindings)
     return ddl.plan(tree, resolver, bindings)
 
 
-def _tokens(text: str) -> list[Token]:
+def tokenize(text: str) -> list[Token]:
+    """The words of one statement, without a semicolon at its end.
+
+    Raises:
+        SqlError: an unclosed quote, nothing at all, or more than one statement.
+    """
     try:
         tokens = list(sqlglot.tokenize(text, read="databricks"))
     except sqlglot.errors.TokenError as exc:
@@ -77,7 +85,10 @@ def _parse(text: str) -> exp.Expr:
         first = exc.errors[0] if exc.errors else {}
         near = str(first.get("highlight") or "").strip()
         position = f"(line {first.get('line')}, pos {first.get('col')})" if first else ""
-        raise syntax_error(near, f"{first.get('description', '')} {position}".strip()) from exc
+        detail = str(first.get("description") or "")
+        # Some of sqlglot's words are about its own classes.
+        detail = "" if "<class" in detail else detail
+        raise syntax_error(near, f"{detail} {position}".strip()) from exc
     if isinstance(tree, exp.Command):
         raise unsupported(f"the statement {str(tree.this).upper()}")
     if not isinstance(tree, (*_QUERIES, exp.DDL, exp.DML, exp.Query)) and not _is_statement(tree):
@@ -117,7 +128,7 @@ def _bind(tree: exp.Expr, bindings: Bindings) -> None:
 def _bind_identifier(call: exp.Anonymous, bindings: Bindings) -> None:
     argument = call.expressions[0] if call.expressions else exp.Null()
     if isinstance(argument, exp.Placeholder) and argument.this:
-        name = bindings.text(argument.name)
+        name = bindings.text(argument.name) or ""
     elif isinstance(argument, exp.Literal) and argument.is_string:
         name = argument.name
     else:

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from blade_sandbox.warehouse.errors import unsupported
+from blade_sandbox.warehouse.errors import SqlError, unsupported
 from blade_sandbox.warehouse.functions import adapt
+from blade_sandbox.warehouse.names import TableName
 from blade_sandbox.warehouse.parameters import Bindings
 from blade_sandbox.warehouse.render import render
 from blade_sandbox.warehouse.resolve import Resolver
 from blade_sandbox.warehouse.statements import NO_ROWS, Action, Statement, Write
+
+ALWAYS = "always"
+"""In the name of an identity column's sequence: no value may be given."""
 
 AFFECTED = ("num_affected_rows",)
 INSERTED = ("num_affected_rows", "num_inserted_rows")
@@ -39,7 +43,7 @@ def plan(tree: exp.Expr, resolver: Resolver, bindings: Bindings) -> Statement:
             raise unsupported("INSERT with REPLACE WHERE or PARTITION")
         if tree.args.get("overwrite"):
             tree.set("overwrite", False)
-            steps = (f"DELETE FROM {name.sql}",)
+            steps = (f"DELETE FROM {resolver.place(name)}",)
     else:
         operation = type(tree).__name__.upper()
         counts = MERGED if isinstance(tree, exp.Merge) else AFFECTED
@@ -47,15 +51,31 @@ def plan(tree: exp.Expr, resolver: Resolver, bindings: Bindings) -> Statement:
     if isinstance(tree, exp.Merge):
         tree.set("returning", exp.Returning(expressions=[exp.column("merge_action")]))
     resolver.require_writable(name)
+    if isinstance(tree, exp.Insert):
+        _check_identities(tree, name, resolver)
     resolver.resolve(tree)
     return Write(
         table=name,
         operation=operation,
-        steps=(*steps, render(adapt(tree))),
+        steps=(*steps, render(adapt(tree, ansi=resolver.session.ansi))),
         values=bindings.values,
         relations=resolver.relations,
         counts=counts,
     )
+
+
+def _check_identities(tree: exp.Insert, name: TableName, resolver: Resolver) -> None:
+    """Raises SqlError if the rows bring values for a column that is GENERATED ALWAYS AS IDENTITY."""
+    given = {column.name.lower() for column in tree.this.expressions} if isinstance(tree.this, exp.Schema) else None
+    for column in resolver.lakehouse.columns(name):
+        default = column.default or ""
+        generated = "nextval(" in default and f".{column.name}.{ALWAYS}." in default
+        if generated and (given is None or column.name.lower() in given):
+            raise SqlError(
+                "DELTA_IDENTITY_COLUMNS_EXPLICIT_INSERT_NOT_SUPPORTED",
+                "42808",
+                f"Providing values for GENERATED ALWAYS AS IDENTITY column {column.name} is not supported.",
+            )
 
 
 def nothing() -> Action:

@@ -11,14 +11,26 @@ is never used: the driver takes it for a warehouse of another kind and changes i
 
 from __future__ import annotations
 
+SYNTAX_ERROR = "PARSE_SYNTAX_ERROR"
+UNSUPPORTED = "UNSUPPORTED_FEATURE.SANDBOX_WAREHOUSE"
+
+SHOWN_SQL = 500
+"""So many characters of a statement are shown in the error about it."""
+
 
 class SqlError(Exception):
     """A statement failed; the message is what the driver shows its user."""
 
-    def __init__(self, error_class: str, sqlstate: str, text: str) -> None:
-        super().__init__(f"[{error_class}] {text} SQLSTATE: {sqlstate}")
+    def __init__(self, error_class: str, sqlstate: str, text: str, context: str = "") -> None:
+        super().__init__(f"[{error_class}] {text} SQLSTATE: {sqlstate}{context}")
         self.error_class = error_class
         self.sqlstate = sqlstate
+        self._text = text
+
+    def about(self, statement: str) -> SqlError:
+        """The same error, with the statement at its end."""
+        shown = statement.strip()[:SHOWN_SQL]
+        return SqlError(self.error_class, self.sqlstate, self._text, f"\n\n== SQL ==\n{shown}")
 
 
 def quote(*parts: str) -> str:
@@ -28,15 +40,13 @@ def quote(*parts: str) -> str:
 
 def unsupported(construct: str) -> SqlError:
     """The error for SQL that a real warehouse may know and this one does not."""
-    return SqlError(
-        "UNSUPPORTED_FEATURE.SANDBOX_WAREHOUSE", "0A000", f"The sandbox warehouse does not support {construct}."
-    )
+    return SqlError(UNSUPPORTED, "0A000", f"The sandbox warehouse does not support {construct}.")
 
 
 def syntax_error(near: str, detail: str = "") -> SqlError:
     """The text is no SQL; ``near`` is the word where that shows."""
     at = f"at or near '{near}'" if near else "at or near end of input"
-    return SqlError("PARSE_SYNTAX_ERROR", "42601", f"Syntax error {at}.{' ' + detail if detail else ''}")
+    return SqlError(SYNTAX_ERROR, "42601", f"Syntax error {at}.{' ' + detail if detail else ''}")
 
 
 def table_not_found(*parts: str) -> SqlError:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from blade_sandbox.warehouse import sqltypes
 from blade_sandbox.warehouse.errors import unsupported
 from blade_sandbox.warehouse.lakehouse import Lakehouse
+from blade_sandbox.warehouse.names import identifier
 from blade_sandbox.warehouse.operation import Operation
 from blade_sandbox.warehouse.result import Result
 from blade_sandbox.warehouse.statements import Query, Statement, Write
@@ -45,6 +46,8 @@ class Executor:
         cursor = self._lakehouse.cursor()
         operation.interruptible(cursor.interrupt)
         try:
+            if operation.session.zone != sqltypes.TIME_ZONE:
+                cursor.execute(f"SET TimeZone = '{operation.session.zone}'")
             if isinstance(statement, Query):
                 result = self._query(cursor, operation, statement, wire, row_limit)
                 result.finish(drop_rows())
@@ -52,6 +55,7 @@ class Executor:
                 result = self._write(cursor, operation, statement, wire)
             else:
                 result = table_result(statement.run(cursor), wire)
+                result.staging = statement.staging
             return result
         finally:
             operation.interruptible(None)
@@ -67,9 +71,10 @@ class Executor:
     ) -> Result:
         _register(cursor, query.relations)
         relation = cursor.sql(query.sql, params=dict(query.values) or None)
-        result = Result(columns=_columns(relation), wire=wire)
+        columns = _columns(relation, operation.session.zone)
+        result = Result(columns=columns, wire=wire)
         try:
-            reader = relation.to_arrow_reader(BATCH_ROWS)
+            reader = _readable(relation, columns).to_arrow_reader(BATCH_ROWS)
             # The reader has its snapshot now. Had a write come between, it is of a later version than asked for.
             self._check_pinned(query)
             for batch in reader:
@@ -96,31 +101,42 @@ class Executor:
 
     def _write(self, cursor: duckdb.DuckDBPyConnection, operation: Operation, write: Write, wire: WireFormat) -> Result:
         _register(cursor, write.relations)
-        history = self._lakehouse.history
+        transaction = operation.session.transaction
         with self._lakehouse.writing(operation.cancelled):
             cursor.execute("BEGIN")
             try:
-                if self._lakehouse.tables(write.table):
-                    history.keep(cursor, write.table)
+                if transaction is None and self._lakehouse.tables(write.table):
+                    self._lakehouse.history.keep(cursor, write.table)
                 counted: list[tuple[Any, ...]] = []
                 for step in write.steps:
                     counted = self._step(cursor, step, write.values)
-                if write.drops:
-                    history.dropped(cursor, write.table)
-                elif write.renamed is not None:
-                    history.renamed(cursor, write.table, write.renamed)
-                else:
-                    history.written(cursor, write.table, write.operation)
+                if transaction is None:
+                    self._log(cursor, write)
                 cursor.execute("COMMIT")
             except BaseException:
                 cursor.execute("ROLLBACK")
                 raise
+        if transaction is not None:
+            transaction.written[write.table] = write.operation
+        if write.zeros:
+            return table_result(pa.table({name: pa.array([0], pa.int64()) for name in write.zeros}), wire)
         if not write.counts:
             return table_result(pa.table({}), wire)
+        if write.empty:
+            return table_result(pa.table({name: pa.array([], pa.int64()) for name in write.counts}), wire)
         counts = _counts(write.counts, counted)
         operation.changed_rows = counts[0]
         columns = {name: pa.array([count], pa.int64()) for name, count in zip(write.counts, counts, strict=True)}
         return table_result(pa.table(columns), wire)
+
+    def _log(self, cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
+        history = self._lakehouse.history
+        if write.drops:
+            history.dropped(cursor, write.table)
+        elif write.renamed is not None:
+            history.renamed(cursor, write.table, write.renamed)
+        else:
+            history.written(cursor, write.table, write.operation)
 
     def _step(self, cursor: duckdb.DuckDBPyConnection, step: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         used = {name: value for name, value in values.items() if f"${name}" in step}
@@ -142,10 +158,24 @@ def _register(cursor: duckdb.DuckDBPyConnection, relations: Mapping[str, pa.Tabl
         cursor.register(name, table)
 
 
-def _columns(relation: duckdb.DuckDBPyRelation) -> list[Column]:
+def _readable(relation: duckdb.DuckDBPyRelation, columns: list[Column]) -> duckdb.DuckDBPyRelation:
+    """The relation with every VARIANT as JSON text, which is how it travels."""
+    if not any(column.type == sqltypes.VARIANT for column in columns):
+        return relation
+    return relation.project(
+        ", ".join(
+            f"CAST(CAST(#{position} AS JSON) AS VARCHAR) AS {identifier(column.name)}"
+            if column.type == sqltypes.VARIANT
+            else f"#{position} AS {identifier(column.name)}"
+            for position, column in enumerate(columns, start=1)
+        )
+    )
+
+
+def _columns(relation: duckdb.DuckDBPyRelation, zone: str) -> list[Column]:
     try:
         return [
-            Column(name=name, type=sqltypes.from_duckdb(kind))
+            Column(name=name, type=sqltypes.in_zone(sqltypes.from_duckdb(kind), zone))
             for name, kind in zip(relation.columns, relation.types, strict=True)
         ]
     except ValueError as exc:

@@ -9,6 +9,13 @@ from blade_sandbox.warehouse.errors import unsupported
 from blade_sandbox.warehouse.rewriting import Rewrite, as_type, call, wrap
 
 _INTEGER_TYPES = {exp.DType.TINYINT, exp.DType.SMALLINT, exp.DType.INT, exp.DType.BIGINT}
+_DATETIMES = {
+    exp.DType.DATE: "date",
+    exp.DType.TIMESTAMP: "timestamptz",
+    exp.DType.TIMESTAMPTZ: "timestamptz",
+    exp.DType.TIMESTAMPLTZ: "timestamptz",
+    exp.DType.TIMESTAMPNTZ: "timestamp",
+}
 _OTHER_MEANING = {
     "HASH",
     "XXHASH64",
@@ -24,12 +31,18 @@ _OTHER_MEANING = {
 """Functions DuckDB has under the same name with another result, or that sqlglot writes wrongly."""
 
 
-def adapt(tree: exp.Expr) -> exp.Expr:
+def adapt(tree: exp.Expr, *, ansi: bool) -> exp.Expr:
     """Rewrite a resolved tree in place so that DuckDB computes what Databricks would.
+
+    Args:
+        tree: the statement.
+        ansi: ANSI_MODE of the session; without it, text that is no value and a division by zero give NULL.
 
     Raises:
         SqlError: a function that DuckDB has under the same name with another meaning.
     """
+    if not ansi:
+        _tolerate(tree)
     # Inner nodes first: an outer one is wrapped as it then stands.
     for node in reversed(list(tree.walk(bfs=False))):
         rewrite = _REWRITES.get(type(node))
@@ -38,6 +51,25 @@ def adapt(tree: exp.Expr) -> exp.Expr:
         if isinstance(node.args.get("format"), exp.Literal):
             dates.check_pattern(node)
     return tree
+
+
+def _tolerate(tree: exp.Expr) -> None:
+    """Give NULL where ANSI mode has an error, for text that is no value and for zero as a divisor."""
+    for node in reversed(list(tree.find_all(exp.Cast, exp.Div, exp.Mod, exp.IntDiv))):
+        if not isinstance(node, exp.Cast):
+            node.set("expression", call("nullif", node.expression.copy(), exp.Literal.number(0)))
+        elif not isinstance(node, exp.TryCast) and not isinstance(node.this, (exp.Parameter, exp.Null)):
+            argument, target = node.this, node.args["to"]
+            if isinstance(argument, exp.Literal) and not argument.is_string:
+                continue
+            is_literal = isinstance(argument, exp.Literal)
+            text = argument.copy() if is_literal else exp.cast(argument.copy(), "TEXT")
+            if target.this in _INTEGER_TYPES:
+                text = call("sandbox_legacy_digits", text)
+            trying = exp.TryCast(this=text, to=target.copy())
+            is_text = exp.EQ(this=call("typeof", argument.copy()), expression=exp.Literal.string("VARCHAR"))
+            choice = exp.Case(ifs=[exp.If(this=is_text, true=trying)], default=node.copy())
+            node.replace(trying if is_literal else choice)
 
 
 def _limit(node: exp.Expr) -> None:
@@ -65,12 +97,17 @@ def _cast(node: exp.Expr) -> None:
             node.set("this", call("trunc", argument.copy()))
         return
     if kind in _INTEGER_TYPES:
-        name = exp.Literal.string(node.args["to"].sql("databricks"))
-        node.set("this", call("sandbox_try_integral" if trying else "sandbox_integral", argument.copy(), name))
+        target = exp.Literal.string(node.args["to"].sql("databricks"))
+        node.set("this", call("sandbox_try_integral" if trying else "sandbox_integral", argument.copy(), target))
     elif kind in (exp.DType.TEXT, exp.DType.VARCHAR, exp.DType.CHAR):
         node.set("this", call("sandbox_string", argument.copy()))
     elif kind in (exp.DType.BINARY, exp.DType.VARBINARY):
         node.set("this", call("sandbox_binary", argument.copy()))
+    elif kind in _DATETIMES and isinstance(argument, exp.Literal):
+        argument.replace(exp.Literal.string(dates.full_text(argument.name, date=kind == exp.DType.DATE)))
+    elif kind in _DATETIMES:
+        name = f"sandbox_try_{_DATETIMES[kind]}" if trying else f"sandbox_{_DATETIMES[kind]}"
+        node.replace(call(name, argument.copy()))
 
 
 def _like(node: exp.Expr) -> None:
@@ -98,6 +135,10 @@ def _anonymous(node: exp.Expr) -> None:
         raise unsupported(f"the function {name.lower()}()")
     if name == "WEEKDAY":
         dates.weekday(node)
+    elif name in ("BINARY", "DECIMAL") and len(node.expressions) == 1:
+        cast = exp.cast(node.expressions[0].copy(), "DECIMAL(10, 0)" if name == "DECIMAL" else name)
+        node.replace(cast)
+        _cast(cast)
 
 
 def _refuse(name: str) -> Rewrite:
@@ -129,6 +170,13 @@ def _typeof(node: exp.Expr) -> None:
 
 def _percentile(name: str) -> Rewrite:
     return lambda node: wrap(node, lambda inner: call(name, inner.this, inner.args["quantile"]))
+
+
+def _json_extract(node: exp.Expr) -> None:
+    """``column:name`` of JSON text is text without its quotes."""
+    if node.args.get("variant_extract"):
+        path = node.expression.sql("duckdb")
+        node.replace(call("sandbox_extract", node.this.copy(), exp.Literal.string(path[1:-1].replace("''", "'"))))
 
 
 def _safe(operator: type[exp.Binary]) -> Rewrite:
@@ -167,6 +215,8 @@ _REWRITES: dict[type[exp.Expr], Rewrite] = {
     exp.AtTimeZone: _refuse("conversion between time zones"),
     exp.ConvertTimezone: _refuse("conversion between time zones"),
     **dict.fromkeys(_INT_RESULT, as_type("INT")),
+    exp.ParseJSON: as_type("VARIANT"),
+    exp.JSONExtract: _json_extract,
     exp.FromJson: _refuse("the function from_json()"),
     exp.Like: _like,
     exp.ILike: _like,

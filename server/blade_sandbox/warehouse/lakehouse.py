@@ -8,6 +8,7 @@ named ``main.blade`` (Unity Catalog allows no dot in a name, so this is unambigu
 # ruff: noqa: S608 - names are quoted identifiers, values are bound
 from __future__ import annotations
 
+import re
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,9 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from blade_sandbox.warehouse import macros
-from blade_sandbox.warehouse.errors import SqlError, catalog_not_found, quote, schema_not_found, table_not_found
+from blade_sandbox.warehouse.errors import (
+    SqlError,
+    catalog_not_found,
+    quote,
+    schema_not_found,
+    table_not_found,
+    unsupported,
+)
 from blade_sandbox.warehouse.files import scan, unpacked
 from blade_sandbox.warehouse.history import History
 from blade_sandbox.warehouse.names import TableName, identifier
@@ -27,6 +36,11 @@ from blade_sandbox.warehouse.sqltypes import TIME_ZONE, SqlType, from_duckdb_nam
 
 DEFAULT_CATALOG = "main"
 DEFAULT_SCHEMA = "default"
+
+
+_NAME = r'(?:"(?:[^"]|"")*"|[^".(\s]+)'
+_QUALIFIED = re.compile(rf"CREATE TABLE {_NAME}\.{_NAME}")
+"""The head of a statement as ``duckdb_tables()`` has it; what follows is the list of columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +94,7 @@ class Lakehouse:
             self.create_schema(DEFAULT_CATALOG, DEFAULT_SCHEMA)
             self.history = History(self._connection.cursor())
             for name, path in (tables or {}).items():
-                self._load(TableName.parse(name), Path(path))
+                self.load(TableName.parse(name), Path(path))
             # From here on no statement reaches the file system.
             self._connection.execute("SET GLOBAL enable_external_access = false")
         except BaseException:
@@ -112,16 +126,21 @@ class Lakehouse:
         finally:
             self._write_lock.release()
 
-    def _load(self, name: TableName, path: Path) -> None:
-        """Read a file into a table, replacing what was there; the file may be deleted afterwards."""
-        if not path.is_file():
-            raise ValueError(f"file {str(path)!r} for table {'.'.join(name.parts)} does not exist")
+    def load(self, name: TableName, data: pa.Table | Path) -> None:
+        """Make a table of an Arrow table or a file, replacing what was there; the file may be deleted afterwards.
+
+        Raises:
+            ValueError: the file is missing or of an unknown kind.
+        """
         self.create_schema(name.catalog, name.schema)
-        with self.writing(), unpacked(path) as plain:
+        with self.writing(), _relation(data) as relation:
             cursor = self.cursor()
-            cursor.execute(f"CREATE OR REPLACE TABLE {name.sql} AS SELECT * FROM {scan(plain)}", [str(plain)])
-            self.history.created(cursor, name, "CREATE OR REPLACE TABLE AS SELECT")
-            cursor.close()
+            try:
+                cursor.register("loaded", relation)
+                cursor.execute(f"CREATE OR REPLACE TABLE {name.sql} AS SELECT * FROM loaded")
+                self.history.created(cursor, name, "CREATE OR REPLACE TABLE AS SELECT")
+            finally:
+                cursor.close()
 
     def rows(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run a small query on the catalog itself."""
@@ -180,6 +199,31 @@ class Lakehouse:
                     self.history.dropped(cursor, table.name)
             cursor.execute(f"DROP SCHEMA {identifier(f'{catalog.lower()}.{schema.lower()}')} CASCADE")
         cursor.close()
+
+    def definition(self, cursor: duckdb.DuckDBPyConnection, name: TableName, place: str) -> list[str]:
+        """The statements that make an empty table like this one at ``place``, its comments included."""
+        found = cursor.execute(
+            "SELECT sql, comment FROM duckdb_tables() WHERE schema_name = ? AND lower(table_name) = ?",
+            [name.physical_schema, name.table],
+        ).fetchall()
+        if not found:
+            raise unsupported(f"a copy of {quote(*name.parts)}, which is no table")
+        (sql, comment) = found[0]
+        steps = [f"CREATE TABLE {place}{sql[_QUALIFIED.match(sql).end() :]}"]  # type: ignore[union-attr]
+        if comment:
+            steps.append(f"COMMENT ON TABLE {place} IS {_literal(comment)}")
+        steps += [
+            f"COMMENT ON COLUMN {place}.{identifier(column.name)} IS {_literal(column.comment)}"
+            for column in self.columns(name)
+            if column.comment
+        ]
+        return steps
+
+    def copy(self, cursor: duckdb.DuckDBPyConnection, name: TableName, place: str) -> None:
+        """Make a table like this one at ``place``, with its rows, defaults and constraints."""
+        for step in self.definition(cursor, name, place):
+            cursor.execute(step)
+        cursor.execute(f"INSERT INTO {place} SELECT * FROM {name.sql}")
 
     def require_catalog(self, catalog: str) -> None:
         """Raises SqlError unless the catalog is there."""
@@ -244,3 +288,20 @@ class Lakehouse:
                 )
             )
         return columns
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextmanager
+def _relation(data: pa.Table | Path) -> Iterator[pa.Table | pa.RecordBatchReader]:
+    """The content as Arrow; files are read by a DuckDB of their own, for the lakehouse reaches no file system."""
+    if isinstance(data, pa.Table):
+        yield data
+        return
+    if not data.is_file():
+        raise ValueError(f"file {str(data)!r} for a table does not exist")
+    with unpacked(data) as plain, duckdb.connect() as reader:
+        reader.execute(f"SET TimeZone = '{TIME_ZONE}'")
+        yield reader.sql(f"SELECT * FROM {scan(plain)}", params=[str(plain)]).to_arrow_reader()

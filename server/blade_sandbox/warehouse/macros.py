@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import duckdb
 
-from blade_sandbox.warehouse.errors import DIVIDE_BY_ZERO, SqlError
+from blade_sandbox.warehouse.errors import DIVIDE_BY_ZERO, SqlError, unsupported
 
 _INTEGERS = "('TINYINT','SMALLINT','INTEGER','BIGINT','HUGEINT','UTINYINT','USMALLINT','UINTEGER','UBIGINT','BOOLEAN')"
 _INTEGRAL = """
@@ -30,6 +30,19 @@ def _cast_error() -> str:
     return "error('Conversion Error: Could not convert string ''' || CAST(x AS VARCHAR) || ''' to ' || target)"
 
 
+def _datetime_casts() -> dict[str, str]:
+    """Casts to dates and times that also read the short texts Databricks takes: ``2021``, ``2021-09``."""
+    found = {}
+    for kind in ("DATE", "TIMESTAMPTZ", "TIMESTAMP"):
+        text = "sandbox_date_text" if kind == "DATE" else "sandbox_datetime_text"
+        for name, cast in (("", "CAST"), ("try_", "TRY_CAST")):
+            found[f"sandbox_{name}{kind.lower()}(x)"] = (
+                f"CASE WHEN typeof(x) = 'VARCHAR' THEN {cast}({text}(CAST(x AS VARCHAR)) AS {kind})"
+                f" ELSE {cast}(x AS {kind}) END"
+            )
+    return found
+
+
 _DIVIDE = _raised(SqlError("DIVIDE_BY_ZERO", "22012", DIVIDE_BY_ZERO))
 
 MACROS = {
@@ -39,9 +52,25 @@ MACROS = {
         CASE
         WHEN typeof(x) = 'TIMESTAMP WITH TIME ZONE' THEN CAST(TRY_CAST(x AS TIMESTAMP) AS VARCHAR)
         WHEN typeof(x) = 'BLOB' THEN decode(TRY_CAST(x AS BLOB))
+        WHEN typeof(x) = 'VARIANT' THEN json_extract_string(CAST(x AS JSON), '$')
         ELSE CAST(x AS VARCHAR)
         END""",
     "sandbox_binary(x)": "CASE WHEN typeof(x) = 'BLOB' THEN TRY_CAST(x AS BLOB) ELSE encode(CAST(x AS VARCHAR)) END",
+    "sandbox_datetime_text(x)": r"""
+        CASE
+        WHEN regexp_full_match(trim(x), '\d{4}') THEN trim(x) || '-01-01'
+        WHEN regexp_full_match(trim(x), '\d{4}-\d{1,2}') THEN trim(x) || '-01'
+        WHEN regexp_full_match(trim(x), '\d{4}-\d{1,2}-\d{1,2}T') THEN rtrim(trim(x), 'T')
+        WHEN regexp_full_match(trim(x), '\d{4}-\d{1,2}-\d{1,2}[ T]\d{1,2}') THEN trim(x) || ':00'
+        ELSE x
+        END""",
+    "sandbox_date_text(x)": r"""
+        sandbox_datetime_text(regexp_replace(x, '^(\s*\d{4}-\d{1,2}-\d{1,2})[ T].*$', '\1'))""",
+    "sandbox_legacy_digits(x)": r"""
+        CASE WHEN regexp_full_match(trim(x), '[+-]?\d+\.\d*') THEN split_part(trim(x), '.', 1) ELSE x END""",
+    "sandbox_extract(x, path)": f"""
+        CASE WHEN typeof(x) = 'VARIANT' THEN {_raised(unsupported("the path of a VARIANT, as in v:name"))}
+        ELSE json_extract_string(CAST(x AS VARCHAR), path) END""",
     "sandbox_divisor(x)": f"CASE WHEN x = 0 THEN {_DIVIDE} ELSE x END",
     "sandbox_typeof(x)": """
         CASE typeof(x) WHEN 'INTEGER' THEN 'int' WHEN 'VARCHAR' THEN 'string' WHEN 'BLOB' THEN 'binary'
@@ -52,7 +81,6 @@ MACROS = {
     "timestamp_seconds(x)": "to_timestamp(x)",
     "timestamp_millis(x)": "CAST(epoch_ms(CAST(x AS BIGINT)) AS TIMESTAMPTZ)",
     "timestamp_micros(x)": "CAST(make_timestamp(CAST(x AS BIGINT)) AS TIMESTAMPTZ)",
-    "current_timezone()": "'Etc/UTC'",
     "raise_error(x)": "error('[USER_RAISED_EXCEPTION] ' || x || ' SQLSTATE: P0001')",
     "array_repeat(x, n)": "list_transform(range(n), lambda i : x)",
     "arrays_overlap(a, b)": "list_has_any(a, b)",
@@ -61,5 +89,5 @@ MACROS = {
 
 def install(cursor: duckdb.DuckDBPyConnection) -> None:
     """Create the macros, or replace those of an older version in a database file."""
-    for signature, body in MACROS.items():
+    for signature, body in {**MACROS, **_datetime_casts()}.items():
         cursor.execute(f"CREATE OR REPLACE MACRO {signature} AS {body}")

@@ -17,17 +17,15 @@ INFO = {
     TGetInfoType.CLI_DBMS_NAME: "Spark SQL",
     TGetInfoType.CLI_DBMS_VER: "3.5.0",
 }
-_INTS = {"DATA_TYPE", "COLUMN_SIZE", "DECIMAL_DIGITS", "NUM_PREC_RADIX", "NULLABLE", "ORDINAL_POSITION",
-         "SQL_DATA_TYPE", "SQL_DATETIME_SUB", "CHAR_OCTET_LENGTH", "PRECISION"}  # fmt: skip
+_INTS = ("DATA_TYPE", "COLUMN_SIZE", "DECIMAL_DIGITS", "NUM_PREC_RADIX", "NULLABLE", "ORDINAL_POSITION",
+         "SQL_DATA_TYPE", "SQL_DATETIME_SUB", "CHAR_OCTET_LENGTH", "PRECISION")  # fmt: skip
+_TYPES = {**dict.fromkeys(_INTS, pa.int32()), "BUFFER_LENGTH": pa.int8(), "SOURCE_DATA_TYPE": pa.int16()}
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
     return pa.table(
-        [
-            pa.array(column, pa.int32() if name in _INTS else pa.string())
-            for name, column in zip(names, columns, strict=True)
-        ],
+        [pa.array(column, _TYPES.get(name, pa.string())) for name, column in zip(names, columns, strict=True)],
         names=list(names),
     )
 
@@ -104,7 +102,7 @@ def _column_row(column: TableColumn) -> tuple[Any, ...]:
         size, digits = max(1, arrow.bit_width // 8), 0
     nullable = ("YES", 1) if column.nullable else ("NO", 0)
     return (
-        *column.table.parts, column.name, column.type.java, column.type.name.upper(), size,
+        *column.table.parts, column.name, column.type.java, column.type.sql, size,
         None, digits, 10 if digits is not None else None, nullable[1], column.comment, column.default,
         None, None, None, column.position - 1, nullable[0],
         None, None, None, None, "NO",

@@ -41,6 +41,7 @@ class Operation:
     Attributes:
         kind: ``TOperationType`` of the call that started it.
         position: the next row FetchResults hands out.
+        timeout_s: it may run so long; None: without end.
         changed_rows: rows a DML statement changed; None for all others.
     """
 
@@ -54,6 +55,8 @@ class Operation:
     position: int = 0
     changed_rows: int | None = None
     used: float = field(default_factory=time.monotonic)
+    timeout_s: float | None = None
+    timed_out: bool = False
     cancelled: threading.Event = field(default_factory=threading.Event)
     future: Future[None] | None = None
     _done: threading.Event = field(default_factory=threading.Event)
@@ -67,6 +70,10 @@ class Operation:
                 self._end(State.CANCELED)
                 return
             self.state = State.RUNNING
+        timer = None
+        if self.timeout_s is not None:
+            timer = threading.Timer(self.timeout_s, self._time_out)
+            timer.start()
         try:
             result = work(self)
         except BaseException as exc:
@@ -75,15 +82,34 @@ class Operation:
             with self._lock:
                 if self.cancelled.is_set():
                     result.close()
-                    self._end(State.CANCELED)
+                    self._stopped()
                 else:
                     self.result = result
                     self._end(State.FINISHED)
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _time_out(self) -> None:
+        self.timed_out = True
+        self.cancel()
+
+    def _stopped(self) -> None:
+        """End in the state for a statement that was stopped: by its client, or by its time limit."""
+        if not self.timed_out:
+            self._end(State.CANCELED)
+            return
+        self.error = SqlError(
+            "QUERY_EXECUTION_TIMEOUT_EXCEEDED",
+            "57KD0",
+            f"Query has been timed out due to statement timeout: it ran for more than {self.timeout_s:g} seconds.",
+        )
+        self._end(State.FAILED)
 
     def _failed(self, exc: BaseException) -> None:
         with self._lock:
             if self.cancelled.is_set():
-                self._end(State.CANCELED)
+                self._stopped()
                 return
             self.error = from_duckdb(exc)
             if self.error.error_class == "INTERNAL_ERROR":

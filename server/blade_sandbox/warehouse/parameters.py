@@ -41,9 +41,9 @@ class Bindings:
         parameter = self._find(name)
         return self._value(parameter.type, _text(parameter), parameter.arguments)
 
-    def text(self, name: str) -> str:
-        """The value as text, where SQL needs a name: IDENTIFIER(:table)."""
-        return _text(self._find(name)) or ""
+    def text(self, name: str) -> str | None:
+        """The value as text, where SQL needs a name: IDENTIFIER(:table); None: NULL, or an array or map."""
+        return _text(self._find(name))
 
     def _find(self, name: str) -> TSparkParameter:
         if name.startswith(POSITIONAL):

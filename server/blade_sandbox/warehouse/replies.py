@@ -105,7 +105,7 @@ def metadata_of(operation: Operation) -> ttypes.TGetResultSetMetadataResp:
         resultFormat=_format(result),
         lz4Compressed=result.wire.lz4,
         arrowSchema=result.schema.serialize().to_pybytes() if result.wire.arrow else None,
-        isStagingOperation=False,
+        isStagingOperation=result.staging,
     )
 
 

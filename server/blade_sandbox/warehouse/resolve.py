@@ -7,6 +7,7 @@ reported in Databricks' words and by its full name. Column names that spell out 
 from __future__ import annotations
 
 import datetime
+import zoneinfo
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -15,8 +16,9 @@ from sqlglot import exp
 from blade_sandbox.warehouse import information_schema
 from blade_sandbox.warehouse.errors import SqlError, table_not_found, unsupported
 from blade_sandbox.warehouse.lakehouse import Lakehouse
-from blade_sandbox.warehouse.names import TableName
+from blade_sandbox.warehouse.names import TableName, identifier
 from blade_sandbox.warehouse.session import Session
+from blade_sandbox.warehouse.transactions import not_supported
 
 
 @dataclass(kw_only=True)
@@ -69,6 +71,11 @@ class Resolver:
         self._session_values(tree)
         return tree
 
+    def place(self, name: TableName) -> str:
+        """Where a table to be written to is, in DuckDB's SQL: a copy while a transaction is open."""
+        transaction = self.session.transaction
+        return name.sql if transaction is None else f"{identifier(transaction.snapshot(name))}.{identifier(name.table)}"
+
     def require_writable(self, name: TableName) -> None:
         """Raises SqlError unless it is a table: it does not exist, or is a view."""
         if self.lakehouse.require_table(name).kind == "VIEW":
@@ -81,15 +88,28 @@ class Resolver:
         if len(parts) == 2 and parts[0].lower() in ("delta", "parquet", "csv", "json", "text", "avro", "orc"):
             raise unsupported(f"reading a path as a table ({parts[0]}.`{parts[1]}`)")
         if len(parts) == 1 and parts[0].lower() in self.session.temp_views:
+            if self.session.transaction is not None:
+                raise unsupported("a view in a transaction")
             _place(table, self.session.temp_schema, parts[0].lower())
             return
         name = self.full(parts)
         if name.schema == "information_schema":
+            if self.session.transaction is not None:
+                raise not_supported(
+                    "INFORMATION_SCHEMA_TABLE",
+                    f"Accessing tables from INFORMATION_SCHEMA ({name.table}) is not supported in a transaction.",
+                )
             self._information_schema(table, name)
             return
-        self.lakehouse.require_table(name)
+        kind = self.lakehouse.require_table(name).kind
         physical_schema, physical_table = name.physical_schema, name.table
         version = table.args.get("version")
+        if self.session.transaction is not None:
+            if version is not None:
+                raise not_supported("TIME_TRAVEL_QUERY", "Time travel queries are not supported in a transaction.")
+            if kind == "VIEW":
+                raise unsupported("a view in a transaction")
+            physical_schema = self.session.transaction.snapshot(name)
         if version is not None:
             copy = self._version(name, version)
             table.set("version", None)
@@ -110,7 +130,8 @@ class Resolver:
         try:
             wanted = version.expression
             if str(version.this).upper() == "TIMESTAMP":
-                number = self.lakehouse.history.version_at(cursor, name, _timestamp(wanted))
+                at = _timestamp(wanted, self.session.zone)
+                number = self.lakehouse.history.version_at(cursor, name, at)
             elif isinstance(wanted, exp.Literal) and wanted.name.isdigit():
                 number = int(wanted.name)
             else:
@@ -153,6 +174,7 @@ class Resolver:
             exp.CurrentDatabase: self.session.schema,
             exp.CurrentUser: "sandbox",
             exp.SessionUser: "sandbox",
+            exp.CurrentTimezone: self.session.zone,
         }
         for node in list(tree.find_all(*values)):
             node.replace(exp.Literal.string(values[type(node)]))
@@ -172,6 +194,10 @@ def _check_table_function(table: exp.Table) -> None:
     """Let through what reads no files; the column of ``range`` is named ``id``."""
     function = table.this
     name = (function.name if isinstance(function, exp.Anonymous) else function.sql_name()).lower()
+    if name == "range":
+        for argument in list(function.iter_expressions()):
+            # RANGE(1e6) is taken; DuckDB wants an integer.
+            argument.replace(exp.cast(argument.copy(), "BIGINT"))
     if name != "range":
         if not isinstance(function, (exp.Explode, exp.Posexplode, exp.Unnest)):
             raise unsupported(f"the table function {name}()")
@@ -193,10 +219,10 @@ def _is_cte(table: exp.Table) -> bool:
     return False
 
 
-def _timestamp(value: exp.Expr) -> datetime.datetime:
+def _timestamp(value: exp.Expr, zone: str) -> datetime.datetime:
     text = value.this.name if isinstance(value, exp.Cast) else value.name
     try:
         at = datetime.datetime.fromisoformat(text)
     except ValueError as exc:
         raise unsupported("TIMESTAMP AS OF anything but a timestamp in quotes") from exc
-    return at.replace(tzinfo=datetime.UTC) if at.tzinfo is None else at
+    return at.replace(tzinfo=zoneinfo.ZoneInfo(zone)) if at.tzinfo is None else at

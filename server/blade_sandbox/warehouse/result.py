@@ -47,6 +47,9 @@ class Chunk:
 class Result:
     """The rows of one statement, in the types its client asked for.
 
+    Attributes:
+        staging: the one row tells the client to move a file.
+
     Not safe for concurrent writers; any number of readers once ``finish`` has returned.
     """
 
@@ -55,6 +58,7 @@ class Result:
     chunks: list[Chunk] = field(default_factory=list)
     rows: int = 0
     appended: int = 0
+    staging: bool = False
     _pending: list[pa.RecordBatch] = field(default_factory=list)
     _pending_bytes: int = 0
     _folder: Path | None = None

@@ -11,13 +11,16 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio.to_thread
+import pyarrow as pa
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from blade_sandbox.warehouse.app import Connections, Web
 from blade_sandbox.warehouse.faults import Faults
 from blade_sandbox.warehouse.lakehouse import Lakehouse
+from blade_sandbox.warehouse.names import TableName
 from blade_sandbox.warehouse.service import Service
+from blade_sandbox.warehouse.volumes import Volumes
 
 HANDLER_THREADS = 256
 
@@ -86,6 +89,57 @@ class Warehouse:
         """The path of the warehouse on that server."""
         return f"/sql/1.0/warehouses/{self.warehouse_id}"
 
+    def connect_options(self) -> dict[str, Any]:
+        """The arguments of ``databricks.sql.connect`` for this warehouse, to be used as ``connect(**options)``."""
+        options = {"http_path": self.http_path, "access_token": self.token, "enable_telemetry": False}
+        if self._tls[0] is not None:
+            return {
+                **options,
+                "server_hostname": self.host,
+                "_port": self._port,
+                "_tls_trusted_ca_file": str(self._tls[0]),
+            }
+        return {**options, "server_hostname": self.url, "_connection_uri": self.url + self.http_path}
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run one statement without a client, in a session of its own, and return its rows.
+
+        Raises:
+            SqlError: the statement failed.
+        """
+        return self._serving().run(statement)
+
+    def load(self, name: str, data: pa.Table | Path) -> None:
+        """Make a table of an Arrow table or a file, replacing what was there; clients see it at once.
+
+        Args:
+            name: ``catalog.schema.table``; catalog and schema come with it.
+            data: the content; a file may be Parquet, CSV, JSON or NDJSON, the text ones also packed.
+
+        Raises:
+            ValueError: the name has not three parts, or the file is missing or of an unknown kind.
+        """
+        self._serving()
+        assert self._lakehouse is not None
+        self._lakehouse.load(TableName.parse(name), data)
+
+    def set_faults(self, **switches: Any) -> None:
+        """Turn fault switches on, as ``POST /sandbox/faults`` does, but for ``kill``.
+
+        Raises:
+            ValueError: an unknown switch or value.
+        """
+        if switches.get("kill"):
+            raise ValueError("kill works over HTTP only (POST /sandbox/faults); stop() ends the warehouse from inside")
+        self.faults.set(switches)
+        if switches.get("expire_sessions"):
+            self._serving().expire(0)
+
+    def _serving(self) -> Service:
+        if self._service is None:
+            raise RuntimeError("the warehouse is not started")
+        return self._service
+
     def start(self) -> None:
         """Read the tables and serve in a background thread; returns once connections are taken.
 
@@ -102,12 +156,14 @@ class Warehouse:
         try:
             if self._lakehouse is None:
                 self._lakehouse = Lakehouse(database=self._database, tables=self._tables)
+                self._volumes = Volumes()
         except BaseException:
             listener.close()
             raise
-        self._service = Service(self._lakehouse, self.faults)
+        self._service = Service(self._lakehouse, self._volumes, self.faults)
         web = Web(
             service=self._service,
+            volumes=self._volumes,
             faults=self.faults,
             connections=self._connections,
             token=self.token,
@@ -130,6 +186,7 @@ class Warehouse:
         if self._lakehouse is not None:
             self._lakehouse.close()
             self._lakehouse = None
+            self._volumes.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -167,11 +224,11 @@ class Warehouse:
 
     def _serve(self, listener: socket.socket) -> None:
         try:
-            asyncio.run(self._serving(listener))
+            asyncio.run(self._listening(listener))
         finally:
             self._started.set()
 
-    async def _serving(self, listener: socket.socket) -> None:
+    async def _listening(self, listener: socket.socket) -> None:
         anyio.to_thread.current_default_thread_limiter().total_tokens = HANDLER_THREADS
         assert self._server is not None
         reaper = asyncio.create_task(self._reap())

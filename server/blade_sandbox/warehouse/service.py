@@ -4,19 +4,22 @@
 # ruff: noqa: D102 - the methods are Thrift's, documented there
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from databricks.sql.thrift_api.TCLIService import ttypes
+from thrift.transport.TTransport import TTransportException
 
 from blade_sandbox.warehouse import listings
-from blade_sandbox.warehouse.dialect import translate
+from blade_sandbox.warehouse.duckdb_errors import from_duckdb
 from blade_sandbox.warehouse.errors import SqlError
-from blade_sandbox.warehouse.executor import Executor, StaleVersionError, table_result
+from blade_sandbox.warehouse.executor import table_result
 from blade_sandbox.warehouse.faults import Faults
 from blade_sandbox.warehouse.lakehouse import Lakehouse
 from blade_sandbox.warehouse.names import identifier
@@ -31,7 +34,10 @@ from blade_sandbox.warehouse.replies import (
     status_of,
 )
 from blade_sandbox.warehouse.result import Result
+from blade_sandbox.warehouse.runner import Runner, end
 from blade_sandbox.warehouse.session import Session, Sessions
+from blade_sandbox.warehouse.transactions import metadata_blocked
+from blade_sandbox.warehouse.volumes import Volumes
 from blade_sandbox.warehouse.wire import WireFormat
 
 log = logging.getLogger(__name__)
@@ -51,6 +57,15 @@ RUNNING_STATEMENTS = 64
 PROTOCOL = ttypes.TProtocolVersion.SPARK_CLI_SERVICE_PROTOCOL_V7
 
 
+REMEMBERED_CLOSED = 10_000
+"""So many handles of sessions that were closed are known; a call on one is answered 404, as the real one does."""
+
+
+# thrift has no types.
+class GoneError(TTransportException):  # type: ignore[misc]
+    """The session of this call was closed. Thrift's processor lets its transport errors through, no others."""
+
+
 class Service:
     """The handler behind ``TCLIService.Processor``; its methods have Thrift's names.
 
@@ -58,16 +73,17 @@ class Service:
         statements, cancelled: how many statements were started and cancelled so far.
     """
 
-    def __init__(self, lakehouse: Lakehouse, faults: Faults) -> None:
+    def __init__(self, lakehouse: Lakehouse, volumes: Volumes, faults: Faults) -> None:
         self.sessions = Sessions()
         self.operations: dict[bytes, Operation] = {}
         self.statements = 0
         self.cancelled = 0
         self._lakehouse = lakehouse
         self._faults = faults
-        self._executor = Executor(lakehouse)
+        self._runner = Runner(lakehouse, volumes)
         self._pool = ThreadPoolExecutor(RUNNING_STATEMENTS, thread_name_prefix="warehouse-statement")
         self._lock = threading.Lock()
+        self._closed: dict[bytes, None] = {}
 
     # Sessions
 
@@ -76,11 +92,11 @@ class Service:
         try:
             if namespace.catalogName or namespace.schemaName:
                 self._check_namespace(namespace)
+            session = self.sessions.open(
+                catalog=namespace.catalogName, schema=namespace.schemaName, settings=req.configuration or {}
+            )
         except SqlError as exc:
             return ttypes.TOpenSessionResp(status=refused(exc), serverProtocolVersion=PROTOCOL)
-        session = self.sessions.open(
-            catalog=namespace.catalogName, schema=namespace.schemaName, settings=req.configuration or {}
-        )
         return ttypes.TOpenSessionResp(
             status=OK,
             serverProtocolVersion=PROTOCOL,
@@ -102,6 +118,9 @@ class Service:
         if session is None:
             return ttypes.TCloseSessionResp(status=invalid_session(req.sessionHandle))
         self.sessions.close(session.guid)
+        for operation in self._of(session):
+            self._remember(operation.guid)
+        self._remember(session.guid)
         self._forget(session)
         return ttypes.TCloseSessionResp(status=OK)
 
@@ -120,6 +139,7 @@ class Service:
     def _forget(self, session: Session) -> None:
         for operation in self._of(session):
             self._drop(operation)
+        end(session)
         if session.temp_views:
             self._lakehouse.rows(f"DROP SCHEMA IF EXISTS {identifier(session.temp_schema)} CASCADE")
 
@@ -127,8 +147,16 @@ class Service:
         with self._lock:
             return [operation for operation in self.operations.values() if operation.session is session]
 
+    def _remember(self, guid: bytes) -> None:
+        with self._lock:
+            self._closed[guid] = None
+            if len(self._closed) > REMEMBERED_CLOSED:
+                del self._closed[next(iter(self._closed))]
+
     def _session(self, req: Any) -> Session | None:
         handle = req.sessionHandle.sessionId
+        if handle.guid in self._closed:
+            raise GoneError(message=f"Session {uuid.UUID(bytes=handle.guid)} was closed.")
         return self.sessions.get(handle.guid, handle.secret)
 
     # Statements
@@ -141,25 +169,48 @@ class Service:
 
         def work(operation: Operation) -> Result:
             operation.cancelled.wait(self._faults.slow_s("slow_execute_ms"))
-            while True:
-                statement = translate(req.statement, req.parameters or [], session, self._lakehouse)
-                try:
-                    return self._executor.run(operation, statement, wire, req.resultRowLimit, self._faults.short_rows)
-                except StaleVersionError:
-                    continue
+            return self._runner.run(
+                operation,
+                req.statement,
+                req.parameters or [],
+                wire,
+                row_limit=req.resultRowLimit,
+                drop_rows=self._faults.short_rows,
+            )
 
-        operation = self._start(session, ttypes.TOperationType.EXECUTE_STATEMENT, work)
+        timeout_s = req.queryTimeout or session.timeout_s
+        operation = self._start(session, ttypes.TOperationType.EXECUTE_STATEMENT, work, timeout_s)
         return ttypes.TExecuteStatementResp(
             status=OK, operationHandle=_handle(operation), directResults=self._direct(operation, req.getDirectResults)
         )
 
-    def _start(self, session: Session, kind: int, work: Callable[[Operation], Result]) -> Operation:
-        operation = Operation(session=session, kind=kind)
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run one statement in a session of its own and return its rows.
+
+        Raises:
+            SqlError: the statement failed.
+        """
+        operation = Operation(session=Session(), kind=ttypes.TOperationType.EXECUTE_STATEMENT)
+        wire = WireFormat(arrow=True, timestamps=True, decimals=True, nested=True, nulls=True)
+        try:
+            result = self._runner.run(operation, statement, (), wire)
+        except Exception as exc:
+            raise from_duckdb(exc) from exc
+        try:
+            return [tuple(row.values()) for batch in result.read(0, result.rows) for row in batch.to_pylist()]
+        finally:
+            result.close()
+
+    def _start(
+        self, session: Session, kind: int, work: Callable[[Operation], Result], timeout_s: float | None = None
+    ) -> Operation:
+        operation = Operation(session=session, kind=kind, timeout_s=timeout_s)
         with self._lock:
             self.operations[operation.guid] = operation
             if kind == ttypes.TOperationType.EXECUTE_STATEMENT:
                 self.statements += 1
-        operation.future = self._pool.submit(operation.run, work)
+        # In a copy of this request's context: PUT and GET answer with links to the host this client used.
+        operation.future = self._pool.submit(contextvars.copy_context().run, operation.run, work)
         return operation
 
     def _direct(
@@ -228,6 +279,8 @@ class Service:
 
     def _operation(self, req: Any) -> Operation | None:
         handle = req.operationHandle.operationId
+        if handle.guid in self._closed:
+            raise GoneError(message=f"The session of operation {uuid.UUID(bytes=handle.guid)} was closed.")
         operation = self.operations.get(handle.guid)
         if operation is None or operation.secret != handle.secret:
             return None
@@ -292,6 +345,8 @@ class Service:
         session = self._session(req)
         if session is None:
             return listing.reply(status=invalid_session(req.sessionHandle))
+        if session.transaction is not None:
+            return listing.reply(status=refused(metadata_blocked(call)))
 
         def work(operation: Operation) -> Result:
             return table_result(listing.build(self._lakehouse, req), WireFormat())

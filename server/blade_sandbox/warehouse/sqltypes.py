@@ -6,7 +6,8 @@ the declared width. Types Databricks lacks (unsigned, HUGEINT, TIME, UUID, ENUM)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -25,12 +26,14 @@ class SqlType:
         thrift: the ``TTypeId`` of a column of this type.
         arrow: the Arrow type when the client takes native types.
         java: ``java.sql.Types`` code, for the metadata calls.
+        sql: as SQL spells it: ``STRUCT<name: STRING, age: INT>``.
     """
 
     name: str
     thrift: int
     arrow: pa.DataType
     java: int
+    sql: str
 
     @property
     def base(self) -> str:
@@ -43,8 +46,8 @@ class SqlType:
         return self.base in ("array", "map", "struct")
 
 
-def _type(name: str, thrift: int, arrow: pa.DataType, java: int) -> SqlType:
-    return SqlType(name=name, thrift=thrift, arrow=arrow, java=java)
+def _type(name: str, thrift: int, arrow: pa.DataType, java: int, sql: str | None = None) -> SqlType:
+    return SqlType(name=name, thrift=thrift, arrow=arrow, java=java, sql=sql or name.upper())
 
 
 STRING = _type("string", TTypeId.STRING_TYPE, pa.string(), 12)
@@ -59,7 +62,9 @@ BINARY = _type("binary", TTypeId.BINARY_TYPE, pa.binary(), -2)
 DATE = _type("date", TTypeId.DATE_TYPE, pa.date32(), 91)
 TIMESTAMP = _type("timestamp", TTypeId.TIMESTAMP_TYPE, pa.timestamp("us", tz=TIME_ZONE), 93)
 TIMESTAMP_NTZ = _type("timestamp_ntz", TTypeId.TIMESTAMP_TYPE, pa.timestamp("us"), 93)
-VOID = _type("void", TTypeId.NULL_TYPE, pa.null(), 0)
+# A warehouse describes columns of these two as strings; what tells a VARIANT is the name in the Arrow schema.
+VOID = _type("void", TTypeId.STRING_TYPE, pa.null(), 0)
+VARIANT = _type("variant", TTypeId.STRING_TYPE, pa.string(), 1111)
 INTERVAL = _type("interval day to second", TTypeId.INTERVAL_DAY_TIME_TYPE, pa.string(), 12)
 
 _SCALARS = {
@@ -90,6 +95,7 @@ _SCALARS = {
     "timestamp_ns": TIMESTAMP_NTZ,
     "interval": INTERVAL,
     "null": VOID,
+    "variant": VARIANT,
 }
 
 
@@ -100,7 +106,34 @@ def decimal(precision: int, scale: int) -> SqlType:
 
 def array(element: SqlType) -> SqlType:
     """The type ``array<element>``."""
-    return _type(f"array<{element.name}>", TTypeId.ARRAY_TYPE, pa.list_(element.arrow), 2003)
+    return _type(f"array<{element.name}>", TTypeId.ARRAY_TYPE, pa.list_(element.arrow), 2003, f"ARRAY<{element.sql}>")
+
+
+def mapping(key: SqlType, value: SqlType) -> SqlType:
+    """The type ``map<key,value>``."""
+    return _type(
+        f"map<{key.name},{value.name}>",
+        TTypeId.MAP_TYPE,
+        pa.map_(key.arrow, value.arrow),
+        2000,
+        f"MAP<{key.sql}, {value.sql}>",
+    )
+
+
+def struct(fields: Sequence[tuple[str, SqlType]]) -> SqlType:
+    """The type ``struct<name:type,...>``."""
+    return _type(
+        "struct<" + ",".join(f"{name}:{child.name}" for name, child in fields) + ">",
+        TTypeId.STRUCT_TYPE,
+        pa.struct([(name, child.arrow) for name, child in fields]),
+        2002,
+        "STRUCT<" + ", ".join(f"{name}: {child.sql}" for name, child in fields) + ">",
+    )
+
+
+def in_zone(sql_type: SqlType, zone: str) -> SqlType:
+    """The type as a session in this time zone sends it: a timestamp is shown in the zone."""
+    return replace(TIMESTAMP, arrow=pa.timestamp("us", tz=zone)) if sql_type == TIMESTAMP else sql_type
 
 
 def from_duckdb(duckdb_type: Any) -> SqlType:
@@ -123,16 +156,9 @@ def from_duckdb(duckdb_type: Any) -> SqlType:
         return array(from_duckdb(dict(duckdb_type.children)["child"]))
     if kind == "map":
         children = {name: from_duckdb(child) for name, child in duckdb_type.children}
-        key, value = children["key"], children["value"]
-        return _type(f"map<{key.name},{value.name}>", TTypeId.MAP_TYPE, pa.map_(key.arrow, value.arrow), 2000)
+        return mapping(children["key"], children["value"])
     if kind == "struct":
-        fields = [(name, from_duckdb(child)) for name, child in duckdb_type.children]
-        return _type(
-            "struct<" + ",".join(f"{name}:{child.name}" for name, child in fields) + ">",
-            TTypeId.STRUCT_TYPE,
-            pa.struct([(name, child.arrow) for name, child in fields]),
-            2002,
-        )
+        return struct([(name, from_duckdb(child)) for name, child in duckdb_type.children])
     raise ValueError(f"DuckDB type {duckdb_type} has no Databricks counterpart")
 
 
@@ -152,6 +178,7 @@ def from_arrow(arrow_type: pa.DataType) -> SqlType:
     if pa.types.is_list(arrow_type):
         return array(from_arrow(arrow_type.value_type))
     if pa.types.is_map(arrow_type):
-        key, value = from_arrow(arrow_type.key_type), from_arrow(arrow_type.item_type)
-        return _type(f"map<{key.name},{value.name}>", TTypeId.MAP_TYPE, arrow_type, 2000)
+        return mapping(from_arrow(arrow_type.key_type), from_arrow(arrow_type.item_type))
+    if pa.types.is_struct(arrow_type):
+        return struct([(child.name, from_arrow(child.type)) for child in arrow_type])
     raise ValueError(f"no Databricks type for Arrow type {arrow_type}")

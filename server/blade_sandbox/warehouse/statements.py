@@ -38,6 +38,8 @@ class Write:
         operation: the word DESCRIBE HISTORY shows: ``WRITE``, ``UPDATE``, ``CREATE TABLE``.
         steps: statements in DuckDB's dialect, each with the names of the values it binds.
         counts: names of the columns that tell the rows changed; none for DDL.
+        zeros: columns of an answer of one row that tells of no files.
+        empty: the answer has the columns of ``counts`` and no row.
         drops: the table is gone afterwards.
     """
 
@@ -47,15 +49,22 @@ class Write:
     values: Mapping[str, Any] = field(default_factory=dict)
     relations: Mapping[str, pa.Table] = field(default_factory=dict)
     counts: tuple[str, ...] = ()
+    zeros: tuple[str, ...] = ()
+    empty: bool = False
     drops: bool = False
     renamed: TableName | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """Something done without a query: SHOW, USE, CREATE SCHEMA. Returns the rows of the answer."""
+    """Something done without a query: SHOW, USE, CREATE SCHEMA. Returns the rows of the answer.
+
+    Attributes:
+        staging: the answer tells the driver to move a file (PUT, GET, REMOVE).
+    """
 
     run: Callable[[duckdb.DuckDBPyConnection], pa.Table]
+    staging: bool = False
 
 
 Statement = Query | Write | Action

@@ -86,7 +86,7 @@ def arrow_schema(columns: Sequence[Column], wire: WireFormat) -> pa.Schema:
         pa.field(
             column.name,
             arrow_type(column, wire),
-            metadata={"Spark:DataType:SqlName": column.type.name.upper()},
+            metadata={"Spark:DataType:SqlName": column.type.sql},
         )
         for column in columns
     )

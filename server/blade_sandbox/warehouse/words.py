@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlglot.tokenizer_core import Token, TokenType
 
-from blade_sandbox.warehouse.errors import syntax_error
+from blade_sandbox.warehouse.errors import SqlError, syntax_error
 
 
 class Words:
@@ -55,6 +55,22 @@ class Words:
         if len(found) > parts:
             raise syntax_error(found[-1])
         return tuple(found)
+
+    def try_name(self) -> tuple[str, ...] | None:
+        """A dotted name if one is next; None, and nothing consumed, if not."""
+        at = self._at
+        try:
+            return self.name()
+        except SqlError:
+            self._at = at
+            return None
+
+    def number(self) -> str:
+        """Digits. Raises SqlError if none are next."""
+        token = self.next()
+        if not token.text.isdigit():
+            raise syntax_error(token.text)
+        return token.text
 
     def _part(self) -> str:
         token = self.next()
