@@ -29,6 +29,10 @@ test-faults: $(VENV)/.ready ## Fault tests: real servers, killed at every step
 	@test -n "$$(ls tests/faults/test_*.py 2>/dev/null)" || { echo "there are no fault tests yet: tests/faults has no test_*.py"; exit 1; }
 	$(BIN)/pytest tests/faults $(ARGS)
 
+test-browser: $(VENV)/.ready ## The job page in a real Chromium, and schemathesis against REST (needs a chromium on the PATH)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
+	BLADE_REQUIRE_BROWSER=1 BLADE_REQUIRE_SCHEMATHESIS=1 $(BIN)/pytest tests/browser tests/e2e/web $(ARGS)
+
 lint: lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker ## All checks of the code; changes nothing
 
 lint-ruff: $(VENV)/.ready
@@ -69,7 +73,7 @@ baseline: $(VENV)/.ready .build/googleapis ## Take the contract as it is as what
 
 constraints: ## Renew the pins of constraints.txt with the newest versions
 	rm -rf .build/newest && $(PYTHON) -m venv .build/newest
-	.build/newest/bin/pip install -qq --disable-pip-version-check --editable '.[dev]'
+	.build/newest/bin/pip install -qq --disable-pip-version-check --editable '.[dev,browser]'
 	{ echo '# Every version used by make, the Dockerfile and CI, and the only place of them. Renewed by `make constraints`.'; \
 	  .build/newest/bin/pip freeze --all --exclude pip --exclude-editable; } > constraints.txt
 
@@ -98,5 +102,5 @@ mkdir -p $(1)/blade/v1 && \
 	touch $(1)/blade/py.typed
 endef
 
-.PHONY: help setup demo run test test-faults lint lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker \
+.PHONY: help setup demo run test test-browser test-faults lint lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker \
   format generate baseline constraints clean
