@@ -230,6 +230,10 @@ class Jobs:
         """The job with error summaries and history. Raises NotFound."""
         return self._store.get(_given(job_id, "id"))
 
+    def get_many(self, job_ids: Collection[str]) -> list[Job]:
+        """Those of the jobs that exist, as `get`, in no particular order."""
+        return self._store.get_many(job_ids, history=True)
+
     def list(
         self,
         *,

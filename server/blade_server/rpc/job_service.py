@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -17,6 +17,7 @@ from blade_server.core.jobs import Jobs, StartJob
 from blade_server.errors import Invalid
 from blade_server.rpc import convert
 from blade_server.rpc.caller import Context, actor
+from blade_server.rpc.shared_reads import SharedReads
 from blade_server.rpc.threads import Threads
 
 
@@ -28,6 +29,7 @@ class JobService(JobServiceServicer):
         self._feed = feed
         self._threads = threads
         self._snapshots = Snapshots()
+        self._shown = SharedReads(self._read_shown)
 
     async def StartQueryJob(self, request: pb.StartQueryJobRequest, context: Context) -> pb.StartQueryJobResponse:
         start = StartJob(
@@ -62,8 +64,18 @@ class JobService(JobServiceServicer):
             rejections=[convert.rejection(rejected.error) for rejected in rows.rejected],
         )
 
-    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
-        return pb.GetJobResponse(job=convert.job(await self._threads.stored(self._jobs.get, request.id)))
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> Any:
+        shown = await self._shown.get(request.id)
+        if shown is None:  # says what is wrong with the id
+            return pb.GetJobResponse(job=convert.job(await self._threads.stored(self._jobs.get, request.id)))
+        return shown
+
+    async def _read_shown(self, job_ids: Collection[str]) -> Mapping[str, bytes]:
+        def read() -> Mapping[str, bytes]:
+            jobs = self._jobs.get_many(job_ids)
+            return {job.job_id: pb.GetJobResponse(job=convert.job(job)).SerializeToString() for job in jobs}
+
+        return await self._threads.stored(read)
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         jobs, next_page_token = await self._threads.stored(

@@ -5,12 +5,26 @@ Every change is guarded in the statement itself (`WHERE status ...`), raises `re
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, text, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Text,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 
 from blade_server.errors import Invalid, NotFound, Precondition, QuotaExceeded, Reason
@@ -43,7 +57,6 @@ from blade_server.storage.job_rows import (
 
 _job = tables.job
 _error = tables.job_item_error
-_event = tables.job_event
 
 SAMPLES = 5
 HISTORY = 100
@@ -54,8 +67,31 @@ def not_found(job_id: str) -> NotFound:
     return NotFound(f"there is no job {job_id!r}; ListJobs shows those there are", reason=Reason.JOB_NOT_FOUND)
 
 
+# Put together once: GetJob and the watchers ask these all the time.
+_MANY = AS_SHOWN.where(_job.c.job_id == func.any(bindparam("job_ids", type_=ARRAY(Text))))
+_MANY_WITH_HISTORY = _MANY.add_columns(
+    literal_column(
+        f"""(SELECT json_agg(entry ORDER BY seq) FROM (
+            SELECT seq, kind, time, actor, reason, detail FROM job_event
+            WHERE job_event.job_id = job.job_id ORDER BY seq DESC LIMIT {HISTORY}) AS entry)"""  # noqa: S608
+    ).label("history")
+)
+
 _QUEUED = {"wait_reason": WaitReason.QUEUED, "wait_detail": "waiting for a free place on a server"}
 _CHANGED = {"revision": _job.c.revision + 1, "update_time": func.now()}
+
+
+def _events(entries: Sequence[Mapping[str, str]] | None) -> list[JobEvent]:
+    return [
+        JobEvent(
+            kind=EventKind(entry["kind"]),
+            time=datetime.fromisoformat(entry["time"]),
+            actor=entry["actor"],
+            reason=entry["reason"],
+            detail=entry["detail"],
+        )
+        for entry in entries or []
+    ]
 
 
 class JobStore:
@@ -160,19 +196,17 @@ class JobStore:
 
     def get(self, job_id: str, *, history: bool = True) -> Job:
         """The job with its error summaries and, if asked, its history. Raises NotFound."""
-        with self._database.begin() as connection:
-            row = connection.execute(AS_SHOWN.where(_job.c.job_id == job_id)).one_or_none()
-            if row is None:
-                raise not_found(job_id)
-            summaries = self._summaries(connection, [job_id]).get(job_id, []) if row.error_count else []
-            return job_from(row, summaries, self._history(connection, job_id) if history else [])
+        found = self.get_many([job_id], history=history)
+        if not found:
+            raise not_found(job_id)
+        return found[0]
 
-    def get_many(self, job_ids: Collection[str]) -> list[Job]:
-        """Those of the jobs that exist, with their error summaries, in no particular order."""
-        with self._database.begin() as connection:
-            rows = connection.execute(AS_SHOWN.where(_job.c.job_id.in_(job_ids))).all()
+    def get_many(self, job_ids: Collection[str], *, history: bool = False) -> list[Job]:
+        """Those of the jobs that exist, with error summaries and, if asked, their history, in no particular order."""
+        with self._database.read() as connection:
+            rows = connection.execute(_MANY_WITH_HISTORY if history else _MANY, {"job_ids": list(job_ids)}).all()
             summaries = self._summaries(connection, [row.job_id for row in rows if row.error_count])
-            return [job_from(row, summaries.get(row.job_id, [])) for row in rows]
+        return [job_from(row, summaries.get(row.job_id, []), _events(row.history) if history else []) for row in rows]
 
     def _summaries(self, connection: Connection, job_ids: Sequence[str]) -> dict[str, list[ErrorSummary]]:
         if not job_ids:
@@ -198,13 +232,6 @@ class JobStore:
         for (job_id, reason), (total, samples) in grouped.items():
             summaries.setdefault(job_id, []).append(ErrorSummary(reason=Reason(reason), count=total, samples=samples))
         return summaries
-
-    def _history(self, connection: Connection, job_id: str) -> list[JobEvent]:
-        query = select(_event).where(_event.c.job_id == job_id).order_by(_event.c.seq.desc()).limit(HISTORY)
-        return [
-            JobEvent(kind=EventKind(row.kind), time=row.time, actor=row.actor, reason=row.reason, detail=row.detail)
-            for row in reversed(connection.execute(query).all())
-        ]
 
     def page(
         self,
