@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from blade_server.catalog.http import Catalog
 from blade_server.core.feed import Feed
 from blade_server.core.ingest import Ingest
-from blade_server.core.jobs import Jobs
+from blade_server.core.jobs import MAX_WORKERS, Jobs
 from blade_server.core.pacing import Throttle
 from blade_server.core.pipeline import Parts
 from blade_server.core.queries import Queries
@@ -90,7 +90,7 @@ async def running(settings: Settings) -> AsyncIterator[Serving]:
             settings.catalog_token,
             settings.catalog_ca_file,
             settings.catalog_timeout_s,
-            settings.max_running_jobs * settings.upload_workers + _SPARE_CONNECTIONS,
+            settings.max_running_jobs * MAX_WORKERS + _SPARE_CONNECTIONS,
         )
         stack.callback(catalog.close)
 

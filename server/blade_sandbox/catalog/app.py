@@ -85,6 +85,7 @@ class Catalog:
                 "maxBatchItems": self._limits.max_batch_items,
                 "maxRequestBytes": self._limits.max_request_bytes,
                 "lookup": self._limits.lookup,
+                "replacesById": self._limits.replaces,
             }
         )
 

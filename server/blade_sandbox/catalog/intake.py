@@ -35,6 +35,7 @@ class Limits:
 
     batch: bool
     lookup: bool
+    replaces: bool
     max_batch_items: int
     max_request_bytes: int
 

@@ -68,6 +68,7 @@ class CatalogServer:
         self._limits = Limits(
             batch=batch,
             lookup=lookup,
+            replaces=replace,
             max_batch_items=max_batch_items if batch else 1,
             max_request_bytes=max_request_bytes,
         )

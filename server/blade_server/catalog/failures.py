@@ -19,6 +19,8 @@ from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailab
 
 MAX_WORDS = 500
 """Characters of the catalog's own message that are kept."""
+_MAX_RETRY_AFTER_S = 300.0
+"""A catalog that is wrong about its own needs must not stop everybody for days."""
 
 
 class Answer(NamedTuple):
@@ -139,7 +141,7 @@ def printable(words: str) -> str:
 
 
 def _retry_after_s(value: str | None) -> float | None:
-    """Seconds to wait, from either form of Retry-After (RFC 9110, 10.2.3); None for nonsense."""
+    """Seconds to wait, from either form of Retry-After (RFC 9110, 10.2.3), at most 5 minutes; None for nonsense."""
     if value is None:
         return None
     try:
@@ -150,4 +152,4 @@ def _retry_after_s(value: str | None) -> float | None:
         except ValueError:
             return None
         seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S) if math.isfinite(seconds) else None

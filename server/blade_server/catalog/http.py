@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -147,7 +147,14 @@ class Catalog:
 
     # -------------------------------------------------------------------------------------------- upload
 
-    def upload(self, data_source: str, items: Sequence[Item], *, scope: str = "") -> list[Uploaded]:
+    def upload(
+        self,
+        data_source: str,
+        items: Sequence[Item],
+        *,
+        scope: str = "",
+        before_request: Callable[[], object] = lambda: None,
+    ) -> list[Uploaded]:
         """Sends each item once and says what became of it, in order.
 
         Takes any number; what is more than the catalog takes at once goes in several requests, one after the other. A
@@ -155,7 +162,8 @@ class Catalog:
         only one.
 
         `scope` (a job's id, an ingest's id) is part of the Idempotency-Key, so that the same content sent for another
-        reason is not answered from the catalog's memory of the first.
+        reason is not answered from the catalog's memory of the first. `before_request` is called right before each
+        request; what it raises ends the upload there.
 
         Raises:
             CatalogUnavailable: `maybe_stored` says whether any of the items may be there.
@@ -178,18 +186,26 @@ class Catalog:
                 done[place] = _rejected(item.item_id, reason, size)
             else:
                 pending.append(_Pending(place, item.item_id, parts, size))
-        self._send_all(form, f"{scope}\0{data_source}\0".encode(), list(_requests(form, pending, can)), done)
+        requests = list(_requests(form, pending, can))
+        self._send_all(form, f"{scope}\0{data_source}\0".encode(), requests, done, before_request)
         whole = [one for one in done if one is not None]
         if len(items) == 1 and whole[0].rejection is not None and not whole[0].retry:
             raise CatalogRejected(whole[0].rejection)
         return whole
 
-    def _send_all(self, form: Form, key: bytes, requests: list[list[_Pending]], done: list[Uploaded | None]) -> None:
+    def _send_all(
+        self,
+        form: Form,
+        key: bytes,
+        requests: list[list[_Pending]],
+        done: list[Uploaded | None],
+        before_request: Callable[[], object],
+    ) -> None:
         """Sends the requests in turn; what one of them stored stays known when a later one fails."""
         under_way = False
         for number, request in enumerate(requests):
             try:
-                results = self._send(form, key, request)
+                results = self._send(form, key, request, before_request)
             except CatalogUnavailable as exc:
                 exc.maybe_stored = exc.maybe_stored or under_way
                 raise
@@ -206,13 +222,16 @@ class Catalog:
             for one, result in zip(request, results, strict=True):
                 done[one.place] = result
 
-    def _send(self, form: Form, key: bytes, request: Sequence[_Pending]) -> list[Uploaded]:
+    def _send(
+        self, form: Form, key: bytes, request: Sequence[_Pending], before_request: Callable[[], object]
+    ) -> list[Uploaded]:
         # In one go, for which hashlib lets other threads run.
         digest = blake2b(b"".join([key, *[one.parts.file for one in request]]), digest_size=16)
         content_type, body = form.body([one.parts for one in request])
         headers = {"Content-Type": content_type, "Idempotency-Key": digest.hexdigest()}
         alone = len(request) == 1
         path = "/v1/items" if alone else "/v1/items:batch"
+        before_request()
         answer = self._connections.request("POST", path, body, headers, stores=True)
         if alone and answer.status in {200, 201}:
             return [self._read.single(answer, request[0].item_id, request[0].size)]

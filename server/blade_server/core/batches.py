@@ -22,7 +22,7 @@ class Batch:
     to the job's thread.
     """
 
-    __slots__ = ("errors", "items", "keys", "marks", "number", "recorded", "uncertain")
+    __slots__ = ("errors", "items", "keys", "marks", "number", "recorded", "size_bytes", "uncertain")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Batch:
         self.recorded = bytearray(len(keys))
         self.uncertain = set(uncertain)
         self.errors = errors
+        self.size_bytes = sum(len(item.data_json) for item in items)
 
     @property
     def open(self) -> list[int]:
@@ -63,7 +64,7 @@ class Supply:
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
-        self._chunks: deque[Chunk] = deque()
+        self._chunks: deque[tuple[Chunk, bool]] = deque()
         self._items: list[Item] = []
         self._keys: list[bytes] = []
         self._uncertain: set[int] = set()
@@ -74,9 +75,9 @@ class Supply:
     def __bool__(self) -> bool:
         return bool(self._chunks or self._errors or self._at < len(self._items))
 
-    def add(self, chunk: Chunk) -> None:
-        """Another chunk of the result."""
-        self._chunks.append(chunk)
+    def add(self, chunk: Chunk, *, counts: bool = True) -> None:
+        """Another chunk of the result; `counts`: it is one that the reader waits to see used up."""
+        self._chunks.append((chunk, counts))
 
     def used_up(self) -> int:
         """Chunks that were cut since the last call."""
@@ -86,7 +87,9 @@ class Supply:
     def next(self, number: int, at_end: bool) -> Batch | None:
         """The next batch, or None if there is none yet (or no full one, unless the result is at its end)."""
         while self._chunks and len(self._items) - self._at < self._batch_size and not self._errors:
-            self._take_chunk(self._chunks.popleft())
+            chunk, counts = self._chunks.popleft()
+            self._take_chunk(chunk)
+            self._used_up += counts
         if self._errors:
             errors = [self._errors.popleft() for _ in range(min(self._batch_size, len(self._errors)))]
             return Batch(number, [], [key for key, _ in errors], errors=errors)
@@ -106,7 +109,6 @@ class Supply:
         self._uncertain = {at - rest for at in self._uncertain if at >= rest} | {at + shift for at in chunk.uncertain}
         self._at = 0
         self._errors.extend(chunk.errors)
-        self._used_up += 1
 
     def _fitting(self, most: int) -> int:
         """How many of the next items stay below BATCH_BYTES together; at least one."""

@@ -24,6 +24,16 @@ class Halt(StrEnum):
     """Another server has the job."""
 
 
+SILENT_AFTER_S = 3.0
+"""A request that has gone unanswered for so long is shown as the reason why nothing moves."""
+_LONGEST_WAIT_S = 3600.0
+
+
+def clock() -> float:
+    """Seconds for leases: go on while the process is stopped and, where the system can tell, while it is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 _STRENGTH = {halt: strength for strength, halt in enumerate(Halt)}
 
 
@@ -34,8 +44,8 @@ class HaltedError(Exception):
 class Control:
     """Shared by the threads of one job; every method may be called from any of them.
 
-    The lease is kept by this machine's monotonic clock, from before it was asked for: a process that was stopped and
-    woken finds it run out before it sends anything more.
+    The lease is kept by `clock`, from before it was asked for: a process that was stopped and woken finds it run out
+    before it sends anything more.
     """
 
     def __init__(self, lease_until: float) -> None:
@@ -43,10 +53,10 @@ class Control:
         self._lease_until = lease_until
         self._halt: Halt | None = None
         self._waits: dict[int, tuple[WaitReason, str]] = {}
-        self._busy = 0
+        self._busy: dict[int, float] = {}
 
     def renew(self, lease_until: float) -> None:
-        """The lease holds until then (monotonic seconds)."""
+        """The lease holds until then (seconds of `clock`)."""
         with self._changed:
             self._lease_until = lease_until
             self._changed.notify_all()
@@ -73,7 +83,7 @@ class Control:
     def check(self) -> None:
         """Returns at once if something may start now, waits while the lease is out; raises HaltedError."""
         with self._changed:
-            while self._halt is None and time.monotonic() >= self._lease_until:
+            while self._halt is None and clock() >= self._lease_until:
                 # PostgreSQL is away or this process slept: the next beat renews the lease or finds it lost.
                 self._changed.wait(1.0)
             if self._halt is not None:
@@ -82,7 +92,7 @@ class Control:
     def wait(self, seconds: float, reason: WaitReason, detail: str = "") -> None:
         """Waits so long, unless halted meanwhile: then raises HaltedError."""
         me = threading.get_ident()
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + min(seconds, _LONGEST_WAIT_S)
         with self._changed:
             self._waits[me] = (reason, detail)
             try:
@@ -98,17 +108,21 @@ class Control:
     @contextmanager
     def busy(self) -> Iterator[None]:
         """Inside, this thread is moving things."""
+        me = threading.get_ident()
         with self._changed:
-            self._busy += 1
+            self._busy[me] = time.monotonic()
         try:
             yield
         finally:
             with self._changed:
-                self._busy -= 1
+                del self._busy[me]
 
     def why_waiting(self) -> tuple[WaitReason | None, str]:
-        """Why nothing moves: what the waiting threads wait for, if no thread is busy."""
+        """Why nothing moves: what the waiting threads wait for, if no thread is busy but those without an answer."""
         with self._changed:
-            if self._busy or not self._waits:
+            silent_s = time.monotonic() - max(self._busy.values(), default=float("-inf"))
+            if silent_s < SILENT_AFTER_S:
                 return None, ""
-            return next(iter(self._waits.values()))
+            if self._waits:
+                return next(iter(self._waits.values()))
+            return (WaitReason.CATALOG_DOWN, f"no answer for {silent_s:.0f} s") if self._busy else (None, "")

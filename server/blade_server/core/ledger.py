@@ -1,8 +1,8 @@
 """Which rows of a job are new: the memory that makes a job's effect once.
 
-Each row has a 16-byte key: the digest of its item id (of its whole content if it has none), and for the n-th row with
-the same id a digest of that and n. The order of a result is not stable, so rows are told apart by key, never by
-position.
+Each row has a 16-byte key: the digest of its item id (of its whole content if it has none; apart if it was rejected),
+and for the n-th row with the same id a digest of that and n. The order of a result is not stable, so rows are told
+apart by key, never by position.
 
 In the database a job's keys stand in blocks, written before the items are sent, each with a byte for what became of
 it.
@@ -41,9 +41,6 @@ class Mark(IntEnum):
     """Handed back before it was sent."""
 
 
-RECORDED = frozenset({Mark.SUCCESS, Mark.ERROR, Mark.SKIPPED})
-
-
 def item_key(item_id: str) -> bytes:
     """The key of the first row with this item id."""
     return blake2b(item_id.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
@@ -57,6 +54,11 @@ def repeat_key(key: bytes, occurrence: int) -> bytes:
 def heads(keys: Sequence[bytes]) -> NDArray[np.uint64]:
     """The first 8 bytes of each key, as numbers."""
     return np.frombuffer(b"".join(keys), dtype=">u8")[::2].astype(np.uint64)
+
+
+def rejected_key(key: bytes) -> bytes:
+    """The key of a row with this item id that could not become an item: it takes no other row's place."""
+    return blake2b(key, digest_size=KEY_BYTES, person=b"rejected").digest()
 
 
 class Verdict(IntEnum):
@@ -196,8 +198,10 @@ class Ledger:
         return Admission(key, Verdict.UNCERTAIN if key in self._past.uncertain else Verdict.NEW)
 
     def _look_up(self, suspects: Sequence[bytes]) -> set[bytes]:
-        open_ = {key for key in suspects if key not in self._repeats and key not in self._unwritten}
-        return self._known(list(open_)) if open_ else set()
+        """Those that were met before. What waits to be written is noted first: it may be written while we ask."""
+        waiting = {key for key in suspects if key in self._unwritten}
+        rest = {key for key in suspects if key not in waiting and key not in self._repeats}
+        return waiting | self._known(list(rest)) if rest else waiting
 
     def _repeat(self, key: bytes, known: set[bytes]) -> Admission:
         """A row whose id was seen before, or seems to have been."""

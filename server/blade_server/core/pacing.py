@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 
 from blade_server.core.control import Control
+from blade_server.errors import StorageUnavailable
 from blade_server.model import WaitReason
 from blade_server.storage.paces import PaceStore
 
@@ -18,6 +20,10 @@ _FREE_AT = 8.0
 """The cap goes once it is so many times what it began with."""
 
 
+LISTEN_EVERY_S = 0.5
+"""How long somebody who waits for the rate may not have heard of a new one."""
+
+
 class Limiter:
     """Lets items through at a steady rate by handing out times in the order of asking. 0: no limit."""
 
@@ -25,6 +31,8 @@ class Limiter:
         self._lock = threading.Lock()
         self._rate = items_per_second
         self._next_free = 0.0
+        self.changes = 0
+        """Rises when times that were handed out are void."""
 
     @property
     def rate(self) -> float:
@@ -37,11 +45,13 @@ class Limiter:
             if items_per_second != self._rate:
                 self._rate = items_per_second
                 self._next_free = 0.0
+                self.changes += 1
 
     def forget(self) -> None:
         """Takes back the times that were handed out: nobody goes by them any more."""
         with self._lock:
             self._next_free = 0.0
+            self.changes += 1
 
     def reserve(self, items: int) -> float:
         """Seconds to wait before these items may go."""
@@ -68,6 +78,7 @@ class Throttle:
         self._limiter = Limiter(0.0)
         self._first_cap = 0.0
         self._raised = 0.0
+        self._halved_at = 0.0
         self._sent: deque[tuple[float, int]] = deque()
 
     def sent(self, items: int) -> None:
@@ -88,10 +99,11 @@ class Throttle:
             self._sent.popleft()
 
     def slow_down(self, retry_after_s: float) -> None:
-        """The catalog asked to slow down: nobody on any replica sends for so long. Raises StorageUnavailable."""
+        """The catalog asked to slow down: nobody on any replica sends for so long."""
         now = time.monotonic()
         with self._lock:
-            if now >= self._hold_until:  # many workers hear of one overload: it halves the rate once
+            if now >= self._hold_until and now - self._halved_at >= 1.0:  # many workers hear of one overload
+                self._halved_at = now
                 self._forget(now)
                 measured = sum(items for _, items in self._sent) / 3.0
                 cap = max(_MIN_RATE, (min(self._limiter.rate, measured) if self._limiter.rate else measured) / 2)
@@ -99,7 +111,8 @@ class Throttle:
                 self._first_cap = self._first_cap or cap
                 self._raised = now + retry_after_s
             self._hold_until = max(self._hold_until, now + retry_after_s)
-        self._store.hold(_CATALOG, retry_after_s)
+        with suppress(StorageUnavailable):  # then only this server knows of it for now
+            self._store.hold(_CATALOG, retry_after_s)
 
     def refresh(self) -> None:
         """Learns of holds that other replicas set. Raises StorageUnavailable."""
@@ -132,6 +145,7 @@ class Pace:
         self._store = store
         self._key = f"source:{source}"
         self._source_rate = source_rate
+        self._turn = threading.Lock()
 
     @property
     def largest(self) -> int | None:
@@ -149,11 +163,27 @@ class Pace:
         throttled_s = self._throttle.reserve(items)
         if throttled_s > 0:
             control.wait(throttled_s, WaitReason.CATALOG_THROTTLED, "going slower after the catalog asked for it")
-        seconds = self._limiter.reserve(items)
-        if self._source_rate:
-            seconds = max(seconds, self._store.reserve(self._key, items, self._source_rate))
-        if seconds > 0:
-            control.wait(seconds, WaitReason.RATE_LIMITED, f"{self._slowest():g} items/s")
+        if self._limiter.rate or self._source_rate:
+            self._wait_for_rate(items, control)
+
+    def _wait_for_rate(self, items: int, control: Control) -> None:
+        """One worker of the job after the other, so that little is reserved ahead and a new limit is heard at once."""
+        while not self._turn.acquire(timeout=LISTEN_EVERY_S):
+            control.check()
+        try:
+            if self._source_rate:
+                self._sleep(self._store.reserve(self._key, items, self._source_rate), control)
+            changes = -1
+            while changes != self._limiter.changes:
+                changes = self._limiter.changes
+                self._sleep(self._limiter.reserve(items), control)
+        finally:
+            self._turn.release()
+
+    def _sleep(self, seconds: float, control: Control) -> None:
+        changes, until = self._limiter.changes, time.monotonic() + seconds
+        while changes == self._limiter.changes and (left := until - time.monotonic()) > 0:
+            control.wait(min(left, LISTEN_EVERY_S), WaitReason.RATE_LIMITED, f"{self._slowest():g} items/s")
 
     def _slowest(self) -> float:
-        return min(rate for rate in (self._limiter.rate, self._source_rate) if rate)
+        return min((rate for rate in (self._limiter.rate, self._source_rate) if rate), default=0.0)

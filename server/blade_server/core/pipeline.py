@@ -40,7 +40,7 @@ from blade_server.core.reader import Chunk, End, Reader
 from blade_server.core.recorder import Recorder
 from blade_server.core.transform import Transform
 from blade_server.core.uploads import Uploader, UploadPolicy
-from blade_server.errors import BladeError, LeaseLost, Reason, ResultTruncated
+from blade_server.errors import BladeError, LeaseLost, Reason, ResultTruncated, StatementCancelled
 from blade_server.model import Action, Status, WaitReason
 from blade_server.settings import Settings
 from blade_server.storage.claims import Claim, ClaimStore, Flags, Plan
@@ -51,6 +51,8 @@ log = logging.getLogger(__name__)
 
 WINDOW = 4
 """Batches on the way to the catalog for each worker."""
+WINDOW_BYTES = 64 << 20
+"""Bytes of rows on the way to the catalog, for all workers of a job together."""
 LEAVE_READER_S = 10.0
 
 
@@ -78,20 +80,24 @@ class Pipeline:
         self._recorder = Recorder(parts.claims, claim, self._control, self._progress, self._obey)
         self._inbox: Queue[Chunk | End | Report | BaseException | None] = Queue()
         self._flags_lock = threading.Lock()
-        self._revision = 0
+        self._flags = _flags_of(claim)
+        self._holding = False
         self._limiter = Limiter(self._limits.items_per_second)
         self._uploader = self._make_uploader()
         self._workers: list[threading.Thread] = []
         self._warehouse: Warehouse | None = None
         self._planning = False
+        self._settled_at = time.monotonic() + (parts.settings.catalog_timeout_s if claim.taken_over else 0.0)
         self._only: NDArray[np.uint64] | None = None
         self._next_block = claim.epoch << 32
+        self._gone = 0
         # of one pass over the result
         self._reader: Reader | None = None
         self._reader_thread: threading.Thread | None = None
         self._supply = Supply(self._spec.batch_size)
         self._returned: deque[Batch] = deque()
-        self._flying = 0
+        self._unsettled: list[Chunk] = []
+        self._flying = self._flying_bytes = 0
         self._end: End | None = None
         self._failure: BaseException | None = None
 
@@ -125,14 +131,19 @@ class Pipeline:
         self._halt(Halt.LOST)
 
     def stop(self) -> None:
-        """This server is stopping: hand the job back."""
+        """This server is stopping, or needs the place of a held pause: hand the job back."""
         self._halt(Halt.STOP)
+
+    @property
+    def holding(self) -> bool:
+        """Whether the job is paused and only its cursor is held: it takes up no place of a running job."""
+        return self._holding
 
     def _obey(self, flags: Flags) -> None:
         with self._flags_lock:  # a beat and a record may come back in the other order
-            if flags.revision < self._revision:
+            if flags.revision < self._flags.revision:
                 return
-            self._revision = flags.revision
+            self._flags = flags
             if flags.limits != self._limits:
                 self._limits = flags.limits
                 self._limiter.set_rate(flags.limits.items_per_second)
@@ -140,6 +151,7 @@ class Pipeline:
                 self._halt(Halt.CANCEL)
             elif flags.pending_action is Action.PAUSE or flags.status is Status.PAUSED:
                 self._halt(Halt.PAUSE)
+                self._inbox.put(None)  # a held job may have been resumed and paused again in between
             elif self._control.halted is Halt.PAUSE:
                 self._control.go_on()
                 self._inbox.put(None)
@@ -158,7 +170,7 @@ class Pipeline:
     def run(self) -> None:
         """Runs the job until it is final, handed back or lost. Never raises."""
         try:
-            self._obey(_flags_of(self._claim))
+            self._obey(self._flags)
             self._start_workers()
             self._recorder.begin()
             self._work()
@@ -180,7 +192,7 @@ class Pipeline:
             try:
                 self._attempt()
                 return
-            except HaltedError:
+            except (HaltedError, StatementCancelled):
                 pass
             except LeaseLost:
                 raise
@@ -203,6 +215,8 @@ class Pipeline:
         self._check_complete(warehouse, plan)
         done = self._progress
         words = f"Completed: {done.success} uploaded, {done.error} failed, {done.skipped} skipped"
+        if self._gone:
+            words += f" ({self._gone} of them not found again in the source)"
         self._recorder.finish(Status.COMPLETED, words)
 
     def _connect(self) -> Warehouse:
@@ -247,7 +261,9 @@ class Pipeline:
         parent = self._claim.job.parent_job_id
         if parent and self._only is None:
             chunks = [heads(keys) for keys in self._parts.claims.failed_keys(parent)]
-            self._only = np.unique(np.concatenate(chunks)) if chunks else np.empty(0, dtype=np.uint64)
+            if not chunks:
+                raise BladeError(f"the errors of job {parent} are gone: there is nothing to retry; start it anew")
+            self._only = np.unique(np.concatenate(chunks))
 
     # ------------------------------------------------------------------------------- one pass over the result
 
@@ -259,6 +275,7 @@ class Pipeline:
         self._end = self._failure = None
         self._returned.clear()  # read again and looked up, like everything intended and not recorded
         self._supply = Supply(self._spec.batch_size)
+        self._unsettled.clear()
         reader = Reader(
             warehouse=warehouse,
             statement=plan.statement,
@@ -275,6 +292,7 @@ class Pipeline:
             if self._control.halted is Halt.PAUSE:
                 self._pause()
             self._raise_if_over()
+            self._let_settled_in()
             self._dispatch(reader, ledger)
             if self._recorder.due:
                 self._recorder.record(*self._waiting_for(reader))
@@ -285,7 +303,7 @@ class Pipeline:
 
     @property
     def _idle(self) -> bool:
-        return not (self._flying or self._returned or self._supply)
+        return not (self._flying or self._returned or self._supply or self._unsettled)
 
     def _raise_if_over(self) -> None:
         if self._failure is not None:
@@ -317,6 +335,8 @@ class Pipeline:
     def _waiting_for(self, reader: Reader) -> tuple[WaitReason | None, str]:
         if not reader.began.is_set():
             return WaitReason.WAREHOUSE_STARTING, "the warehouse has not answered the query yet"
+        if self._unsettled and not (self._flying or self._returned or self._supply):
+            return WaitReason.RECOVERING, "uploads that the lost server may have begun have time to end"
         if self._end is None and self._idle:
             return WaitReason.WAREHOUSE_STARTING, "waiting for rows from the warehouse"
         return self._control.why_waiting()
@@ -332,14 +352,14 @@ class Pipeline:
 
     def _dispatch(self, reader: Reader, ledger: Ledger) -> None:
         """Gives the workers what they have room for, after it is written down."""
-        room = self._spec.workers * WINDOW - self._flying
-        while self._returned and room > 0:
+        while self._returned and self._room(0, 0):
             self._fly(self._returned.popleft())
-            room -= 1
         batches: list[Batch] = []
-        while room > len(batches) and (batch := self._supply.next(self._next_block, self._end is not None)):
+        size = 0
+        while self._room(len(batches), size) and (batch := self._supply.next(self._next_block, self._end is not None)):
             self._next_block += 1
             batches.append(batch)
+            size += batch.size_bytes
         for _ in range(self._supply.used_up()):
             reader.consumed()
         if not batches:
@@ -353,8 +373,15 @@ class Pipeline:
                 done = [(at, Mark.ERROR) for at in range(len(batch.keys))]
                 self._recorder.add(Report(batch=batch, done=done, errors=batch.errors))
 
+    def _room(self, batches: int, size_bytes: int) -> bool:
+        """Whether another batch may be on the way besides these: bounded in number and in bytes, one is always."""
+        flying = self._flying + batches
+        few = flying < self._spec.workers * WINDOW and self._flying_bytes + size_bytes < WINDOW_BYTES
+        return few or flying == 0
+
     def _fly(self, batch: Batch) -> None:
         self._flying += 1
+        self._flying_bytes += batch.size_bytes
         self._uploader.work.put(batch)
 
     def _take(self, timeout_s: float) -> None:
@@ -373,14 +400,37 @@ class Pipeline:
                 self._recorder.add(message)
                 if message.left:
                     self._flying -= 1
+                    self._flying_bytes -= message.batch.size_bytes
                     if message.batch.open:
                         self._returned.append(message.batch)
             case Chunk():
-                self._supply.add(message)
+                self._take_chunk(message)
             case End():
                 self._end = message
             case BaseException():
                 self._failure = self._failure or message
+
+    def _take_chunk(self, chunk: Chunk) -> None:
+        """Holds back what a lost server may be sending at this moment: looked up now, it would be sent twice."""
+        if chunk.uncertain and time.monotonic() < self._settled_at and not self._replaces():
+            certain, chunk = chunk.parted()
+            self._unsettled.append(chunk)
+            self._supply.add(certain)
+        else:
+            self._supply.add(chunk)
+
+    def _replaces(self) -> bool:
+        """Whether the catalog puts the same item in its own place: then it may arrive twice."""
+        try:
+            return self._parts.catalog.capabilities().replaces
+        except BladeError:
+            return False
+
+    def _let_settled_in(self) -> None:
+        if self._unsettled and time.monotonic() >= self._settled_at:
+            for chunk in self._unsettled:
+                self._supply.add(chunk, counts=False)
+            self._unsettled.clear()
 
     # --------------------------------------------------------------------------------------------------- endings
 
@@ -403,6 +453,7 @@ class Pipeline:
         """A retry ends with as many rows as its parent's errors, although the source may have fewer of them now."""
         gone = (self._progress.total or 0) - self._progress.processed
         if gone > 0:
+            self._gone = gone
             self._recorder.skip(gone)
             self._recorder.record()
 
@@ -416,15 +467,26 @@ class Pipeline:
         if not self._recorder.paused():
             self._control.go_on()
             return
-        hold_until = time.monotonic() + self._parts.settings.pause_hold_s
-        while self._control.halted is Halt.PAUSE:
-            left = hold_until - time.monotonic()
-            if left <= 0:
-                self._control.halt(Halt.STOP)
-            else:
-                self._take(min(left, 60.0))
+        self._hold()
         self._limiter.forget()
         self._progress.went_on()
+
+    def _hold(self) -> None:
+        """Keeps the cursor of a paused job for a while; resumed and paused again, it is PAUSED anew."""
+        hold_until = time.monotonic() + self._parts.settings.pause_hold_s
+        self._holding = True
+        try:
+            while self._control.halted is Halt.PAUSE:
+                left = hold_until - time.monotonic()
+                if left <= 0:
+                    self._control.halt(Halt.STOP)
+                    return
+                if self._flags.pending_action is Action.PAUSE and not self._recorder.paused():
+                    self._control.go_on()
+                    return
+                self._take(min(left, 60.0))
+        finally:
+            self._holding = False
 
     def _drain(self) -> None:
         """Waits until nothing is in flight and records all of it. What was not sent stays in `_returned`."""
@@ -450,7 +512,9 @@ class Pipeline:
                 case Halt.CANCEL:
                     self._recorder.finish(Status.CANCELLED, "Cancelled")
                 case Halt.STOP:
-                    self._recorder.unsent(self._returned)
+                    if self._flags.status is Status.RUNNING:
+                        self._recorder.unsent(self._returned)
+                        self._recorder.record()
                     self._recorder.release("its server was stopping, or the pause lasted longer than a cursor is held")
                 case Halt.FAIL:
                     self._fail(self._failure or RuntimeError("halted without an error"))

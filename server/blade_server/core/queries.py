@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -176,8 +177,9 @@ class Queries:
 
     def _run(self, warehouse: Warehouse, source: Source, query: sql.SourceQuery, batch_rows: int) -> Result:
         """The statement over checked columns: an unknown one is the caller's mistake and is said as such."""
-        statement = sql.select(source, query)
-        if query.columns or query.order_by or query.filter:
+        if not (query.columns or query.order_by or query.filter):
+            statement = sql.select(source, query)
+        else:
             schema, remembered = self._schema(warehouse, source)
             try:
                 statement = sql.select(source, query, schema)
@@ -198,6 +200,9 @@ def _check(query: sql.SourceQuery) -> None:
     for field, names in (("columns", query.columns), ("order_by", query.order_by)):
         if len(names) > MAX_COLUMNS or any(not name.strip() or len(name) > 1000 for name in names):
             raise Invalid.field(field, f"must be at most {MAX_COLUMNS:,} names of columns")
+    for name, count in Counter(name.lower() for name in query.columns).items():
+        if count > 1:
+            raise Invalid.field("columns", f"{name!r} is there more than once; names have no case")
 
 
 def _check_range(field: str, value: int, least: int, most: int) -> None:

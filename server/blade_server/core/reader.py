@@ -13,12 +13,13 @@ from itertools import compress
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from blade_server.core.ledger import Ledger, Verdict, heads, item_key
+from blade_server.core.ledger import Ledger, Verdict, heads, item_key, rejected_key
 from blade_server.core.transform import Rejected, Transform, Transformed
 from blade_server.errors import Reason
-from blade_server.model import Item, ItemError, Stage
+from blade_server.model import MAX_ROW_JSON_BYTES, Item, ItemError, Stage
 from blade_server.warehouse.databricks import Warehouse
 
 CHUNK_ROWS = 5_000
@@ -34,6 +35,20 @@ class Chunk:
     keys: Sequence[bytes]
     uncertain: frozenset[int] = field(default_factory=frozenset)
     errors: Sequence[tuple[bytes, ItemError]] = ()
+
+    def parted(self) -> tuple[Chunk, Chunk]:
+        """What is certain, with the errors, and what is uncertain."""
+        certain = [at for at in range(len(self.items)) if at not in self.uncertain]
+        return (
+            Chunk(
+                items=[self.items[at] for at in certain], keys=[self.keys[at] for at in certain], errors=self.errors
+            ),
+            Chunk(
+                items=[self.items[at] for at in sorted(self.uncertain)],
+                keys=[self.keys[at] for at in sorted(self.uncertain)],
+                uncertain=frozenset(range(len(self.uncertain))),
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +110,7 @@ class Reader:
             transform = self._transform(result.schema)
             for batch in result:
                 for part in _slices(batch):
-                    chunk = self._chunk(transform(part))
+                    chunk = self._chunk(transform(part) if self._only is None else self._failed_before(transform, part))
                     self._room.acquire()
                     if self._left:
                         return
@@ -106,7 +121,7 @@ class Reader:
             result.close()
 
     def _chunk(self, transformed: Transformed) -> Chunk:
-        items, rejected = self._wanted(transformed)
+        items, rejected = transformed
         admitted = self._ledger.admit([item_key(item.item_id) for item in items])
         keep = [verdict <= Verdict.UNCERTAIN for _, verdict in admitted]
         errors = self._rejections(rejected)
@@ -114,7 +129,7 @@ class Reader:
             errors += [
                 (key, _duplicate(item))
                 for item, (key, verdict) in zip(items, admitted, strict=True)
-                if verdict is Verdict.DUPLICATE and self._only is None
+                if verdict is Verdict.DUPLICATE
             ]
         kept = list(compress(admitted, keep))
         return Chunk(
@@ -124,22 +139,29 @@ class Reader:
             errors=errors,
         )
 
-    def _wanted(self, transformed: Transformed) -> tuple[Sequence[Item], Sequence[Rejected]]:
-        if self._only is None:
-            return transformed.items, transformed.rejected
-        items = transformed.items
-        keep = _among([item_key(item.item_id) for item in items], self._only)
-        keep_rejected = _among([row.fingerprint for row in transformed.rejected], self._only)
-        return list(compress(items, keep)), list(compress(transformed.rejected, keep_rejected))
+    def _failed_before(self, transform: Transform, batch: pa.RecordBatch) -> Transformed:
+        """In a retry: the rows that failed, found again by their content or, if that was mended, by their item id."""
+        assert self._only is not None
+        same = pa.array(_among(transform.fingerprints(batch), self._only), pa.bool_())
+        known, others = transform(batch.filter(same)), transform(batch.filter(pc.invert(same)))
+        keys = [item_key(item.item_id) for item in others.items]
+        uploads, rejections = _among(keys, self._only), _among([rejected_key(key) for key in keys], self._only)
+        items = compress(others.items, [any(one) for one in zip(uploads, rejections, strict=True)])
+        rejected = compress(others.rejected, _among([_rejected_key(row) for row in others.rejected], self._only))
+        return Transformed([*known.items, *items], [*known.rejected, *rejected])
 
     def _rejections(self, rejected: Sequence[Rejected]) -> list[tuple[bytes, ItemError]]:
-        """A rejected row stands under its content, so two equal ones are two errors."""
-        admitted = self._ledger.admit([row.fingerprint for row in rejected])
+        """A rejected row without an id stands under its content, so two equal ones are two errors."""
+        admitted = self._ledger.admit([_rejected_key(row) for row in rejected])
         return [
             (key, row.error)
             for row, (key, verdict) in zip(rejected, admitted, strict=True)
             if verdict is not Verdict.DONE
         ]
+
+
+def _rejected_key(row: Rejected) -> bytes:
+    return rejected_key(item_key(row.error.item_id)) if row.error.item_id else row.fingerprint
 
 
 def _among(keys: Sequence[bytes], only: NDArray[np.uint64]) -> Sequence[bool]:
@@ -156,7 +178,7 @@ def _duplicate(item: Item) -> ItemError:
         reason=Reason.DUPLICATE_ITEM_ID,
         field="mapping.item_id",
         message=f"another row of this job has the item id {item.item_id!r}; the first one read stays",
-        row_json=item.data_json[:8192].decode("utf-8", "ignore"),
+        row_json=item.data_json[:MAX_ROW_JSON_BYTES].decode("utf-8", "ignore"),
     )
 
 

@@ -75,7 +75,8 @@ class Recorder:
     def unsent(self, batches: Sequence[Batch]) -> None:
         """Marks what was intended and certainly not sent, so that nobody has to look it up."""
         for batch in batches:
-            batch.recorded[:] = bytes(Mark.UNSENT if mark == Mark.INTENDED else mark for mark in batch.recorded)
+            for at in set(batch.open) - batch.uncertain:
+                batch.recorded[at] = Mark.UNSENT
             self._touched[batch.number] = batch
 
     @property

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from blade_server.core.control import clock
 from blade_server.core.pipeline import Parts, Pipeline
 from blade_server.errors import StorageUnavailable
 from blade_server.storage.claims import Claim
@@ -98,7 +99,7 @@ class Runner:
 
     def _beat(self) -> None:
         claims = [running.claim for running in self._running.values()]
-        asked_at = time.monotonic()
+        asked_at = clock()
         flags = self._parts.claims.beat(self.owner, claims, self._settings.lease_s)
         self._parts.throttle.refresh()
         for job_id, running in self._running.items():
@@ -107,9 +108,16 @@ class Runner:
             elif running.thread.is_alive():
                 running.pipeline.lose()
 
+    def _has_room(self) -> bool:
+        """Held pauses take up no place; when as many are held as may run, the oldest lets its cursor go."""
+        held = [running for running in self._running.values() if running.pipeline.holding]
+        if len(held) > self._settings.max_running_jobs:
+            held[0].pipeline.stop()
+        return len(self._running) - len(held) < self._settings.max_running_jobs
+
     def _claim(self) -> None:
-        while len(self._running) < self._settings.max_running_jobs and not self._stopping.is_set():
-            asked_at = time.monotonic()
+        while self._has_room() and not self._stopping.is_set():
+            asked_at = clock()
             claim = self._parts.claims.claim_next(self.owner, self._settings.lease_s)
             if claim is None:
                 return

@@ -118,6 +118,10 @@ class Transform:
         items = self._items(columns if not faults else _without(columns, faults))
         return Transformed(items, self._rejected(batch, ids, rows, faults) if faults else [])
 
+    def fingerprints(self, batch: pa.RecordBatch) -> list[bytes]:
+        """The fingerprint of every row of a batch, as `Rejected` has it."""
+        return self._fingerprints(self._readable(batch)[0])
+
     def _position(self, column: str, field: str) -> int | None:
         return require_column(self._names, column, field) if column else None
 

@@ -12,7 +12,8 @@ An upload ends for each item as a mark in its batch and a report in the inbox. T
 | 5xx, timeout, reset, refused                | 3 more attempts, 2 s apart and growing; what may have been       |
 |                                             | stored is looked up first                                        |
 | still so, and its health check fails        | the job waits (CATALOG_DOWN), asks again and goes on by itself   |
-| still so, and its health check passes       | split; alone: ERROR, once others came through or patience is out |
+| still so, and its health check passes       | split; alone: put behind the others, tried again, and ERROR once |
+|                                             | others that began later came through, or patience is over        |
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Queue
 
@@ -35,6 +37,8 @@ from blade_server.model import MAX_ROW_JSON_BYTES, Item, ItemError, Stage, WaitR
 
 log = logging.getLogger(__name__)
 
+LOOK_UPS_AT_ONCE = 50
+"""So many items are looked up between two looks at whether the job is paused or cancelled."""
 PROBE_S = (1.0, 30.0)
 """A catalog that is down is asked again after 1 s, 2 s, 4 s ... 30 s."""
 
@@ -52,31 +56,48 @@ class UploadPolicy:
 class Outage:
     """What the workers of a job know together about a catalog that fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
         self._probing = threading.Lock()
-        self.last_success = time.monotonic()
-        self.down_until = 0.0
+        self._delay_s = PROBE_S[0]
+        self._well_since = time.monotonic()
+        self._last_good_start = 0.0
+
+    def passed(self, began: float) -> None:
+        """An upload that began then was answered well."""
+        self._last_good_start = max(self._last_good_start, began)
+        self._well_since = time.monotonic()
         self._delay_s = PROBE_S[0]
 
-    def passed(self) -> None:
-        """An upload was answered well."""
-        self.last_success = time.monotonic()
-        self._delay_s = PROBE_S[0]
+    def convicts(self, suspected_since: float) -> bool:
+        """Whether the item, not the catalog, is at fault: others that began later came through, or patience is over."""
+        return self._last_good_start > suspected_since or time.monotonic() - self._well_since > self._patience_s
 
-    def sit_out(self, catalog: Catalog, control: Control, detail: str) -> None:
-        """Returns once the health check passes. One worker asks, the others wait for it. Raises HaltedError."""
+    def sit_out(self, catalog: Catalog, control: Control, detail: str) -> bool:
+        """Returns once the health check passes: True if it had failed. One worker asks, the others wait for it."""
+        waited = False
         while True:
-            with self._probing:
-                if time.monotonic() >= self.down_until:
-                    try:
-                        catalog.probe()
-                    except CatalogUnavailable:
-                        self.down_until = time.monotonic() + self._delay_s
-                        self._delay_s = min(PROBE_S[1], self._delay_s * 2)
-                    else:
-                        return
-            seconds = max(0.05, self.down_until - time.monotonic())
+            seconds = self._down_for(catalog)
+            if seconds == 0.0:
+                if waited:
+                    self._well_since = time.monotonic()
+                return waited
+            waited = True
             control.wait(seconds, WaitReason.CATALOG_DOWN, f"{detail}; asking again in {seconds:.0f} s")
+
+    def _down_for(self, catalog: Catalog) -> float:
+        """Seconds to wait before asking again; 0: the catalog is well."""
+        if not self._probing.acquire(blocking=False):
+            return 0.1
+        try:
+            catalog.probe()
+        except CatalogUnavailable:
+            seconds, self._delay_s = self._delay_s, min(PROBE_S[1], self._delay_s * 2)
+            return seconds
+        else:
+            return 0.0
+        finally:
+            self._probing.release()
 
 
 class Uploader:
@@ -102,7 +123,7 @@ class Uploader:
         self._throttle = throttle
         self._control = control
         self._inbox = inbox
-        self._outage = Outage()
+        self._outage = Outage(policy.patience_s)
         self.work: Queue[Batch | None] = Queue()
 
     def run(self) -> None:
@@ -117,23 +138,21 @@ class Uploader:
                 self._inbox(exc)
             self._inbox(Report(batch=batch, left=True))
 
-    def _send(self, batch: Batch, group: list[int], failing_since: float = 0.0) -> None:
-        """Sends these items until something has become of each of them.
-
-        `failing_since`: a group of which they are a part began to fail then, so patience with them has begun, too.
-        """
-        attempt, first_failure = 0, failing_since
+    def _send(self, batch: Batch, group: list[int]) -> None:
+        """Sends these items until something has become of each of them."""
+        attempt = 0
+        suspects: dict[int, float] = {}  # single items that fail although the catalog is well, and since when
         while group:
-            part = group
+            part = group[:1]
             try:
-                part = group[: self._largest()]
+                part = self._next_part(group, suspects)
                 self._attempt(batch, part)
-                attempt, first_failure = 0, failing_since
+                attempt = 0
             except CatalogRejected as exc:
                 self._isolate(batch, part, exc, attempt + 1)
+                attempt = 0
             except CatalogUnavailable as exc:
-                first_failure = first_failure or time.monotonic()
-                part = [at for at in part if batch.marks[at] == Mark.INTENDED]
+                part = self._still_open(batch, part)
                 if exc.maybe_stored:
                     batch.uncertain.update(part)
                 if exc.throttled:
@@ -142,16 +161,27 @@ class Uploader:
                     attempt += 1
                     self._back_off(exc, attempt)
                 else:
-                    self._outage.sit_out(self._catalog, self._control, exc.message)
-                    self._poisoned(batch, part, exc, first_failure)
+                    attempt = 0
+                    if self._outage.sit_out(self._catalog, self._control, exc.message):
+                        suspects.clear()
+                    elif len(part) > 1:
+                        self._isolate(batch, part, exc, 0)
+                    elif part:
+                        self._suspect(batch, part[0], exc, suspects, alone=len(group) == len(suspects))
             except StorageUnavailable:
                 # Only pacing asks PostgreSQL here; without it the lease cannot hold either, so nothing is sent.
                 self._control.wait(0.5, WaitReason.RETRY_BACKOFF, "PostgreSQL does not answer")
-            group = [at for at in group if batch.marks[at] == Mark.INTENDED]
+            group = self._still_open(batch, group)
+            group.sort(key=suspects.__contains__)  # suspects last: the others may prove the catalog well
 
-    def _largest(self) -> int:
+    def _next_part(self, group: list[int], suspects: dict[int, float]) -> list[int]:
+        if group[0] in suspects:
+            return group[:1]
         most = self._catalog.capabilities().max_batch_items
-        return min(most, self._pace.largest or most)
+        return [at for at in group[: min(most, self._pace.largest or most)] if at not in suspects]
+
+    def _still_open(self, batch: Batch, part: list[int]) -> list[int]:
+        return [at for at in part if batch.marks[at] == Mark.INTENDED]
 
     def _back_off(self, exc: CatalogUnavailable, attempt: int) -> None:
         seconds = retry.delay_s(attempt, self._policy.retry_base_s, exc)
@@ -159,36 +189,47 @@ class Uploader:
         detail = f"attempt {attempt + 1} of {tries} in {seconds:.1f} s: {exc.message}"
         self._control.wait(seconds, WaitReason.RETRY_BACKOFF, detail)
 
-    def _isolate(
-        self, batch: Batch, part: list[int], exc: BladeError, attempts: int, failing_since: float = 0.0
-    ) -> None:
-        """Finds the bad item by halves; it stands alone in the end and becomes an error."""
+    def _isolate(self, batch: Batch, part: list[int], exc: BladeError, attempts: int) -> None:
+        """Finds the bad item by halves; it stands alone in the end."""
         if len(part) == 1:
             self._give_up(batch, part[0], exc, attempts)
             return
         half = len(part) // 2
-        self._send(batch, part[:half], failing_since)
-        self._send(batch, part[half:], failing_since)
+        self._send(batch, part[:half])
+        self._send(batch, part[half:])
 
-    def _poisoned(self, batch: Batch, part: list[int], exc: CatalogUnavailable, first_failure: float) -> None:
-        """The catalog is well but these items fail: theirs is the fault if others come through, or patience is over."""
-        others_passed = self._outage.last_success > first_failure
-        if others_passed or time.monotonic() - first_failure > self._policy.patience_s:
-            self._isolate(batch, part, exc, self._policy.retry_attempts + 1, first_failure)
+    def _suspect(
+        self, batch: Batch, at: int, exc: CatalogUnavailable, suspects: dict[int, float], *, alone: bool
+    ) -> None:
+        """The catalog says it is well, and all attempts with this item failed: it is put behind the others."""
+        since = suspects.get(at)
+        if since is not None and self._outage.convicts(since):
+            with suppress(CatalogUnavailable):  # else it is looked up again with the next attempt
+                if self._not_stored(batch, [at]):
+                    self._give_up(batch, at, exc, self._policy.retry_attempts + 1)
             return
-        detail = f"uploads fail although the catalog's health check passes: {exc.message}"
-        self._control.wait(self._policy.retry_base_s or 0.1, WaitReason.CATALOG_DOWN, detail)
+        suspects.setdefault(at, time.monotonic())
+        if alone:
+            detail = f"uploads fail although the catalog's health check passes: {exc.message}"
+            self._control.wait(self._policy.retry_base_s or 0.1, WaitReason.CATALOG_DOWN, detail)
 
     def _attempt(self, batch: Batch, part: list[int]) -> None:
         part = self._not_stored(batch, part)
         if not part:
             return
         self._pace.wait(len(part), self._control)
-        # Nothing may come between this look at the lease and the request.
-        self._control.check()
+        began = time.monotonic()
         with self._control.busy():
-            answers = self._catalog.upload(self._data_source, [batch.items[at] for at in part], scope=self._scope)
-        self._outage.passed()
+            # The look at the lease comes right before each request.
+            items = [batch.items[at] for at in part]
+            try:
+                answers = self._catalog.upload(
+                    self._data_source, items, scope=self._scope, before_request=self._control.check
+                )
+            except HaltedError:
+                batch.uncertain.update(part)  # the first of several requests may have been sent
+                raise
+        self._outage.passed(began)
         sent_bytes = 0
         done, errors, unclear = [], [], []
         for at, answer in zip(part, answers, strict=True):
@@ -235,14 +276,19 @@ class Uploader:
     def _looked_up(
         self, batch: Batch, ats: list[int], mark: Mark, look_up: Callable[[str, Sequence[Item]], set[str]]
     ) -> set[int]:
-        if not ats:
-            return set()
-        self._control.check()
-        with self._control.busy():
-            ids = look_up(self._data_source, [batch.items[at] for at in ats])
-        found = {at for at in ats if batch.items[at].item_id in ids}
-        if found:
-            self._report(batch, [(at, mark) for at in found])
+        found: set[int] = set()
+        for start in range(0, len(ats), LOOK_UPS_AT_ONCE):
+            some = ats[start : start + LOOK_UPS_AT_ONCE]
+            self._control.check()
+            try:
+                with self._control.busy():
+                    ids = look_up(self._data_source, [batch.items[at] for at in some])
+            except CatalogRejected as exc:  # a look-up that is refused says nothing about the items
+                raise CatalogUnavailable(exc.message) from exc
+            known = [at for at in some if batch.items[at].item_id in ids]
+            if known:
+                self._report(batch, [(at, mark) for at in known])
+            found.update(known)
         return found
 
     def _slow_down(self, exc: CatalogUnavailable) -> None:

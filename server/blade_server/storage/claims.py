@@ -3,29 +3,38 @@
 A claim is the right of one server to run one job: an owner and an epoch. Every write below carries both in its WHERE
 clause (the fence); when no row answers, another server has taken the job over and LeaseLost is raised, with nothing
 written.
+
+A job whose server died (its lease ran out) is claimed again, but not for ever: after MAX_DEATHS in a row without one
+more row recorded it is the job that kills, and it fails.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from blade_server.errors import LeaseLost, Reason
 from blade_server.model import Action, EventKind, ItemError, Job, JobLimits, Status, WaitReason
 from blade_server.storage import tables
+from blade_server.storage.codec import limits_from
 from blade_server.storage.database import Database
-from blade_server.storage.job_rows import SETTLED, add_event, count_for_source, job_from, ring
+from blade_server.storage.job_rows import SETTLED, add_event, count_for_source, job_from, ring, ring_queue, storable
+
+log = logging.getLogger(__name__)
 
 _job = tables.job
 _block = tables.job_block
 
 MAX_LEASE_S = 300  # what a lease can be set to at most, see Settings.lease_s
 CLAIM_LOCK = 0x424C4144454A  # one claim at a time, so that the limits per source hold exactly
+MAX_DEATHS = 5
+"""So many servers in a row may die of a job; from the second on it waits behind all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +53,8 @@ class Claim:
     owner: str
     epoch: int
     plan: Plan
+    taken_over: bool = False
+    """From a server that let its lease run out: what it sent last may still be on its way."""
 
     @property
     def job_id(self) -> str:
@@ -101,7 +112,7 @@ _CLAIM = text(
         SELECT source, count(*) AS jobs FROM job
         WHERE status = 'RUNNING' AND owner IS NOT NULL AND lease_until >= now() GROUP BY source
     ), next AS (
-        SELECT job.job_id, job.epoch > 0 AS begun, job.owner
+        SELECT job.job_id, job.epoch > 0 AS begun, job.owner, job.deaths + (job.owner IS NOT NULL)::int AS deaths
         FROM job LEFT JOIN busy USING (source) LEFT JOIN source ON source.name = job.source
         WHERE (job.status = 'PENDING'
                -- A lease that ends later than any can: the clock of PostgreSQL was set back, and its owner does not beat.
@@ -109,11 +120,14 @@ _CLAIM = text(
                                               OR job.lease_until > now() + make_interval(secs => :max_lease_s)))
           AND (COALESCE((job.source_json #>> '{config,max_running_jobs}')::int, 0) = 0
                OR COALESCE(busy.jobs, 0) < (job.source_json #>> '{config,max_running_jobs}')::int)
-        -- Lost jobs first; then sources take turns, so that a long queue of one does not starve another.
-        ORDER BY job.status DESC, COALESCE(busy.jobs, 0), source.last_claim_time NULLS FIRST, job.job_id
+        -- Lost jobs first, those that seem to kill their servers last; between them sources take turns, so that a long
+        -- queue of one does not starve another.
+        ORDER BY CASE WHEN job.deaths + (job.owner IS NOT NULL)::int >= 2 THEN 2 WHEN job.status = 'RUNNING' THEN 0
+                      ELSE 1 END,
+                 COALESCE(busy.jobs, 0), source.last_claim_time NULLS FIRST, job.job_id
         LIMIT 1 FOR UPDATE OF job SKIP LOCKED
     )
-    UPDATE job SET status = 'RUNNING', owner = :owner, epoch = job.epoch + 1,
+    UPDATE job SET status = 'RUNNING', owner = :owner, epoch = job.epoch + 1, deaths = next.deaths,
         lease_until = now() + make_interval(secs => :lease_s),
         start_time = COALESCE(start_time, now()), update_time = now(), revision = revision + 1,
         current_operation = CASE WHEN begun THEN 'Finding out what was done' ELSE 'Starting the query' END,
@@ -161,20 +175,62 @@ class ClaimStore:
         self._database = database
 
     def claim_next(self, owner: str, lease_s: float) -> Claim | None:
-        """Takes the next job that nobody runs, or None if there is none that may run now."""
-        with self._database.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CLAIM_LOCK})
-            values = {"owner": owner, "lease_s": lease_s, "max_lease_s": MAX_LEASE_S}
-            row = connection.execute(_CLAIM, values).one_or_none()
-            if row is None:
-                return None
-            detail = f"taken over from {row.last_owner}, whose lease ran out" if row.last_owner else ""
-            add_event(connection, row.job_id, EventKind.CLAIMED, actor=owner, detail=detail)
-            connection.execute(
-                update(tables.source).where(tables.source.c.name == row.source).values(last_claim_time=func.now())
+        """Takes the next job that nobody runs, or None if there is none that may run now.
+
+        Jobs that it meets on the way and that cannot run (their servers die of them, their row cannot be read) it ends
+        as FAILED, in a transaction each.
+        """
+        while True:
+            with self._database.begin() as connection:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CLAIM_LOCK})
+                values = {"owner": owner, "lease_s": lease_s, "max_lease_s": MAX_LEASE_S}
+                row = connection.execute(_CLAIM, values).one_or_none()
+                if row is None:
+                    return None
+                claim = self._claim(connection, row, owner)
+            if claim is not None:
+                return claim
+
+    def _claim(self, connection: Connection, row: Row[Any], owner: str) -> Claim | None:
+        if row.deaths >= MAX_DEATHS and row.pending_action is None:  # else it is ended or paused before anything runs
+            self._give_up(
+                connection,
+                row.job_id,
+                owner,
+                f"its server died {row.deaths} times without progress, {row.last_owner or 'another'} last; "
+                "look at the servers' logs and memory, then start it again",
             )
-            ring(connection, row.job_id)
-            return Claim(job=job_from(row), owner=owner, epoch=row.epoch, plan=Plan(**row.plan))
+            return None
+        try:
+            claim = _claim_from(row, owner)
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            log.error("job %s: its row cannot be read", row.job_id, exc_info=exc)
+            self._give_up(
+                connection,
+                row.job_id,
+                owner,
+                "what is stored of it cannot be read by this version of BLADE, which may be older than the one that "
+                "stored it; start it again",
+            )
+            return None
+        detail = f"taken over from {row.last_owner}, whose lease ran out" if row.last_owner else ""
+        add_event(connection, row.job_id, EventKind.CLAIMED, actor=owner, detail=detail)
+        connection.execute(
+            update(tables.source).where(tables.source.c.name == row.source).values(last_claim_time=func.now())
+        )
+        ring(connection, row.job_id)
+        return claim
+
+    def _give_up(self, connection: Connection, job_id: str, owner: str, message: str) -> None:
+        log.error("job %s failed: %s", job_id, message)
+        connection.execute(
+            update(_job)
+            .where(_job.c.job_id == job_id)
+            .values(**_ended(Status.FAILED, operation="Failed", error=Reason.INTERNAL, message=message))
+        )
+        add_event(connection, job_id, EventKind.FAILED, actor=owner, detail=message)
+        count_for_source(connection, job_id)
+        ring(connection, job_id)
 
     def beat(self, owner: str, claims: Sequence[Claim], lease_s: float) -> dict[str, Flags]:
         """Renews the leases of these claims; one that is missing from the answer is lost."""
@@ -214,48 +270,66 @@ class ClaimStore:
         """Commits outcomes, errors, counters and display in one transaction.
 
         A record whose number is stored already was committed before (its answer was lost) and is not applied again.
+        The errors, which may be many megabytes, go first: the update that decides whether the record holds locks the
+        job's row, and with it the beat of all jobs of this server, until the commit.
         """
-        with self._database.begin() as connection:
-            display = record.display
-            changed = (
-                update(_job)
-                .where(*_fence(claim), _job.c.status == Status.RUNNING, _job.c.last_record == record.number - 1)
-                .values(
-                    success_count=_job.c.success_count + record.success,
-                    error_count=_job.c.error_count + record.error,
-                    skipped_count=_job.c.skipped_count + record.skipped,
-                    bytes_uploaded=_job.c.bytes_uploaded + record.bytes_uploaded,
-                    last_record=record.number,
-                    current_operation=display.current_operation,
-                    items_per_second=display.items_per_second,
-                    estimated_completion=display.estimated_completion,
-                    wait_reason=display.wait_reason,
-                    wait_detail=display.wait_detail,
-                    revision=_job.c.revision + 1,
-                    update_time=func.now(),
-                )
-                .returning(*_FLAG_COLUMNS)
-            )
-            row = connection.execute(changed).one_or_none()
-            if row is None:
-                return self._recorded_before(connection, claim, record.number)
-            if record.blocks:
-                connection.execute(
-                    _OUTCOMES,
-                    {
-                        "job_id": claim.job_id,
-                        "numbers": [block.number for block in record.blocks],
-                        "outcomes": [block.outcomes for block in record.blocks],
-                    },
-                )
-            if record.errors:
-                self._add_errors(connection, claim.job_id, record.errors)
-            ring(connection, claim.job_id)
-            return _flags(row)
+        try:
+            with self._database.begin() as connection:
+                if record.errors:
+                    self._lock_softly(connection, claim, record.number)
+                    self._add_errors(connection, claim.job_id, record.errors)
+                return self._advance(connection, claim, record)
+        except _NotNextError:  # and the errors are rolled back
+            return self._recorded_before(claim, record.number)
 
-    def _recorded_before(self, connection: Connection, claim: Claim, number: int) -> Flags:
+    def _lock_softly(self, connection: Connection, claim: Claim, number: int) -> None:
+        """Holds off the end of the job, as the errors' foreign keys do, but no beat. Spares the work if it is in vain."""
+        fence = (*_fence(claim), _job.c.last_record == number - 1)
+        query = select(_job.c.job_id).where(*fence).with_for_update(read=True, key_share=True)
+        if connection.execute(query).one_or_none() is None:
+            raise _NotNextError
+
+    def _advance(self, connection: Connection, claim: Claim, record: Record) -> Flags:
+        display = record.display
+        changed = (
+            update(_job)
+            .where(*_fence(claim), _job.c.status == Status.RUNNING, _job.c.last_record == record.number - 1)
+            .values(
+                success_count=_job.c.success_count + record.success,
+                error_count=_job.c.error_count + record.error,
+                skipped_count=_job.c.skipped_count + record.skipped,
+                bytes_uploaded=_job.c.bytes_uploaded + record.bytes_uploaded,
+                last_record=record.number,
+                current_operation=display.current_operation,
+                items_per_second=display.items_per_second,
+                estimated_completion=display.estimated_completion,
+                wait_reason=display.wait_reason,
+                wait_detail=storable(display.wait_detail),
+                **({"deaths": 0} if record.success or record.error or record.skipped else {}),
+                revision=_job.c.revision + 1,
+                update_time=func.now(),
+            )
+            .returning(*_FLAG_COLUMNS)
+        )
+        row = connection.execute(changed).one_or_none()
+        if row is None:
+            raise _NotNextError
+        if record.blocks:
+            connection.execute(
+                _OUTCOMES,
+                {
+                    "job_id": claim.job_id,
+                    "numbers": [block.number for block in record.blocks],
+                    "outcomes": [block.outcomes for block in record.blocks],
+                },
+            )
+        ring(connection, claim.job_id)
+        return _flags(row)
+
+    def _recorded_before(self, claim: Claim, number: int) -> Flags:
         query = select(*_FLAG_COLUMNS).where(*_fence(claim), _job.c.last_record == number)
-        row = connection.execute(query).one_or_none()
+        with self._database.begin() as connection:
+            row = connection.execute(query).one_or_none()
         if row is None:
             raise LeaseLost(f"job {claim.job_id} was taken over")
         return _flags(row)
@@ -266,13 +340,13 @@ class ClaimStore:
             {
                 "job_id": job_id,
                 "key": key,
-                "item_id": _storable(error.item_id),
+                "item_id": storable(error.item_id),
                 "stage": error.stage,
                 "reason": error.reason,
-                "field": _storable(error.field),
-                "message": _storable(error.message),
+                "field": storable(error.field),
+                "message": storable(error.message),
                 "attempts": error.attempts,
-                "row_json": _storable(error.row_json),
+                "row_json": storable(error.row_json),
                 "create_time": now,
             }
             for key, error in errors
@@ -350,6 +424,8 @@ class ClaimStore:
             )
             add_event(connection, claim.job_id, EventKind.RELEASED, actor=claim.owner, detail=detail)
             ring(connection, claim.job_id)
+            if row.status == Status.RUNNING:
+                ring_queue(connection)
 
     def finish(
         self, claim: Claim, status: Status, *, operation: str, error: Reason | None = None, message: str = ""
@@ -357,29 +433,14 @@ class ClaimStore:
         """Writes the final status, once and for good, and counts the job's items for its source."""
         kind = EventKind(status.value)
         with self._database.begin() as connection:
-            self._update(
-                connection,
-                claim,
-                status=status,
-                pending_action=None,
-                owner=None,
-                lease_until=None,
-                end_time=func.now(),
-                # A table that is not pinned may have changed on the way: in the end the total is what there was.
-                **({"total_items": _PROCESSED} if status == Status.COMPLETED else {}),
-                error_reason=error,
-                error_message=_storable(message),
-                current_operation=operation,
-                **SETTLED,
-            )
+            self._update(connection, claim, **_ended(status, operation=operation, error=error, message=message))
             add_event(connection, claim.job_id, kind, actor=claim.owner, detail=message)
             count_for_source(connection, claim.job_id)
             ring(connection, claim.job_id)
+            ring_queue(connection)  # its source may have been at its limit of jobs
 
     def _update(self, connection: Connection, claim: Claim, **values: Any) -> None:
-        changed = (
-            update(_job).where(*_fence(claim)).values(**values, revision=_job.c.revision + 1, update_time=func.now())
-        )
+        changed = update(_job).where(*_fence(claim)).values(**{**_CHANGED, **values})
         if connection.execute(changed).rowcount != 1:
             raise LeaseLost(f"job {claim.job_id} was taken over")
 
@@ -455,7 +516,43 @@ def _fence_values(claim: Claim) -> dict[str, Any]:
     return {"job_id": claim.job_id, "epoch": claim.epoch, "owner": claim.owner}
 
 
+class _NotNextError(Exception):
+    """A record is not the next one of its job: it was committed before, or the job is another's."""
+
+
+def _claim_from(row: Row[Any], owner: str) -> Claim:
+    plan = {field.name: row.plan[field.name] for field in fields(Plan) if field.name in row.plan}
+    return Claim(
+        job=job_from(row),
+        owner=owner,
+        epoch=row.epoch,
+        plan=Plan(**plan),
+        taken_over=row.last_owner is not None,
+    )
+
+
 _PROCESSED = _job.c.success_count + _job.c.error_count + _job.c.skipped_count
+_CHANGED = {"revision": _job.c.revision + 1, "update_time": func.now()}
+
+
+def _ended(status: Status, *, operation: str, error: Reason | None, message: str) -> dict[str, Any]:
+    """What is written of a job that ends."""
+    return {
+        **_CHANGED,
+        **SETTLED,
+        "status": status,
+        "pending_action": None,
+        "owner": None,
+        "lease_until": None,
+        "end_time": func.now(),
+        # A table that is not pinned may have changed on the way: in the end the total is what there was.
+        **({"total_items": _PROCESSED} if status == Status.COMPLETED else {}),
+        "error_reason": error,
+        "error_message": storable(message),
+        "current_operation": operation,
+    }
+
+
 _FLAG_COLUMNS = (_job.c.revision, _job.c.status, _job.c.pending_action, _job.c.spec["limits"].label("limits"))
 
 
@@ -464,10 +561,5 @@ def _flags(row: Any) -> Flags:
         revision=row.revision,
         status=Status(row.status),
         pending_action=Action(row.pending_action) if row.pending_action else None,
-        limits=JobLimits(**row.limits),
+        limits=limits_from(row.limits),
     )
-
-
-def _storable(words: str) -> str:
-    """PostgreSQL's text takes no NUL, and no half of a surrogate pair."""
-    return words.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()

@@ -1,24 +1,39 @@
-"""The JSON documents inside the tables: sources, mappings and job specs, to and from the model."""
+"""The JSON documents inside the tables: sources, mappings and job specs, to and from the model.
+
+Fields that this version does not know are passed over: while replicas are upgraded one by one, the old ones read what
+the new ones wrote.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from blade_server.model import Classification, JobLimits, JobSpec, RowMapping, Source, SourceConfig
 
 Document = Mapping[str, Any]
 
+_KNOWN = {
+    kind: frozenset(field.name for field in fields(kind))
+    for kind in (Classification, JobLimits, JobSpec, RowMapping, Source, SourceConfig)
+}
+
+
+def _known(kind: type, document: Document) -> Document:
+    names = _KNOWN[kind]
+    return document if document.keys() <= names else {name: document[name] for name in document.keys() & names}
+
 
 def config_from(document: Document) -> SourceConfig:
     """The config of a source."""
-    return SourceConfig(**document)
+    return SourceConfig(**_known(SourceConfig, document))
 
 
 def mapping_from(document: Document) -> RowMapping:
     """The mapping of a source."""
-    return RowMapping(**{**document, "classification": Classification(**document["classification"])})
+    classification = Classification(**_known(Classification, document["classification"]))
+    return RowMapping(**{**_known(RowMapping, document), "classification": classification})
 
 
 def source_document(source: Source) -> dict[str, Any]:
@@ -36,7 +51,11 @@ def source_document(source: Source) -> dict[str, Any]:
 def source_from(document: Document) -> Source:
     """The source a job began with."""
     return Source(
-        **{**document, "config": config_from(document["config"]), "mapping": mapping_from(document["mapping"])}
+        **{
+            **_known(Source, document),
+            "config": config_from(document["config"]),
+            "mapping": mapping_from(document["mapping"]),
+        }
     )
 
 
@@ -47,4 +66,9 @@ def spec_document(spec: JobSpec) -> dict[str, Any]:
 
 def spec_from(document: Document) -> JobSpec:
     """A job's spec."""
-    return JobSpec(**{**document, "limits": JobLimits(**document["limits"])})
+    return JobSpec(**{**_known(JobSpec, document), "limits": limits_from(document["limits"])})
+
+
+def limits_from(document: Document) -> JobLimits:
+    """A job's limits."""
+    return JobLimits(**_known(JobLimits, document))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from psycopg2.errors import ReadOnlySqlTransaction
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -72,8 +73,8 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """A transaction: committed at the end, rolled back on any exception.
 
-        Raises StorageUnavailable if PostgreSQL cannot be reached, is stopping, or broke the connection off; then it is
-        unknown whether a commit under way took place.
+        Raises StorageUnavailable if PostgreSQL cannot be reached, is stopping, takes no writes (a standby that is not
+        promoted yet), or broke the connection off; then it is unknown whether a commit under way took place.
         """
         with self._errors_are_ours(), self.engine.begin() as connection:
             yield connection
@@ -91,7 +92,7 @@ class Database:
         except (InterfaceError, OperationalError, DisconnectionError, PoolTimeoutError) as exc:
             raise self._unavailable(exc) from exc
         except DBAPIError as exc:
-            if exc.connection_invalidated:
+            if exc.connection_invalidated or isinstance(exc.orig, ReadOnlySqlTransaction):
                 raise self._unavailable(exc) from exc
             raise
 

@@ -15,6 +15,9 @@ from blade_server.storage.codec import source_from, spec_from
 from blade_server.storage.database import CHANNEL
 
 _job = tables.job
+QUEUE = "queue"
+"""Rung in the place of a job's id when a job waits for a server: what progress rings is no reason to look for one."""
+
 AS_SHOWN = select(_job, (_job.c.lease_until < func.now()).label("lease_is_over"))
 """Jobs as callers see them."""
 
@@ -95,14 +98,29 @@ def add_event(
     """Writes one entry of a job's history."""
     connection.execute(
         insert(tables.job_event).values(
-            job_id=job_id, kind=kind, time=func.clock_timestamp(), actor=actor, reason=reason, detail=detail
+            job_id=job_id,
+            kind=kind,
+            time=func.clock_timestamp(),
+            actor=storable(actor),
+            reason=storable(reason),
+            detail=storable(detail),
         )
     )
+
+
+def storable(words: str) -> str:
+    """PostgreSQL's text takes no NUL, and no half of a surrogate pair."""
+    return words.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
 
 
 def ring(connection: Connection, job_id: str) -> None:
     """Tells all replicas, once this transaction is committed, that the job has changed."""
     connection.execute(text("SELECT pg_notify(:channel, :job_id)"), {"channel": CHANNEL, "job_id": job_id})
+
+
+def ring_queue(connection: Connection) -> None:
+    """Tells all replicas, once this transaction is committed, that a job waits for a server."""
+    ring(connection, QUEUE)
 
 
 def count_for_source(connection: Connection, job_id: str) -> None:

@@ -91,6 +91,8 @@ job = Table(
     Column("plan", JSONB, nullable=False),
     Column("owner", Text),
     _count("epoch"),
+    # How often in a row its server let the lease run out without having recorded a row.
+    _count("deaths"),
     _time("lease_until"),
     # Number of the last recorded commit, so that a commit whose answer was lost is not applied twice.
     _count("last_record", BigInteger),
@@ -101,10 +103,14 @@ job = Table(
     _time("update_time", nullable=False),
     _time("pause_time"),
     Column("paused_s", Float, nullable=False, server_default="0"),
+    # Whether there may be rows in job_block.
+    Column("ledger_kept", Boolean, nullable=False, server_default="true"),
     Index("job_open", "create_time", postgresql_where=text("status IN ('PENDING', 'RUNNING', 'PAUSED')")),
     Index("job_by_source", "source", "job_id"),
     Index("job_by_status", "status", "job_id"),
     Index("job_by_end", "end_time", postgresql_where=text("end_time IS NOT NULL")),
+    Index("job_ledger_left", "end_time", postgresql_where=text("end_time IS NOT NULL AND ledger_kept")),
+    Index("job_by_parent", "parent_job_id", postgresql_where=text("parent_job_id <> ''")),
 )
 
 

@@ -139,6 +139,7 @@ def test_capabilities_say_what_was_switched_on(catalog, start, tmp_path):
         "maxBatchItems": 500,
         "maxRequestBytes": 33554432,
         "lookup": True,
+        "replacesById": True,
     }
     single = start(directory=tmp_path / "single", batch=False)
     assert single.get("/v1/capabilities").json()["maxBatchItems"] == 1

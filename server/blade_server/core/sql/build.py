@@ -12,7 +12,19 @@ from sqlglot import exp
 
 from blade_server.core.sql.guard import check_reads_only
 from blade_server.core.sql.parameters import cast_parameters, check_parameters, wrong_parameters
-from blade_server.core.sql.parse import Edit, invalid, parse_condition, position, quoted, render, reparse, rewrite, span
+from blade_server.core.sql.parse import (
+    Edit,
+    invalid,
+    parse_condition,
+    position,
+    quoted,
+    render,
+    reparse,
+    reparse_condition,
+    rewrite,
+    shown,
+    span,
+)
 from blade_server.core.templates import Template, TemplateError
 from blade_server.errors import Precondition, Reason
 from blade_server.model import Source, SourceConfig
@@ -148,14 +160,7 @@ def _ordering(text: str) -> tuple[str, bool]:
 
 def _condition(query: SourceQuery, schema: pa.Schema | None) -> exp.Expr:
     tree = parse_condition(query.filter, field="filter")
-    check_reads_only(tree, field="filter")
-    for node in tree.walk():
-        if isinstance(node, exp.Query):
-            raise invalid("filter", "holds a subquery; only the row's own columns can be used")
-        if isinstance(node, (exp.AggFunc, exp.Window)):
-            raise invalid("filter", f"holds {node.sql('databricks')}, which needs more than one row{position(node)}")
-        if isinstance(node, (exp.UDTF, exp.Star, exp.Alias)):
-            raise invalid("filter", f"holds {node.sql('databricks')}, which is no condition{position(node)}")
+    _check_condition(tree)
     check_parameters(tree, query.parameters)
     if schema is not None:
         # A dotted name can be a field of a struct, which the warehouse knows better.
@@ -163,7 +168,26 @@ def _condition(query: SourceQuery, schema: pa.Schema | None) -> exp.Expr:
         bound = {name.name for function in tree.find_all(exp.Lambda) for name in function.expressions}
         _check_columns("filter", [column.name for column in plain if column.name not in bound], schema)
         cast_parameters(tree, query.parameters, schema)
-    return exp.paren(tree, copy=False)
+    tree = exp.paren(tree, copy=False)
+    # Once more over what is sent: the writer puts some names (of arguments, of units) into the text without quotes.
+    written = reparse_condition(render(tree, field="filter"), field="filter")
+    _check_condition(written)
+    check_parameters(written, query.parameters)
+    return tree
+
+
+def _check_condition(tree: exp.Expr) -> None:
+    """Pass what can be said of one row alone."""
+    check_reads_only(tree, field="filter")
+    for node in tree.walk():
+        if isinstance(node, exp.Query):
+            raise invalid("filter", "holds a subquery; only the row's own columns can be used")
+        if isinstance(node, (exp.AggFunc, exp.Window)):
+            raise invalid(
+                "filter", f"holds {shown(node, field='filter')}, which needs more than one row{position(node)}"
+            )
+        if isinstance(node, (exp.UDTF, exp.Star, exp.Alias)):
+            raise invalid("filter", f"holds {shown(node, field='filter')}, which is no condition{position(node)}")
 
 
 def _check_columns(where: str, names: Sequence[str], schema: pa.Schema) -> None:

@@ -9,7 +9,7 @@ import re
 
 from sqlglot import exp
 
-from blade_server.core.sql.parse import invalid, position
+from blade_server.core.sql.parse import invalid, position, shown
 
 _FORBIDDEN_FUNCTIONS = re.compile(
     r"ai_\w+|http_request|java_method|(try_)?reflect|(try_)?secret|list_secrets|read_\w+|cloud_files\w*|remote_query"
@@ -65,7 +65,7 @@ def check_reads_only(tree: exp.Expr, *, field: str) -> None:
 def _check_function(node: exp.Expr, field: str) -> None:
     if isinstance(node, exp.Dot):
         if isinstance(node.expression, exp.Func):
-            raise invalid(field, f"the user-defined function {node.sql()} is not allowed{position(node)}")
+            raise invalid(field, f"the user-defined function {shown(node, field=field)} is not allowed{position(node)}")
         return
     names = [node.name] if isinstance(node, exp.Anonymous) else [*type(node).sql_names(), node.key]  # type: ignore[attr-defined]
     for name in names:

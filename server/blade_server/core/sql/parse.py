@@ -27,6 +27,8 @@ _CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType
 _AMBIGUOUS = {TokenType.RAW_STRING, TokenType.HEREDOC_STRING, TokenType.HINT, TokenType.UNICODE_STRING}
 """Tokens whose end the warehouse may see elsewhere than the parser does."""
 
+_CHANGED = "cannot be written for the warehouse without another meaning; is there a name with odd characters in it?"
+
 
 def invalid(field: str, description: str) -> Invalid:
     """The error for all that is wrong with SQL in a field."""
@@ -61,13 +63,32 @@ def parse_query(text: str, *, field: str) -> Parsed:
     return Parsed(tree, [token for token in tokens if token.token_type != TokenType.SEMICOLON], text)
 
 
-def reparse(statement: str) -> Parsed:
-    """A statement written by BLADE; it may be longer and deeper than what users may write."""
-    with _reported("sql"):
+def reparse(statement: str, *, field: str = "sql") -> Parsed:
+    """A statement written by BLADE; it may be longer and deeper than what users may write.
+
+    Raises:
+        Invalid: it is not one query after all.
+    """
+    with _reported(field):
         tokens = _DATABRICKS.tokenize(statement)
-        tree = _DATABRICKS.parser().parse(tokens, statement)[0]
-    assert isinstance(tree, exp.Query)
-    return Parsed(tree, tokens, statement)
+        trees = _DATABRICKS.parser().parse(tokens, statement)
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        raise invalid(field, _CHANGED)
+    return Parsed(trees[0], tokens, statement)
+
+
+def reparse_condition(text: str, *, field: str) -> exp.Expr:
+    """A condition in brackets written by BLADE.
+
+    Raises:
+        Invalid: it is not one condition in brackets and nothing else after all.
+    """
+    with _reported(field):
+        tokens = _DATABRICKS.tokenize(text)
+        found = [tree for tree in _DATABRICKS.parser().parse_into(exp.Condition, tokens, text) if tree is not None]
+    if len(found) != 1 or not isinstance(found[0], exp.Paren) or any(token.comments for token in tokens):
+        raise invalid(field, _CHANGED)
+    return found[0]
 
 
 def parse_condition(text: str, *, field: str) -> exp.Expr:
@@ -110,6 +131,12 @@ def render(tree: exp.Expr, *, field: str = "sql") -> str:
         return str(writer.generate(tree))
 
 
+def shown(node: exp.Expr, *, field: str) -> str:
+    """A part of the tree as text, for messages."""
+    with _reported(field):
+        return str(node.sql("databricks"))
+
+
 @dataclass(frozen=True)
 class Edit:
     """A span of the text, both ends included, and what stands there instead."""
@@ -131,7 +158,7 @@ def rewrite(parsed: Parsed, edits: Sequence[Edit | None], *, field: str = "sql")
         try:
             if reparse(text).tree == parsed.tree:
                 return text
-        except (Invalid, AssertionError, IndexError):
+        except Invalid:
             pass
     return render(parsed.tree, field=field)
 
@@ -219,6 +246,9 @@ def _reported(field: str) -> Iterator[None]:
         raise invalid(field, f"cannot be written for the warehouse: {str(exc).splitlines()[0]}") from None
     except RecursionError:
         raise invalid(field, "is nested too deeply") from None
+    except (AttributeError, LookupError, TypeError, ValueError):
+        # The parser takes the arguments of the functions it knows for granted: MAP(a) is an IndexError.
+        raise invalid(field, "cannot be read: a function in it has the wrong arguments") from None
 
 
 def _describe(error: ParseError) -> str:

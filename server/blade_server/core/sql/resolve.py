@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from blade_server.core.sql.guard import check_reads_only
-from blade_server.core.sql.parse import Edit, invalid, parse_query, position, quoted, rewrite, span
+from blade_server.core.sql.parse import Edit, invalid, parse_query, position, quoted, reparse, rewrite, span
 from blade_server.errors import Invalid, Reason
 from blade_server.model import Source
 
@@ -52,7 +52,10 @@ def resolve(sql: str, sources: Sequence[Source], *, chosen: Sequence[Source] = (
                 edits.append(_rename(table, source))
                 read.setdefault(source.name, source)
     source = _reader(list(read.values()), chosen, sources, field)
-    return Resolved(statement=rewrite(parsed, edits, field=field), source=source)
+    statement = rewrite(parsed, edits, field=field)
+    # Once more over what is sent: the writer puts some names (of arguments, of units) into the text without quotes.
+    check_reads_only(reparse(statement, field=field).tree, field=field)
+    return Resolved(statement=statement, source=source)
 
 
 def _reader(read: list[Source], chosen: Sequence[Source], sources: Sequence[Source], field: str) -> Source:

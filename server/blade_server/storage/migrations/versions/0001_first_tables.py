@@ -54,6 +54,7 @@ STATEMENTS = (
         plan jsonb NOT NULL,
         owner text,
         epoch integer NOT NULL DEFAULT 0,
+        deaths integer NOT NULL DEFAULT 0,
         lease_until timestamptz,
         last_record bigint NOT NULL DEFAULT 0,
         revision bigint NOT NULL DEFAULT 0,
@@ -62,13 +63,16 @@ STATEMENTS = (
         end_time timestamptz,
         update_time timestamptz NOT NULL,
         pause_time timestamptz,
-        paused_s double precision NOT NULL DEFAULT 0
+        paused_s double precision NOT NULL DEFAULT 0,
+        ledger_kept boolean NOT NULL DEFAULT true
     ) WITH (fillfactor = 50)
     """,
     "CREATE INDEX job_open ON job (create_time) WHERE status IN ('PENDING', 'RUNNING', 'PAUSED')",
     "CREATE INDEX job_by_source ON job (source, job_id)",
     "CREATE INDEX job_by_status ON job (status, job_id)",
     "CREATE INDEX job_by_end ON job (end_time) WHERE end_time IS NOT NULL",
+    "CREATE INDEX job_ledger_left ON job (end_time) WHERE end_time IS NOT NULL AND ledger_kept",
+    "CREATE INDEX job_by_parent ON job (parent_job_id) WHERE parent_job_id <> ''",
     """
     CREATE TABLE job_block (
         job_id text COLLATE "C" REFERENCES job ON DELETE CASCADE,
