@@ -19,6 +19,7 @@ from blade_server.core.ingest import Ingest
 from blade_server.core.jobs import MAX_WORKERS, Jobs
 from blade_server.core.pacing import Throttle
 from blade_server.core.pipeline import Parts
+from blade_server.core.pruner import Pruner
 from blade_server.core.queries import Queries
 from blade_server.core.runner import Runner
 from blade_server.core.sources import Sources
@@ -31,12 +32,14 @@ from blade_server.storage.jobs import JobStore
 from blade_server.storage.listener import Listener
 from blade_server.storage.migrate import migrate
 from blade_server.storage.paces import PaceStore
+from blade_server.storage.retention import Retention
 from blade_server.storage.sources import SourceStore
 from blade_server.web.app import Web
 
 log = logging.getLogger(__name__)
 
 _POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
+_OWN_CONNECTIONS = 2  # to PostgreSQL, for beats, claims and the catalog's holds: they never wait for the jobs' writes
 _SPARE_CONNECTIONS = 16  # to the catalog, beside those of the jobs: single ingestion and probes
 
 
@@ -85,6 +88,8 @@ async def running(settings: Settings) -> AsyncIterator[Serving]:
         await asyncio.to_thread(migrate, url)
         database = Database(url, pool_size=settings.database_pool_size)
         stack.callback(database.close)
+        runners_own = Database(url, pool_size=_OWN_CONNECTIONS)
+        stack.callback(runners_own.close)
         catalog = Catalog(
             settings.catalog_url,
             settings.catalog_token,
@@ -98,15 +103,15 @@ async def running(settings: Settings) -> AsyncIterator[Serving]:
         sources = Sources(settings, source_store)
         queries = Queries(settings, sources)
         ingest = Ingest(settings, sources, catalog, source_store, queries)
-        paces = PaceStore(database)
         parts = Parts(
             settings=settings,
             claims=ClaimStore(database),
-            paces=paces,
+            paces=PaceStore(database),
             catalog=catalog,
-            throttle=Throttle(paces),
+            throttle=Throttle(PaceStore(runners_own)),
         )
-        runner = Runner(parts, job_store)
+        runner = Runner(parts, ClaimStore(runners_own))
+        pruner = Pruner(Retention(database), older_than_s=settings.job_retention_days * 86400)
         jobs = Jobs(settings, job_store, sources, runner.wake)
         feed = Feed(job_store.get_many, max_watchers=settings.max_watchers)
         feed.start()
@@ -120,7 +125,7 @@ async def running(settings: Settings) -> AsyncIterator[Serving]:
 
         def on_ring(job_ids: frozenset[str]) -> None:
             feed.ring(job_ids)
-            runner.wake()
+            runner.ring(job_ids)
 
         def on_connect() -> None:
             feed.ring_all()
@@ -130,6 +135,8 @@ async def running(settings: Settings) -> AsyncIterator[Serving]:
         listener.start()
         stack.push_async_callback(asyncio.to_thread, listener.stop)
         runner.start()
+        pruner.start()
+        stack.push_async_callback(asyncio.to_thread, pruner.stop)
         yield Serving(
             version=version("blade"),
             host=server.host,

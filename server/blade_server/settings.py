@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     retry_attempts: int = Field(3, ge=0, le=20, description="Retries after the first attempt.")
     retry_base_s: float = Field(2.0, ge=0)
     catalog_patience_s: float = Field(
-        300.0, ge=0, description="How long uploads may fail, with the catalog well, before items are errors."
+        120.0, ge=0, description="How long uploads may fail, with the catalog well, before items are errors."
     )
     job_retention_days: float = Field(30.0, gt=0)
     drain_timeout_s: float = Field(
@@ -94,6 +94,15 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @model_validator(mode="after")
+    def _beats_often_enough(self) -> Settings:
+        if self.lease_beat_s > self.lease_s / 3:
+            raise ValueError(
+                f"BLADE_LEASE_BEAT_S={self.lease_beat_s:g} is more than a third of BLADE_LEASE_S={self.lease_s:g}: "
+                f"one late sign of life would lose jobs; set it to {self.lease_s / 3:g} or less"
+            )
+        return self
 
     @property
     def listens_for_http_on(self) -> int:

@@ -3,9 +3,10 @@
 Thrift over HTTP, on DuckDB; development and production differ only by a URL.
 
     driver --HTTP--> app (token, faults, downloads) --Thrift--> service (sessions, operations)
-        service -> dialect (sqlglot: names, parameters, functions) -> statements
-        service -> executor (DuckDB) -> result (memory or files) -> replies (inline batches or CloudFetch links)
+        service -> runner -> dialect (sqlglot: names, parameters, functions) -> statements
+                          -> executor (DuckDB) -> result (memory or files) -> replies (batches or CloudFetch links)
         lakehouse: catalogs, schemas, tables, versions, in one DuckDB database
+        transactions: private copies until COMMIT; volumes: files for PUT, GET, REMOVE, LIST
 
 Control paths on the same port, with the same token as ``Authorization: Bearer``:
 

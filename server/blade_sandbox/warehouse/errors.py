@@ -123,6 +123,8 @@ def cast_invalid_input(value: str, source: str, target: str) -> SqlError:
     )
 
 
+INDEX_OF_ZERO = "The index 0 is invalid. An index shall be either < 0 or > 0 (the first element has index 1)."
+
 DIVIDE_BY_ZERO = (
     "Division by zero. Use `try_divide` to tolerate divisor being 0 and return NULL instead. If necessary set "
     '"ansi_mode" to "false" to bypass this error.'

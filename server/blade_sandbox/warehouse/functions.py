@@ -22,7 +22,6 @@ _OTHER_MEANING = {
     "CRC32",
     "FROM_JSON",
     "SCHEMA_OF_JSON",
-    "GET",
     "DECODE",
     "STACK",
     "INLINE",
@@ -55,6 +54,8 @@ def adapt(tree: exp.Expr, *, ansi: bool) -> exp.Expr:
 
 def _tolerate(tree: exp.Expr) -> None:
     """Give NULL where ANSI mode has an error, for text that is no value and for zero as a divisor."""
+    for bracket in tree.find_all(exp.Bracket):
+        bracket.set("safe", True)
     for node in reversed(list(tree.find_all(exp.Cast, exp.Div, exp.Mod, exp.IntDiv))):
         if not isinstance(node, exp.Cast):
             node.set("expression", call("nullif", node.expression.copy(), exp.Literal.number(0)))
@@ -172,6 +173,20 @@ def _percentile(name: str) -> Rewrite:
     return lambda node: wrap(node, lambda inner: call(name, inner.this, inner.args["quantile"]))
 
 
+def _bracket(node: exp.Expr) -> None:
+    """``items[0]``, ``by_key[7]`` and ``element_at``: which of them it is shows when DuckDB knows the type."""
+    (index, *more) = node.expressions
+    if more or isinstance(index, exp.Slice) or (isinstance(index, exp.Literal) and index.is_string):
+        return
+    if node.args.get("offset") is None:
+        name = "sandbox_item_or_null" if node.args.get("safe") else "sandbox_item"
+    elif node.args.get("safe"):
+        return
+    else:
+        name = "sandbox_element"
+    node.replace(call(name, node.this.copy(), index.copy()))
+
+
 def _json_extract(node: exp.Expr) -> None:
     """``column:name`` of JSON text is text without its quotes."""
     if node.args.get("variant_extract"):
@@ -215,6 +230,7 @@ _REWRITES: dict[type[exp.Expr], Rewrite] = {
     exp.AtTimeZone: _refuse("conversion between time zones"),
     exp.ConvertTimezone: _refuse("conversion between time zones"),
     **dict.fromkeys(_INT_RESULT, as_type("INT")),
+    exp.Bracket: _bracket,
     exp.ParseJSON: as_type("VARIANT"),
     exp.JSONExtract: _json_extract,
     exp.FromJson: _refuse("the function from_json()"),

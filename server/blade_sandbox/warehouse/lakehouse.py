@@ -92,6 +92,7 @@ class Lakehouse:
             self._connection.execute("SET GLOBAL python_enable_replacements = false")
             macros.install(self._connection)
             self.create_schema(DEFAULT_CATALOG, DEFAULT_SCHEMA)
+            self._drop_leftovers()
             self.history = History(self._connection.cursor())
             for name, path in (tables or {}).items():
                 self.load(TableName.parse(name), Path(path))
@@ -100,6 +101,12 @@ class Lakehouse:
         except BaseException:
             self.close()
             raise
+
+    def _drop_leftovers(self) -> None:
+        """Drop temporary views and the copies of transactions that a killed warehouse left in its file."""
+        for (name,) in self.rows("SELECT schema_name FROM duckdb_schemas() WHERE database_name = current_database()"):
+            if name.startswith((".session.", ".transaction.")):
+                self._connection.execute(f"DROP SCHEMA {identifier(name)} CASCADE")
 
     def close(self) -> None:
         """Close the database; statements must have ended."""

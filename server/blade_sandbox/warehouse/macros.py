@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import duckdb
 
-from blade_sandbox.warehouse.errors import DIVIDE_BY_ZERO, SqlError, unsupported
+from blade_sandbox.warehouse.errors import DIVIDE_BY_ZERO, INDEX_OF_ZERO, SqlError, unsupported
 
 _INTEGERS = "('TINYINT','SMALLINT','INTEGER','BIGINT','HUGEINT','UTINYINT','USMALLINT','UINTEGER','UBIGINT','BOOLEAN')"
 _INTEGRAL = """
@@ -42,6 +42,37 @@ def _datetime_casts() -> dict[str, str]:
             )
     return found
 
+
+_IS_LIST = "ends_with(typeof(x), ']')"
+_SHIFTED = f"x[CASE WHEN {_IS_LIST} THEN i + 1 ELSE i END]"
+_SIZE = "json_array_length(to_json(x))"
+"""Of a list; unlike ``len`` it can also be bound to a map. Slow, so it is asked for only where the item is NULL."""
+
+_MAP_ONLY = "".join(f", (x, i {kind}) AS map_extract_value(x, i)" for kind in ("VARCHAR", "DATE", "BOOLEAN"))
+
+
+def _outside(error_class: str, advice: str) -> str:
+    return (
+        f"error('[{error_class}] The index ' || i || ' is out of bounds. The array has ' || {_SIZE} || ' elements. "
+        f"{advice} to tolerate accessing element at invalid index and return NULL instead. SQLSTATE: 22003')"
+    )
+
+
+_ITEMS = {
+    "sandbox_item(x, i BIGINT)": f"""
+        CASE WHEN {_IS_LIST} AND x IS NOT NULL AND (i < 0 OR ({_SHIFTED} IS NULL AND i >= {_SIZE}))
+        THEN {_outside("INVALID_ARRAY_INDEX", "Use the SQL function `get()`")}
+        ELSE {_SHIFTED} END{_MAP_ONLY}""",
+    "sandbox_item_or_null(x, i BIGINT)": f"CASE WHEN {_IS_LIST} AND i < 0 THEN NULL ELSE {_SHIFTED} END{_MAP_ONLY}",
+    "sandbox_element(x, i BIGINT)": f"""
+        CASE WHEN {_IS_LIST} AND i = 0
+        THEN {_raised(SqlError("INVALID_INDEX_OF_ZERO", "22003", INDEX_OF_ZERO))}
+        WHEN {_IS_LIST} AND x IS NOT NULL AND x[i] IS NULL AND abs(i) > {_SIZE}
+        THEN {_outside("INVALID_ARRAY_INDEX_IN_ELEMENT_AT", "Use `try_element_at`")}
+        ELSE x[i] END{_MAP_ONLY}""",
+    "get(x, i)": "CASE WHEN i < 0 THEN NULL ELSE x[i + 1] END",
+}
+"""An item of an array (from 0) or of a map (by key), which only DuckDB's binder can tell apart."""
 
 _DIVIDE = _raised(SqlError("DIVIDE_BY_ZERO", "22012", DIVIDE_BY_ZERO))
 
@@ -89,5 +120,5 @@ MACROS = {
 
 def install(cursor: duckdb.DuckDBPyConnection) -> None:
     """Create the macros, or replace those of an older version in a database file."""
-    for signature, body in {**MACROS, **_datetime_casts()}.items():
+    for signature, body in {**MACROS, **_datetime_casts(), **_ITEMS}.items():
         cursor.execute(f"CREATE OR REPLACE MACRO {signature} AS {body}")

@@ -18,7 +18,7 @@ from blade_sandbox.warehouse.lakehouse import Lakehouse
 from blade_sandbox.warehouse.operation import Operation
 from blade_sandbox.warehouse.result import Result
 from blade_sandbox.warehouse.session import Session
-from blade_sandbox.warehouse.show import pairs
+from blade_sandbox.warehouse.show import strings
 from blade_sandbox.warehouse.statements import NO_ROWS, Action
 from blade_sandbox.warehouse.transactions import Transaction
 from blade_sandbox.warehouse.volumes import Volumes
@@ -111,7 +111,7 @@ class Runner:
         elif words in (["ROLLBACK"], ["ROLLBACK", "TRANSACTION"]):
             end(session)
         elif _spelled(words).startswith("SET AUTOCOMMIT"):
-            return table_result(pairs([("AUTOCOMMIT", self._set_autocommit(session, _spelled(words)))]), wire)
+            return table_result(strings(["value"], [(self._set_autocommit(session, _spelled(words)),)]), wire)
         else:
             return None
         return table_result(NO_ROWS, wire)

@@ -57,6 +57,9 @@ RUNNING_STATEMENTS = 64
 PROTOCOL = ttypes.TProtocolVersion.SPARK_CLI_SERVICE_PROTOCOL_V7
 
 
+CANCEL_WAIT_S = 5.0
+"""A cancelled statement has this long to end before its transaction is rolled back."""
+
 REMEMBERED_CLOSED = 10_000
 """So many handles of sessions that were closed are known; a call on one is answered 404, as the real one does."""
 
@@ -118,9 +121,8 @@ class Service:
         if session is None:
             return ttypes.TCloseSessionResp(status=invalid_session(req.sessionHandle))
         self.sessions.close(session.guid)
-        for operation in self._of(session):
-            self._remember(operation.guid)
-        self._remember(session.guid)
+        for guid in (session.guid, *session.operations):
+            self._remember(guid)
         self._forget(session)
         return ttypes.TCloseSessionResp(status=OK)
 
@@ -137,8 +139,13 @@ class Service:
         return len(gone)
 
     def _forget(self, session: Session) -> None:
-        for operation in self._of(session):
+        operations = self._of(session)
+        for operation in operations:
             self._drop(operation)
+        if session.transaction is not None:
+            # What still runs uses the copies that go with the transaction.
+            for operation in operations:
+                operation.wait(CANCEL_WAIT_S)
         end(session)
         if session.temp_views:
             self._lakehouse.rows(f"DROP SCHEMA IF EXISTS {identifier(session.temp_schema)} CASCADE")
@@ -207,6 +214,7 @@ class Service:
         operation = Operation(session=session, kind=kind, timeout_s=timeout_s)
         with self._lock:
             self.operations[operation.guid] = operation
+            session.operations.append(operation.guid)
             if kind == ttypes.TOperationType.EXECUTE_STATEMENT:
                 self.statements += 1
         # In a copy of this request's context: PUT and GET answer with links to the host this client used.

@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 import zoneinfo
+from collections import deque
 from dataclasses import dataclass, field
 
 from blade_sandbox.warehouse.errors import SqlError
@@ -31,6 +32,7 @@ class Session:
         guid, secret: 16 random bytes each; together the handle the client holds.
         used: monotonic time of the last call.
         temp_views: names of its temporary views, lower case.
+        operations: the last ones it started, by guid.
         autocommit: each statement is a transaction of its own; if not, the next one begins one.
         transaction: the open one.
     """
@@ -42,6 +44,7 @@ class Session:
     settings: dict[str, str] = field(default_factory=lambda: dict(_SETTINGS))
     used: float = field(default_factory=time.monotonic)
     temp_views: set[str] = field(default_factory=set)
+    operations: deque[bytes] = field(default_factory=lambda: deque(maxlen=100))
     autocommit: bool = True
     transaction: Transaction | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import math
+import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ MAX_PREVIEW_ROWS = 1000
 MAX_PAGE_SQL_BYTES = 8 << 20
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: sorts as the numbers do."""
+_SEQ = re.compile(r"-1|\d{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,10 @@ class Jobs:
             QuotaExceeded: too many open jobs.
         """
         self._check(request)
+        request_hash = _fingerprint({**asdict(request), "request_id": ""})
+        stored = self._store.replay(request.request_id, request_hash)
+        if stored is not None:  # whatever became of the source since
+            return stored
         resolved = self._resolve(request.sql, request.data_type, request.source)
         source = resolved.source
         spec = JobSpec(
@@ -107,7 +113,7 @@ class Jobs:
             actor=actor,
             max_open_jobs=self._settings.max_open_jobs,
             request_id=request.request_id,
-            request_hash=_fingerprint({**asdict(request), "request_id": ""}),
+            request_hash=request_hash,
         )
         self._wake()
         return job
@@ -198,8 +204,17 @@ class Jobs:
         Raises:
             NotFound; Precondition if the job is not final or has no failed items.
         """
-        _raise([*_length("reason", reason, MAX_REASON_CHARACTERS), *_length("request_id", request_id, 128)])
-        parent = self._store.get(_given(job_id), history=False)
+        _raise(
+            [
+                *_length("reason", reason, MAX_REASON_CHARACTERS),
+                *_length("request_id", request_id, MAX_REQUEST_ID_CHARACTERS),
+            ]
+        )
+        request_hash = _fingerprint({"retry": _given(job_id)})
+        stored = self._store.replay(request_id, request_hash)
+        if stored is not None:  # whatever became of the parent since
+            return stored
+        parent = self._store.get(job_id, history=False)
         failed = sum(s.count for s in parent.error_summaries if s.reason is not Reason.DUPLICATE_ITEM_ID)
         if not parent.status.final or not failed:
             why = "has no failed items" if parent.status.final else f"is {parent.status}, wait until it has ended"
@@ -217,7 +232,7 @@ class Jobs:
             actor=actor,
             max_open_jobs=self._settings.max_open_jobs,
             request_id=request_id,
-            request_hash=_fingerprint({"retry": job_id}),
+            request_hash=request_hash,
             parent_job_id=job_id,
             reason=reason,
         )
@@ -250,9 +265,12 @@ class Jobs:
         """
         size = _page_size(page_size, default=DEFAULT_PAGE_SIZE)
         scope = f"jobs\0{sorted(statuses)}\0{source}\0{created_after}\0{created_before}"
+        before = read_token(page_token, scope=scope)
+        if not before.isprintable():
+            raise Invalid.field("page_token", "is forged; begin again without a token")
         found = self._store.page(
             limit=size + 1,
-            before_job_id=read_token(page_token, scope=scope),
+            before_job_id=before,
             statuses=statuses,
             source=source,
             created_after=created_after,
@@ -268,8 +286,10 @@ class Jobs:
         """A page of item errors in the order of recording, and the token of the next. Raises NotFound, Invalid."""
         size = _page_size(page_size, default=DEFAULT_ERRORS_PAGE_SIZE)
         scope = f"errors\0{_given(job_id)}"
-        after = int(read_token(page_token, scope=scope) or -1)
-        found = self._store.errors(job_id, after_seq=after, limit=size + 1)
+        after = read_token(page_token, scope=scope) or "-1"
+        if not _SEQ.fullmatch(after):
+            raise Invalid.field("page_token", "is forged; begin again without a token")
+        found = self._store.errors(job_id, after_seq=int(after), limit=size + 1)
         more = len(found) > size
         next_token = make_token(str(found[size - 1][0]), scope=scope) if more else ""
         return [error for _, error in found[:size]], next_token

@@ -106,10 +106,12 @@ class Throttle:
                 self._halved_at = now
                 self._forget(now)
                 measured = sum(items for _, items in self._sent) / 3.0
-                cap = max(_MIN_RATE, (min(self._limiter.rate, measured) if self._limiter.rate else measured) / 2)
-                self._limiter.set_rate(cap)
-                self._first_cap = self._first_cap or cap
-                self._raised = now + retry_after_s
+                now_at = min(self._limiter.rate, measured) if self._limiter.rate else measured
+                if now_at:  # else nothing was sent before: the hold alone is all that is known
+                    cap = max(_MIN_RATE, now_at / 2)
+                    self._limiter.set_rate(cap)
+                    self._first_cap = self._first_cap or cap
+                    self._raised = now + retry_after_s
             self._hold_until = max(self._hold_until, now + retry_after_s)
         with suppress(StorageUnavailable):  # then only this server knows of it for now
             self._store.hold(_CATALOG, retry_after_s)

@@ -40,9 +40,7 @@ class Chunk:
         """What is certain, with the errors, and what is uncertain."""
         certain = [at for at in range(len(self.items)) if at not in self.uncertain]
         return (
-            Chunk(
-                items=[self.items[at] for at in certain], keys=[self.keys[at] for at in certain], errors=self.errors
-            ),
+            Chunk(items=[self.items[at] for at in certain], keys=[self.keys[at] for at in certain], errors=self.errors),
             Chunk(
                 items=[self.items[at] for at in sorted(self.uncertain)],
                 keys=[self.keys[at] for at in sorted(self.uncertain)],

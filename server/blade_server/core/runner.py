@@ -8,14 +8,15 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
 from blade_server.core.control import clock
 from blade_server.core.pipeline import Parts, Pipeline
 from blade_server.errors import StorageUnavailable
-from blade_server.storage.claims import Claim
-from blade_server.storage.jobs import JobStore
+from blade_server.storage.claims import Claim, ClaimStore
+from blade_server.storage.job_rows import QUEUE
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,6 @@ POLL_S = 0.5
 """How often it looks for jobs without having been rung: a lost ring, or a lease that ran out a moment ago."""
 RING_REST_S = 0.1
 """Rings are answered at most so often."""
-PRUNE_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +36,19 @@ class _Running:
 class Runner:
     """Runs up to `settings.max_running_jobs` jobs, one pipeline with its own threads each.
 
-    One thread here does everything in turn: beats (from its own clock, so that a slow batch is not a dead worker), then
-    claims, then prunes. `owner` names this server in leases and histories.
+    One thread here does both in turn: beats (from its own clock, so that a slow batch is not a dead worker), then
+    claims. `owner` names this server in leases and histories.
     """
 
-    def __init__(self, parts: Parts, jobs: JobStore) -> None:
+    def __init__(self, parts: Parts, claims: ClaimStore) -> None:
+        """Nothing runs yet. `claims` has connections of its own, so that a beat never waits for the jobs' writes."""
         self._parts = parts
         self._settings = parts.settings
-        self._jobs = jobs
+        self._claims = claims
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._running: dict[str, _Running] = {}
         self._rung = threading.Event()
+        self._queue_rung = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="runner", daemon=True)
 
@@ -55,8 +57,16 @@ class Runner:
         self._thread.start()
 
     def wake(self) -> None:
-        """Something changed: look at once."""
+        """Anything may have changed: look at once, for jobs that wait too."""
+        self._queue_rung.set()
         self._rung.set()
+
+    def ring(self, job_ids: Collection[str]) -> None:
+        """These have changed. Most rings are the progress of other servers' jobs: no reason to look for one."""
+        if QUEUE in job_ids:
+            self.wake()
+        elif any(job_id in self._running for job_id in job_ids):
+            self._rung.set()
 
     def stop(self, timeout_s: float) -> None:
         """Claims nothing more, lets uploads in flight end, hands every job back. Blocks at most so long."""
@@ -66,21 +76,20 @@ class Runner:
             self._thread.join(timeout_s + 5)
 
     def _loop(self) -> None:
-        next_beat = next_prune = 0.0
+        next_beat = next_claim = 0.0
         while not self._stopping.is_set():
             now = time.monotonic()
+            rung, queue_rung = _heard(self._rung), _heard(self._queue_rung)  # what rings later is for the next turn
             try:
-                if self._reap_and_count() and (now >= next_beat or self._rung.is_set()):
-                    self._rung.clear()
+                ended = self._reap()
+                if self._running and (now >= next_beat or rung):
                     self._beat()
                     next_beat = now + self._settings.lease_beat_s
-                self._rung.clear()
-                self._claim()
-                if now >= next_prune:
-                    self._prune()
-                    next_prune = now + PRUNE_EVERY_S
-            except StorageUnavailable:
-                pass  # logged where it was met; leases run out by themselves
+                if ended or queue_rung or now >= next_claim:
+                    next_claim = now + POLL_S
+                    self._claim()
+            except StorageUnavailable:  # logged where it was met; leases run out by themselves
+                next_beat = now + POLL_S
             except Exception:
                 log.exception("the runner met a bug and goes on")
             self._rest(min(POLL_S, max(0.0, next_beat - time.monotonic())) if self._running else POLL_S)
@@ -91,22 +100,23 @@ class Runner:
         if not self._stopping.is_set() and self._rung.is_set():
             self._stopping.wait(RING_REST_S)
 
-    def _reap_and_count(self) -> int:
-        for job_id, running in list(self._running.items()):
-            if not running.thread.is_alive():
-                del self._running[job_id]
-        return len(self._running)
+    def _reap(self) -> bool:
+        ended = [job_id for job_id, running in self._running.items() if not running.thread.is_alive()]
+        for job_id in ended:
+            del self._running[job_id]
+        return bool(ended)
 
     def _beat(self) -> None:
         claims = [running.claim for running in self._running.values()]
         asked_at = clock()
-        flags = self._parts.claims.beat(self.owner, claims, self._settings.lease_s)
-        self._parts.throttle.refresh()
+        flags = self._claims.beat(self.owner, claims, self._settings.lease_s)
         for job_id, running in self._running.items():
             if job_id in flags:
                 running.pipeline.renew(asked_at + self._settings.lease_s, flags[job_id])
             elif running.thread.is_alive():
                 running.pipeline.lose()
+        with suppress(StorageUnavailable):  # then holds of other replicas are heard of at the next beat
+            self._parts.throttle.refresh()
 
     def _has_room(self) -> bool:
         """Held pauses take up no place; when as many are held as may run, the oldest lets its cursor go."""
@@ -118,7 +128,7 @@ class Runner:
     def _claim(self) -> None:
         while self._has_room() and not self._stopping.is_set():
             asked_at = clock()
-            claim = self._parts.claims.claim_next(self.owner, self._settings.lease_s)
+            claim = self._claims.claim_next(self.owner, self._settings.lease_s)
             if claim is None:
                 return
             log.info("job %s: claimed, epoch %d", claim.job_id, claim.epoch)
@@ -126,20 +136,27 @@ class Runner:
             thread = threading.Thread(target=pipeline.run, name=f"job {claim.job_id}", daemon=True)
             self._running[claim.job_id] = _Running(claim=claim, pipeline=pipeline, thread=thread)
             thread.start()
-
-    def _prune(self) -> None:
-        self._jobs.drop_final_ledgers()
-        while self._jobs.prune(older_than_s=self._settings.job_retention_days * 86400) and not self._stopping.is_set():
-            pass
+            self._rung.set()  # a cancel may have rung before it was known here
 
     def _hand_back(self) -> None:
         for running in self._running.values():
             running.pipeline.stop()
         deadline = time.monotonic() + self._settings.drain_timeout_s
-        while self._reap_and_count() and time.monotonic() < deadline:
+        self._reap()
+        while self._running and time.monotonic() < deadline:
             with suppress(StorageUnavailable):
                 self._beat()  # uploads in flight may take longer than the lease
+            until = min(deadline, time.monotonic() + self._settings.lease_beat_s)
             for running in self._running.values():
-                running.thread.join(min(self._settings.lease_beat_s, max(0.0, deadline - time.monotonic())))
+                running.thread.join(max(0.0, until - time.monotonic()))
+            self._reap()
         for job_id in self._running:
             log.warning("job %s: uploads still in flight; its lease runs out and another server goes on", job_id)
+
+
+def _heard(bell: threading.Event) -> bool:
+    """Whether it has rung; silences it. A ring that comes in between is not lost."""
+    if not bell.is_set():
+        return False
+    bell.clear()
+    return True

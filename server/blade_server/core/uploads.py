@@ -140,18 +140,19 @@ class Uploader:
 
     def _send(self, batch: Batch, group: list[int]) -> None:
         """Sends these items until something has become of each of them."""
-        attempt = 0
+        attempt, failing_since = 0, 0.0
         suspects: dict[int, float] = {}  # single items that fail although the catalog is well, and since when
         while group:
             part = group[:1]
             try:
                 part = self._next_part(group, suspects)
                 self._attempt(batch, part)
-                attempt = 0
+                attempt, failing_since = 0, 0.0
             except CatalogRejected as exc:
                 self._isolate(batch, part, exc, attempt + 1)
-                attempt = 0
+                attempt, failing_since = 0, 0.0
             except CatalogUnavailable as exc:
+                failing_since = failing_since or time.monotonic()
                 part = self._still_open(batch, part)
                 if exc.maybe_stored:
                     batch.uncertain.update(part)
@@ -161,13 +162,16 @@ class Uploader:
                     attempt += 1
                     self._back_off(exc, attempt)
                 else:
-                    attempt = 0
+                    since, attempt, failing_since = failing_since, 0, 0.0
                     if self._outage.sit_out(self._catalog, self._control, exc.message):
                         suspects.clear()
                     elif len(part) > 1:
                         self._isolate(batch, part, exc, 0)
                     elif part:
-                        self._suspect(batch, part[0], exc, suspects, alone=len(group) == len(suspects))
+                        suspects.setdefault(part[0], since)
+                        self._judge(batch, part[0], exc, suspects[part[0]], first=suspects[part[0]] == since)
+                        if len(suspects) == len(group):
+                            self._wait_for_proof(exc)
             except StorageUnavailable:
                 # Only pacing asks PostgreSQL here; without it the lease cannot hold either, so nothing is sent.
                 self._control.wait(0.5, WaitReason.RETRY_BACKOFF, "PostgreSQL does not answer")
@@ -198,20 +202,17 @@ class Uploader:
         self._send(batch, part[:half])
         self._send(batch, part[half:])
 
-    def _suspect(
-        self, batch: Batch, at: int, exc: CatalogUnavailable, suspects: dict[int, float], *, alone: bool
-    ) -> None:
-        """The catalog says it is well, and all attempts with this item failed: it is put behind the others."""
-        since = suspects.get(at)
-        if since is not None and self._outage.convicts(since):
-            with suppress(CatalogUnavailable):  # else it is looked up again with the next attempt
-                if self._not_stored(batch, [at]):
-                    self._give_up(batch, at, exc, self._policy.retry_attempts + 1)
+    def _judge(self, batch: Batch, at: int, exc: CatalogUnavailable, since: float, *, first: bool) -> None:
+        """All attempts with this item failed, and the catalog says it is well. It gets a second round before ERROR."""
+        if first or not self._outage.convicts(since):
             return
-        suspects.setdefault(at, time.monotonic())
-        if alone:
-            detail = f"uploads fail although the catalog's health check passes: {exc.message}"
-            self._control.wait(self._policy.retry_base_s or 0.1, WaitReason.CATALOG_DOWN, detail)
+        with suppress(CatalogUnavailable):  # else it is looked up again with the next attempt
+            if self._not_stored(batch, [at]):
+                self._give_up(batch, at, exc, 2 * (self._policy.retry_attempts + 1))
+
+    def _wait_for_proof(self, exc: CatalogUnavailable) -> None:
+        detail = f"uploads fail although the catalog's health check passes: {exc.message}"
+        self._control.wait(self._policy.retry_base_s or 0.1, WaitReason.CATALOG_DOWN, detail)
 
     def _attempt(self, batch: Batch, part: list[int]) -> None:
         part = self._not_stored(batch, part)

@@ -115,7 +115,7 @@ _CLAIM = text(
         SELECT job.job_id, job.epoch > 0 AS begun, job.owner, job.deaths + (job.owner IS NOT NULL)::int AS deaths
         FROM job LEFT JOIN busy USING (source) LEFT JOIN source ON source.name = job.source
         WHERE (job.status = 'PENDING'
-               -- A lease that ends later than any can: the clock of PostgreSQL was set back, and its owner does not beat.
+               -- A lease that ends later than any can: PostgreSQL's clock was set back, and its owner does not beat.
                OR job.status = 'RUNNING' AND (job.owner IS NULL OR job.lease_until < now()
                                               OR job.lease_until > now() + make_interval(secs => :max_lease_s)))
           AND (COALESCE((job.source_json #>> '{config,max_running_jobs}')::int, 0) = 0
@@ -283,7 +283,7 @@ class ClaimStore:
             return self._recorded_before(claim, record.number)
 
     def _lock_softly(self, connection: Connection, claim: Claim, number: int) -> None:
-        """Holds off the end of the job, as the errors' foreign keys do, but no beat. Spares the work if it is in vain."""
+        """Keeps the job's row from being pruned, as foreign keys do, and holds up no beat; first word on the number."""
         fence = (*_fence(claim), _job.c.last_record == number - 1)
         query = select(_job.c.job_id).where(*fence).with_for_update(read=True, key_share=True)
         if connection.execute(query).one_or_none() is None:

@@ -14,7 +14,7 @@ from blade_server.model import Classification, JobLimits, JobSpec, RowMapping, S
 
 Document = Mapping[str, Any]
 
-_KNOWN = {
+_KNOWN: dict[type, frozenset[str]] = {
     kind: frozenset(field.name for field in fields(kind))
     for kind in (Classification, JobLimits, JobSpec, RowMapping, Source, SourceConfig)
 }

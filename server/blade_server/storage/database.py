@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from psycopg2.errors import ReadOnlySqlTransaction
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -23,6 +22,13 @@ CHANNEL = "blade_job"
 
 _TRUSTED_S = 1.0
 """A connection that worked so recently is used without asking PostgreSQL first whether it still does."""
+_ONE_OUTAGE_S = 15.0
+"""Failures with less time between them are one outage, in which each message is logged once."""
+_LEAVE = frozenset({"25006", "25P03"})
+"""SQLSTATEs that a new connection may not meet: a server that is read-only (after a failover: the one before it, or a
+standby that is not promoted yet), a transaction that was idle too long."""
+_AWAY = frozenset({"08", "40", "53", "57", "58"})
+"""Classes of SQLSTATEs that say nothing about the statement: connection, rollback, resources, operator, system."""
 
 
 def normalised(url: str) -> str:
@@ -47,6 +53,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
+            hide_parameters=True,  # rows of items are among them, and errors end up in logs
             connect_args={
                 "connect_timeout": 5,
                 "application_name": "blade",
@@ -59,6 +66,9 @@ class Database:
                 "-c idle_in_transaction_session_timeout=5000",
             },
         )
+        self._failed_at = float("-inf")
+        self._told: set[str] = set()
+        event.listen(self.engine, "handle_error", _leave)
         event.listen(self.engine, "checkin", _used)
         event.listen(self.engine, "checkout", self._ping_if_idle)
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -92,7 +102,7 @@ class Database:
         except (InterfaceError, OperationalError, DisconnectionError, PoolTimeoutError) as exc:
             raise self._unavailable(exc) from exc
         except DBAPIError as exc:
-            if exc.connection_invalidated or isinstance(exc.orig, ReadOnlySqlTransaction):
+            if exc.connection_invalidated or _sqlstate(exc.orig)[:2] in _AWAY:
                 raise self._unavailable(exc) from exc
             raise
 
@@ -106,7 +116,14 @@ class Database:
                 raise DisconnectionError from exc
 
     def _unavailable(self, exc: Exception) -> StorageUnavailable:
-        log.warning("PostgreSQL at %s: %s", self.place, exc)
+        now = time.monotonic()
+        if now - self._failed_at > _ONE_OUTAGE_S:
+            self._told = set()
+        self._failed_at = now
+        words = _first_line(exc)
+        if words not in self._told:
+            self._told.add(words)
+            log.warning("PostgreSQL at %s: %s", self.place, words)
         return StorageUnavailable(f"PostgreSQL at {self.place} does not answer; the call can be repeated")
 
     def ping(self) -> None:
@@ -117,6 +134,21 @@ class Database:
     def close(self) -> None:
         """Lets all connections go."""
         self.engine.dispose()
+
+
+def _sqlstate(exc: BaseException | None) -> str:
+    return getattr(exc, "pgcode", None) or ""
+
+
+def _first_line(exc: Exception) -> str:
+    """The driver's own words, without the statement and without what PostgreSQL adds about rows."""
+    cause = (exc.orig if isinstance(exc, DBAPIError) else exc.__cause__) or exc
+    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+
+
+def _leave(context: ExceptionContext) -> None:
+    if _sqlstate(context.original_exception) in _LEAVE:
+        context.is_disconnect = True  # the pool lets all connections to this server go
 
 
 def _used(connection: Any, record: Any) -> None:

@@ -21,7 +21,6 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -43,7 +42,7 @@ from blade_server.model import (
     WaitReason,
 )
 from blade_server.storage import tables
-from blade_server.storage.codec import source_document, spec_document
+from blade_server.storage.codec import limits_from, source_document, spec_document
 from blade_server.storage.database import Database
 from blade_server.storage.job_rows import (
     AS_SHOWN,
@@ -53,6 +52,7 @@ from blade_server.storage.job_rows import (
     error_from,
     job_from,
     ring,
+    ring_queue,
 )
 
 _job = tables.job
@@ -119,7 +119,8 @@ class JobStore:
         """Stores a PENDING job that will run `statement`.
 
         The same `request_id` and `request_hash` again return the job of the first call. Raises Invalid if the request
-        id was used with another hash, QuotaExceeded if `max_open_jobs` are not final, NotFound if the source is gone.
+        id was used with another hash, QuotaExceeded if `max_open_jobs` are not final, NotFound if the source is gone
+        or the parent is being pruned.
         """
         values = {
             "job_id": job_id,
@@ -144,6 +145,8 @@ class JobStore:
                 if stored is not None:
                     return stored
                 self._check_room(connection, source.name, max_open_jobs)
+                if parent_job_id:
+                    self._hold_parent(connection, parent_job_id)
                 row = connection.execute(insert(_job).values(values).returning(_job)).one()
                 add_event(connection, job_id, EventKind.CREATED, actor=actor, reason=reason)
                 if parent_job_id:
@@ -154,13 +157,20 @@ class JobStore:
                     update(tables.source).where(tables.source.c.name == source.name).values(last_job_id=job_id)
                 )
                 ring(connection, job_id)
+                ring_queue(connection)
                 return job_from(row)
-        except IntegrityError:
-            with self._database.begin() as connection:  # two calls with one request id at the same moment
-                stored = self._replay(connection, request_id, request_hash)
+        except IntegrityError:  # two calls with one request id at the same moment
+            stored = self.replay(request_id, request_hash)
             if stored is None:
                 raise
             return stored
+
+    def replay(self, request_id: str, request_hash: str) -> Job | None:
+        """The job that an earlier call with this id and body stored. Raises Invalid as `add`."""
+        if not request_id:
+            return None
+        with self._database.begin() as connection:
+            return self._replay(connection, request_id, request_hash)
 
     def _replay(self, connection: Connection, request_id: str, request_hash: str) -> Job | None:
         if not request_id:
@@ -173,6 +183,14 @@ class JobStore:
                 reason=Reason.REQUEST_ID_REUSED,
             )
         return None if row is None else job_from(row)
+
+    def _hold_parent(self, connection: Connection, parent_job_id: str) -> None:
+        # Pruning takes the counts of errors first: with the lock, either it waits for this child, or this sees it.
+        held = select(_job.c.job_id).where(_job.c.job_id == parent_job_id).with_for_update(read=True)
+        count = tables.job_error_count
+        kept = select(count.c.job_id).where(count.c.job_id == parent_job_id).limit(1)
+        if connection.execute(held).one_or_none() is None or connection.execute(kept).one_or_none() is None:
+            raise not_found(parent_job_id)
 
     def _check_room(self, connection: Connection, source: str, max_open_jobs: int) -> None:
         # The lock keeps RemoveSource out until this job is stored.
@@ -262,7 +280,7 @@ class JobStore:
         """At most `limit` item errors behind `after_seq`, each with its number, in order. Raises NotFound."""
         query: Select[Any] = (
             select(_error)
-            .where(_error.c.job_id == job_id, tuple_(_error.c.seq) > tuple_(after_seq))
+            .where(_error.c.job_id == job_id, _error.c.seq > after_seq)
             .order_by(_error.c.seq)
             .limit(limit)
         )
@@ -307,6 +325,8 @@ class JobStore:
             add_event(connection, job_id, EventKind.RESUMED, actor=actor, reason=reason)
             if row.status == Status.RUNNING:
                 return self._change(connection, job_id, pending_action=None)
+            if row.owner is None:
+                ring_queue(connection)
             return self._change(
                 connection,
                 job_id,
@@ -359,11 +379,13 @@ class JobStore:
         )
 
     def set_limits(self, job_id: str, limits: JobLimits, *, actor: str, reason: str) -> Job:
-        """Replaces the limits of a job that is not final."""
+        """Replaces the limits of a job that is not final; the same ones again change nothing."""
         with self._database.begin() as connection:
             row = self._locked(connection, job_id)
             if row.status in FINAL:
                 raise _wrong_status(row, "given new limits", "it has ended")
+            if limits_from(row.spec["limits"]) == limits:
+                return job_from(row)
             add_event(
                 connection, job_id, EventKind.LIMITS_CHANGED, actor=actor, reason=reason, detail=_in_words(limits)
             )
@@ -380,37 +402,6 @@ class JobStore:
         row = connection.execute(changed).one()
         ring(connection, job_id)
         return job_from(row)
-
-    # --------------------------------------------------------------------------------------------- retention
-
-    def prune(self, *, older_than_s: float, limit: int = 100) -> int:
-        """Deletes at most `limit` final jobs that ended so long ago, with their errors; returns how many."""
-        with self._database.begin() as connection:
-            pruned = connection.execute(
-                text(
-                    """
-                    DELETE FROM job WHERE job_id IN (
-                        SELECT job_id FROM job
-                        WHERE end_time < now() - make_interval(secs => :age)
-                          AND status IN ('COMPLETED', 'FAILED', 'CANCELLED')
-                        ORDER BY end_time LIMIT :limit FOR UPDATE SKIP LOCKED)
-                    """
-                ),
-                {"age": older_than_s, "limit": limit},
-            )
-            return pruned.rowcount
-
-    def drop_final_ledgers(self) -> None:
-        """Deletes the ledgers of final jobs, which nobody needs any more."""
-        with self._database.begin() as connection:
-            connection.execute(
-                text(
-                    """
-                    DELETE FROM job_block USING job
-                    WHERE job.job_id = job_block.job_id AND job.end_time IS NOT NULL
-                    """
-                )
-            )
 
 
 def _wrong_status(row: Row[Any], what: str, rule: str) -> Precondition:

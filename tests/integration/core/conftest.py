@@ -35,6 +35,8 @@ TABLES = {
     "odd": """SELECT * FROM (VALUES
         (NULL, 'UNCLASS', 1), ('a', 'UNCLASS', 2), ('b', 'NOFORN', 3), ('twice', 'UNCLASS', 4),
         ('twice', 'UNCLASS', 5), (' padded ', 'UNCLASS', 6), ('it''s', 'UNCLASS', 7)) t(item_id, classification, n)""",
+    "exact": """SELECT item_id, 'UNCLASS' AS classification, amount::DECIMAL(38, 18) AS amount FROM (VALUES
+        (1, '0'), (2, '0.000000000000000001'), (3, '99999999999999999999.999999999999999999')) t(item_id, amount)""",
 }
 
 
@@ -109,11 +111,12 @@ def ingest(settings: Settings, sources: Sources, store: SourceStore) -> Iterator
 
 @pytest.fixture
 def stored(store: SourceStore) -> None:
-    """Sources over all three tables, without the detour over a connection test."""
+    """Sources over all tables, without the detour over a connection test."""
     for name, data_type, table in (
         ("blade-maintenance", "maintenance", "maintenance"),
         ("odd", "odd", "odd"),
         ("empty", "none", "empty"),
+        ("exact", "exact", "exact"),
     ):
         source = with_defaults(a_source(name, data_type, table=table))
         last_modified = "last_modified" if table == "maintenance" else ""

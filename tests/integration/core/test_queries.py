@@ -63,6 +63,19 @@ class TestItems:
         )
         assert [item.item_id for item in items] == ["MAINT-AF-996-2024", "MAINT-AF-993-2024"]
 
+    @pytest.mark.parametrize(
+        ("value", "found"), [("0.000000000000000001", 2), ("0", 1), ("9" * 20 + "." + "9" * 18, 3)]
+    )
+    def test_a_decimal_of_full_width_is_compared_to_its_last_digit(self, queries, value, found):
+        items, rejected = read(queries.items(source="exact", filter="amount = :a", parameters={"a": value}))
+        assert not rejected
+        assert [item.item_id for item in items] == [str(found)]
+
+    def test_a_column_asked_for_twice_is_refused_before_anything_is_opened(self, queries):
+        with pytest.raises(Invalid, match="'cost' is there more than once") as caught:
+            queries.items(data_type="maintenance", columns=["cost", "Cost"])
+        assert caught.value.violations[0].field == "columns"
+
     def test_columns_bring_those_of_the_mapping_along(self, queries):
         items, _ = read(queries.items(data_type="maintenance", columns=["cost"], limit=1))
         assert set(json.loads(items[0].data_json)) == {

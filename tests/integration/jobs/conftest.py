@@ -51,6 +51,7 @@ class World:
         self.warehouse = SandboxWarehouse(tables={})
         self.catalog = CatalogServer(directory=folder / "catalog", **catalog_options)
         self.database = Database(url)
+        self.runners_own = Database(url, pool_size=4)
         self.store = JobStore(self.database)
         self.runners: list[Runner] = []
         self.clients: list[Catalog] = []
@@ -113,9 +114,9 @@ class World:
             claims=ClaimStore(self.database),
             paces=paces,
             catalog=client,
-            throttle=Throttle(paces),
+            throttle=Throttle(PaceStore(self.runners_own)),
         )
-        runner = Runner(parts, self.store)
+        runner = Runner(parts, ClaimStore(self.runners_own))
         runner.start()
         self.runners.append(runner)
         self.clients.append(client)
@@ -163,6 +164,7 @@ class World:
         self.catalog.stop()
         self.warehouse.stop()
         self.database.close()
+        self.runners_own.close()
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ NAIVE = NOON.replace(tzinfo=None)
         (decimal.Decimal("-5"), "decimal", decimal.Decimal("-5")),
         (datetime.date(2024, 1, 2), "date", datetime.date(2024, 1, 2)),
         (NOON, "timestamp", NOON),
-        (None, "null", None),
+        (None, "string", None),
         ([1, 2, 3], "array", [1, 2, 3]),
         (["a", None], "array", ["a", None]),
         ({"k": 1, "l": 2}, "map", [("k", 1), ("l", 2)]),
@@ -65,7 +65,7 @@ def test_a_python_value_arrives_with_its_type(cursor: Any, value: Any, kind: str
         (DateParameter(datetime.date(1970, 1, 1)), "date", datetime.date(1970, 1, 1)),
         (TimestampParameter(NAIVE), "timestamp", NOON),
         (TimestampNTZParameter(NAIVE), "timestamp", NAIVE),
-        (VoidParameter(None), "null", None),
+        (VoidParameter(None), "string", None),
     ],
 )
 def test_a_parameter_of_the_driver_arrives_with_its_type(cursor: Any, parameter: Any, kind: str, expected: Any) -> None:

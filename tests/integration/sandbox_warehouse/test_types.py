@@ -81,9 +81,9 @@ def test_a_decimal_tells_its_precision_and_scale(cursor: Any) -> None:
     assert cursor.description[0][4:6] == (12, 5)
 
 
-def test_null_without_a_type_is_void(cursor: Any) -> None:
+def test_null_without_a_type_is_described_as_a_string(cursor: Any) -> None:
     cursor.execute("SELECT NULL AS nothing")
-    assert cursor.description[0][:2] == ("nothing", "null")
+    assert cursor.description[0][:2] == ("nothing", "string")
     assert cursor.fetchall()[0][0] is None
 
 

@@ -1,5 +1,6 @@
 import pyarrow as pa
 import pytest
+
 from blade_server.core.columns import find_column, require_column, rows_where
 from blade_server.errors import Precondition, Reason
 

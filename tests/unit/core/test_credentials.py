@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+
 from blade_server.core.credentials import target
 from blade_server.errors import Invalid
 from blade_server.model import SourceConfig
 from blade_server.settings import Settings
-from pydantic import SecretStr
 
 OWN = "dbc-own.cloud.databricks.com"
 OTHER = "dbc-other.cloud.databricks.com"

@@ -158,6 +158,13 @@ def test_a_throttle_halves_the_rate_once_for_many_answers_and_then_lets_it_grow(
     assert rates[-1] is None, "free again in the end"
 
 
+def test_a_throttle_at_the_very_first_upload_holds_and_does_not_slow_down(clock):
+    throttle = pacing.Throttle(Holds())
+    throttle.slow_down(1.0)
+    assert throttle.held_s == pytest.approx(1.0)
+    assert throttle.largest is None
+
+
 # ----------------------------------------------------------------------------------------------------- control
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pytest
+
 from blade_server.core.json_columns import json_texts, plain_decimals, plain_type, readable, row_texts, unreadable_rows
 
 

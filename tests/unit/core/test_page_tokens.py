@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from blade_server.core.page_tokens import make_token, page_size, read_token
 from blade_server.errors import Invalid
 

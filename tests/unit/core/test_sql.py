@@ -7,6 +7,7 @@ import threading
 
 import pyarrow as pa
 import pytest
+
 from blade_server.core import sql
 from blade_server.core.sql import SourceQuery
 from blade_server.errors import BladeError, Invalid, Precondition, Reason
@@ -361,6 +362,28 @@ class TestSelect:
         assert caught.value.reason is Reason.INVALID_SQL
         assert why in caught.value.message
 
+    @pytest.mark.parametrize("name", ["a) = 1 OR (1 = 1", "a) = 1) --", "a) = 1) UNION SELECT * FROM (x", "a`b", "a'b"])
+    @pytest.mark.parametrize("around", ["f({} => 1) = 1", "dateadd({}, 1, due_date) = 1", "datediff({}, a, b) = 1"])
+    def test_names_that_the_writer_does_not_quote_cannot_carry_sql(self, name, around):
+        condition = around.format("`" + name.replace("`", "``") + "`")
+        with pytest.raises(Invalid) as caught:
+            selected(filter=condition)
+        assert caught.value.reason is Reason.INVALID_SQL
+
+    @pytest.mark.parametrize(
+        "condition", ["f(a => 1) = 1", "dateadd(DAY, 1, due_date) = a", "a:`b c`.d::STRING = 'x -- y'"]
+    )
+    def test_the_same_with_plain_names_passes(self, condition):
+        assert selected(filter=condition).startswith("SELECT * FROM ")
+
+    @pytest.mark.parametrize(
+        "condition", ["map('a') = 1", "regexp_replace(a) = 'x'", "date_trunc() = 1", "sum(map(a)) = 1"]
+    )
+    def test_functions_with_the_wrong_arguments_are_the_callers_mistake(self, condition):
+        with pytest.raises(Invalid) as caught:
+            selected(filter=condition)
+        assert caught.value.violations[0].field == "filter"
+
     def test_a_filter_of_a_megabyte_is_refused(self):
         with pytest.raises(Invalid, match="65,536"):
             selected(filter="a = '" + "x" * 1_000_000 + "'")
@@ -400,7 +423,10 @@ class TestParameterTypes:
         ("condition", "value", "written"),
         [
             ("cost > :p", "100", "`cost` > CAST(:p AS BIGINT)"),
-            ("cost > :p", "0.005", "`cost` > CAST(:p AS DECIMAL(38, 30))"),
+            ("cost > :p", "0.005", "`cost` > CAST(:p AS DECIMAL(4, 3))"),
+            ("cost > :p", "-0.1e-16", "`cost` > CAST(:p AS DECIMAL(18, 17))"),
+            ("cost > :p", "9" * 20 + "." + "9" * 18, "`cost` > CAST(:p AS DECIMAL(38, 18))"),
+            ("cost > :p", " 1e20 ", "`cost` > CAST(:p AS DECIMAL(21, 0))"),
             (":p <= COST", "1", "CAST(:p AS BIGINT) <= `COST`"),
             ("due_date BETWEEN :p AND :p", "2024-01-01", "`due_date` BETWEEN CAST(:p AS DATE) AND CAST(:p AS DATE)"),
             ("due_date IN (:p, '2024-01-02')", "2024-01-01", "`due_date` IN (CAST(:p AS DATE), '2024-01-02')"),
@@ -410,6 +436,36 @@ class TestParameterTypes:
     )
     def test_a_parameter_is_read_as_what_it_is_compared_with(self, condition, value, written):
         assert selected(SCHEMA, filter=condition, parameters={"p": value}).endswith(f"WHERE ({written})")
+
+    @pytest.mark.parametrize("value", ["", "abc", "1_000", "NaN", "1,5", "\u0663", "0x10", "1" * 39, "0." + "1" * 38])
+    def test_a_value_that_is_no_number_is_refused_where_one_is_compared(self, value):
+        with pytest.raises(Invalid, match=r"'p' is .*column 'cost'") as caught:
+            selected(SCHEMA, filter="cost = :p OR cost = :p", parameters={"p": value})
+        assert [violation.field for violation in caught.value.violations] == ["parameters"]
+
+    @pytest.mark.parametrize("name", ["a b", "a) UNION SELECT * FROM x --", "1", "ü", "a`b"])
+    def test_a_name_cannot_carry_sql(self, name):
+        condition = f"priority = :a OR priority = :`{name.replace('`', '``')}`"
+        with pytest.raises(Invalid, match="is no name of a parameter") as caught:
+            selected(filter=condition, parameters={"a": "1", name: "1"})
+        assert caught.value.violations[0].field == "parameters"
+
+    def test_names_have_case(self):
+        assert ":a OR `priority` = :A" in selected(
+            filter="priority = :a OR priority = :A", parameters={"a": "1", "A": "2"}
+        )
+
+
+class TestWhatIsSent:
+    def test_a_query_that_has_to_be_written_anew_is_checked_once_more(self):
+        name = "a) FROM read_files('/etc/passwd') -- "
+        with pytest.raises(Invalid) as caught:
+            resolved(f"SELECT /*+ x */ f(`{name}` => 1) FROM maintenance")
+        assert caught.value.reason is Reason.INVALID_SQL
+
+    def test_functions_with_the_wrong_arguments_are_the_callers_mistake(self):
+        with pytest.raises(Invalid, match="wrong arguments"):
+            resolved("SELECT map('a') FROM maintenance")
 
 
 class TestStatements:

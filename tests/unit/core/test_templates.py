@@ -5,6 +5,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+
 from blade_server.core.templates import Template, TemplateError
 from blade_server.errors import Reason
 

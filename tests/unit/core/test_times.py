@@ -2,6 +2,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pyarrow as pa
 import pytest
+
 from blade_server.core.times import duration_text, in_calendar, interval_text, iso_text, parse_times
 
 MOMENTS = [

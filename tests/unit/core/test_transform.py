@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 from blade_server.core.transform import Rejected, Transform, Transformed
 from blade_server.errors import Invalid, Precondition, Reason
 from blade_server.model import MAX_ROW_JSON_BYTES, Classification, RowMapping, Source, SourceConfig, Stage

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from blade_server.core.transform import Transform, Transformed
 from blade_server.errors import Reason
 from blade_server.model import Classification, RowMapping, Source, SourceConfig

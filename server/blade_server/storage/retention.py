@@ -1,0 +1,94 @@
+"""Deletes what nobody needs any more: ledgers of jobs that ended, and jobs that ended long ago.
+
+Unlike `jobs.py` and `claims.py` nobody waits for this. Every step is one short transaction over at most SLICE rows, and
+only one replica at a time takes one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from blade_server.storage.database import Database
+
+PRUNE_LOCK = 0x424C4144455052
+SLICE = 10_000
+"""Most rows of one deletion: half a second, also with the largest errors."""
+JOBS_AT_ONCE = 100
+
+_ENDED_WITH_LEDGER = text(
+    """
+    SELECT job_id FROM job WHERE end_time IS NOT NULL AND ledger_kept
+    ORDER BY end_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    """
+)
+
+_OUTLIVED = text(
+    """
+    SELECT job_id FROM job
+    WHERE end_time < now() - make_interval(secs => :age)
+      -- A retry takes its items from the errors of its parent.
+      AND NOT EXISTS (SELECT FROM job AS child
+                      WHERE child.parent_job_id = job.job_id AND child.parent_job_id <> '' AND child.end_time IS NULL)
+    ORDER BY end_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    """
+)
+
+
+class Retention:
+    """Both methods are one transaction and raise StorageUnavailable; they do nothing while another replica is at it."""
+
+    def __init__(self, database: Database, *, slice_rows: int = SLICE) -> None:
+        self._database = database
+        self._slice = slice_rows
+
+    def drop_ledgers(self) -> bool:
+        """Deletes a slice of the ledgers of final jobs. True if there may be more."""
+        with self._database.begin() as connection:
+            ended = self._jobs(connection, _ENDED_WITH_LEDGER)
+            if not ended:
+                return False
+            if self._cut(connection, "job_block", ended):
+                return True
+            connection.execute(
+                text("UPDATE job SET ledger_kept = false WHERE job_id = ANY(:job_ids)"), {"job_ids": ended}
+            )
+            return True
+
+    def prune(self, *, older_than_s: float) -> bool:
+        """Deletes a slice of the jobs that ended so long ago, or of what hangs on them. True if there may be more.
+
+        A job whose retry is not final is kept. From the first slice on a job has no summaries of its errors, so that it
+        cannot be retried with a part of them.
+        """
+        with self._database.begin() as connection:
+            outlived = self._jobs(connection, _OUTLIVED, age=older_than_s)
+            if not outlived:
+                return False
+            jobs = {"job_ids": outlived}
+            connection.execute(text("DELETE FROM job_error_count WHERE job_id = ANY(:job_ids)"), jobs)
+            for table in ("job_item_error", "job_block", "job_event"):
+                if self._cut(connection, table, outlived):
+                    return True
+            connection.execute(text("DELETE FROM job WHERE job_id = ANY(:job_ids)"), jobs)
+            return True
+
+    def _jobs(self, connection: Connection, query: Any, **values: float) -> list[str]:
+        """The next jobs, locked; none if another replica is at it."""
+        if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": PRUNE_LOCK}).scalar_one():
+            return []
+        return [row.job_id for row in connection.execute(query, {**values, "limit": JOBS_AT_ONCE})]
+
+    def _cut(self, connection: Connection, table: str, job_ids: list[str]) -> bool:
+        """Deletes a slice of these jobs' rows; whether that was a full one."""
+        deleted = connection.execute(
+            text(
+                f"""
+                DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+                    SELECT ctid FROM {table} WHERE job_id = ANY(:job_ids) LIMIT :slice))
+                """  # noqa: S608 - names from this file
+            ),
+            {"job_ids": job_ids, "slice": self._slice},
+        )
+        return deleted.rowcount == self._slice

@@ -1,0 +1,151 @@
+"""The runner's own thread: beats come first, whatever else is slow; rings are heard; a stop loses no lease."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+from sqlalchemy import text
+
+from blade_server.core.pacing import Throttle
+from blade_server.core.runner import POLL_S, Runner
+from blade_server.model import Status, WaitReason
+from blade_server.storage.claims import ClaimStore
+from blade_server.storage.database import Database
+from blade_server.storage.job_rows import QUEUE
+from blade_server.storage.paces import PaceStore
+
+
+class Counting(ClaimStore):
+    """Counts what a runner asks for."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.claims = 0
+        self.beats = 0
+        self.on_beat = lambda: None
+
+    def claim_next(self, owner, lease_s):
+        self.claims += 1
+        return super().claim_next(owner, lease_s)
+
+    def beat(self, owner, claims, lease_s):
+        self.beats += 1
+        self.on_beat()
+        return super().beat(owner, claims, lease_s)
+
+
+@pytest.fixture
+def counting_runner():
+    """`counting_runner(world, settings)`: a runner and what counts its calls."""
+    runners = []
+
+    def make(world, settings=None):
+        runner = world.runner(settings)
+        runner.stop(5)
+        counting = Counting(world.runners_own)
+        own = Runner(runner._parts, counting)
+        runners.append(own)
+        return own, counting
+
+    yield make
+    for runner in runners:
+        runner.stop(5)
+
+
+def test_progress_of_other_jobs_is_no_reason_to_look_for_one(make_world, counting_runner, wait_until):
+    world = make_world(10)
+    runner, asked = counting_runner(world)
+    runner.start()
+    wait_until(lambda: asked.claims)
+    before, began = asked.claims, time.monotonic()
+    while (passed := time.monotonic() - began) < 4 * POLL_S:
+        runner.ring({"job-of-another-server"})
+        threading.Event().wait(0.01)
+    assert asked.claims - before <= passed / POLL_S + 1
+
+
+def test_a_job_that_waits_is_looked_for_at_once(make_world, counting_runner, wait_until):
+    world = make_world(10)
+    runner, asked = counting_runner(world)
+    runner.start()
+    took = []
+    for _ in range(6):
+        before, began = asked.claims, time.monotonic()
+        runner.ring({QUEUE})
+        wait_until(lambda before=before: asked.claims > before)
+        took.append(time.monotonic() - began)
+    assert sum(took) < 6 * POLL_S / 2
+
+
+def test_a_ring_that_comes_during_a_beat_is_heard_in_the_next_turn(make_world, counting_runner, wait_until):
+    world = make_world(10_000)
+    world.catalog.set_faults(latency_ms=2000)  # no records, which would hear of it too
+    runner, asked = counting_runner(world, world.configured(lease_s=100, lease_beat_s=30))
+    job = world.begin()
+    runner.start()
+    wait_until(lambda: asked.beats >= 2 and world.store.get(job.job_id).status is Status.RUNNING)
+    heard = asked.beats
+
+    def rings() -> None:
+        asked.on_beat = lambda: None
+        runner.ring({job.job_id})
+
+    asked.on_beat = rings
+    runner.ring({job.job_id})
+    wait_until(lambda: asked.beats >= heard + 2, 5)
+
+
+def test_leases_are_kept_while_every_connection_of_the_jobs_is_taken(make_world, reaches, wait_until):
+    world = make_world(10_000)
+    world.runner(world.configured(lease_s=1.5, lease_beat_s=0.5))
+    job = reaches(world, world.begin(items_per_second=200), lambda job: job.success_count)
+    aside = Database(world.database.url)
+
+    def lease_left() -> float:
+        with aside.begin() as connection:
+            query = "SELECT extract(epoch FROM lease_until - now())::float8 FROM job WHERE job_id = :id"
+            return float(connection.execute(text(query), {"id": job.job_id}).scalar_one())
+
+    with ExitStack() as taken:
+        for _ in range(16):
+            taken.enter_context(world.database.engine.connect())
+        began = time.monotonic()
+        while time.monotonic() - began < 3:
+            assert lease_left() > 0
+            threading.Event().wait(0.1)
+    aside.close()
+
+
+def test_a_throttle_that_cannot_be_asked_costs_no_lease(make_world, ended):
+    world = make_world(600)
+    runner = world.runner()
+    runner.stop(5)
+    nowhere = Database("postgresql://x@127.0.0.1:1/x")
+    runner = Runner(runner._parts, ClaimStore(world.runners_own))
+    object.__setattr__(runner._parts, "throttle", Throttle(PaceStore(nowhere)))
+    runner.start()
+    world.runners.append(runner)
+    job = ended(world, world.begin(items_per_second=120), 20)  # longer than the lease
+    assert (job.status, job.success_count) == (Status.COMPLETED, 600)
+    nowhere.close()
+
+
+def test_no_lease_runs_out_while_a_stopping_server_waits_for_slow_uploads(make_world, reaches):
+    world = make_world(3000)
+    settings = world.configured(lease_s=2.0, lease_beat_s=0.6, catalog_timeout_s=30, drain_timeout_s=20)
+    runner = world.runner(settings)
+    jobs = [world.begin(batch_size=20, workers=1, items_per_second=40) for _ in range(4)]
+    for job in jobs:
+        reaches(world, job, lambda job: job.success_count)
+    world.catalog.set_faults(latency_ms=5000)
+    for job in jobs:
+        reaches(world, job, lambda job: job.wait_reason is not None or world.catalog.status()["concurrent"] >= 4)
+    stopping = threading.Thread(target=runner.stop, args=(25,))
+    stopping.start()
+    while stopping.is_alive():
+        assert not [job for job in jobs if world.store.get(job.job_id).wait_reason is WaitReason.RECOVERING]
+        stopping.join(0.1)
+    assert {world.store.get(job.job_id).wait_reason for job in jobs} == {WaitReason.QUEUED}
