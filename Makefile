@@ -33,6 +33,16 @@ test-browser: $(VENV)/.ready ## The job page in a real Chromium, and schemathesi
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
 	BLADE_REQUIRE_BROWSER=1 BLADE_REQUIRE_SCHEMATHESIS=1 $(BIN)/pytest tests/browser tests/e2e/web $(ARGS)
 
+bench: $(VENV)/.ready .build/bench-venv/.ready ## All figures against their peers into BENCHMARKS.md (QUICK=1, FULL=1)
+	@for figure in bench/bench_*.py; do QUICK=$(QUICK) FULL=$(FULL) $(BIN)/python $$figure || exit 1; done
+	@$(BIN)/python bench/write.py
+
+# What BLADE is measured against, in an environment of its own.
+.build/bench-venv/.ready: bench/requirements.txt
+	@$(PYTHON) -m venv .build/bench-venv
+	@.build/bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
+	@touch $@
+
 lint: lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker ## All checks of the code; changes nothing
 
 lint-ruff: $(VENV)/.ready
@@ -102,5 +112,5 @@ mkdir -p $(1)/blade/v1 && \
 	touch $(1)/blade/py.typed
 endef
 
-.PHONY: help setup demo run test test-browser test-faults lint lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker \
+.PHONY: help setup demo run test test-browser test-faults bench lint lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker \
   format generate baseline constraints clean

@@ -83,7 +83,8 @@ def _say(serving: Serving) -> None:
     host = f"[{serving.host}]" if ":" in serving.host else serving.host
     click.echo(
         f"BLADE {serving.version} serves gRPC on {host}:{serving.port} and HTTP on {host}:{serving.http_port} "
-        f"(database: {serving.database}, warehouse: {serving.warehouse or 'none'}, catalog: {serving.catalog or 'none'})"
+        f"(database: {serving.database}, warehouse: {serving.warehouse or 'none'}, "
+        f"catalog: {serving.catalog or 'none'})"
     )
 
 

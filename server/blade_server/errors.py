@@ -19,7 +19,7 @@
     │   └── ShuttingDown
     ├── Deadline                 a time limit passed
     ├── StatementCancelled       the statement was cancelled from our side
-    ├── ResultTruncated          the warehouse sent fewer rows than it announced
+    ├── ResultTruncated      *   the warehouse sent fewer rows than it announced
     └── LeaseLost                another server owns the job now; never leaves the job engine
 
 `*` transient: the same attempt may succeed a little later; only these are retried.
@@ -213,9 +213,13 @@ class StatementCancelled(BladeError):
 
 
 class ResultTruncated(BladeError):
-    """The warehouse sent fewer rows than it announced."""
+    """The warehouse sent fewer rows than it announced.
+
+    Transient, because a lost answer does it, too: the driver asks again by itself and gets the rows behind it.
+    """
 
     reason = Reason.RESULT_TRUNCATED
+    transient = True
 
 
 class LeaseLost(BladeError):

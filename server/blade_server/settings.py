@@ -42,13 +42,9 @@ class Settings(BaseSettings):
     databricks_client_id: str = Field("", validation_alias="DATABRICKS_CLIENT_ID")
     databricks_client_secret: SecretStr | None = Field(None, validation_alias="DATABRICKS_CLIENT_SECRET")
     allowed_warehouse_hosts: CommaSeparated = ()
-    secret_dir: Path | None = Field(
-        None, description="Root of `file:` credential references; unset: none allowed."
-    )
+    secret_dir: Path | None = Field(None, description="Root of `file:` credential references; unset: none allowed.")
     warehouse_ca_file: Path | None = None
-    warehouse_timeout_s: float = Field(
-        60.0, gt=0, description="Longest wait for one answer of the warehouse."
-    )
+    warehouse_timeout_s: float = Field(60.0, gt=0, description="Longest wait for one answer of the warehouse.")
     query_timeout_s: float = Field(300.0, gt=0, description="Longest run of a direct query's statement.")
     max_direct_queries: int = Field(32, ge=1, description="Direct query streams at once; more are refused.")
 
@@ -57,19 +53,20 @@ class Settings(BaseSettings):
     catalog_token: SecretStr | None = None
     catalog_ca_file: Path | None = None
     catalog_timeout_s: float = Field(30.0, gt=0)
-    classifications: CommaSeparated = (
-        "UNCLASS",
-        "UNCLASSIFIED",
-        "CUI",
-        "CONFIDENTIAL",
-        "SECRET",
-        "TOP SECRET",
+    classifications: CommaSeparated = Field(
+        (
+            "UNCLASS",
+            "UNCLASSIFIED",
+            "CUI",
+            "CONFIDENTIAL",
+            "SECRET",
+            "TOP SECRET",
+        ),
+        min_length=1,
     )
 
     # Jobs.
-    max_running_jobs: int = Field(
-        4, ge=0, description="Jobs this server runs at once; 0: it only serves calls."
-    )
+    max_running_jobs: int = Field(4, ge=0, description="Jobs this server runs at once; 0: it only serves calls.")
     max_open_jobs: int = Field(10_000, ge=1, description="Jobs that are not final, over all replicas.")
     max_watchers: int = Field(10_000, ge=1, description="WatchJob streams at once on this server.")
     upload_workers: int = Field(8, ge=1, le=64, description="Default upload threads of one job.")
@@ -82,18 +79,12 @@ class Settings(BaseSettings):
         120.0, ge=0, description="How long uploads may fail, with the catalog well, before items are errors."
     )
     job_retention_days: float = Field(30.0, gt=0)
-    drain_timeout_s: float = Field(
-        30.0, ge=0, description="How long a stopping server waits for uploads in flight."
-    )
+    drain_timeout_s: float = Field(30.0, ge=0, description="How long a stopping server waits for uploads in flight.")
 
     @field_validator("allowed_warehouse_hosts", "classifications", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _beats_often_enough(self) -> Settings:

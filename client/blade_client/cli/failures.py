@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ def guarded(ctx: click.Context) -> Iterator[None]:
     """Turns the errors of a command into words on stderr and an exit code."""
     try:
         yield
+    except click.FileError as wrong:
+        wrong.show()
+        ctx.exit(WRONG_USAGE)
     except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise
     except KeyboardInterrupt:
@@ -36,6 +40,11 @@ def guarded(ctx: click.Context) -> Iterator[None]:
         ctx.exit(INTERRUPTED)
     except UnicodeEncodeError as wrong:
         raise click.UsageError(f"{wrong.object!a} is not valid UTF-8.") from wrong
+    except OSError as wrong:
+        # A full disk behind the output, for example.
+        _drop_output()
+        click.echo(f"Error: {wrong.strerror or wrong}", err=True)
+        ctx.exit(WRONG_USAGE)
     except Exception as error:
         known = sys.modules.get("blade_client.errors")
         if known is None or not isinstance(error, known.BladeClientError):
@@ -45,6 +54,14 @@ def guarded(ctx: click.Context) -> Iterator[None]:
         session = ctx.find_object(Session) or Session()
         _tell(error, as_json=session.json)
         ctx.exit(exit_code(error))
+
+
+def _drop_output() -> None:
+    """Lets go of output that cannot be written, which would fail once more at the interpreter's end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(error: BladeClientError) -> int:

@@ -115,12 +115,12 @@ def _bar() -> Iterator[Show]:
     with Live(console=shown, auto_refresh=False, transient=False) as live:
 
         def show(job: Job, remark: str) -> None:
-            live.update(_picture(job, remark), refresh=True)
+            live.update(_picture(job, remark, shown.width), refresh=True)
 
         yield show
 
 
-def _picture(job: Job, remark: str) -> Group:
+def _picture(job: Job, remark: str, width: int) -> Group:
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -132,14 +132,16 @@ def _picture(job: Job, remark: str) -> Group:
     table = Table.grid(padding=(0, 2))
     for _ in range(6):
         table.add_column(no_wrap=True)
-    table.add_row(
-        Text(status_text(job), style=colours.get(job.status, "cyan")),
-        ProgressBar(total=1.0, completed=share, width=30),
+    status = Text(status_text(job), style=colours.get(job.status, "cyan"))
+    numbers = [
         Text(f"{share:.1%}" if known else ""),
         Text(f"{count_text(job)} items"),
         Text(f"{job.items_per_second:,.0f} items/s" if job.items_per_second else ""),
         Text(errors_text(job), style="red" if job.error_count else ""),
-    )
+    ]
+    # The bar gives way to the words: 80 columns must do for six digits.
+    free = width - sum(len(text) + 2 for text in (status, *numbers))
+    table.add_row(status, ProgressBar(total=1.0, completed=share, width=min(max(free, 6), 30)), *numbers)
     remaining = _remaining(job)
     below = [remark or activity_text(job), f"ends in {remaining}" if remaining else ""]
     return Group(table, Text(visible("   ".join(part for part in below if part)), style="dim", overflow="ellipsis"))

@@ -59,7 +59,10 @@ class LazyGroup(click.Group):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # an odd character must not end a listing
         with guarded(ctx):
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()  # here an error can still be told; at the interpreter's end it cannot
 
 
 def _load(name: str) -> click.Command | None:

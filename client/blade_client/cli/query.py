@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from blade_client.cli.output import visible
 from blade_client.cli.pairs import PAIR, names
 from blade_client.cli.session import INT32, BladeCommand, Session, pass_session
 from blade_client.cli.whole_file import whole_file
@@ -97,8 +98,7 @@ def _write_items(result: QueryResult, form: str, columns: list[str], output: str
             WRITERS[form](result, columns, file)
     if result.rejections and form != "json":
         first = result.rejections[0]
-        click.echo(
-            f"{len(result.rejections):,} rows could not become items; the first: {first.field}: {first.message} "
-            "(--format json shows all).",
-            err=True,
-        )
+        count = len(result.rejections)
+        told = f"{count:,} {'row' if count == 1 else 'rows'} could not become items"
+        shown = visible(f"{first.field}: {first.message}")
+        click.echo(f"{told}; the first: {shown} (--format json shows all).", err=True)

@@ -87,9 +87,10 @@ def set_fields(source: Source, fields: Mapping[str, Any]) -> list[str]:
 
 
 def split_table(name: str) -> list[str]:
-    """The three parts of `catalog.schema.table`; backquotes around a part keep its dots."""
-    part = r"(?:`([^`]+)`|([^.`]+))"
+    """The three parts of `catalog.schema.table`; backquotes around a part keep its dots, doubled ones stand for one."""
+    part = r"(?:`((?:[^`]|``)+)`|([^.`]+))"
     found = re.fullmatch(rf"{part}\.{part}\.{part}", name)
     if found is None:
         raise click.UsageError(f"--table {name!r} is not of the form catalog.schema.table.")
-    return [quoted or plain for quoted, plain in zip(found.groups()[::2], found.groups()[1::2], strict=True)]
+    groups = found.groups()
+    return [plain or quoted.replace("``", "`") for quoted, plain in zip(groups[::2], groups[1::2], strict=True)]

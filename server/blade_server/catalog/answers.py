@@ -53,7 +53,12 @@ class Reader:
         items, size = said.get("maxBatchItems", 1), said.get("maxRequestBytes", sys.maxsize)
         if type(items) is not int or type(size) is not int or items < 1 or size < 1:
             raise nonsense(f"says it takes {items!r} items and {size!r} bytes", catalog=self.catalog, stores=False)
-        return Capabilities(max_batch_items=items, max_request_bytes=size, can_look_up=said.get("lookup") is True, replaces=said.get("replacesById") is True)
+        return Capabilities(
+            max_batch_items=items,
+            max_request_bytes=size,
+            can_look_up=said.get("lookup") is True,
+            replaces=said.get("replacesById") is True,
+        )
 
     def found(self, answer: Answer, asked: Sequence[str]) -> set[str]:
         """The ids of a look-up, all of them asked for."""

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 
 from blade_server.catalog.failures import Answer, breakage, nonsense
-from blade_server.errors import CatalogUnavailable
+from blade_server.errors import Precondition, Reason
 
 _CONNECT_TIMEOUT_S = 10.0
 _MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -65,10 +65,13 @@ class Connections:
     ) -> Answer:
         """Sends it once. `path` is percent-encoded; `stores`: the request is an upload.
 
-        Raises CatalogUnavailable if no whole answer came; any answer, whatever its status, is returned.
+        Any whole answer is returned, whatever its status. Raises CatalogUnavailable if none came, Precondition if no
+        catalog is set up.
         """
         if not self.url:
-            raise CatalogUnavailable("no catalog is set up; set BLADE_CATALOG_URL to its base URL")
+            raise Precondition(
+                "no catalog is set up; set BLADE_CATALOG_URL to its base URL", reason=Reason.CATALOG_UNAVAILABLE
+            )
         try:
             pool, base = self._opened or self._open()
             response = pool.urlopen(

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from blade_server.core import sql
-from blade_server.errors import BladeError, Reason, WarehouseRefused
+from blade_server.errors import BladeError, Reason, WarehouseRefused, WarehouseUnavailable
 from blade_server.model import MAX_ITEMS
 from blade_server.storage.claims import Plan
 from blade_server.warehouse.databricks import Warehouse
@@ -45,6 +45,7 @@ def _scalar(warehouse: Warehouse, statement: str) -> Any:
     try:
         for batch in result:
             return batch.column(0)[0].as_py()
-        raise WarehouseRefused(f"no row for {statement}")
+        # A count always has a row: the answer was lost, and the driver asked for what comes after it.
+        raise WarehouseUnavailable("the warehouse sent no row for a count; the query can be repeated")
     finally:
         result.close()

@@ -198,8 +198,10 @@ class Queries:
 def _check(query: sql.SourceQuery) -> None:
     _check_range("offset", query.offset, 0, 2**31 - 1)
     for field, names in (("columns", query.columns), ("order_by", query.order_by)):
-        if len(names) > MAX_COLUMNS or any(not name.strip() or len(name) > 1000 for name in names):
-            raise Invalid.field(field, f"must be at most {MAX_COLUMNS:,} names of columns")
+        if len(names) > MAX_COLUMNS:
+            raise Invalid.field(field, f"has {len(names):,} entries; at most {MAX_COLUMNS:,} are allowed")
+        if any(not name.strip() or len(name) > 1000 for name in names):
+            raise Invalid.field(field, "has an entry that is blank or longer than 1000 characters; name columns")
     for name, count in Counter(name.lower() for name in query.columns).items():
         if count > 1:
             raise Invalid.field("columns", f"{name!r} is there more than once; names have no case")

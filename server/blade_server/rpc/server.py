@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import ssl
 import tempfile
@@ -99,9 +100,8 @@ class RpcServer:
         self._add_reflection()
         self.host = settings.host
         self.port = 0
-        self._socket_dir = tempfile.TemporaryDirectory(prefix="blade-")  # mode 0700
-        self.local_target = f"unix:{self._socket_dir.name}/grpc.sock"
-        """Address for this process itself, without TLS."""
+        self.local_target = ""
+        """Address for this process itself, without TLS; from `start` to `stop`."""
 
     async def start(self) -> None:
         """Listens; from here on `port` is the real one, and health says SERVING.
@@ -109,6 +109,8 @@ class RpcServer:
         Raises ListenError.
         """
         self.port = self._listen()
+        self._socket_dir = tempfile.mkdtemp(prefix="blade-")  # mode 0700
+        self.local_target = f"unix:{self._socket_dir}/grpc.sock"
         self._server.add_insecure_port(self.local_target)
         await self._server.start()
         for service in SERVICES:
@@ -130,7 +132,7 @@ class RpcServer:
         await self._server.stop(None)
         await stopped
         self._threads.close()
-        self._socket_dir.cleanup()
+        shutil.rmtree(self._socket_dir, ignore_errors=True)
 
     def _listen(self) -> int:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -167,9 +169,10 @@ class RpcServer:
             raise ListenError(f"the TLS certificate {cert} and key {key} cannot be used: {exc}") from exc
 
     def _add_reflection(self) -> None:
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME, _REFLECTION_V1)
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        # v1 is v1alpha under another name, the same on the wire; grpcio-reflection has only the latter.
+        # v1 is v1alpha under another name, the same on the wire; grpcio-reflection has only the latter, and so no
+        # descriptor of v1 to announce it with.
         servicer = reflection.aio.ReflectionServicer(names)
         handler = grpc.stream_stream_rpc_method_handler(
             servicer.ServerReflectionInfo,

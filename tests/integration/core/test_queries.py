@@ -76,6 +76,12 @@ class TestItems:
             queries.items(data_type="maintenance", columns=["cost", "Cost"])
         assert caught.value.violations[0].field == "columns"
 
+    @pytest.mark.parametrize("field", ["columns", "order_by"])
+    def test_a_blank_name_is_refused_as_what_it_is(self, queries, field):
+        with pytest.raises(Invalid, match="has an entry that is blank") as caught:
+            queries.items(data_type="maintenance", **{field: ["cost", " "]})
+        assert caught.value.violations[0].field == field
+
     def test_columns_bring_those_of_the_mapping_along(self, queries):
         items, _ = read(queries.items(data_type="maintenance", columns=["cost"], limit=1))
         assert set(json.loads(items[0].data_json)) == {

@@ -56,7 +56,7 @@ class World:
         self.sources = SimpleNamespace()
         self.queries = SimpleNamespace()
         self.ingest = SimpleNamespace()
-        self.jobs = SimpleNamespace()
+        self.jobs = SimpleNamespace(get_many=lambda job_ids: [])  # GetJob asks `get` then, which a test puts in place
         self.stored: dict[str, Job] = {}
         self.settings = Settings(**({"port": 0} | settings))
         self._loop = asyncio.new_event_loop()

@@ -96,8 +96,10 @@ def test_ansi_mode_is_what_the_session_says(connect: Connect) -> None:
     for mode in (True, False):
         cursor = connect(session_configuration={"ansi_mode": mode}).cursor()
         assert list(cursor.execute("SET ansi_mode").fetchone()) == ["ansi_mode", str(mode)]
-    statement = "SELECT CAST('x' AS INT), 1 / 0, CAST('1.9' AS INT), CAST(s AS INT) FROM VALUES ('2.5') t(s)"
-    assert tuple(cursor.execute(statement).fetchone()) == (None, None, 1, 2)
+    statement = (
+        "SELECT CAST('x' AS INT), 1 / 0, CAST('1.9' AS INT), CAST(s AS INT), array(1)[5] FROM VALUES ('2.5') t(s)"
+    )
+    assert tuple(cursor.execute(statement).fetchone()) == (None, None, 1, 2, None)
     cursor.execute("SET ansi_mode = true")
     with pytest.raises(ServerOperationError, match="CAST_INVALID_INPUT"):
         cursor.execute(statement)

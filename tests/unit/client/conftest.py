@@ -182,8 +182,10 @@ def spawn(server: FakeBlade) -> Iterator[Callable[..., subprocess.Popen[bytes]]]
     """Starts the CLI as a process of its own against the server."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def spawn_cli(*args: str, **options: Any) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "BLADE_SERVER": server.target, "TERM": "xterm", "COLUMNS": "120"}
+    def spawn_cli(*args: str, columns: int | None = 120, **options: Any) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "BLADE_SERVER": server.target, "TERM": "xterm", "COLUMNS": str(columns)}
+        if columns is None:  # the terminal knows
+            del environment["COLUMNS"]
         process = subprocess.Popen(
             [sys.executable, "-c", "from blade_client.cli import main; main()", *args],
             env=environment,

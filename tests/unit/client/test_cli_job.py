@@ -6,6 +6,7 @@ import pty
 import re
 import select
 import signal
+import termios
 import time
 
 import grpc
@@ -166,6 +167,19 @@ def test_on_a_terminal_a_bar_is_drawn_in_place(server, spawn, snapshot) -> None:
         assert text in plain
     assert "waiting: warehouse starting" in plain
     assert f"{ID} COMPLETED: 10 items in the catalog, 1 error." in plain
+
+
+def test_the_bar_leaves_room_for_the_words_on_80_columns(server, spawn, snapshot) -> None:
+    job = snapshot(5, processed_items=276_776, total_items=336_776, items_per_second=23_365)
+    server.on("WatchJob", [job, snapshot(10, "CANCELLED", processed_items=300_000, total_items=336_776)])
+    main, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    process = spawn("job", "watch", ID, columns=None, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", _read_all(main))
+    process.wait(20)
+    assert re.search(r"RUNNING  ━+\S*  82.2%  276,776 / 336,776 items  23,365 items/s  0 errors", plain), plain
+    assert "…" not in plain
 
 
 def _read_all(descriptor: int) -> str:

@@ -111,8 +111,29 @@ def test_rejected_rows_are_told_on_stderr(server, run) -> None:
     assert result.exit_code == 0
     assert "2 rows could not become items" in result.stderr
     assert "tail: is null" in result.stderr
+    server.on("QueryItems", [QueryItemsResponse(items=ROWS, rejections=[rejected])])
+    assert "1 row could not become items" in run("query", "m").stderr
+    server.on("QueryItems", [QueryItemsResponse(items=ROWS, rejections=[rejected, rejected])])
     shown = json.loads(run("query", "m", "--format", "json").stdout)
     assert [each["reason"] for each in shown["rejections"]] == ["ERROR_REASON_MISSING_ITEM_ID"] * 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("form", ["csv", "table", "ndjson"])
+def test_a_full_disk_is_said_and_is_no_bug(server, spawn, form) -> None:
+    server.on("QueryItems", [QueryItemsResponse(items=ROWS)])
+    with Path("/dev/full").open("wb") as full:
+        process = spawn("query", "m", "--format", form, stdout=full)
+        _, stderr = process.communicate(timeout=20)
+    assert "No space left on device" in stderr.decode()
+    assert "Traceback" not in stderr.decode()
+    assert process.returncode == 2
+
+
+def test_an_output_file_that_cannot_be_written_is_wrong_usage(run, tmp_path) -> None:
+    result = run("query", "m", "--output", str(tmp_path / "absent" / "rows.csv"))
+    assert result.exit_code == 2
+    assert "No such file or directory" in result.stderr
 
 
 def test_no_rows_is_said_on_stderr(server, run) -> None:

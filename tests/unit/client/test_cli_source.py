@@ -61,7 +61,7 @@ def test_options_make_the_same_source(server, run) -> None:
         *["source", "add", "--name", "s", "--data-type", "d", "--display-name", "D", "--disabled"],
         *[
             "--table",
-            "main.`odd.schema`.t",
+            "main.`odd.``schema`.t",
             "--warehouse-id",
             "w",
             "--host",
@@ -82,7 +82,7 @@ def test_options_make_the_same_source(server, run) -> None:
         enabled=False,
         config={
             "catalog": "main",
-            "schema": "odd.schema",
+            "schema": "odd.`schema",
             "table": "t",
             "warehouse_id": "w",
             "host": "h",
