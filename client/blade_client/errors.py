@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import grpc
+
     from blade.v1.source_pb2 import TestStep
 
 

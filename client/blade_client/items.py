@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from blade.v1 import ingest_service_pb2, query_service_pb2
 from blade.v1.item_pb2 import Item
-
 from blade_client.calls import Calls
 from blade_client.query_result import QueryResult
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from blade.v1 import job_service_pb2 as pb
-from blade.v1.job_pb2 import ItemError, Job, JobLimits
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from blade.v1 import job_service_pb2 as pb
+from blade.v1.job_pb2 import ItemError, Job, JobLimits
 from blade_client.calls import Calls, new_request_id, pages
 from blade_client.watching import OnReconnect, watch
 

@@ -8,7 +8,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 from blade.v1.item_pb2 import Item, ItemRejection
 from blade.v1.query_service_pb2 import ArrowTrailer, QueryArrowRequest, QueryArrowResponse, QueryItemsRequest
-
 from blade_client.calls import Calls
 from blade_client.errors import IncompleteStream, MissingExtra
 

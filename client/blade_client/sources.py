@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from blade.v1 import config_service_pb2 as pb
-from blade.v1.source_pb2 import Source
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from blade.v1 import config_service_pb2 as pb
+from blade.v1.source_pb2 import Source
 from blade_client.calls import Calls, new_request_id, pages
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import grpc
-from blade.v1.config_service_pb2 import TestSourceResponse
-from blade.v1.source_pb2 import TestStep
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from blade.v1.config_service_pb2 import TestSourceResponse
+from blade.v1.source_pb2 import TestStep
 from blade_client import errors
 
 M = TypeVar("M", bound=Message)

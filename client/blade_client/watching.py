@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
-from blade.v1.job_pb2 import Job
-from blade.v1.job_service_pb2 import WatchJobRequest
 from google.protobuf.duration_pb2 import Duration
 
+from blade.v1.job_pb2 import Job
+from blade.v1.job_service_pb2 import WatchJobRequest
 from blade_client import errors
 from blade_client.calls import Calls
 from blade_client.retrying import Deadline, Retry, is_transient

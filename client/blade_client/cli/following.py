@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
-from blade.v1.job_pb2 import Job
 
+from blade.v1.job_pb2 import Job
 from blade_client.cli.failures import COMPLETED_WITH_ERRORS, INTERRUPTED, JOB_NOT_COMPLETED
 from blade_client.cli.job_forms import (
     activity_text,

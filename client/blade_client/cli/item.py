@@ -53,7 +53,6 @@ def ingest(
 ) -> None:
     """Bring one item into the catalog. Repeating it is safe."""
     from blade.v1.ingest_service_pb2 import IngestItemResponse
-
     from blade_client.cli.output import print_json
 
     with session.client() as blade:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import click
-from blade.v1.item_pb2 import Item
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from blade.v1.item_pb2 import Item
 from blade_client.cli.output import fitting, is_utf8, message_dict, print_table, visible
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
+
 from blade.v1.error_reason_pb2 import ErrorReason
 from blade.v1.job_pb2 import ItemError, Job, JobEvent, JobLimits
-
 from blade_client.cli.output import moment, pairs_text, print_pairs, print_table, words
 
 

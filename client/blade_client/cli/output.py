@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from blade.v1.source_pb2 import TestStep
     from google.protobuf.message import Message
     from google.protobuf.timestamp_pb2 import Timestamp
     from rich.console import Console
+
+    from blade.v1.source_pb2 import TestStep
 
 _WIDE = 10_000
 _LONGEST_CELL = 60

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 import click
-from blade.v1.source_pb2 import Source
 from google.protobuf.json_format import ParseDict, ParseError
+
+from blade.v1.source_pb2 import Source
 
 # What the server fills in, and what identifies the source instead of changing it.
 _NOT_UPDATED = {"name", "etag", "stats", "create_time", "update_time"}

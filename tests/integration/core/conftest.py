@@ -9,6 +9,8 @@ from typing import Any
 
 import duckdb
 import pytest
+from pydantic import SecretStr
+
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
 from blade_server.catalog.http import Catalog
@@ -20,7 +22,6 @@ from blade_server.model import Classification, RowMapping, Source, SourceConfig
 from blade_server.settings import Settings
 from blade_server.storage.database import Database
 from blade_server.storage.sources import SourceStore
-from pydantic import SecretStr
 
 TOKEN = "sandbox-secret-token"
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
+
 from blade_server.core.connection import try_connection
 from blade_server.core.sources import Sources
 from blade_server.errors import (

@@ -12,6 +12,11 @@ from typing import Any
 
 import grpc
 import pytest
+from click.testing import CliRunner
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
 from blade.v1 import (
     config_service_pb2_grpc,
     ingest_service_pb2_grpc,
@@ -22,10 +27,6 @@ from blade.v1.job_pb2 import Job
 from blade.v1.job_service_pb2 import WatchJobResponse
 from blade_client import BladeClient
 from blade_client.cli import main
-from click.testing import CliRunner
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 Handler = Callable[[Any, grpc.ServicerContext], Any]
 

@@ -5,14 +5,15 @@ import time
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2 as details
+
 from blade.v1 import config_service_pb2 as config
 from blade.v1 import ingest_service_pb2 as ingest
 from blade.v1 import job_service_pb2 as jobs
 from blade.v1.job_pb2 import ItemError, Job
 from blade.v1.source_pb2 import Source
 from blade_client import BladeClient, errors
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2 as details
 
 Code = grpc.StatusCode
 AWAY = (Code.UNAVAILABLE, "connection lost")

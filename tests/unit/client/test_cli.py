@@ -13,13 +13,14 @@ import time
 import click
 import grpc
 import pytest
+from click.testing import CliRunner
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2 as details
+
 from blade.v1 import config_service_pb2 as config
 from blade.v1 import job_service_pb2 as jobs
 from blade.v1.query_service_pb2 import QueryItemsResponse
 from blade_client import cli
-from click.testing import CliRunner
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2 as details
 
 Code = grpc.StatusCode
 

@@ -11,6 +11,7 @@ import time
 
 import grpc
 import pytest
+
 from blade.v1 import job_service_pb2 as jobs
 from blade.v1.item_pb2 import ItemRejection
 from blade.v1.job_pb2 import ErrorSummary, ItemError, Job, JobEvent

@@ -8,10 +8,11 @@ from pathlib import Path
 import grpc
 import pyarrow as pa
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from blade.v1.ingest_service_pb2 import IngestItemResponse
 from blade.v1.item_pb2 import Item, ItemRejection
 from blade.v1.query_service_pb2 import ArrowTrailer, GetItemResponse, QueryArrowResponse, QueryItemsResponse
-from google.protobuf.timestamp_pb2 import Timestamp
 
 TABLE = pa.table({"n": [1, 2, 3]})
 

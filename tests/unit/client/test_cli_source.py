@@ -4,6 +4,7 @@ import json
 
 import grpc
 import pytest
+
 from blade.v1 import config_service_pb2 as config
 from blade.v1.source_pb2 import Source
 from blade.v1.source_pb2 import TestStep as Step

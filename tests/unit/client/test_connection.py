@@ -6,6 +6,7 @@ import sys
 
 import grpc
 import pytest
+
 from blade.v1 import job_service_pb2 as jobs
 from blade.v1.job_pb2 import Job
 from blade_client import BladeClient, errors

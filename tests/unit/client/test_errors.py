@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2 as details
+
 from blade.v1.config_service_pb2 import TestSourceResponse as SourceTestResponse
 from blade.v1.source_pb2 import Source
 from blade.v1.source_pb2 import TestStep as Step
 from blade_client import errors
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2 as details
 
 Code = grpc.StatusCode
 

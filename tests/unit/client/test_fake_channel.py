@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import grpc_testing
 import pytest
+
 from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
 from blade.v1.item_pb2 import Item
 from blade.v1.job_pb2 import Job

@@ -7,6 +7,7 @@ import threading
 import grpc
 import pyarrow as pa
 import pytest
+
 from blade.v1.item_pb2 import Item, ItemRejection
 from blade.v1.query_service_pb2 import (
     ArrowTrailer,

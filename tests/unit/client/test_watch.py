@@ -5,10 +5,11 @@ import time
 
 import grpc
 import pytest
-from blade.v1.job_pb2 import Job
-from blade_client import BladeClient, errors
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2 as details
+
+from blade.v1.job_pb2 import Job
+from blade_client import BladeClient, errors
 
 Code = grpc.StatusCode
 
