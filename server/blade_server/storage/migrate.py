@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -18,6 +18,8 @@ from blade_server.storage.database import normalised
 log = logging.getLogger(__name__)
 
 LOCK = 0x424C414445  # "BLADE"
+_START_PATIENCE_S = 30.0
+_NOT_READY = ("is starting up", "is in recovery mode", "is not yet accepting", "too many clients", "remaining connection")
 
 
 def migrate(url: str, *, timeout_s: float = 60.0) -> None:
@@ -28,7 +30,7 @@ def migrate(url: str, *, timeout_s: float = 60.0) -> None:
     """
     engine = create_engine(normalised(url), poolclass=NullPool, connect_args={"connect_timeout": 5})
     try:
-        with engine.connect() as connection:
+        with _connected(engine) as connection:
             _take_lock(connection, timeout_s)
             config = Config()
             config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -44,6 +46,19 @@ def migrate(url: str, *, timeout_s: float = 60.0) -> None:
         ) from exc
     finally:
         engine.dispose()
+
+
+def _connected(engine: Engine) -> Connection:
+    """A connection; waits for a PostgreSQL that is alive but not ready (just started, recovering, out of places)."""
+    deadline = time.monotonic() + _START_PATIENCE_S
+    while True:
+        try:
+            return engine.connect()
+        except OperationalError as exc:
+            # libpq gives no SQLSTATE for what is refused while connecting: 57P03 and 53300 are known by their words.
+            if time.monotonic() > deadline or not any(words in str(exc.orig) for words in _NOT_READY):
+                raise
+        time.sleep(0.25)
 
 
 def _take_lock(connection: Connection, timeout_s: float) -> None:
