@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from blade_server.storage.embedded import EmbeddedPostgres
 from tests.faults.postgres import Postgres
 from tests.faults.tally import Tally
 from tests.faults.world import World
+
+from blade_server.storage.embedded import EmbeddedPostgres
 
 _tally = pytest.StashKey[Tally]()
 

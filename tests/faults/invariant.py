@@ -9,12 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tests.faults.tables import Row
+from tests.faults.tally import Losses
+
 from blade.v1.error_reason_pb2 import ErrorReason
 from blade.v1.job_pb2 import ItemError, Job
 from blade_sandbox.check import same
-
-from tests.faults.tables import Row
-from tests.faults.tally import Losses
 
 _DUPLICATE = ErrorReason.ERROR_REASON_DUPLICATE_ITEM_ID
 _NO_ID = ErrorReason.ERROR_REASON_MISSING_ITEM_ID

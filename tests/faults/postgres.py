@@ -7,7 +7,7 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg2
@@ -24,6 +24,14 @@ _GATE_FUNCTION = """
         RETURN NULL;
     END $$
 """
+
+STEPS = {
+    "planning": ("NEW.plan <> OLD.plan", "job"),
+    "intending": ("true", "job_block"),
+    "recording": ("NEW.success_count > OLD.success_count", "job"),
+    "finishing": ("NEW.status = 'COMPLETED'", "job"),
+}
+"""What a job writes from its start to its end, as `when` and `table` of a gate."""
 
 
 class Postgres:
@@ -69,14 +77,13 @@ class Postgres:
         os.kill(self._embedded.postmaster_pid(), signal.SIGKILL)
         self._embedded.start()
 
-    def drop_listeners(self) -> int:
-        """Breaks off the connections on which the servers hear NOTIFY. Returns how many."""
-        return len(
-            self.ask(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'blade-listener' AND datname = current_database()"
-            )
+    def break_off(self, application: str) -> int:
+        """Breaks off the connections that bear such a name (a pattern of LIKE). Returns how many."""
+        query = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE %s AND pid <> pg_backend_pid() AND datname = current_database()"
         )
+        return len(self.ask(query, application))
 
     def connections(self) -> int:
         """Connections of BLADE servers."""
@@ -85,6 +92,38 @@ class Postgres:
             " WHERE application_name LIKE 'blade%%' AND datname = current_database()"
         )
         return int(self.ask(query)[0][0])
+
+    @contextmanager
+    def commits_unanswered(self) -> Iterator[None]:
+        """COMMITs are carried out for good, but nobody gets an answer, nor sees them, as long as this lasts."""
+        # They wait for a standby that does not exist.
+        with self._setting("synchronous_standby_names", "nobody"):
+            yield
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Every write fails as long as this lasts."""
+        with self._setting("default_transaction_read_only", "on"):
+            yield
+
+    @contextmanager
+    def _setting(self, name: str, value: str) -> Iterator[None]:
+        self.ask(f"ALTER SYSTEM SET {name} = '{value}'")
+        self.ask("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            self.ask(f"ALTER SYSTEM RESET {name}")
+            self.ask("SELECT pg_reload_conf()")
+
+    def unanswered(self, table: str) -> bool:
+        """Whether a COMMIT that changed this table waits for its answer."""
+        query = (
+            "SELECT count(*) FROM pg_stat_activity JOIN pg_locks USING (pid)"
+            " WHERE wait_event = 'SyncRep' AND datname = current_database()"
+            " AND relation = %s::regclass AND mode = 'RowExclusiveLock'"
+        )
+        return bool(self.ask(query, table)[0][0])
 
     @contextmanager
     def gate(self, job_id: str, when: str, *, table: str = "job", at_commit: bool = False) -> Iterator[Gate]:
@@ -135,7 +174,5 @@ class Gate:
         """Lets everybody pass from now on."""
         if self._shut:
             self._shut = False
-            try:
+            with suppress(psycopg2.Error):  # PostgreSQL may have been killed meanwhile, and the lock with it
                 self._holder.execute("SELECT pg_advisory_unlock(%s)", (self._key,))
-            except psycopg2.Error:
-                pass  # PostgreSQL was killed meanwhile, and the lock with it

@@ -15,9 +15,7 @@ class Losses:
     wrong: int = 0
 
     def __add__(self, other: Losses) -> Losses:
-        return Losses(
-            lost=self.lost + other.lost, doubled=self.doubled + other.doubled, wrong=self.wrong + other.wrong
-        )
+        return Losses(lost=self.lost + other.lost, doubled=self.doubled + other.doubled, wrong=self.wrong + other.wrong)
 
 
 @dataclass(kw_only=True)
@@ -57,6 +55,4 @@ class Tally:
 
 def _figures(scenario: Scenario) -> str:
     losses = scenario.losses
-    return (
-        f"{scenario.faults.total():>6} {scenario.items:>7} {losses.lost:>7} {losses.doubled:>7} {losses.wrong:>7}"
-    )
+    return f"{scenario.faults.total():>6} {scenario.items:>7} {losses.lost:>7} {losses.doubled:>7} {losses.wrong:>7}"

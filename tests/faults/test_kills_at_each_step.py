@@ -7,19 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from blade.v1.job_pb2 import Job
-from blade_client.errors import BladeClientError
-
-from blade_server.model import Action, Status, WaitReason
+from tests.faults.postgres import STEPS
 from tests.faults.tables import LONG
 from tests.faults.world import Replica, Run, World
 
-_STEPS = {
-    "planning": ("NEW.plan <> OLD.plan", "job"),
-    "intending": ("true", "job_block"),
-    "recording": ("NEW.success_count > OLD.success_count", "job"),
-    "finishing": ("NEW.status = 'COMPLETED'", "job"),
-}
+from blade.v1.job_pb2 import Job
+from blade_client.errors import BladeClientError
+from blade_server.model import Action, Status, WaitReason
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +29,9 @@ def _kill_owner(world: World, run: Run) -> Replica:
 
 
 @pytest.mark.parametrize("moment", ["before_the_commit", "in_the_commit"])
-@pytest.mark.parametrize("step", _STEPS)
-def test_killed_while(world: World, step: str, moment: str) -> None:
-    when, table = _STEPS[step]
+@pytest.mark.parametrize("step", STEPS)
+def test_server_killed_while(world: World, step: str, moment: str) -> None:
+    when, table = STEPS[step]
     run = world.start(items_per_second=2000)
     with world.postgres.gate(run.job_id, when, table=table, at_commit=moment == "in_the_commit") as gate:
         gate.wait_reached()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-
-from blade.v1.job_pb2 import Job
-
-from blade_server.model import Status
+import pytest
 from tests.faults.tables import LONG
 from tests.faults.world import LEASE_S, Run, World
+
+from blade.v1.job_pb2 import Job
+from blade_server.model import Status
 
 
 def _claimed_at(world: World, run: Run, epoch: int) -> float:
@@ -55,6 +54,30 @@ def test_a_stopping_server_hands_over_at_once(world: World) -> None:
     world.check(run)
     world.scenario.notes.append(f"handed over after {took:.2f} s; the lease is 30 s")
     assert took < 3.0
+
+
+@pytest.mark.parametrize("how", ["it_stops", "its_pause_lasts_too_long"])
+def test_a_job_is_handed_over_with_replies_lost_and_look_ups_failing(world: World, how: str) -> None:
+    """What may be stored is looked up by the next server, too."""
+    world.serve("a", "b", pause_hold_s=0.5)
+    run = world.start(items_per_second=2000)
+    world.until_moving(run)
+    owner = world.owner(run)
+    world.catalog_faults(drop_reply={"only": "upload"}, status={"code": 500, "only": "lookup"})
+    world.wait(lambda: world.catalog_status()["injected"].get("status", 0) >= 4)
+    if how == "it_stops":
+        world.terminate(owner)
+        world.ended(owner)
+    else:
+        with world.client() as client:
+            client.pause(run.job_id)
+        world.until(run, lambda job: job.status is Status.PAUSED)
+        world.wait(lambda: not world.owned_by(owner))
+    world.clear_faults()
+    with world.client() as client:
+        client.resume(run.job_id)
+    world.set_rate(run)
+    world.check(run)
 
 
 def test_a_stopped_and_woken_server_is_fenced(world: World) -> None:

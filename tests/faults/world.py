@@ -1,34 +1,38 @@
-"""The world of the fault suite: any number of BLADE servers, a warehouse and a catalog as processes, and their faults."""
+"""The world of the fault suite: BLADE servers, a warehouse and a catalog as processes, and their faults."""
 
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
+import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import requests
+from tests.faults.invariant import Audit
+from tests.faults.postgres import Postgres
+from tests.faults.tables import STEPS, Row, read_rows, write_tables
+from tests.faults.tally import Losses, Scenario
+from tests.faults.watching import Watcher
+
 from blade.v1.job_pb2 import ItemError, Job
 from blade.v1.source_pb2 import Source
 from blade_client import BladeClient
+from blade_client.errors import Precondition
 from blade_sandbox.check import catalog_items
-from blade_sandbox.part import Part
-from blade_sandbox.world import HTTP_PATH, TOKEN
+from blade_sandbox.part import Part, PartFailedError
+from blade_sandbox.world import HTTP_PATH, TOKEN, Ports
 from blade_sandbox.world import World as Sandbox
-
 from blade_server import model
 from blade_server.errors import StorageUnavailable
 from blade_server.storage.jobs import JobStore
-from tests.faults.invariant import Audit
-from tests.faults.postgres import Postgres
-from tests.faults.tables import STEPS, read_rows, write_tables
-from tests.faults.tally import Losses, Scenario
-from tests.faults.watching import Watcher
 
 LEASE_S = 2.0
 SETTINGS = {
@@ -47,7 +51,7 @@ _APPEND = ("--append", "--idempotency-keys=0")
 
 
 class Replica:
-    """One BLADE server. It comes back on its port after it was killed or stopped."""
+    """One BLADE server. It can be started again, on another port, after it was killed or stopped."""
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
@@ -62,8 +66,8 @@ class Replica:
 
     def launch(self, environment: Mapping[str, str], settings: Mapping[str, str]) -> None:
         """Starts it; `wait_ready` tells when it serves."""
-        found = self.part.found
-        ports = {"BLADE_PORT": found.get("port") or "0", "BLADE_HTTP_PORT": found.get("http_port") or "0"}
+        # Not the ports it had: while it was away, somebody else may have got them.
+        ports = {"BLADE_PORT": "0", "BLADE_HTTP_PORT": "0"}
         self.settings = dict(settings)
         self.part.launch(["serve", "--json"], {**environment, **ports, **settings})
 
@@ -71,6 +75,11 @@ class Replica:
     def launched(self) -> bool:
         """Whether its process was started and neither stopped nor killed by us."""
         return self.part._process is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process has ended by itself."""
+        return self.part._process is not None and self.part._process.poll() is not None
 
     def wait_ready(self) -> None:
         """Returns once it serves."""
@@ -83,12 +92,14 @@ class Replica:
 
 @dataclass(kw_only=True)
 class Run:
-    """One job of a scenario, and who watches it."""
+    """One job of a scenario, and who watches it. `numbers`: it takes only these rows of the table."""
 
     job_id: str
     table: str
     data_type: str
     watcher: Watcher
+    numbers: range | None = None
+    seen: int = 0
 
     @property
     def data_source(self) -> str:
@@ -104,7 +115,8 @@ class World:
         self.store = JobStore(postgres.database)
         self.files = write_tables(folder)
         self._rows = {name: read_rows(file) for name, file in self.files.items()}
-        self._sandbox = Sandbox(folder, tables=self.files, catalog_options=_APPEND)
+        ports = Ports(warehouse=_free_port(), catalog=_free_port())
+        self._sandbox = Sandbox(folder, tables=self.files, ports=ports, catalog_options=_APPEND)
         self.warehouse, self.catalog = self._sandbox.warehouse, self._sandbox.catalog
         self.replicas: dict[str, Replica] = {}
         self.runs: list[Run] = []
@@ -126,7 +138,7 @@ class World:
 
     def serve(self, *names: str, **settings: object) -> list[Replica]:
         """Exactly these servers, running with the suite's settings and those given on top."""
-        wanted = {f"BLADE_{name.upper()}": str(value) for name, value in settings.items()}
+        wanted = {_variable(name): str(value) for name, value in settings.items()}
         for name in names:
             self.replicas.setdefault(name, Replica(name, self._folder / f"server-{name}.log"))
         for replica in self.replicas.values():
@@ -166,19 +178,20 @@ class World:
         code = replica.part.stop()
         assert code in (0, None), f"server {replica.name} ended with {code}:\n{replica.output()[-3000:]}"
 
-    def _fault(self, name: str) -> None:
+    def _fault(self, name: str, detail: object = "") -> None:
         self.scenario.faults[name] += 1
+        print(f"{datetime.now(UTC):%H:%M:%S.%f} {name} {detail}")  # pytest shows it when the scenario fails
 
     def kill(self, replica: Replica) -> None:
         """kill -9. Its sessions at the warehouse stay behind: nobody is left who could close them."""
-        self._fault("kill -9 of a server")
+        self._fault("kill -9 of a server", replica.name)
         replica.up = replica.frozen = False
         replica.part.kill()
         self.abandoned_sessions = self.warehouse_status()["open_sessions"]
 
     def terminate(self, replica: Replica) -> None:
         """SIGTERM; does not wait for the end."""
-        self._fault("SIGTERM of a server")
+        self._fault("SIGTERM of a server", replica.name)
         replica.up = False
         replica.part.send(signal.SIGTERM)
 
@@ -194,9 +207,34 @@ class World:
         assert replica.settings is not None
         replica.launch(self._environment(), replica.settings)
 
+    def supervise(self) -> None:
+        """What a service manager does: starts again what has ended, and knows what serves. Does not wait."""
+        for replica in self.replicas.values():
+            if not replica.launched or replica.up:
+                continue
+            if replica.ended:  # PostgreSQL was away when it started, for example
+                replica.part.kill()
+                self.restart(replica)
+            with suppress(PartFailedError):
+                replica.part.wait_ready(timeout_s=0)
+                replica.up = True
+
+    def ready(self, replica: Replica) -> None:
+        """Returns once this server serves, whatever was done to it before."""
+        if replica.frozen:
+            self.thaw(replica)
+        if not replica.launched:
+            self.restart(replica)
+
+        def is_up() -> bool:
+            self.supervise()
+            return replica.up
+
+        self.wait(is_up, 60, replica.output)
+
     def freeze(self, replica: Replica) -> None:
         """SIGSTOP."""
-        self._fault("SIGSTOP and SIGCONT of a server")
+        self._fault("SIGSTOP and SIGCONT of a server", replica.name)
         replica.frozen = True
         replica.part.send(signal.SIGSTOP)
 
@@ -235,15 +273,20 @@ class World:
 
     def catalog_faults(self, **switches: Any) -> None:
         """Sets faults of the catalog; see docs/sandbox.md."""
-        for name in switches:
-            self._fault(f"catalog: {name}")
+        for name, value in switches.items():
+            self._fault(f"catalog: {name}", value)
         self._post(f"{self._sandbox.catalog_url}/sandbox/faults", switches)
 
     def warehouse_faults(self, **switches: Any) -> None:
         """Sets faults of the warehouse; see the docstring of blade_sandbox.warehouse."""
-        for name in switches:
-            self._fault(f"warehouse: {name}")
+        for name, value in switches.items():
+            self._fault(f"warehouse: {name}", value)
         self._post(f"{self._sandbox.warehouse_url}/sandbox/faults", switches)
+
+    @property
+    def catalog_url(self) -> str:
+        """Base URL of the catalog."""
+        return self._sandbox.catalog_url
 
     def catalog_status(self) -> dict[str, Any]:
         return dict(self._get(f"{self._sandbox.catalog_url}/sandbox/status"))
@@ -253,15 +296,25 @@ class World:
 
     def clear_faults(self) -> None:
         for url in (self._sandbox.catalog_url, self._sandbox.warehouse_url):
-            requests.delete(f"{url}/sandbox/faults", headers=_BEARER, timeout=10).raise_for_status()
+            self._request("DELETE", f"{url}/sandbox/faults")
 
     def _post(self, url: str, switches: Mapping[str, Any]) -> None:
-        requests.post(url, json=switches, headers=_BEARER, timeout=10).raise_for_status()
+        self._request("POST", url, json=switches)
 
-    def _get(self, url: str) -> Any:
-        answer = requests.get(url, headers=_BEARER, timeout=10)
-        answer.raise_for_status()
-        return answer.json()
+    def _get(self, url: str, **params: str) -> Any:
+        return self._request("GET", url, params=params)
+
+    def _request(self, method: str, url: str, **options: Any) -> Any:
+        """Asks a part of the sandbox, as soon as it is there: one of its faults is that it is away for a while."""
+        deadline_s = time.monotonic() + 15
+        while True:
+            try:
+                answer = requests.request(method, url, headers=_BEARER, timeout=10, **options)
+                answer.raise_for_status()
+                return answer.json()
+            except requests.ConnectionError:
+                assert time.monotonic() < deadline_s, f"{url} is away for too long"
+                time.sleep(0.05)
 
     def kill_warehouse(self) -> None:
         self._fault("kill -9 of the warehouse")
@@ -285,9 +338,23 @@ class World:
         self._fault("kill -9 of PostgreSQL")
         self.postgres.kill()
 
+    def break_connections(self) -> None:
+        """Breaks off every connection of the servers to PostgreSQL."""
+        self._fault("connections to PostgreSQL broken off")
+        self.postgres.break_off("blade%")
+
     def drop_listeners(self) -> None:
-        self._fault("NOTIFY connection dropped")
-        assert self.postgres.drop_listeners()
+        """Breaks off the connection on which each server hears NOTIFY."""
+        self._fault("NOTIFY connections dropped")
+        servers = len(self.targets())
+        dropped = 0
+
+        def all_dropped() -> bool:
+            nonlocal dropped
+            dropped += self.postgres.break_off("blade-listener")
+            return dropped >= servers
+
+        self.wait(all_dropped)
 
     # --------------------------------------------------------------------------------------------------- jobs
 
@@ -304,17 +371,19 @@ class World:
             client.add_source(source)
         return name
 
-    def start(self, table: str = STEPS, *, source: str = "", config: Mapping[str, Any] | None = None, **job: Any) -> Run:
-        """Starts a job over the whole table and watches it from here on."""
-        source = source or self.add_source(table, **(config or {}))
+    def start(self, table: str = STEPS, *, source: str = "", numbers: range | None = None, **job: Any) -> Run:
+        """Starts a job over the table, or these rows of it, and watches it from here on."""
+        source = source or self.add_source(table)
+        if numbers is not None:
+            job["sql"] = f"SELECT * FROM {table} WHERE number BETWEEN {numbers[0]} AND {numbers[-1]}"
         with self.client() as client:
             started = client.start_query_job(source=source, **{"batch_size": 100, **job})
-        return self.follow(started.job_id, table, source)
+        return self.follow(started.job_id, table, source, numbers)
 
-    def follow(self, job_id: str, table: str, data_type: str) -> Run:
+    def follow(self, job_id: str, table: str, data_type: str, numbers: range | None = None) -> Run:
         """Watches a job that is there already."""
         watcher = Watcher(job_id, self.targets)
-        run = Run(job_id=job_id, table=table, data_type=data_type, watcher=watcher)
+        run = Run(job_id=job_id, table=table, data_type=data_type, watcher=watcher, numbers=numbers)
         self.runs.append(run)
         return run
 
@@ -331,7 +400,7 @@ class World:
     def held(self, run: Run) -> tuple[int, int]:
         """Item ids and copies in the catalog."""
         url = f"{self._sandbox.catalog_url}/v1/items:count"
-        answer = requests.get(url, params={"dataSource": run.data_source}, headers=_BEARER, timeout=10).json()
+        answer = self._get(url, dataSource=run.data_source)
         return answer["items"], answer["copies"]
 
     def until(self, run: Run, test: Callable[[model.Job], object], timeout_s: float = 30.0) -> model.Job:
@@ -362,9 +431,17 @@ class World:
             time.sleep(0.03)
 
     def set_rate(self, run: Run, items_per_second: float = 1_000_000.0) -> None:
-        """Changes the pace of a running job; by default there is none."""
-        with self.client() as client:
+        """Changes the pace of a job, by default to none, unless it has ended meanwhile."""
+        with suppress(Precondition), self.client() as client:
             client.update_limits(run.job_id, items_per_second=items_per_second)
+
+    def leased_by(self, replica: Replica) -> int:
+        """How many jobs another server could not take from this one now."""
+        query = (
+            "SELECT count(*) FROM job WHERE owner LIKE %s"
+            " AND (status = 'PAUSED' OR status = 'RUNNING' AND lease_until >= now())"
+        )
+        return int(self.postgres.ask(query, f"%%:{replica.part.pid}:%%")[0][0])
 
     def owned_by(self, replica: Replica) -> int:
         """How many jobs this server runs, as the leases have it."""
@@ -382,12 +459,13 @@ class World:
         self.until_ended(run, timeout_s)
         shown, errors = self.shown(run)
         assert Job.Status.Name(shown.status) == Job.Status.Name(status), shown
-        audit = Audit(shown, self._rows[run.table], self.items(run), errors)
+        rows = self.rows(run)
+        audit = Audit(shown, rows, self.items(run), errors)
         losses = audit.losses()
         audit.check_counters()
         run.watcher.stop()
         self.scenario.losses += losses
-        self.scenario.items += len(self._rows[run.table])
+        self.scenario.items += len(rows)
         problems = audit.problems + run.watcher.problems
         assert not problems, f"{run.job_id}: {'; '.join(problems)}\n{shown}"
         assert losses == Losses()
@@ -398,9 +476,24 @@ class World:
         with self.client() as client:
             return client.get_job(run.job_id), list(client.item_errors(run.job_id, page_size=1000))
 
+    def rows(self, run: Run) -> list[Row]:
+        """What the warehouse holds of the job."""
+        rows = self._rows[run.table]
+        return rows if run.numbers is None else [row for row in rows if row["number"] in run.numbers]
+
+    def check_union(self, runs: Sequence[Run]) -> None:
+        """All jobs of one source together: their rows are in the catalog, each once and right."""
+        rows = [row for run in runs for row in self.rows(run)]
+        audit = Audit(Job(status=Job.COMPLETED), rows, self.items(runs[0]), [])
+        losses = audit.losses()
+        self.scenario.losses += losses
+        problems = audit.problems + [problem for run in runs for problem in run.watcher.problems]
+        assert not problems, problems
+
     def items(self, run: Run) -> list[dict[str, Any]]:
-        """What the catalog holds of the job."""
-        return list(catalog_items(self._sandbox.catalog_url, TOKEN, run.data_source))
+        """What the catalog holds of the job (of all jobs of its source that took the same rows)."""
+        items = catalog_items(self._sandbox.catalog_url, TOKEN, run.data_source)
+        return [item for item in items if run.numbers is None or item["file"]["data"]["number"] in run.numbers]
 
     def check_nothing_left(self) -> None:
         """No session at the warehouse but those of killed servers, no statement running, no job open."""
@@ -431,6 +524,19 @@ class World:
         )
         self._post(f"{self._sandbox.warehouse_url}/sandbox/faults", {"expire_sessions": True})
         self.abandoned_sessions = 0
+
+
+def _free_port() -> int:
+    """A port to come back to: one that no outgoing connection gets in the meantime."""
+    while True:
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as trial, suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port
+
+
+def _variable(name: str) -> str:
+    return name.upper() if name.startswith("python") else f"BLADE_{name.upper()}"
 
 
 _BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 LOCK = 0x424C414445  # "BLADE"
 _START_PATIENCE_S = 30.0
-_NOT_READY = ("is starting up", "is in recovery mode", "is not yet accepting", "too many clients", "remaining connection")
+_NOT_READY = ("is starting up", "in recovery mode", "is not yet accepting", "too many clients", "remaining connection")
 
 
 def migrate(url: str, *, timeout_s: float = 60.0) -> None:

@@ -148,7 +148,7 @@ def test_a_throttle_that_cannot_be_asked_costs_no_lease(make_world, ended):
     nowhere.close()
 
 
-def test_no_lease_runs_out_while_a_stopping_server_waits_for_slow_uploads(make_world, reaches):
+def test_no_lease_runs_out_while_a_stopping_server_waits_for_slow_uploads(make_world, reaches, wait_until):
     world = make_world(3000)
     settings = world.configured(lease_s=3.0, lease_beat_s=1.0, catalog_timeout_s=30, drain_timeout_s=20)
     runner = world.runner(settings)
@@ -156,8 +156,7 @@ def test_no_lease_runs_out_while_a_stopping_server_waits_for_slow_uploads(make_w
     for job in jobs:
         reaches(world, job, lambda job: job.success_count)
     world.catalog.set_faults(latency_ms=8000)
-    for job in jobs:
-        reaches(world, job, lambda job: job.wait_reason is not None or world.catalog.status()["concurrent"] >= 4)
+    wait_until(lambda: world.catalog.status()["concurrent"] == 4)
     stopping = threading.Thread(target=runner.stop, args=(25,))
     stopping.start()
     while stopping.is_alive():
