@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,12 @@ SHARED_FILES = (
 )
 _TEMPLATE = "blade_template"
 _left_out = pytest.StashKey[list[str]]()
+
+
+def pytest_configure() -> None:
+    """Ctrl+C works in what the tests start, also where this run was put in the background with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # ------------------------------------------------------------------------------------------------- the real records

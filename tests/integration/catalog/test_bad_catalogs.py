@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from blade_server.catalog.http import Capabilities, Catalog
-from blade_server.errors import CatalogRejected, CatalogUnavailable
+from blade_server.errors import CatalogRejected, CatalogUnavailable, Precondition
 
 
 def results(*ids, **fields):
@@ -45,7 +45,7 @@ def test_a_host_without_address_is_named(connect):
 
 
 def test_no_catalog_at_all_says_what_to_set(connect, make_item):
-    with pytest.raises(CatalogUnavailable, match="BLADE_CATALOG_URL"):
+    with pytest.raises(Precondition, match="BLADE_CATALOG_URL"):  # a setting is wrong: waiting would not help
         connect("").upload("BLADE:m", [make_item("a")])
 
 
