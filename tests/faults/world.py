@@ -266,7 +266,7 @@ class World:
             ]
             return bool(found)
 
-        self.wait(has_owner, 15)
+        self.until(run, lambda _: has_owner(), 20)
         return found[0]
 
     # ------------------------------------------------------------------------------------------------- faults
@@ -434,6 +434,12 @@ class World:
         """Changes the pace of a job, by default to none, unless it has ended meanwhile."""
         with suppress(Precondition), self.client() as client:
             client.update_limits(run.job_id, items_per_second=items_per_second)
+
+    def most_deaths(self) -> int:
+        """How often in a row the servers of one open job died without any progress of it, at most."""
+        self.supervise()
+        query = "SELECT max(deaths) FROM job WHERE status IN ('PENDING', 'RUNNING')"
+        return int(self.postgres.ask(query)[0][0] or 0)
 
     def leased_by(self, replica: Replica) -> int:
         """How many jobs another server could not take from this one now."""
