@@ -7,6 +7,7 @@ that cannot start. Tracebacks are for bugs.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import dataclasses
 import json
 import logging
@@ -33,6 +34,8 @@ from blade_server.storage.migrate import migrate as migrate_database
 
 log = logging.getLogger("blade_server")
 
+_M_TRIM_THRESHOLD, _M_ARENA_MAX = -1, -8  # malloc.h of glibc
+
 _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 _log_level = click.option(
     "--log-level", envvar="BLADE_LOG_LEVEL", type=_LEVELS, default="info", show_default=True, show_envvar=True
@@ -52,6 +55,7 @@ def main() -> None:
 @_log_level
 def serve(host: str | None, port: int | None, http_port: int | None, as_json: bool, log_level: str) -> None:
     """Serve until SIGTERM or Ctrl-C, which stop gracefully; a second one stops at once."""
+    _share_arenas()
     _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
         settings = _settings(host=host, port=port, http_port=http_port)
@@ -122,6 +126,18 @@ def _log_to_stderr(level: str) -> None:
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     log.setLevel(level.upper())
+
+
+def _share_arenas() -> None:
+    """Keeps memory flat with glibc (others: nothing), which gives nearly each thread an arena of its own.
+
+    What one thread of a job allocates another one frees: holes grew in all of them, and a job of 10 million rows peaked
+    at 1.5 times the memory of one of 100,000. Call it before there are threads.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 2)
+        mallopt(_M_TRIM_THRESHOLD, 1 << 20)
 
 
 def _leave() -> None:

@@ -1,0 +1,145 @@
+"""QueryArrow against Arrow Flight and the driver alone; the first batch; memory; a slow client."""
+
+from __future__ import annotations
+
+import time
+
+import grpc
+import pyarrow as pa
+import pyarrow.flight
+import rows
+from databricks import sql
+from figure import FULL, QUICK, Figure, in_turn
+from world import HERE, HTTP_PATH, TOKEN, Server, World, world
+
+from blade.v1.query_service_pb2 import QueryArrowRequest, QueryArrowResponse
+
+ROWS = 100_000 if QUICK else 500_000
+MANY = 1_000_000 if QUICK else (10_000_000 if FULL else 3_000_000)
+ROUNDS = 3 if QUICK else 5
+SLOW_MESSAGES, SLOW_S = 40, 0.2
+
+
+class Stream:
+    """QueryArrow without the client library: messages as bytes, parsed as they come."""
+
+    def __init__(self, server: Server, count: int) -> None:
+        self._channel = grpc.insecure_channel(server.target, [("grpc.max_receive_message_length", -1)])
+        call = self._channel.unary_stream(
+            "/blade.v1.QueryService/QueryArrow", response_deserializer=QueryArrowResponse.FromString
+        )
+        self.messages = call(QueryArrowRequest(source=rows.data_type(count)).SerializeToString())
+
+    def read(self) -> int:
+        schema, count = None, 0
+        for message in self.messages:
+            if message.schema:
+                schema = pa.ipc.read_schema(pa.py_buffer(message.schema))
+            elif message.record_batch:
+                count += pa.ipc.read_record_batch(pa.py_buffer(message.record_batch), schema).num_rows
+        self.close()
+        return count
+
+    def first(self) -> None:
+        while not next(self.messages).record_batch:
+            pass
+        self.messages.cancel()
+        self.close()
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def flight(port: str, asked: str, *, first: bool = False) -> None:
+    with pyarrow.flight.FlightClient(f"grpc://127.0.0.1:{port}") as client:
+        reader = client.do_get(pyarrow.flight.Ticket(asked.encode()))
+        if first:
+            reader.read_chunk()
+            reader.cancel()
+            return
+        count = sum(chunk.data.num_rows for chunk in reader)
+        assert count == ROWS
+
+
+def driver(here: World, count: int, *, first: bool = False) -> None:
+    where = here.warehouse.found
+    with (
+        sql.connect(
+            where, HTTP_PATH, access_token=TOKEN, _connection_uri=where + HTTP_PATH, enable_telemetry=False
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(f"SELECT * FROM {rows.table_name(count)}")
+        while cursor.fetchmany_arrow(10_000).num_rows and not first:
+            pass
+
+
+def seconds(call: object, *arguments: object, **options: object) -> float:
+    began = time.perf_counter()
+    call(*arguments, **options)  # type: ignore[operator]
+    return time.perf_counter() - began
+
+
+def peak_mb(server: Server, count: int, pause_s: float = 0.0, messages: int | None = None) -> float:
+    server.process.forget_peak()
+    stream = Stream(server, count)
+    for number, _ in enumerate(stream.messages):
+        time.sleep(pause_s)
+        if number == messages:
+            break
+    stream.messages.cancel()
+    stream.close()
+    return server.process.memory_mb("VmHWM")
+
+
+def main() -> None:
+    figure = Figure(
+        "Query streams",
+        f"{ROWS:,} rows of ten columns. From memory: the stream alone, both with the rows at hand. From the warehouse: "
+        "the same statement through the same driver on both sides.",
+    )
+    with world(ROWS, 100_000, MANY) if ROWS != 100_000 else world(ROWS, MANY) as here:
+        server = here.server()
+        memory = here.server(program=[str(HERE / "from_memory.py")], BENCH_ROWS=str(ROWS))
+        peer = here.program(
+            str(HERE / "flight_server.py"), r"port (\d+)", here.warehouse.found, HTTP_PATH, TOKEN, str(ROWS)
+        )
+        for count in {ROWS, 100_000, MANY}:
+            server.add_source(count)
+        table = rows.table_name(ROWS)
+        found = in_turn(
+            ROUNDS,
+            {
+                "Flight, memory": lambda: seconds(flight, peer.found, "memory"),
+                "QueryArrow, memory": lambda: seconds(Stream(memory, ROWS).read),
+                "Flight": lambda: seconds(flight, peer.found, table),
+                "QueryArrow": lambda: seconds(Stream(server, ROWS).read),
+                "driver alone": lambda: seconds(driver, here, ROWS),
+            },
+        )
+        first = in_turn(
+            ROUNDS,
+            {
+                "Flight": lambda: seconds(flight, peer.found, table, first=True),
+                "QueryArrow": lambda: seconds(Stream(server, ROWS).first),
+                "driver alone": lambda: seconds(driver, here, ROWS, first=True),
+            },
+        )
+        for name, taken in found.items():
+            figure.line(f"{name}, rows/s", f"{ROWS / taken:,.0f}")
+        figure.ratio("QueryArrow / Flight, from memory", found["Flight, memory"] / found["QueryArrow, memory"])
+        figure.ratio("QueryArrow / Flight, from the warehouse", found["Flight"] / found["QueryArrow"], least=0.9)
+        figure.ratio("QueryArrow / driver alone", found["driver alone"] / found["QueryArrow"])
+        figure.ratio("first batch, QueryArrow / driver alone", first["QueryArrow"] / first["driver alone"], most=1.2)
+
+        small, large = peak_mb(server, 100_000), peak_mb(server, MANY)
+        figure.line("peak memory, 100,000 rows", f"{small:.0f} MB")
+        figure.line(f"peak memory, {MANY:,} rows", f"{large:.0f} MB")
+        figure.ratio("peak memory, many / 100,000 rows", large / small, most=1.2)
+        slow = peak_mb(server, MANY, SLOW_S, SLOW_MESSAGES)
+        figure.ratio(f"peak memory, client that reads {1 / SLOW_S:.0f} messages/s / fast one", slow / large, most=1.1)
+    figure.save()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The limit of uploads: the same bytes as BLADE's, encoded beforehand, POSTed by `requests.Session` in threads.
+
+preencoded.py SINK ITEMS BATCH THREADS. Prints items, seconds, CPU seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import requests
+import rows
+
+from blade_server.catalog.multipart import Form, encode
+from blade_server.core.transform import Transform
+from blade_server.model import Classification, RowMapping, Source, SourceConfig
+
+ENCODED = 20_000
+"""Items that are encoded; they are sent again and again."""
+
+
+def requests_of(batch: int) -> list[tuple[str, bytes]]:
+    """Content type and body of each request."""
+    table = rows.batch(0, ENCODED)
+    mapping = RowMapping(
+        item_id="{item_id}", last_modified="last_modified", classification=Classification(column="classification")
+    )
+    config = SourceConfig(catalog="main", schema="blade", table="bench")
+    source = Source(name="b", display_name="", data_type="bench", enabled=True, config=config, mapping=mapping)
+    metadata = {"job": "a-job", "source": "bench", "warehouse": "bench"}
+    transform = Transform(source, table.schema, known_classifications=frozenset({"UNCLASS"}), metadata=metadata)
+    items = [item for part in table.to_batches() for item in transform(part).items]
+    form = Form(source.data_source)
+    parts = [one for one in encode(items, datetime.now(UTC)) if one is not None]
+    return [form.body(parts[start : start + batch]) for start in range(0, ENCODED, batch)]
+
+
+def main() -> None:
+    sink, items, batch, threads = sys.argv[1], *map(int, sys.argv[2:])
+    encoded = requests_of(batch)
+    url = f"{sink}/v1/items" + ("" if batch == 1 else ":batch")
+
+    def send(thread: int) -> int:
+        sent = 0
+        with requests.Session() as session:
+            for number in range(thread, items // batch, threads):
+                content_type, body = encoded[number % len(encoded)]
+                session.post(url, body, headers={"Content-Type": content_type}).raise_for_status()
+                sent += batch
+        return sent
+
+    began, cpu_s = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(threads) as pool:
+        total = sum(pool.map(send, range(threads)))
+    print(total, time.perf_counter() - began, time.process_time() - cpu_s)
+
+
+if __name__ == "__main__":
+    main()
