@@ -38,6 +38,7 @@ def main() -> None:
     for name, rate in found.items():
         figure.line(name, f"{rate:,.0f} items/s")
     figure.ratio("2 processes / 1", found["2 processes"] / found["1 process"])
+    figure.note("Two processes need cores that are free: here PostgreSQL, the warehouse and the sink have them.")
     figure.save()
 
 

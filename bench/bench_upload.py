@@ -54,6 +54,14 @@ def main() -> None:
     figure.line("the ledger costs", f"{cost:.0%} of throughput", "<= 20 %", met=cost <= 0.2)
     spent = 1 - cpu["no ledger"] / cpu["blade"]
     figure.line("the ledger costs, of the server's processor time", f"{spent:.0%}")
+    figure.note(
+        "Where a target is missed: a job has 8 us of work of its own for each item under one interpreter "
+        "lock, and shares the cores with PostgreSQL and the warehouse; the limit takes 5 us and nothing "
+        "else. Tried: fewer copies and calls for each item, requests' pool without its session, the "
+        "garbage collector's start-up objects frozen (19.5 to 13.5 us); without effect: other collector "
+        "thresholds, switch intervals, 2 or 4 threads, 500 items a request. Left: items as Arrow columns "
+        "up to the body of the request (docs/performance.md)."
+    )
     figure.save()
 
 

@@ -88,8 +88,7 @@ def at_pace(figure: Figure, server: Server, job_id: str, watchers: int, interval
     )
     figure.line(f"{name}: changes delivered", f"{share:.2%}", "all", met=share >= 0.9999)
     figure.line(f"{name}: age p50", f"{seen['p50_ms']:.0f} ms")
-    most = max(500, interval_s * 1000)
-    figure.line(f"{name}: age p99", f"{seen['p99_ms']:.0f} ms", f"<= {most:.0f} ms", met=seen["p99_ms"] <= most)
+    figure.line(f"{name}: age p99", f"{seen['p99_ms']:.0f} ms", "<= 500 ms", met=seen["p99_ms"] <= 500)
 
 
 def main() -> None:
@@ -119,6 +118,10 @@ def main() -> None:
         for channel in stalled:
             channel.close()
         server.client.cancel(job_id)
+    figure.note(
+        "Where a target is missed: server and clients, which cost as much, share the same busy cores, "
+        "and a watcher that falls behind skips to the newest snapshot by design."
+    )
     figure.save()
 
 

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from world import HERE, HTTP_PATH, PEERS, TOKEN, Process, Server, World
@@ -93,5 +94,6 @@ class Figure:
         self._document["notes"].append(text)
 
     def save(self) -> None:
+        self._document["taken"] = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load {os.getloadavg()[1]:.1f}"
         KEPT.mkdir(parents=True, exist_ok=True)
         (KEPT / f"{self._name}.json").write_text(json.dumps(self._document, indent=1))

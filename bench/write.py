@@ -8,7 +8,6 @@ import platform
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,7 +32,8 @@ Written by `make bench` (`QUICK=1`: a short run, `FULL=1`: with 10 M rows, half 
 the ratios: the rest depends on the machine and on what else it does. The peers are pinned in bench/requirements.txt
 and have an environment of their own. All servers share this one machine: PostgreSQL, the sandbox warehouse, BLADE and
 the sink (bench/sink.py, which finds the ids, answers and forgets). What limits each figure stands in
-docs/performance.md.
+docs/performance.md. Each section says when it was taken and how busy the machine was (load over five minutes):
+sections of different times were not taken in one run, and a ratio moves with the load.
 """
 
 
@@ -56,14 +56,15 @@ def section(name: str) -> str:
     rows = [f"| {what} | {value} | {target} | {verdict} |" for what, value, target, verdict in figure["lines"]]
     notes = [f"\n{note}" for note in figure["notes"]]
     head = ["| what | figure | target | |", "| --- | ---: | --- | --- |"]
-    return "\n".join([f"## {figure['title']}", "", figure["how"], "", *head, *rows, *notes, ""])
+    return "\n".join(
+        [f"## {figure['title']}", "", f"{figure['how']} Taken {figure['taken']}.", "", *head, *rows, *notes, ""]
+    )
 
 
 def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in OURS)
     python = f"Python {platform.python_version()}"
-    where = f"Taken {datetime.now(UTC):%Y-%m-%d} on {machine()}, load {os.getloadavg()[1]:.1f}"
-    taken = f"{where}; {python}, {versions}; {peers()}."
+    taken = f"On {machine()}; {python}, {versions}; {peers()}."
     text = "\n".join([INTRODUCTION, taken, "", *filter(None, map(section, ORDER))])
     (HERE.parent / "BENCHMARKS.md").write_text(text.rstrip() + "\n")
     print("BENCHMARKS.md is written")
