@@ -116,19 +116,19 @@ class Storm:
 
     def _insist(self, call: Callable[[], Run]) -> Run:
         for _ in range(20):
-            with suppress(BladeClientError, IndexError):  # nobody serves at the moment
+            with suppress(BladeClientError):  # killed a moment ago
                 return call()
             self._world.supervise()
             threading.Event().wait(0.2)
         return call()
 
     def _resume(self, run: Run) -> None:
-        with suppress(BladeClientError, IndexError), self._world.client() as client:
+        with suppress(BladeClientError), self._world.client() as client:
             client.resume(run.job_id)
 
     def _pause(self) -> None:
         run = self._chance.choice(self.runs)
-        with suppress(BladeClientError, IndexError), self._world.client() as client:
+        with suppress(BladeClientError), self._world.client() as client:
             client.pause(run.job_id)
 
     # ------------------------------------------------------------------------------------------------ faults

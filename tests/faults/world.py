@@ -243,13 +243,19 @@ class World:
         replica.frozen = False
         replica.part.send(signal.SIGCONT)
 
+    def _some_target(self) -> bool:
+        self.supervise()
+        return bool(self.targets())
+
     def targets(self) -> list[str]:
         """Addresses of the servers that should answer now."""
         return [replica.target for replica in self.replicas.values() if replica.up and not replica.frozen]
 
     @contextmanager
     def client(self, replica: Replica | None = None) -> Iterator[BladeClient]:
-        """A client of this server, or of one that should answer."""
+        """A client of this server, or of one that should answer; waits for one if all are being started."""
+        if replica is None and not self.targets():
+            self.wait(self._some_target, 60)
         with BladeClient(replica.target if replica else self.targets()[0], actor="faults") as client:
             yield client
 
