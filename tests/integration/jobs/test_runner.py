@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from blade_server.core.pacing import Throttle
 from blade_server.core.runner import Runner
 from blade_server.model import Status, WaitReason
 from blade_server.storage.claims import ClaimStore, Display, Record
-from blade_server.storage.database import Database
+from blade_server.storage.database import CHANNEL, Database
 from blade_server.storage.job_rows import QUEUE
 from blade_server.storage.listener import Listener
 from blade_server.storage.paces import PaceStore
@@ -78,10 +79,18 @@ def test_what_changes_the_queue_rings_for_it(make_world, wait_until):
     wait_until(lambda: "connected" in heard)
     claims = ClaimStore(world.database)
 
+    def heard_all() -> list[str]:
+        """Rings come in the order of their commits: once this one is heard, so are all before it."""
+        last = secrets.token_hex(4)
+        with world.database.begin() as connection:
+            connection.execute(text("SELECT pg_notify(:channel, :last)"), {"channel": CHANNEL, "last": last})
+        wait_until(lambda: last in heard)
+        return heard
+
     def rings(change) -> bool:
-        heard.clear()
+        heard_all().clear()
         job_id = change().job_id
-        wait_until(lambda: job_id in heard)
+        assert job_id in heard_all()
         return QUEUE in heard
 
     assert rings(world.begin)
