@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from tests.faults.tables import DUPLICATES, LONG, STEPS, WITHOUT_IDS
@@ -83,9 +83,7 @@ class Storm:
             table, source = self._sources.popleft()
             rate = self._chance.choice([300, 800, 2000])
             batch_size = self._chance.choice([20, 100, 250])
-            run = self._insist(
-                lambda: world.start(table, source=source, items_per_second=rate, batch_size=batch_size)  # noqa: B023
-            )
+            run = self._insist(table, source=source, items_per_second=rate, batch_size=batch_size)
             self.runs.append(run)
             still_open.append(run)
         world.wait(lambda: self._some_moved(still_open), 60, self._state)
@@ -114,13 +112,13 @@ class Storm:
             self._resume(run)
         return job.revision > before or job.status.final
 
-    def _insist(self, call: Callable[[], Run]) -> Run:
+    def _insist(self, table: str, **request: Any) -> Run:
+        """Starts one job, however often the call must be repeated: its request id says that it is the same."""
+        request["request_id"] = request["source"]
         for _ in range(20):
             with suppress(BladeClientError):  # killed a moment ago
-                return call()
-            self._world.supervise()
-            threading.Event().wait(0.2)
-        return call()
+                return self._world.start(table, **request)
+        return self._world.start(table, **request)
 
     def _resume(self, run: Run) -> None:
         with suppress(BladeClientError), self._world.client() as client:
