@@ -69,7 +69,7 @@ def test_a_job_waits_for_a_catalog_that_is_down(world: World, how: str) -> None:
     world.until(run, lambda job: job.wait_reason is WaitReason.CATALOG_DOWN)
     if how == "killed":
         world.start_catalog()
-    assert world.check(run).error_count == 0
+    assert world.check(run, timeout_s=20).error_count == 0
 
 
 def test_a_job_waits_for_a_catalog_that_only_fails(world: World) -> None:

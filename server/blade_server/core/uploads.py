@@ -60,6 +60,7 @@ class Outage:
         self._patience_s = patience_s
         self._probing = threading.Lock()
         self._delay_s = PROBE_S[0]
+        self._ask_at = 0.0
         self._well_since = time.monotonic()
         self._last_good_start = 0.0
 
@@ -90,9 +91,13 @@ class Outage:
         if not self._probing.acquire(blocking=False):
             return 0.1
         try:
+            left = self._ask_at - time.monotonic()
+            if left > 0:  # another worker has asked; each asking anew would make all of them wait the longest time
+                return left
             catalog.probe()
         except CatalogUnavailable:
             seconds, self._delay_s = self._delay_s, min(PROBE_S[1], self._delay_s * 2)
+            self._ask_at = time.monotonic() + seconds
             return seconds
         else:
             return 0.0
