@@ -8,12 +8,11 @@ from __future__ import annotations
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 import requests
 import rows
 
-from blade_server.catalog.multipart import Form, encode
+from blade_server.catalog.multipart import Form
 from blade_server.core.transform import Transform
 from blade_server.model import Classification, RowMapping, Source, SourceConfig
 
@@ -31,10 +30,8 @@ def requests_of(batch: int) -> list[tuple[str, bytes]]:
     source = Source(name="b", display_name="", data_type="bench", enabled=True, config=config, mapping=mapping)
     metadata = {"job": "a-job", "source": "bench", "warehouse": "bench"}
     transform = Transform(source, table.schema, known_classifications=frozenset({"UNCLASS"}), metadata=metadata)
-    items = [item for part in table.to_batches() for item in transform(part).items]
-    form = Form(source.data_source)
-    parts = [one for one in encode(items, datetime.now(UTC)) if one is not None]
-    return [form.body(parts[start : start + batch]) for start in range(0, ENCODED, batch)]
+    encoded = Form(source.data_source).encode(transform.all(table.to_batches()).items)
+    return [encoded.cut(start, start + batch).body() for start in range(0, ENCODED, batch)]
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import orjson
@@ -26,19 +27,24 @@ class Capabilities:
     """An item that is sent again takes the place of the one that is there."""
 
 
-class Uploaded(NamedTuple):
-    """What became of one item. It is stored if, and only if, `rejection` is None.
+class Refusal(NamedTuple):
+    """Why an item is not stored, in the catalog's own words.
 
-    `rejection` is the catalog's own words, for good unless `retry`: then the catalog could not say (429 or 5xx for this
-    item, or the rest of an upload was not sent) and the item may be sent again once a look-up shows that it is not
-    there. `bytes` are those of its parts in the request.
+    For good unless `retry`: then the catalog could not say (429 or 5xx for this item, or the rest of an upload was not
+    sent) and the item may be sent again once a look-up shows that it is not there.
     """
 
-    item_id: str
-    replaced: bool
-    rejection: str | None
-    bytes: int
+    reason: str
     retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What became of the items of an upload, by their places in it: those that are not refused are stored."""
+
+    refused: dict[int, Refusal] = field(default_factory=dict)
+    replaced: set[int] = field(default_factory=set)
+    """Stored in the place of an older item of the same id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,22 +74,30 @@ class Reader:
             raise nonsense("answered a look-up with ids it was not asked for", catalog=self.catalog, stores=False)
         return set(found)
 
-    def single(self, answer: Answer, item_id: str, size: int) -> Uploaded:
+    def single(self, answer: Answer, item_id: str) -> Uploaded:
         """Of a 200 or 201 to the upload of one item."""
         said = self._object(answer, stores=True)
-        return self._uploaded({"itemId": item_id} | said | {"status": answer.status}, item_id, size)
+        return self._each([{"itemId": item_id} | said | {"status": answer.status}], [item_id])
 
-    def batch(self, answer: Answer, sent: Sequence[tuple[str, int]]) -> list[Uploaded]:
-        """Of a 200 to a batch of these ids and sizes: one result each, in order."""
+    def batch(self, answer: Answer, item_ids: Sequence[str]) -> Uploaded:
+        """Of a 200 to a batch of these: one result each, in order."""
         results = self._object(answer, stores=True).get("results")
-        if not isinstance(results, list) or len(results) != len(sent):
-            raise nonsense(f"did not answer for all {len(sent)} items", catalog=self.catalog, stores=True)
-        return [
-            self._uploaded(result if isinstance(result, dict) else {}, item_id, size)
-            for result, (item_id, size) in zip(results, sent, strict=True)
-        ]
+        if not isinstance(results, list) or len(results) != len(item_ids):
+            raise nonsense(f"did not answer for all {len(item_ids)} items", catalog=self.catalog, stores=True)
+        return Uploaded() if _all_created(results, item_ids) else self._each(results, item_ids)
 
-    def _uploaded(self, said: dict[str, Any], item_id: str, size: int) -> Uploaded:
+    def _each(self, results: Sequence[Any], item_ids: Sequence[str]) -> Uploaded:
+        uploaded = Uploaded()
+        for place, (result, item_id) in enumerate(zip(results, item_ids, strict=True)):
+            said = result if isinstance(result, dict) else {}
+            refusal = self._refusal(said, item_id)
+            if refusal is not None:
+                uploaded.refused[place] = refusal
+            elif said.get("outcome", "REPLACED" if said["status"] == 200 else "CREATED") == "REPLACED":
+                uploaded.replaced.add(place)
+        return uploaded
+
+    def _refusal(self, said: dict[str, Any], item_id: str) -> Refusal | None:
         status, named = said.get("status"), said.get("itemId")
         stored = status in {200, 201}
         # Of an item it cannot read the catalog knows no id.
@@ -91,14 +105,13 @@ class Reader:
             what = f"answered for another item than {printable(item_id)!r}"
             raise nonsense(what, catalog=self.catalog, stores=True)
         if stored:
-            replaced = said.get("outcome", "REPLACED" if status == 200 else "CREATED") == "REPLACED"
-            return Uploaded(item_id, replaced, None, size)
+            return None
         if not 400 <= status <= 599:
             raise nonsense(f"answered an item with status {status}", catalog=self.catalog, stores=True)
         words = said.get("error")
         reason = printable(words) if isinstance(words, str) else ""
         text = f"the catalog rejected it ({status})" + (f": {reason}" if reason else "")
-        return Uploaded(item_id, False, text, size, retry=status >= 500 or status in {408, 425, 429})
+        return Refusal(text, retry=status >= 500 or status in {408, 425, 429})
 
     def _object(self, answer: Answer, *, stores: bool) -> dict[str, Any]:
         try:
@@ -108,3 +121,12 @@ class Reader:
         if not isinstance(said, dict):
             raise nonsense("answered with something that is no JSON object", catalog=self.catalog, stores=stores)
         return said
+
+
+def _all_created(results: Sequence[Any], item_ids: Sequence[str]) -> bool:
+    """Whether every result plainly says that its item is new, as nearly all do; the others are looked at one by one."""
+    try:
+        answered = [(one["itemId"], one["status"], one["outcome"]) for one in results]
+    except (KeyError, TypeError):
+        return False
+    return answered == list(zip(item_ids, repeat(201), repeat("CREATED")))

@@ -8,35 +8,28 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from blade_server.catalog.answers import Capabilities, Reader, Uploaded
+from blade_server.catalog.answers import Capabilities, Reader, Refusal, Uploaded
 from blade_server.catalog.connections import Connections
 from blade_server.catalog.failures import Answer, refusal
-from blade_server.catalog.multipart import Form, Parts, encode
+from blade_server.catalog.multipart import Encoded, files
 from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
-from blade_server.model import Item
+from blade_server.items import Items
 
-__all__ = ["Capabilities", "Catalog", "Uploaded"]
+__all__ = ["Capabilities", "Catalog", "Refusal", "Uploaded"]
 
 _REMEMBER_S = 300.0
 _MAX_LOOKUP_IDS = 1000
 _ABSENT = frozenset({404, 405, 501})
 """What a catalog answers where it has no such function."""
-
-
-class _Pending(NamedTuple):
-    place: int
-    item_id: str
-    parts: Parts
-    size: int
 
 
 class Catalog:
@@ -109,19 +102,16 @@ class Catalog:
             found |= self._look_up(data_source, sendable[at : at + _MAX_LOOKUP_IDS])
         return found
 
-    def stored(self, data_source: str, items: Sequence[Item]) -> set[str]:
+    def stored(self, data_source: str, items: Items) -> set[str]:
         """Ids of those items that the catalog holds with exactly this content.
 
         The one answer that tells an upload whose reply was lost from an older item of the same id. One request for each
         item that is there at all; a catalog that gives no item back is believed by the id. Raises as `existing`.
         """
-        there = self.existing(data_source, [item.item_id for item in items])
-        encoded = zip(items, encode(items, datetime.now(UTC)), strict=True)
-        return {
-            item.item_id
-            for item, parts in encoded
-            if item.item_id in there and parts is not None and self._holds(data_source, item.item_id, parts.file)
-        }
+        ids = items.ids.to_pylist()
+        there = self.existing(data_source, ids)
+        written = zip(ids, files(items).to_pylist(), strict=True)
+        return {item_id for item_id, file in written if item_id in there and self._holds(data_source, item_id, file)}
 
     def _look_up(self, data_source: str, item_ids: list[str]) -> set[str]:
         body = orjson.dumps({"dataSource": data_source, "itemIds": item_ids})
@@ -148,22 +138,17 @@ class Catalog:
     # -------------------------------------------------------------------------------------------- upload
 
     def upload(
-        self,
-        data_source: str,
-        items: Sequence[Item],
-        *,
-        scope: str = "",
-        before_request: Callable[[], object] = lambda: None,
-    ) -> list[Uploaded]:
-        """Sends each item once and says what became of it, in order.
+        self, encoded: Encoded, *, scope: str = "", before_request: Callable[[], object] = lambda: None
+    ) -> Uploaded:
+        """Sends each item once and says what became of it.
 
         Takes any number; what is more than the catalog takes at once goes in several requests, one after the other. A
-        request of one item that is rejected is that item's rejection if it was one of several, and raises if it was the
+        request of one item that is rejected is that item's refusal if it was one of several, and raises if it was the
         only one.
 
-        `scope` (a job's id, an ingest's id) is part of the Idempotency-Key, so that the same content sent for another
-        reason is not answered from the catalog's memory of the first. `before_request` is called right before each
-        request; what it raises ends the upload there.
+        `scope` names these contents: under one scope an item id always stands for the same content. It is part of the
+        Idempotency-Key, so that an item that was sent for another reason is not answered from the catalog's memory.
+        `before_request` is called right before each request; what it raises ends the upload there.
 
         Raises:
             CatalogUnavailable: `maybe_stored` says whether any of the items may be there.
@@ -171,75 +156,66 @@ class Catalog:
             CatalogRejected: Nothing is stored; one of the items, or all, are at fault: send fewer at once.
         """
         can = self.capabilities()
-        done: list[Uploaded | None] = [None] * len(items)
-        try:
-            form = Form(data_source)
-        except UnicodeEncodeError as exc:
-            raise CatalogRejected(f"data source {data_source!r} cannot be written as UTF-8") from exc
-        pending: list[_Pending] = []
-        for place, (item, parts) in enumerate(zip(items, encode(items, datetime.now(UTC)), strict=True)):
-            size = 0 if parts is None else form.size(parts)
-            if parts is None:
-                done[place] = _rejected(item.item_id, "the item has text that cannot be written as UTF-8", size)
-            elif size + form.closing_bytes > can.max_request_bytes:
-                reason = f"the item takes {size} bytes; the catalog takes {can.max_request_bytes} in a request"
-                done[place] = _rejected(item.item_id, reason, size)
-            else:
-                pending.append(_Pending(place, item.item_id, parts, size))
-        requests = list(_requests(form, pending, can))
-        self._send_all(form, f"{scope}\0{data_source}\0".encode(), requests, done, before_request)
-        whole = [one for one in done if one is not None]
-        if len(items) == 1 and whole[0].rejection is not None and not whole[0].retry:
-            raise CatalogRejected(whole[0].rejection)
-        return whole
+        uploaded, sendable = Uploaded(), list(range(len(encoded)))
+        room = can.max_request_bytes - encoded.closing_bytes
+        sizes = np.diff(encoded.ends, prepend=0)
+        if sendable and int(sizes.max()) > room:
+            too_large = np.flatnonzero(sizes > room).tolist()
+            uploaded.refused.update((at, _too_large(int(sizes[at]), can)) for at in too_large)
+            sendable = [at for at in sendable if at not in uploaded.refused]
+        requests = list(_requests(sendable, sizes, can.max_batch_items, room))
+        self._send_all(encoded, scope, requests, uploaded, before_request)
+        if len(encoded) == 1 and uploaded.refused and not uploaded.refused[0].retry:
+            raise CatalogRejected(uploaded.refused[0].reason)
+        return uploaded
 
     def _send_all(
         self,
-        form: Form,
-        key: bytes,
-        requests: list[list[_Pending]],
-        done: list[Uploaded | None],
+        encoded: Encoded,
+        scope: str,
+        requests: Sequence[Sequence[int]],
+        uploaded: Uploaded,
         before_request: Callable[[], object],
     ) -> None:
         """Sends the requests in turn; what one of them stored stays known when a later one fails."""
         under_way = False
-        for number, request in enumerate(requests):
+        for number, places in enumerate(requests):
             try:
-                results = self._send(form, key, request, before_request)
+                sent = self._send(encoded.take(places), scope, before_request)
             except CatalogUnavailable as exc:
                 exc.maybe_stored = exc.maybe_stored or under_way
                 raise
             except (CatalogDenied, CatalogRejected) as exc:
-                if isinstance(exc, CatalogRejected) and len(request) == 1:
-                    results = [_rejected(request[0].item_id, exc.message, request[0].size)]
+                if isinstance(exc, CatalogRejected) and len(places) == 1:
+                    sent = Uploaded({0: Refusal(exc.message)})
                 elif not under_way:
                     raise
                 else:
-                    for one in (one for rest in requests[number:] for one in rest):
-                        done[one.place] = Uploaded(one.item_id, False, exc.message, one.size, retry=True)
+                    left = [at for rest in requests[number:] for at in rest]
+                    uploaded.refused.update((at, Refusal(exc.message, retry=True)) for at in left)
                     return
-            under_way = under_way or any(result.rejection is None or result.retry for result in results)
-            for one, result in zip(request, results, strict=True):
-                done[one.place] = result
+            gone = sum(not refusal.retry for refusal in sent.refused.values())
+            under_way = under_way or gone < len(places)
+            uploaded.refused.update((places[at], refusal) for at, refusal in sent.refused.items())
+            uploaded.replaced.update(places[at] for at in sent.replaced)
 
-    def _send(
-        self, form: Form, key: bytes, request: Sequence[_Pending], before_request: Callable[[], object]
-    ) -> list[Uploaded]:
-        # In one go, for which hashlib lets other threads run.
-        digest = blake2b(b"".join([key, *[one.parts.file for one in request]]), digest_size=16)
-        content_type, body = form.body([one.parts for one in request])
-        headers = {"Content-Type": content_type, "Idempotency-Key": digest.hexdigest()}
-        alone = len(request) == 1
+    def _send(self, encoded: Encoded, scope: str, before_request: Callable[[], object]) -> Uploaded:
+        ids = encoded.items.ids.to_pylist()
+        content_type, body = encoded.body()
+        key = blake2b(digest_size=16)
+        key.update("\0".join([scope, encoded.data_source, *ids]).encode())
+        headers = {"Content-Type": content_type, "Idempotency-Key": key.hexdigest()}
+        alone = len(ids) == 1
         path = "/v1/items" if alone else "/v1/items:batch"
         before_request()
         answer = self._connections.request("POST", path, body, headers, stores=True)
         if alone and answer.status in {200, 201}:
-            return [self._read.single(answer, request[0].item_id, request[0].size)]
+            return self._read.single(answer, ids[0])
         if alone:
             raise refusal(answer, catalog=self._url, stores=True)
         if answer.status != 200:
             raise self._refusal(answer, "batches", stores=True)
-        return self._read.batch(answer, [(one.item_id, one.size) for one in request])
+        return self._read.batch(answer, ids)
 
     def _refusal(
         self, answer: Answer, function: str, *, stores: bool
@@ -251,22 +227,26 @@ class Catalog:
         return CatalogUnavailable(f"the catalog at {self._url} takes no {function} any more ({answer.status})")
 
 
-def _requests(form: Form, pending: Sequence[_Pending], can: Capabilities) -> Iterator[list[_Pending]]:
-    """Cuts the items into requests the catalog takes, in order."""
-    request: list[_Pending] = []
-    size = form.closing_bytes
-    for one in pending:
-        if request and (len(request) == can.max_batch_items or size + one.size > can.max_request_bytes):
-            yield request
-            request, size = [], form.closing_bytes
-        request.append(one)
-        size += one.size
-    if request:
-        yield request
+def _requests(
+    places: Sequence[int], sizes: NDArray[np.int32], most_items: int, most_bytes: int
+) -> Iterator[Sequence[int]]:
+    """Cuts the items at these places into requests the catalog takes, in order."""
+    if 0 < len(places) <= most_items and int(sizes.sum()) <= most_bytes:  # nearly always
+        yield places
+        return
+    start, size_bytes = 0, 0
+    for count, at in enumerate(places):
+        size = int(sizes[at])
+        if count > start and (count - start == most_items or size_bytes + size > most_bytes):
+            yield places[start:count]
+            start, size_bytes = count, 0
+        size_bytes += size
+    if start < len(places):
+        yield places[start:]
 
 
-def _rejected(item_id: str, reason: str, size: int) -> Uploaded:
-    return Uploaded(item_id, False, reason, size)
+def _too_large(size_bytes: int, can: Capabilities) -> Refusal:
+    return Refusal(f"the item takes {size_bytes} bytes; the catalog takes {can.max_request_bytes} in a request")
 
 
 def _is_utf8(text: str) -> bool:

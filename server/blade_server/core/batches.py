@@ -6,9 +6,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from blade_server.catalog.multipart import Encoded, Form
 from blade_server.core.ledger import Mark
 from blade_server.core.reader import Chunk
-from blade_server.model import Item, ItemError
+from blade_server.items import Items
+from blade_server.model import ItemError
 
 BATCH_BYTES = 8 << 20
 """A batch of large items ends early."""
@@ -17,43 +22,52 @@ BATCH_BYTES = 8 << 20
 class Batch:
     """Items that travel together.
 
-    `keys` are the ledger's, in the order of `items`; a batch of rows that never became items has only keys and
-    `errors`. `marks` belong to the worker that holds the batch, `recorded` (the same, as far as reports have arrived)
-    to the job's thread.
+    `keys` are the ledger's, in the order of the items; a batch of rows that never became items has no `encoded`, only
+    keys and `errors`. `marks` belong to the worker that holds the batch, `recorded` (the same, as far as reports have
+    arrived) to the job's thread.
     """
 
-    __slots__ = ("errors", "items", "keys", "marks", "number", "recorded", "size_bytes", "uncertain")
+    __slots__ = ("encoded", "errors", "keys", "marks", "number", "recorded", "size_bytes", "uncertain")
 
     def __init__(
         self,
         number: int,
-        items: Sequence[Item],
         keys: Sequence[bytes],
+        encoded: Encoded | None = None,
         *,
         uncertain: Iterable[int] = (),
         errors: Sequence[tuple[bytes, ItemError]] = (),
     ) -> None:
         self.number = number
-        self.items = items
         self.keys = keys
+        self.encoded = encoded
         self.marks = bytearray(len(keys))
         self.recorded = bytearray(len(keys))
         self.uncertain = set(uncertain)
         self.errors = errors
-        self.size_bytes = sum(len(item.data_json) for item in items)
+        self.size_bytes = encoded.size_bytes if encoded is not None else 0
+
+    @property
+    def items(self) -> Items:
+        """The items; of a batch that has them."""
+        assert self.encoded is not None
+        return self.encoded.items
 
     @property
     def open(self) -> list[int]:
         """The places of the items that nothing has become of yet."""
-        return [at for at in range(len(self.items)) if self.marks[at] == Mark.INTENDED]
+        if self.encoded is None:
+            return []
+        return [at for at, mark in enumerate(self.marks) if mark == Mark.INTENDED]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What became of some items of a batch, as (place, mark); `left`: the worker lets the batch go."""
+    """The same has become of the items at some places of a batch; `left`: the worker lets the batch go."""
 
     batch: Batch
-    done: Sequence[tuple[int, Mark]] = ()
+    mark: Mark = Mark.INTENDED
+    places: Sequence[int] = ()
     bytes_uploaded: int = 0
     errors: Sequence[tuple[bytes, ItemError]] = ()
     left: bool = False
@@ -62,10 +76,12 @@ class Report:
 class Supply:
     """Cuts chunks into batches: `batch_size` items each, fewer if they are large or the last."""
 
-    def __init__(self, batch_size: int) -> None:
+    def __init__(self, batch_size: int, form: Form) -> None:
         self._batch_size = batch_size
+        self._form = form
         self._chunks: deque[tuple[Chunk, bool]] = deque()
-        self._items: list[Item] = []
+        self._encoded: Encoded | None = None
+        self._ends: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self._keys: list[bytes] = []
         self._uncertain: set[int] = set()
         self._at = 0
@@ -73,7 +89,7 @@ class Supply:
         self._errors: deque[tuple[bytes, ItemError]] = deque()
 
     def __bool__(self) -> bool:
-        return bool(self._chunks or self._errors or self._at < len(self._items))
+        return bool(self._chunks or self._errors or self._at < len(self._keys))
 
     def add(self, chunk: Chunk, *, counts: bool = True) -> None:
         """Another chunk of the result; `counts`: it is one that the reader waits to see used up."""
@@ -86,35 +102,37 @@ class Supply:
 
     def next(self, number: int, at_end: bool) -> Batch | None:
         """The next batch, or None if there is none yet (or no full one, unless the result is at its end)."""
-        while self._chunks and len(self._items) - self._at < self._batch_size and not self._errors:
+        while self._chunks and len(self._keys) - self._at < self._batch_size and not self._errors:
             chunk, counts = self._chunks.popleft()
             self._take_chunk(chunk)
             self._used_up += counts
         if self._errors:
             errors = [self._errors.popleft() for _ in range(min(self._batch_size, len(self._errors)))]
-            return Batch(number, [], [key for key, _ in errors], errors=errors)
-        left = len(self._items) - self._at
-        if left == 0 or (left < self._batch_size and not at_end):
+            return Batch(number, [key for key, _ in errors], errors=errors)
+        left = len(self._keys) - self._at
+        if self._encoded is None or left == 0 or (left < self._batch_size and not at_end):
             return None
         start, stop = self._at, self._at + self._fitting(min(left, self._batch_size))
         self._at = stop
         uncertain = [at - start for at in range(start, stop) if at in self._uncertain] if self._uncertain else ()
-        return Batch(number, self._items[start:stop], self._keys[start:stop], uncertain=uncertain)
+        return Batch(number, self._keys[start:stop], self._encoded.cut(start, stop), uncertain=uncertain)
 
     def _take_chunk(self, chunk: Chunk) -> None:
+        """What is left of the last chunk, and this one; encoded together, as a request has one boundary."""
+        self._errors.extend(chunk.errors)
         rest = self._at
-        shift = len(self._items) - rest
-        self._items = [*self._items[rest:], *chunk.items]
+        shift = len(self._keys) - rest
+        items = chunk.items
+        if shift and self._encoded is not None:
+            items = Items.joined([self._encoded.items[rest:], items])
+        self._encoded = self._form.encode(items)
+        self._ends = self._encoded.ends
         self._keys = [*self._keys[rest:], *chunk.keys]
         self._uncertain = {at - rest for at in self._uncertain if at >= rest} | {at + shift for at in chunk.uncertain}
         self._at = 0
-        self._errors.extend(chunk.errors)
 
     def _fitting(self, most: int) -> int:
         """How many of the next items stay below BATCH_BYTES together; at least one."""
-        size = 0
-        for count in range(most):
-            size += len(self._items[self._at + count].data_json)
-            if size > BATCH_BYTES and count:
-                return count
-        return most
+        begin = int(self._ends[self._at - 1]) if self._at else 0
+        fitting = int(np.searchsorted(self._ends[self._at : self._at + most], begin + BATCH_BYTES, side="right"))
+        return max(1, fitting)

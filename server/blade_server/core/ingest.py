@@ -9,11 +9,13 @@ from enum import StrEnum
 from typing import TypeVar
 
 from blade_server.catalog.http import Catalog, Uploaded
+from blade_server.catalog.multipart import Encoded, Form
 from blade_server.core import retry
 from blade_server.core.queries import Queries
 from blade_server.core.source_rules import check_pairs
 from blade_server.core.sources import Sources
-from blade_server.errors import CatalogRejected, CatalogUnavailable, Invalid, Violation
+from blade_server.errors import CatalogUnavailable, Invalid, Violation
+from blade_server.items import Items
 from blade_server.model import Item
 from blade_server.settings import Settings
 from blade_server.storage.sources import SourceStore
@@ -77,40 +79,39 @@ class Ingest:
         if existed and not replace:
             return Ingested(outcome=IngestOutcome.ALREADY_EXISTS)
         item = self._tried(lambda: self._queries.item(source=found.name, item_id=item_id, metadata=metadata))
-        uploaded = self._upload(found.data_source, item, existed)
+        encoded = Form(found.data_source).encode(Items.of([item]))
+        replaced = self._upload(encoded) or existed
         self._store.count_items(found.name, 1)
-        replaced = existed or uploaded.replaced
         return Ingested(
             outcome=IngestOutcome.REPLACED if replaced else IngestOutcome.CREATED,
             item=item,
-            bytes_uploaded=uploaded.bytes,
+            bytes_uploaded=encoded.size_bytes,
         )
 
-    def _upload(self, data_source: str, item: Item, existed: bool) -> Uploaded:
-        """Upload, and after an answer that was lost look whether it arrived: a catalog may not replace by id."""
+    def _upload(self, encoded: Encoded) -> bool:
+        """Whether the catalog says that it replaced an item.
+
+        After an answer that was lost it looks whether the item arrived: a catalog may not replace by id.
+        """
         unsure = False
         scope = secrets.token_hex(8)  # the same contents may be sent again later, after others under the same id
 
         def attempt() -> Uploaded:
             nonlocal unsure
-            if unsure and item.item_id in self._catalog.stored(data_source, [item]):
-                return Uploaded(item.item_id, existed, None, len(item.data_json))
+            if unsure and self._catalog.stored(encoded.data_source, encoded.items):
+                return Uploaded()
             try:
-                [uploaded] = self._catalog.upload(data_source, [item], scope=scope)
+                uploaded = self._catalog.upload(encoded, scope=scope)
             except CatalogUnavailable as exc:
                 unsure = unsure or exc.maybe_stored
                 raise
-            if uploaded.rejection is not None and uploaded.retry:
+            if uploaded.refused and uploaded.refused[0].retry:
                 unsure = True
-                raise CatalogUnavailable(
-                    f"the catalog could not take the item: {uploaded.rejection}", maybe_stored=True
-                )
+                reason = uploaded.refused[0].reason
+                raise CatalogUnavailable(f"the catalog could not take the item: {reason}", maybe_stored=True)
             return uploaded
 
-        uploaded = self._tried(attempt)
-        if uploaded.rejection is not None:
-            raise CatalogRejected(f"the catalog refused the item {item.item_id!r}: {uploaded.rejection}")
-        return uploaded
+        return bool(self._tried(attempt).replaced)
 
     def _tried(self, call: Callable[[], T]) -> T:
         return retry.call(call, attempts=self._settings.retry_attempts, base_s=self._settings.retry_base_s)

@@ -190,11 +190,7 @@ class Jobs:
                 metadata=item_metadata(resolved.source, where.warehouse_id, metadata),
                 classification=classification,
             )
-            parts = [transform(batch) for batch in result]
-        return Transformed(
-            items=[item for part in parts for item in part.items],
-            rejected=[row for part in parts for row in part.rejected],
-        )
+            return transform.all(result)
 
     def retry(self, job_id: str, *, request_id: str = "", actor: str, reason: str = "") -> Job:
         """Stores a new job over the failed items of a final one: the same SQL, limits and metadata.

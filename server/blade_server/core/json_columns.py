@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blade_server.core.times import duration_text, interval_text, is_time, iso_text
+from blade_server.json_text import in_quotes, is_plain, json_strings
 
-_TO_ESCAPE = r'["\\\x00-\x1f]'
 _NULL = pa.scalar("null")
 
 
@@ -64,9 +64,24 @@ def row_texts(columns: Sequence[pa.Array], names: Sequence[str], *, exact: bool 
         exact: NaN and infinities as strings instead of null, so that different rows have different text.
     """
     parts: list[Any] = []
+    before = "{"
     for column, name in zip(columns, names, strict=True):
-        parts += [("," if parts else "{") + orjson.dumps(name).decode() + ":", json_texts(column, exact=exact)]
-    return pc.binary_join_element_wise(*parts, "}", "")
+        quote, texts = _unquoted(column, exact=exact)
+        parts += [before + orjson.dumps(name).decode() + ":" + quote, texts]
+        before = quote + ","
+    return pc.binary_join_element_wise(*parts, before[:-1] + "}", "")
+
+
+def _unquoted(column: pa.Array, *, exact: bool) -> tuple[str, pa.Array]:
+    """The JSON text of each value, without the quotes around it where all values have them and nothing is escaped."""
+    if column.null_count == 0:
+        if pa.types.is_string(column.type) and is_plain(column):
+            return '"', column
+        if pa.types.is_decimal(column.type):
+            return '"', plain_decimals(column)
+        if is_time(column.type):
+            return '"', _time_texts(column)
+    return "", json_texts(column, exact=exact)
 
 
 def json_texts(column: pa.Array, *, exact: bool = False) -> pa.Array:
@@ -78,15 +93,15 @@ def _texts(column: pa.Array, *, exact: bool) -> pa.Array:
     """The same with null for null."""
     kind = column.type
     if pa.types.is_string(kind):
-        return _string_texts(column)
+        return json_strings(column)
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return column.cast(pa.string())
     if pa.types.is_floating(kind):
         return _float_texts(column, exact=exact)
     if pa.types.is_decimal(kind):
-        return _quoted(plain_decimals(column))
+        return in_quotes(plain_decimals(column))
     if is_time(kind):
-        return _quoted(iso_text(column, zone="Z" if pa.types.is_timestamp(kind) and kind.tz else ""))
+        return in_quotes(_time_texts(column))
     if pa.types.is_struct(kind):
         return _struct_texts(column, exact=exact)
     if pa.types.is_list(kind) or pa.types.is_map(kind):
@@ -94,11 +109,15 @@ def _texts(column: pa.Array, *, exact: bool) -> pa.Array:
     if pa.types.is_null(kind):
         return column.cast(pa.string())
     if pa.types.is_duration(kind):
-        return _quoted(duration_text(column))
+        return in_quotes(duration_text(column))
     if pa.types.is_interval(kind):
-        return _quoted(interval_text(column))
+        return in_quotes(interval_text(column))
     encoded = [None if value is None else b64encode(value).decode() for value in column.to_pylist()]
-    return _quoted(pa.array(encoded, pa.string()))
+    return in_quotes(pa.array(encoded, pa.string()))
+
+
+def _time_texts(column: pa.Array) -> pa.Array:
+    return iso_text(column, zone="Z" if pa.types.is_timestamp(column.type) and column.type.tz else "")
 
 
 def plain_decimals(column: pa.Array) -> pa.Array:
@@ -151,20 +170,6 @@ def _decoded(value: bytes | None) -> str | None:
         return f"<not UTF-8: {value.decode(errors='backslashreplace')}>"
 
 
-def _quoted(texts: pa.Array) -> pa.Array:
-    return pc.binary_join_element_wise('"', texts, '"', "")
-
-
-def _string_texts(column: pa.Array) -> pa.Array:
-    quoted = _quoted(column)
-    to_escape = pc.match_substring_regex(column, _TO_ESCAPE)
-    if not pc.any(to_escape).as_py():
-        return quoted
-    to_escape = pc.fill_null(to_escape, False)
-    escaped = [orjson.dumps(text).decode() for text in column.filter(to_escape).to_pylist()]
-    return pc.replace_with_mask(quoted, to_escape, pa.array(escaped, pa.string()))
-
-
 def _float_texts(column: pa.Array, *, exact: bool) -> pa.Array:
     texts = column.cast(pa.string())
     whole = pc.match_substring_regex(texts, r"^-?\d+$")
@@ -173,7 +178,7 @@ def _float_texts(column: pa.Array, *, exact: bool) -> pa.Array:
     finite = pc.is_finite(column)
     if pc.all(finite).as_py():
         return texts
-    return pc.if_else(finite, texts, _quoted(texts) if exact else None)
+    return pc.if_else(finite, texts, in_quotes(texts) if exact else None)
 
 
 def _struct_texts(column: pa.Array, *, exact: bool) -> pa.Array:
@@ -190,7 +195,7 @@ def _list_texts(column: pa.Array, *, exact: bool) -> pa.Array:
     if pa.types.is_map(column.type) and not pa.types.is_nested(column.type.key_type):
         keys, items = values.flatten()
         key_texts = json_texts(keys, exact=True)
-        key_texts = pc.if_else(pc.starts_with(key_texts, '"'), key_texts, _quoted(key_texts))
+        key_texts = pc.if_else(pc.starts_with(key_texts, '"'), key_texts, in_quotes(key_texts))
         texts = pc.binary_join_element_wise(key_texts, json_texts(items, exact=exact), ":")
         braces = "{}"
     else:

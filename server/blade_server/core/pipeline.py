@@ -27,6 +27,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from blade_server.catalog.http import Catalog
+from blade_server.catalog.multipart import Form
 from blade_server.core import retry
 from blade_server.core.batches import Batch, Report, Supply
 from blade_server.core.control import Control, Halt, HaltedError
@@ -49,7 +50,7 @@ from blade_server.warehouse.databricks import Warehouse
 
 log = logging.getLogger(__name__)
 
-WINDOW = 4
+WINDOW = 16
 """Batches on the way to the catalog for each worker."""
 WINDOW_BYTES = 64 << 20
 """Bytes of rows on the way to the catalog, for all workers of a job together."""
@@ -75,6 +76,7 @@ class Pipeline:
         self._claim = claim
         self._spec = claim.job.spec
         self._limits = self._spec.limits
+        self._form = Form(claim.job.source.data_source)
         self._control = Control(lease_until)
         self._progress = Progress(claim.job, self._spec.batch_size)
         self._recorder = Recorder(parts.claims, claim, self._control, self._progress, self._obey)
@@ -94,7 +96,7 @@ class Pipeline:
         # of one pass over the result
         self._reader: Reader | None = None
         self._reader_thread: threading.Thread | None = None
-        self._supply = Supply(self._spec.batch_size)
+        self._supply = Supply(self._spec.batch_size, self._form)
         self._returned: deque[Batch] = deque()
         self._unsettled: list[Chunk] = []
         self._flying = self._flying_bytes = 0
@@ -105,7 +107,7 @@ class Pipeline:
         settings, source, throttle = self._parts.settings, self._claim.job.source, self._parts.throttle
         return Uploader(
             catalog=self._parts.catalog,
-            data_source=source.data_source,
+            data_source=self._form.data_source,
             scope=self._claim.job_id,
             policy=UploadPolicy(
                 retry_attempts=settings.retry_attempts,
@@ -274,7 +276,7 @@ class Pipeline:
         ledger = Ledger(past, lambda keys: self._parts.claims.known_keys(job_id, since_block, keys))
         self._end = self._failure = None
         self._returned.clear()  # read again and looked up, like everything intended and not recorded
-        self._supply = Supply(self._spec.batch_size)
+        self._supply = Supply(self._spec.batch_size, self._form)
         self._unsettled.clear()
         reader = Reader(
             warehouse=warehouse,
@@ -367,11 +369,11 @@ class Pipeline:
         self._recorder.intend(batches)
         for batch in batches:
             ledger.written(batch.keys)
-            if batch.items:
+            if batch.encoded is not None:
                 self._fly(batch)
             else:
-                done = [(at, Mark.ERROR) for at in range(len(batch.keys))]
-                self._recorder.add(Report(batch=batch, done=done, errors=batch.errors))
+                places = range(len(batch.keys))
+                self._recorder.add(Report(batch=batch, mark=Mark.ERROR, places=places, errors=batch.errors))
 
     def _room(self, batches: int, size_bytes: int) -> bool:
         """Whether another batch may be on the way besides these: bounded in number and in bytes, one is always."""

@@ -135,10 +135,8 @@ class Queries:
             known_classifications=self._settings.known_classifications,
             metadata=item_metadata(source, where.warehouse_id, metadata),
         )
-        batches = [transform(batch) for batch in result]
-        items = [item for batch in batches for item in batch.items]
-        rejected = [rejection for batch in batches for rejection in batch.rejected]
-        return Transformed(items, rejected), len(items) + len(rejected)
+        transformed = transform.all(result)
+        return transformed, len(transformed.items) + len(transformed.rejected)
 
     def _run_look_up(self, warehouse: Warehouse, source: Source, item_id: str) -> Result:
         for fresh in (False, True):

@@ -8,43 +8,44 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from blade_server.core.ledger import Ledger, Verdict, heads, item_key, rejected_key
+from blade_server.core.ledger import Ledger, Verdict, heads, item_key, item_keys, rejected_key
 from blade_server.core.transform import Rejected, Transform, Transformed
 from blade_server.errors import Reason
+from blade_server.items import Items
 from blade_server.model import MAX_ROW_JSON_BYTES, Item, ItemError, Stage
 from blade_server.warehouse.databricks import Warehouse
 
-CHUNK_ROWS = 5_000
+CHUNK_ROWS = 20000
 CHUNK_BYTES = 8 << 20
 AHEAD = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunk:
-    """Some rows of the result that have to be processed. `uncertain` holds places in `items`."""
+    """Some rows of the result that have to be processed. `keys` and `uncertain` (places) are those of `items`."""
 
-    items: Sequence[Item]
+    items: Items
     keys: Sequence[bytes]
-    uncertain: frozenset[int] = field(default_factory=frozenset)
+    uncertain: frozenset[int] = frozenset()
     errors: Sequence[tuple[bytes, ItemError]] = ()
 
     def parted(self) -> tuple[Chunk, Chunk]:
         """What is certain, with the errors, and what is uncertain."""
         certain = [at for at in range(len(self.items)) if at not in self.uncertain]
+        uncertain = sorted(self.uncertain)
         return (
-            Chunk(items=[self.items[at] for at in certain], keys=[self.keys[at] for at in certain], errors=self.errors),
+            Chunk(items=self.items.take(certain), keys=[self.keys[at] for at in certain], errors=self.errors),
             Chunk(
-                items=[self.items[at] for at in sorted(self.uncertain)],
-                keys=[self.keys[at] for at in sorted(self.uncertain)],
-                uncertain=frozenset(range(len(self.uncertain))),
+                items=self.items.take(uncertain),
+                keys=[self.keys[at] for at in uncertain],
+                uncertain=frozenset(range(len(uncertain))),
             ),
         )
 
@@ -120,53 +121,47 @@ class Reader:
 
     def _chunk(self, transformed: Transformed) -> Chunk:
         items, rejected = transformed
-        admitted = self._ledger.admit([item_key(item.item_id) for item in items])
-        keep = [verdict <= Verdict.UNCERTAIN for _, verdict in admitted]
+        keys, verdicts = self._ledger.admit(item_keys(items.ids))
         errors = self._rejections(rejected)
-        if not all(keep):
-            errors += [
-                (key, _duplicate(item))
-                for item, (key, verdict) in zip(items, admitted, strict=True)
-                if verdict is Verdict.DUPLICATE
-            ]
-        kept = list(compress(admitted, keep))
+        if not verdicts.any():  # nearly always all are NEW
+            return Chunk(items=items, keys=keys, errors=errors)
+        errors += [(keys[at], _duplicate(items[at])) for at in np.flatnonzero(verdicts == Verdict.DUPLICATE).tolist()]
+        kept = np.flatnonzero(verdicts <= Verdict.UNCERTAIN)
         return Chunk(
-            items=list(compress(items, keep)),
-            keys=[key for key, _ in kept],
-            uncertain=frozenset(at for at, (_, verdict) in enumerate(kept) if verdict is Verdict.UNCERTAIN),
+            items=items.take(kept),
+            keys=[keys[at] for at in kept.tolist()],
+            uncertain=frozenset(np.flatnonzero(verdicts[kept] == Verdict.UNCERTAIN).tolist()),
             errors=errors,
         )
 
     def _failed_before(self, transform: Transform, batch: pa.RecordBatch) -> Transformed:
         """In a retry: the rows that failed, found again by their content or, if that was mended, by their item id."""
         assert self._only is not None
-        same = pa.array(_among(transform.fingerprints(batch), self._only), pa.bool_())
-        known, others = transform(batch.filter(same)), transform(batch.filter(pc.invert(same)))
-        keys = [item_key(item.item_id) for item in others.items]
-        uploads, rejections = _among(keys, self._only), _among([rejected_key(key) for key in keys], self._only)
-        items = compress(others.items, [any(one) for one in zip(uploads, rejections, strict=True)])
+        same = _among(transform.fingerprints(batch), self._only)
+        known, others = transform(batch.filter(pa.array(same))), transform(batch.filter(pa.array(~same)))
+        keys = item_keys(others.items.ids)
+        failed = _among(keys, self._only) | _among([rejected_key(key) for key in keys], self._only)
         rejected = compress(others.rejected, _among([_rejected_key(row) for row in others.rejected], self._only))
-        return Transformed([*known.items, *items], [*known.rejected, *rejected])
+        items = Items.joined([known.items, others.items.take(np.flatnonzero(failed))])
+        return Transformed(items, [*known.rejected, *rejected])
 
     def _rejections(self, rejected: Sequence[Rejected]) -> list[tuple[bytes, ItemError]]:
         """A rejected row without an id stands under its content, so two equal ones are two errors."""
-        admitted = self._ledger.admit([_rejected_key(row) for row in rejected])
-        return [
-            (key, row.error)
-            for row, (key, verdict) in zip(rejected, admitted, strict=True)
-            if verdict is not Verdict.DONE
-        ]
+        keys, verdicts = self._ledger.admit([_rejected_key(row) for row in rejected])
+        left = np.flatnonzero(verdicts != Verdict.DONE).tolist()
+        return [(keys[at], rejected[at].error) for at in left]
 
 
 def _rejected_key(row: Rejected) -> bytes:
     return rejected_key(item_key(row.error.item_id)) if row.error.item_id else row.fingerprint
 
 
-def _among(keys: Sequence[bytes], only: NDArray[np.uint64]) -> Sequence[bool]:
+def _among(keys: Sequence[bytes], only: NDArray[np.uint64]) -> NDArray[np.bool_]:
     if not keys or not len(only):
-        return [False] * len(keys)
+        return np.zeros(len(keys), dtype=np.bool_)
     head = heads(keys)
-    return list(only[np.minimum(np.searchsorted(only, head), len(only) - 1)] == head)
+    among: NDArray[np.bool_] = only[np.minimum(np.searchsorted(only, head), len(only) - 1)] == head
+    return among
 
 
 def _duplicate(item: Item) -> ItemError:

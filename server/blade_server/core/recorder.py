@@ -58,15 +58,15 @@ class Recorder:
 
     def add(self, report: Report) -> None:
         """Takes in what became of some items; it is committed with the next record."""
-        if not report.done:
+        if not report.places:
             return
         self._since = self._since or time.monotonic()
         self._bytes_uploaded += report.bytes_uploaded
         self._errors.extend(report.errors)
         self._touched[report.batch.number] = report.batch
-        for at, mark in report.done:
-            report.batch.recorded[at] = mark
-            self._counts[mark] += 1
+        for at in report.places:
+            report.batch.recorded[at] = report.mark
+        self._counts[report.mark] += len(report.places)
 
     def skip(self, rows: int) -> None:
         """Counts rows that the source no longer has."""

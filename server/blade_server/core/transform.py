@@ -6,9 +6,8 @@ Compiled once for the schema of a result. It decides nothing about where rows co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from itertools import repeat
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -19,7 +18,8 @@ from blade_server.core.json_columns import plain_type, readable, row_texts, unre
 from blade_server.core.templates import Template, TemplateError, trimmed
 from blade_server.core.times import in_calendar, is_time, iso_text, parse_times
 from blade_server.errors import Invalid, Reason
-from blade_server.model import MAX_ROW_JSON_BYTES, Item, ItemError, Source, Stage
+from blade_server.items import Items
+from blade_server.model import MAX_ROW_JSON_BYTES, ItemError, Source, Stage
 
 MAX_ITEM_ID_CHARACTERS = 512
 """Longest item id; it is part of URLs."""
@@ -41,9 +41,9 @@ class Rejected(NamedTuple):
 
 
 class Transformed(NamedTuple):
-    """What became of a batch: together all its rows, each list in the order of the rows."""
+    """What became of a batch: together all its rows, each in the order of the rows."""
 
-    items: list[Item]
+    items: Items
     rejected: list[Rejected]
 
 
@@ -85,6 +85,7 @@ class Transform:
         self._data_type = source.data_type
         self._metadata = metadata
         self._known = pa.array(sorted(known_classifications), pa.string())
+        self._schema = schema
         self._names = list(schema.names)
         self._plain = _plain_schema(schema)
         mapping = source.mapping
@@ -102,10 +103,7 @@ class Transform:
         """Transform a batch of the schema. Never fails for what a row holds."""
         if batch.nbytes > _MAX_AT_ONCE_BYTES and batch.num_rows > 1:
             half = batch.num_rows // 2
-            first, second = self(batch.slice(0, half)), self(batch.slice(half))
-            return Transformed([*first.items, *second.items], [*first.rejected, *second.rejected])
-        if batch.num_rows == 0:
-            return Transformed([], [])
+            return self.all([batch.slice(0, half), batch.slice(half)])
         batch, unreadable = self._readable(batch)
         faults: _Faults = {}
         ids = self._ids(batch, faults)
@@ -117,6 +115,12 @@ class Transform:
         columns = (ids, rows, classifications, last_modified)
         items = self._items(columns if not faults else _without(columns, faults))
         return Transformed(items, self._rejected(batch, ids, rows, faults) if faults else [])
+
+    def all(self, batches: Iterable[pa.RecordBatch]) -> Transformed:
+        """Transform several batches, or none, into one: for results that fit into memory."""
+        parts = [self(batch) for batch in batches] or [self(pa.RecordBatch.from_pylist([], schema=self._schema))]
+        items = Items.joined([part.items for part in parts])
+        return Transformed(items, [row for part in parts for row in part.rejected])
 
     def fingerprints(self, batch: pa.RecordBatch) -> list[bytes]:
         """The fingerprint of every row of a batch, as `Rejected` has it."""
@@ -187,10 +191,16 @@ class Transform:
             faults.setdefault(row, _Fault(Reason.UNSERIALISABLE_VALUE, name, message))
         return iso_text(times.cast(pa.timestamp("ms")) if pa.types.is_date(times.type) else times, zone="Z")
 
-    def _items(self, columns: Sequence[pa.Array]) -> list[Item]:
-        ids, rows, classifications, last_modified = (column.to_pylist() for column in columns)
-        fields = zip(ids, repeat(self._data_type), rows, classifications, last_modified, repeat(self._metadata))
-        return list(map(tuple.__new__, repeat(Item), fields))  # as Item._make, without a Python call for each row
+    def _items(self, columns: Sequence[pa.Array]) -> Items:
+        ids, rows, classifications, last_modified = columns
+        return Items(
+            data_type=self._data_type,
+            metadata=self._metadata,
+            ids=ids,
+            rows=rows,
+            classifications=classifications,
+            last_modified=last_modified,
+        )
 
     def _rejected(self, batch: pa.RecordBatch, ids: pa.Array, rows: pa.Array, faults: _Faults) -> list[Rejected]:
         failed = sorted(faults)

@@ -21,18 +21,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Queue
 
-from blade_server.catalog.http import Catalog
+from blade_server.catalog.http import Catalog, Refusal
+from blade_server.catalog.multipart import Encoded
 from blade_server.core import retry
 from blade_server.core.batches import Batch, Report
 from blade_server.core.control import Control, Halt, HaltedError
 from blade_server.core.ledger import Mark
 from blade_server.core.pacing import Pace, Throttle
 from blade_server.errors import BladeError, CatalogRejected, CatalogUnavailable, Reason, StorageUnavailable
+from blade_server.items import Items
 from blade_server.model import MAX_ROW_JSON_BYTES, Item, ItemError, Stage, WaitReason
 
 log = logging.getLogger(__name__)
@@ -224,46 +226,54 @@ class Uploader:
         if not part:
             return
         self._pace.wait(len(part), self._control)
+        assert batch.encoded is not None
+        encoded = batch.encoded if len(part) == len(batch.encoded) else batch.encoded.take(part)
         began = time.monotonic()
         with self._control.busy():
-            # The look at the lease comes right before each request.
-            items = [batch.items[at] for at in part]
-            try:
-                answers = self._catalog.upload(
-                    self._data_source, items, scope=self._scope, before_request=self._control.check
+            try:  # The look at the lease comes right before each request.
+                uploaded = self._catalog.upload(
+                    encoded, scope=f"{self._scope}/{batch.number}", before_request=self._control.check
                 )
             except HaltedError:
                 batch.uncertain.update(part)  # the first of several requests may have been sent
                 raise
         self._outage.passed(began)
-        sent_bytes = 0
-        done, errors, unclear = [], [], []
-        for at, answer in zip(part, answers, strict=True):
-            if answer.retry:
-                unclear.append((at, answer.rejection))
-            elif answer.rejection is None:
-                done.append((at, Mark.SUCCESS))
-                sent_bytes += answer.bytes
-            else:
-                done.append((at, Mark.ERROR))
-                message = f"the catalog refused the item: {answer.rejection}"
-                errors.append((batch.keys[at], _error(batch.items[at], CatalogRejected.reason, message, 1)))
-        self._throttle.sent(len(done) - len(errors))
-        self._report(batch, done, sent_bytes, errors)
+        self._throttle.sent(len(part) - len(uploaded.refused))
+        if not uploaded.refused:  # nearly always
+            self._report(batch, Mark.SUCCESS, part, encoded.size_bytes)
+        else:
+            self._report_parts(batch, part, encoded, uploaded.refused)
+
+    def _report_parts(
+        self, batch: Batch, part: Sequence[int], encoded: Encoded, refused: Mapping[int, Refusal]
+    ) -> None:
+        """Some were stored, some refused for good, and some the catalog could not take: those raise."""
+        stored = [at for at in range(len(part)) if at not in refused]
+        self._report(batch, Mark.SUCCESS, [part[at] for at in stored], encoded.take(stored).size_bytes)
+        for_good = [at for at, refusal in refused.items() if not refusal.retry]
+        errors = []
+        for at in for_good:
+            message = f"the catalog refused the item: {refused[at].reason}"
+            errors.append((batch.keys[part[at]], _error(encoded.items[at], CatalogRejected.reason, message, 1)))
+        self._report(batch, Mark.ERROR, [part[at] for at in for_good], errors=errors)
+        unclear = {part[at]: refusal.reason for at, refusal in refused.items() if refusal.retry}
         if unclear:
-            batch.uncertain.update(at for at, _ in unclear)
-            raise CatalogUnavailable(f"the catalog could not take {len(unclear)} of {len(part)} items: {unclear[0][1]}")
+            batch.uncertain.update(unclear)
+            reason = next(iter(unclear.values()))
+            raise CatalogUnavailable(f"the catalog could not take {len(unclear)} of {len(part)} items: {reason}")
 
     def _report(
         self,
         batch: Batch,
-        done: Sequence[tuple[int, Mark]],
+        mark: Mark,
+        places: Sequence[int],
         bytes_uploaded: int = 0,
         errors: Sequence[tuple[bytes, ItemError]] = (),
     ) -> None:
-        for at, mark in done:
+        for at in places:
             batch.marks[at] = mark
-        self._inbox(Report(batch=batch, done=done, bytes_uploaded=bytes_uploaded, errors=errors))
+        if places:
+            self._inbox(Report(batch=batch, mark=mark, places=places, bytes_uploaded=bytes_uploaded, errors=errors))
 
     def _not_stored(self, batch: Batch, part: list[int]) -> list[int]:
         """Leaves out what an earlier attempt stored (its answer was lost) and, if asked for, what was there before."""
@@ -276,24 +286,24 @@ class Uploader:
             rest = [at for at in rest if at not in there]
         return rest
 
-    def _existing(self, data_source: str, items: Sequence[Item]) -> set[str]:
-        return self._catalog.existing(data_source, [item.item_id for item in items])
+    def _existing(self, data_source: str, items: Items) -> set[str]:
+        return self._catalog.existing(data_source, items.ids.to_pylist())
 
     def _looked_up(
-        self, batch: Batch, ats: list[int], mark: Mark, look_up: Callable[[str, Sequence[Item]], set[str]]
+        self, batch: Batch, ats: list[int], mark: Mark, look_up: Callable[[str, Items], set[str]]
     ) -> set[int]:
         found: set[int] = set()
         for start in range(0, len(ats), LOOK_UPS_AT_ONCE):
             some = ats[start : start + LOOK_UPS_AT_ONCE]
+            items = batch.items.take(some)
             self._control.check()
             try:
                 with self._control.busy():
-                    ids = look_up(self._data_source, [batch.items[at] for at in some])
+                    ids = look_up(self._data_source, items)
             except CatalogRejected as exc:  # a look-up that is refused says nothing about the items
                 raise CatalogUnavailable(exc.message) from exc
-            known = [at for at in some if batch.items[at].item_id in ids]
-            if known:
-                self._report(batch, [(at, mark) for at in known])
+            known = [at for at, item_id in zip(some, items.ids.to_pylist(), strict=True) if item_id in ids]
+            self._report(batch, mark, known)
             found.update(known)
         return found
 
@@ -302,7 +312,7 @@ class Uploader:
 
     def _give_up(self, batch: Batch, at: int, exc: BladeError, attempts: int) -> None:
         error = _error(batch.items[at], exc.reason, exc.message, attempts)
-        self._report(batch, [(at, Mark.ERROR)], errors=[(batch.keys[at], error)])
+        self._report(batch, Mark.ERROR, [at], errors=[(batch.keys[at], error)])
 
 
 def _error(item: Item, reason: Reason, message: str, attempts: int) -> ItemError:

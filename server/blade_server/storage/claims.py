@@ -34,7 +34,7 @@ _block = tables.job_block
 MAX_LEASE_S = 300  # what a lease can be set to at most, see Settings.lease_s
 CLAIM_LOCK = 0x424C4144454A  # one claim at a time, so that the limits per source hold exactly
 MAX_DEATHS = 20
-"""So many servers in a row may die under a job, whose fault that need not be; from the second on it waits behind others."""
+"""So many servers in a row may die under a job, which need not be at fault; from the second on it waits for others."""
 
 
 @dataclass(frozen=True, kw_only=True)

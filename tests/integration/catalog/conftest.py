@@ -7,20 +7,49 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from pydantic import SecretStr
 
 from blade_sandbox.catalog import CatalogServer
 from blade_server.catalog.http import Catalog
+from blade_server.catalog.multipart import Form
+from blade_server.items import Items
 from blade_server.model import Item
 
 METADATA = {"source": "maintenance", "job": "job-1"}
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
+
+
+class Uploaded(NamedTuple):
+    """What became of one item."""
+
+    item_id: str
+    replaced: bool
+    rejection: str | None
+    bytes: int
+    retry: bool
+
+
+class OneByOne(Catalog):
+    """The catalog with plain lists of items, and of what became of each."""
+
+    def upload(self, data_source: str, items: Sequence[Item], **options: Any) -> list[Uploaded]:
+        encoded = Form(data_source).encode(Items.of(items))
+        done = super().upload(encoded, **options)
+        found = []
+        for at, item in enumerate(items):
+            reason, retry = done.refused.get(at, (None, False))
+            size = encoded.cut(at, at + 1).size_bytes
+            found.append(Uploaded(item.item_id, at in done.replaced, reason, size, retry))
+        return found
+
+    def stored(self, data_source: str, items: Sequence[Item]) -> set[str]:
+        return super().stored(data_source, Items.of(items))
 
 
 @pytest.fixture
@@ -60,9 +89,9 @@ def start(stack: ExitStack, tmp_path: Path) -> Callable[..., CatalogServer]:
 def connect(stack: ExitStack) -> Callable[..., Catalog]:
     """A client of the catalog at a URL."""
 
-    def connect(url: str, token: str | None = None, **options: Any) -> Catalog:
+    def connect(url: str, token: str | None = None, **options: Any) -> OneByOne:
         secret = None if token is None else SecretStr(token)
-        catalog = Catalog(url, secret, **{"timeout_s": 10.0, "connections": 4} | options)
+        catalog = OneByOne(url, secret, **{"timeout_s": 10.0, "connections": 4} | options)
         stack.callback(catalog.close)
         return catalog
 

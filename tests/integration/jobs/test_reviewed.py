@@ -146,12 +146,12 @@ def test_poison_items_do_not_wait_out_the_patience_each(make_world, ended):
     client = world.clients[0]
     upload = client.upload
 
-    def failing(data_source, items, **options):
+    def failing(encoded, **options):
         from blade_server.errors import CatalogUnavailable
 
-        if any(item.item_id in poisoned for item in items):
+        if any(item.item_id in poisoned for item in encoded.items):
             raise CatalogUnavailable("500 for this one", maybe_stored=False)
-        return upload(data_source, items, **options)
+        return upload(encoded, **options)
 
     client.upload = failing
     job = ended(world, world.begin(batch_size=20, workers=2), 60)

@@ -1,16 +1,16 @@
 """The form bodies, read back by the standard library's own MIME parser."""
 
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
 from email.policy import HTTP
 
 import pytest
 
-from blade_server.catalog.multipart import Form, encode
+from blade_server.catalog.multipart import Form, files
+from blade_server.items import Items
 from blade_server.model import Item
 
-AT = datetime(2024, 1, 10, 12, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=2)))
 ODD = ["plain", 'q"uote', "line\r\nbreak", "nul\0", "ü ☃ 💥", "--boundary\r\n", 'a"\r\nX-Injected: yes\r\n\r\n', ""]
 
 
@@ -34,21 +34,20 @@ def read(content_type: str, body: bytes) -> list[tuple[str, str | None, bytes]]:
     ]
 
 
-def parts_of(items):
-    return [parts for parts in encode(items, AT) if parts is not None]
+def encoded(items, data_source="BLADE:m"):
+    return Form(data_source).encode(Items.of(items))
 
 
 def test_each_item_has_the_five_parts_in_the_contracts_order():
     items = [item("a"), item("b", last_modified="2024-01-01T00:00:00Z")]
-    parts = read(*Form("BLADE:maintenance").body(parts_of(items)))
+    before = datetime.now(UTC)
+    parts = read(*encoded(items, "BLADE:maintenance").body())
     assert [name for name, _, _ in parts] == ["file", "dataSource", "classification", "metadata", "timestamp"] * 2
     assert parts[0][1] == "blade_item.json"
-    assert [content for _, _, content in parts[1:5]] == [
-        b"BLADE:maintenance",
-        b"UNCLASS",
-        b'{"job":"j"}',
-        b"2024-01-10T10:00:00.250Z",
-    ]
+    assert [content for _, _, content in parts[1:4]] == [b"BLADE:maintenance", b"UNCLASS", b'{"job":"j"}']
+    now = parts[4][2].decode()  # of an item that was never modified
+    assert now.endswith("Z")
+    assert before - timedelta(milliseconds=1) <= datetime.fromisoformat(now) <= datetime.now(UTC)
     assert parts[9][2] == b"2024-01-01T00:00:00Z"
     assert json.loads(parts[5][2]) == {
         "itemId": "b",
@@ -64,7 +63,8 @@ def test_each_item_has_the_five_parts_in_the_contracts_order():
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_text_survives_everywhere_and_adds_no_header(odd):
     sent = item(odd, data_type=odd, classification=odd, metadata={odd: odd})
-    content_type, body = Form(f"BLADE:{odd}").body(parts_of([sent, item("after")]))
+    after = sent._replace(item_id="after", last_modified=odd)
+    content_type, body = encoded([sent, after], f"BLADE:{odd}").body()
     boundary = content_type.partition("boundary=")[2].encode()
     segments = body.split(b"--" + boundary)[1:-1]
     assert len(segments) == 10
@@ -75,17 +75,18 @@ def test_odd_text_survives_everywhere_and_adds_no_header(odd):
     assert (file["itemId"], file["dataType"], file["classification"], file["metadata"]) == (odd, odd, odd, {odd: odd})
     assert (contents[1].decode(), contents[2].decode()) == (f"BLADE:{odd}", odd)
     assert json.loads(contents[3]) == {odd: odd}
+    assert json.loads(contents[5])["lastModified"] == contents[9].decode() == odd
 
 
 def test_the_rows_own_json_is_passed_through_unread():
     row = b'{"big":12345678901234567890123456789,"exact":1.10,"dup":1,"dup":2}'
-    (parts,) = parts_of([item(data_json=row)])
-    assert b'"data":' + row + b"," in parts.file
+    (file,) = files(Items.of([item(data_json=row)])).to_pylist()
+    assert b'"data":' + row + b"," in file
 
 
-def test_every_body_has_a_boundary_of_its_own_and_is_otherwise_the_same():
-    form, parts = Form("BLADE:m"), parts_of([item("a"), item("b")])
-    (first_type, first), (second_type, second) = form.body(parts), form.body(parts)
+def test_items_encoded_twice_have_boundaries_of_their_own_and_are_otherwise_the_same():
+    items = [item("a", last_modified="2024-01-01T00:00:00Z"), item("b", last_modified="2024-01-01T00:00:00Z")]
+    (first_type, first), (second_type, second) = encoded(items).body(), encoded(items).body()
     boundaries = [kind.partition("boundary=")[2].encode() for kind in (first_type, second_type)]
     assert boundaries[0] != boundaries[1]
     assert all(len(boundary) >= 32 for boundary in boundaries)
@@ -93,36 +94,31 @@ def test_every_body_has_a_boundary_of_its_own_and_is_otherwise_the_same():
 
 
 def test_the_announced_sizes_are_the_bytes_of_the_body():
-    form, parts = Form("BLADE:ü"), parts_of([item("a"), item("ü" * 100, metadata={"k": "v" * 999})])
-    _, body = form.body(parts)
-    assert len(body) == sum(map(form.size, parts)) + form.closing_bytes
+    whole = encoded([item("a"), item("ü" * 100), item("c", data_json=b'{"n":12345}')], "BLADE:ü")
+    for some in (whole, whole.cut(1, 3), whole.cut(0, 0), whole.take([0, 2])):
+        _, body = some.body()
+        assert len(body) == some.size_bytes + some.closing_bytes
+    assert list(whole.cut(1, 3).ends) == [whole.ends[1] - whole.ends[0], whole.ends[2] - whole.ends[0]]
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        item("\ud800"),
-        item(classification="\udfff"),
-        item(metadata={"k": "\ud800"}),
-        item(metadata={"\ud800": "v"}),
-        item(data_type="\ud800"),
-    ],
-)
-def test_an_item_that_is_not_text_is_left_out_and_the_others_stay(bad):
-    first, second, third = encode([item("a"), bad, item("c")], AT)
-    assert second is None
-    assert b'"a"' in first.file
-    assert b'"c"' in third.file
+@pytest.mark.parametrize("places", [[], [0], [1, 2], [0, 2], [0, 1, 3]])
+def test_some_of_the_items_are_sent_as_they_would_be_alone(places):
+    items = [item(letter, data_json=b'{"at":"%b"}' % letter.encode()) for letter in "abcd"]
+    some = encoded(items).take(places)
+    assert list(some.items) == [items[at] for at in places]
+    content_type, body = some.body()
+    if places:
+        assert [json.loads(content)["itemId"] for _, _, content in read(content_type, body)[::5]] == [
+            items[at].item_id for at in places
+        ]
 
 
-def test_items_of_the_same_job_share_their_metadata():
-    shared = {"job": "j"}
-    own = {"job": "k"}
-    parts = parts_of([item("a", metadata=shared), item("b", metadata=shared), item("c", metadata=own)])
-    assert [part.metadata for part in parts] == [b'{"job":"j"}', b'{"job":"j"}', b'{"job":"k"}']
-    assert parts[0].metadata is parts[1].metadata
+@pytest.mark.parametrize("bad", [item("\ud800"), item(classification="\udfff"), item(last_modified="\ud800")])
+def test_an_item_that_is_not_text_is_refused(bad):
+    with pytest.raises(UnicodeEncodeError):
+        Items.of([bad])
 
 
-def test_the_time_of_the_upload_is_written_in_utc():
-    (parts,) = encode([item()], datetime(2024, 1, 1, tzinfo=UTC))
-    assert parts.timestamp == b"2024-01-01T00:00:00.000Z"
+def test_items_of_different_metadata_do_not_travel_together():
+    with pytest.raises(ValueError, match="differ"):
+        Items.of([item("a"), item("b", metadata={"job": "k"})])

@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from blade_server.catalog.multipart import Form
 from blade_server.core import pacing, progress, retry
 from blade_server.core.batches import BATCH_BYTES, Supply
 from blade_server.core.control import Control, Halt, HaltedError
 from blade_server.core.ledger import item_key
 from blade_server.core.reader import Chunk
 from blade_server.errors import CatalogUnavailable, WarehouseRefused
+from blade_server.items import Items
 from blade_server.model import (
     Classification,
     Item,
@@ -226,7 +228,7 @@ def test_a_halt_ends_a_wait_at_once():
 
 def chunk(numbers, *, size=10, uncertain=()):
     items = [Item(f"i{number}", "t", b"x" * size, "UNCLASS", None, {}) for number in numbers]
-    return Chunk(items=items, keys=[item_key(item.item_id) for item in items], uncertain=frozenset(uncertain))
+    return Chunk(items=Items.of(items), keys=[item_key(item.item_id) for item in items], uncertain=frozenset(uncertain))
 
 
 def batches(supply, *, at_end):
@@ -237,7 +239,7 @@ def batches(supply, *, at_end):
 
 
 def test_chunks_are_cut_into_full_batches_and_the_last_one_may_be_short():
-    supply = Supply(batch_size=4)
+    supply = Supply(4, Form("BLADE:t"))
     supply.add(chunk(range(6), uncertain=[5]))
     assert [[item.item_id for item in batch.items] for batch in batches(supply, at_end=False)] == [
         ["i0", "i1", "i2", "i3"]
@@ -252,8 +254,8 @@ def test_chunks_are_cut_into_full_batches_and_the_last_one_may_be_short():
 
 
 def test_a_batch_of_large_items_ends_early():
-    supply = Supply(batch_size=100)
-    supply.add(chunk(range(5), size=BATCH_BYTES // 2))
+    supply = Supply(100, Form("BLADE:t"))
+    supply.add(chunk(range(5), size=BATCH_BYTES // 2 - 2000))
     assert [len(batch.items) for batch in batches(supply, at_end=True)] == [2, 2, 1]
 
 

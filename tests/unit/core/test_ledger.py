@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from blade_server.core.ledger import (
@@ -15,6 +16,7 @@ from blade_server.core.ledger import (
     Past,
     Verdict,
     item_key,
+    item_keys,
     repeat_key,
 )
 
@@ -26,7 +28,7 @@ def no_past():
 
 
 def verdicts(ledger, ids):
-    return [verdict for _, verdict in ledger.admit([item_key(item_id) for item_id in ids])]
+    return list(ledger.admit([item_key(item_id) for item_id in ids]).verdicts)
 
 
 def past_of(marks):
@@ -42,7 +44,7 @@ def test_new_rows_are_new_and_a_second_row_with_an_id_is_a_duplicate():
 
 def test_the_keys_of_repeated_rows_differ_and_are_the_same_in_every_run():
     ledger = Ledger(no_past(), lambda keys: set())
-    keys = [key for key, _ in ledger.admit([item_key("a")] * 3)]
+    keys = ledger.admit([item_key("a")] * 3).keys
     assert keys == [item_key("a"), repeat_key(item_key("a"), 1), repeat_key(item_key("a"), 2)]
     assert {len(key) for key in keys} == {KEY_BYTES}
 
@@ -109,19 +111,19 @@ def test_any_number_of_crashes_and_any_order_record_each_row_once(seed):
         crash_at = choose.randrange(len(rows) + 1)
         for start in range(0, crash_at, 70):
             batch = rows[start : min(start + 70, crash_at)]
-            for key, verdict in ledger.admit([item_key(row) for row in batch]):
-                if verdict is Verdict.DONE:
+            for key, verdict in zip(*ledger.admit([item_key(row) for row in batch]), strict=True):
+                if verdict == Verdict.DONE:
                     assert recorded[key] in {Mark.SUCCESS, Mark.ERROR}
                     continue
                 assert recorded.get(key) is None, "recorded twice"
                 ledger.written([key])
                 written.add(key)
-                recorded[key] = Mark.ERROR if verdict is Verdict.DUPLICATE else Mark.SUCCESS
+                recorded[key] = Mark.ERROR if verdict == Verdict.DUPLICATE else Mark.SUCCESS
     past = Past.load(len(recorded), [(b"".join(recorded), bytes(recorded.values()))])
     ledger = Ledger(past, lambda keys: set())
-    for key, verdict in ledger.admit([item_key(row) for row in rows]):
-        if verdict is not Verdict.DONE:
-            recorded[key] = Mark.ERROR if verdict is Verdict.DUPLICATE else Mark.SUCCESS
+    for key, verdict in zip(*ledger.admit([item_key(row) for row in rows]), strict=True):
+        if verdict != Verdict.DONE:
+            recorded[key] = Mark.ERROR if verdict == Verdict.DUPLICATE else Mark.SUCCESS
     assert len(recorded) == len(rows)
     assert sum(mark is Mark.SUCCESS for mark in recorded.values()) == len(set(rows))
 
@@ -134,3 +136,8 @@ def test_the_filter_never_forgets_and_is_seldom_wrong():
     assert bloom.add_new(digests).all()
     strangers = b"".join(item_key(f"stranger {number}") for number in range(10_000))
     assert bloom.add_new(strangers).sum() == 0
+
+
+def test_the_keys_of_a_column_are_those_of_its_texts():
+    ids = ["a", "", "ü ☃ 💥", "x" * 500]
+    assert item_keys(pa.array(["before", *ids]).slice(1)) == [item_key(item_id) for item_id in ids]

@@ -35,8 +35,7 @@ def transformed(table: pa.Table, item_id: str, last_modified: str, batch_rows: i
         ),
     )
     transform = Transform(source, table.schema, known_classifications=frozenset({"UNCLASS"}), metadata={})
-    done = [transform(batch) for batch in table.combine_chunks().to_batches(max_chunksize=batch_rows)]
-    return Transformed([item for part in done for item in part.items], [row for part in done for row in part.rejected])
+    return transform.all(table.combine_chunks().to_batches(max_chunksize=batch_rows))
 
 
 @pytest.fixture(scope="module")
