@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from blade_sandbox import leash
-from blade_server.storage.claims import ClaimStore
+from blade_server.storage.ledger import LedgerStore
+from blade_server.storage.records import RecordStore
 
-record = ClaimStore.record
-ClaimStore.intend = lambda self, claim, blocks: None  # type: ignore[method-assign]
-ClaimStore.record = lambda self, claim, one: record(self, claim, replace(one, blocks=()))  # type: ignore[method-assign]
+record = RecordStore.record
+LedgerStore.intend = lambda self, claim, blocks: None  # type: ignore[method-assign]
+RecordStore.record = lambda self, claim, one: record(self, claim, replace(one, blocks=()))  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     leash.main()

@@ -28,10 +28,15 @@ from blade_server.settings import Settings
 from blade_server.storage.claims import ClaimStore
 from blade_server.storage.database import Database
 from blade_server.storage.embedded import EmbeddedPostgres
+from blade_server.storage.job_control import JobControl
+from blade_server.storage.job_queue import JobQueue
 from blade_server.storage.jobs import JobStore
+from blade_server.storage.ledger import LedgerStore
 from blade_server.storage.listener import Listener
 from blade_server.storage.migrate import migrate
+from blade_server.storage.new_jobs import NewJobs
 from blade_server.storage.paces import PaceStore
+from blade_server.storage.records import RecordStore
 from blade_server.storage.retention import Retention
 from blade_server.storage.sources import SourceStore
 from blade_server.web.app import Web
@@ -106,13 +111,15 @@ async def running(settings: Settings) -> AsyncIterator[Serving]:
         parts = Parts(
             settings=settings,
             claims=ClaimStore(database),
+            ledgers=LedgerStore(database),
+            records=RecordStore(database),
             paces=PaceStore(database),
             catalog=catalog,
             throttle=Throttle(PaceStore(runners_own)),
         )
-        runner = Runner(parts, ClaimStore(runners_own))
+        runner = Runner(parts, JobQueue(runners_own))
         pruner = Pruner(Retention(database), older_than_s=settings.job_retention_days * 86400)
-        jobs = Jobs(settings, job_store, sources, runner.wake)
+        jobs = Jobs(settings, job_store, sources, runner.wake, new_jobs=NewJobs(database), control=JobControl(database))
         feed = Feed(job_store.get_many, max_watchers=settings.max_watchers)
         feed.start()
         stack.push_async_callback(feed.close)

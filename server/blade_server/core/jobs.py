@@ -23,7 +23,9 @@ from blade_server.core.transform import Transform, Transformed
 from blade_server.errors import Invalid, Precondition, Reason, Violation
 from blade_server.model import Action, ItemError, Job, JobLimits, JobSpec, Source, Status
 from blade_server.settings import Settings
+from blade_server.storage.job_control import JobControl
 from blade_server.storage.jobs import JobStore
+from blade_server.storage.new_jobs import NewJobs
 from blade_server.warehouse.databricks import Warehouse
 
 MAX_BATCH_SIZE = 1000
@@ -67,9 +69,20 @@ def new_job_id() -> str:
 class Jobs:
     """Thread-safe; each call is one or a few short transactions. Raises what the storage and the sources raise."""
 
-    def __init__(self, settings: Settings, store: JobStore, sources: Sources, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: JobStore,
+        sources: Sources,
+        wake: Callable[[], None],
+        *,
+        new_jobs: NewJobs,
+        control: JobControl,
+    ) -> None:
         self._settings = settings
         self._store = store
+        self._new_jobs = new_jobs
+        self._control = control
         self._sources = sources
         self._wake = wake
 
@@ -85,7 +98,7 @@ class Jobs:
         """
         self._check(request)
         request_hash = _fingerprint({**asdict(request), "request_id": ""})
-        stored = self._store.replay(request.request_id, request_hash)
+        stored = self._new_jobs.replay(request.request_id, request_hash)
         if stored is not None:  # whatever became of the source since
             return stored
         resolved = self._resolve(request.sql, request.data_type, request.source)
@@ -105,7 +118,7 @@ class Jobs:
             classification=request.classification,
             skip_existing=request.skip_existing,
         )
-        job = self._store.add(
+        job = self._new_jobs.add(
             new_job_id(),
             spec,
             source,
@@ -207,7 +220,7 @@ class Jobs:
             ]
         )
         request_hash = _fingerprint({"retry": _given(job_id)})
-        stored = self._store.replay(request_id, request_hash)
+        stored = self._new_jobs.replay(request_id, request_hash)
         if stored is not None:  # whatever became of the parent since
             return stored
         parent = self._store.get(job_id, history=False)
@@ -220,7 +233,7 @@ class Jobs:
                 metadata={"status": parent.status.value},
             )
         resolved = self._resolve(parent.spec.sql, "", parent.spec.source)
-        job = self._store.add(
+        job = self._new_jobs.add(
             new_job_id(),
             parent.spec,
             resolved.source,
@@ -295,12 +308,12 @@ class Jobs:
     def pause(self, job_id: str, *, actor: str, reason: str = "") -> Job:
         """Asks for a pause. Raises NotFound; Precondition if the job is PENDING or final."""
         _raise(_length("reason", reason, MAX_REASON_CHARACTERS))
-        return self._store.pause(_given(job_id), actor=actor, reason=reason)
+        return self._control.pause(_given(job_id), actor=actor, reason=reason)
 
     def resume(self, job_id: str, *, actor: str, reason: str = "") -> Job:
         """Lets the job go on. Raises NotFound; Precondition if the job is PENDING, final or being cancelled."""
         _raise(_length("reason", reason, MAX_REASON_CHARACTERS))
-        return self._store.resume(_given(job_id), actor=actor, reason=reason)
+        return self._control.resume(_given(job_id), actor=actor, reason=reason)
 
     def cancel(self, job_id: str, *, actor: str, reason: str = "") -> Job:
         """Ends the job. No upload starts after this has returned. Raises NotFound; Precondition if it ended otherwise.
@@ -308,13 +321,13 @@ class Jobs:
         Waits until the server that runs the job has stopped, or its lease is over and it cannot start anything.
         """
         _raise(_length("reason", reason, MAX_REASON_CHARACTERS))
-        job = self._store.cancel(_given(job_id), actor=actor, reason=reason)
+        job = self._control.cancel(_given(job_id), actor=actor, reason=reason)
         deadline = time.monotonic() + self._settings.lease_s + 1.0
         pause_s = 0.01
         while not job.status.final and time.monotonic() < deadline:
             time.sleep(pause_s)
             pause_s = min(0.2, pause_s * 1.5)
-            job = self._store.cancel_abandoned(job_id, actor=actor)
+            job = self._control.cancel_abandoned(job_id, actor=actor)
             if job.pending_action is not Action.CANCEL:
                 break
         return self._store.get(job_id, history=False)
@@ -328,7 +341,7 @@ class Jobs:
                 *_limits(rate, limits.max_errors, limits.max_error_share, prefix="limits."),
             ]
         )
-        return self._store.set_limits(_given(job_id), limits, actor=actor, reason=reason)
+        return self._control.set_limits(_given(job_id), limits, actor=actor, reason=reason)
 
 
 def _fitting(jobs: Sequence[Job]) -> int:

@@ -45,7 +45,9 @@ from blade_server.errors import BladeError, LeaseLost, Reason, ResultTruncated, 
 from blade_server.model import Action, Status, WaitReason
 from blade_server.settings import Settings
 from blade_server.storage.claims import Claim, ClaimStore, Flags, Plan
+from blade_server.storage.ledger import LedgerStore
 from blade_server.storage.paces import PaceStore
+from blade_server.storage.records import RecordStore
 from blade_server.warehouse.databricks import Warehouse
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,8 @@ class Parts:
 
     settings: Settings
     claims: ClaimStore
+    ledgers: LedgerStore
+    records: RecordStore
     paces: PaceStore
     catalog: Catalog
     throttle: Throttle
@@ -79,7 +83,15 @@ class Pipeline:
         self._form = Form(claim.job.source.data_source)
         self._control = Control(lease_until)
         self._progress = Progress(claim.job, self._spec.batch_size)
-        self._recorder = Recorder(parts.claims, claim, self._control, self._progress, self._obey)
+        self._recorder = Recorder(
+            parts.claims,
+            claim,
+            self._control,
+            self._progress,
+            self._obey,
+            ledgers=parts.ledgers,
+            records=parts.records,
+        )
         self._inbox: Queue[Chunk | End | Report | BaseException | None] = Queue()
         self._flags_lock = threading.Lock()
         self._flags = _flags_of(claim)
@@ -262,7 +274,7 @@ class Pipeline:
         """A retry of failed items is restricted to their keys."""
         parent = self._claim.job.parent_job_id
         if parent and self._only is None:
-            chunks = [heads(keys) for keys in self._parts.claims.failed_keys(parent)]
+            chunks = [heads(keys) for keys in self._parts.ledgers.failed_keys(parent)]
             if not chunks:
                 raise BladeError(f"the errors of job {parent} are gone: there is nothing to retry; start it anew")
             self._only = np.unique(np.concatenate(chunks))
@@ -273,7 +285,7 @@ class Pipeline:
         """Reads the result once and gets every new row of it recorded. Raises what ended it early."""
         since_block, job_id = self._next_block, self._claim.job_id
         past = self._load_past()
-        ledger = Ledger(past, lambda keys: self._parts.claims.known_keys(job_id, since_block, keys))
+        ledger = Ledger(past, lambda keys: self._parts.ledgers.known_keys(job_id, since_block, keys))
         self._end = self._failure = None
         self._returned.clear()  # read again and looked up, like everything intended and not recorded
         self._supply = Supply(self._spec.batch_size, self._form)
@@ -319,9 +331,9 @@ class Pipeline:
             raise BladeError(limit, reason=Reason.TOO_MANY_ERRORS)
 
     def _load_past(self) -> Past:
-        claims, job_id = self._parts.claims, self._claim.job_id
-        size = claims.ledger_size(job_id)
-        return Past.load(size, ((block.keys, block.outcomes) for some in claims.blocks(job_id) for block in some))
+        ledgers, job_id = self._parts.ledgers, self._claim.job_id
+        size = ledgers.size(job_id)
+        return Past.load(size, ((block.keys, block.outcomes) for some in ledgers.blocks(job_id) for block in some))
 
     def _transform(self, warehouse_id: str, schema: pa.Schema) -> Transform:
         job = self._claim.job

@@ -7,7 +7,7 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 
 from blade_server.model import Job, JobLimits, WaitReason
-from blade_server.storage.claims import Display
+from blade_server.storage.records import Display
 
 WINDOW_S = 10.0
 

@@ -12,7 +12,9 @@ from blade_server.core.ledger import Mark
 from blade_server.core.progress import Progress
 from blade_server.errors import LeaseLost, Reason, StorageUnavailable
 from blade_server.model import ItemError, Status, WaitReason
-from blade_server.storage.claims import Block, Claim, ClaimStore, Display, Flags, Plan, Record
+from blade_server.storage.claims import Claim, ClaimStore, Flags, Plan
+from blade_server.storage.ledger import Block, LedgerStore
+from blade_server.storage.records import Display, Record, RecordStore
 
 T = TypeVar("T")
 
@@ -31,9 +33,19 @@ class Recorder:
     """
 
     def __init__(
-        self, claims: ClaimStore, claim: Claim, control: Control, progress: Progress, obey: Callable[[Flags], None]
+        self,
+        claims: ClaimStore,
+        claim: Claim,
+        control: Control,
+        progress: Progress,
+        obey: Callable[[Flags], None],
+        *,
+        ledgers: LedgerStore,
+        records: RecordStore,
     ) -> None:
         self._claims = claims
+        self._ledgers = ledgers
+        self._records = records
         self._claim = claim
         self._control = control
         self._progress = progress
@@ -52,7 +64,7 @@ class Recorder:
 
     def begin(self) -> None:
         """Finds where the records of earlier claims end."""
-        self._number = self.insist(lambda: self._claims.last_record(self._claim))
+        self._number = self.insist(lambda: self._records.last_record(self._claim))
 
     # ----------------------------------------------------------------------------------------------- progress
 
@@ -104,7 +116,7 @@ class Recorder:
             display=display,
         )
         self._forget()
-        flags = self.insist(lambda: self._claims.record(self._claim, record))
+        flags = self.insist(lambda: self._records.record(self._claim, record))
         self._progress.committed(record.success, record.error, record.skipped)
         self._shown = display
         self._obey(flags)
@@ -123,7 +135,7 @@ class Recorder:
     def intend(self, batches: Sequence[Batch]) -> None:
         """Writes down what is about to be sent."""
         blocks = [Block(number=b.number, keys=b"".join(b.keys), outcomes=bytes(b.recorded)) for b in batches]
-        self.insist(lambda: self._claims.intend(self._claim, blocks))
+        self.insist(lambda: self._ledgers.intend(self._claim, blocks))
 
     def paused(self) -> bool:
         """Writes PAUSED. False if the pause was taken back."""

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from blade_server.core.control import clock
 from blade_server.core.pipeline import Parts, Pipeline
 from blade_server.errors import StorageUnavailable
-from blade_server.storage.claims import Claim, ClaimStore
+from blade_server.storage.claims import Claim
+from blade_server.storage.job_queue import JobQueue
 from blade_server.storage.job_rows import QUEUE
 
 log = logging.getLogger(__name__)
@@ -40,11 +41,11 @@ class Runner:
     claims. `owner` names this server in leases and histories.
     """
 
-    def __init__(self, parts: Parts, claims: ClaimStore) -> None:
-        """Nothing runs yet. `claims` has connections of its own, so that a beat never waits for the jobs' writes."""
+    def __init__(self, parts: Parts, queue: JobQueue) -> None:
+        """Nothing runs yet. `queue` has connections of its own, so that a beat never waits for the jobs' writes."""
         self._parts = parts
         self._settings = parts.settings
-        self._claims = claims
+        self._queue = queue
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._running: dict[str, _Running] = {}
         self._rung = threading.Event()
@@ -109,7 +110,7 @@ class Runner:
     def _beat(self) -> None:
         claims = [running.claim for running in self._running.values()]
         asked_at = clock()
-        flags = self._claims.beat(self.owner, claims, self._settings.lease_s)
+        flags = self._queue.beat(self.owner, claims, self._settings.lease_s)
         for job_id, running in self._running.items():
             if job_id in flags:
                 running.pipeline.renew(asked_at + self._settings.lease_s, flags[job_id])
@@ -128,7 +129,7 @@ class Runner:
     def _claim(self) -> None:
         while self._has_room() and not self._stopping.is_set():
             asked_at = clock()
-            claim = self._claims.claim_next(self.owner, self._settings.lease_s)
+            claim = self._queue.claim_next(self.owner, self._settings.lease_s)
             if claim is None:
                 return
             log.info("job %s: claimed, epoch %d", claim.job_id, claim.epoch)

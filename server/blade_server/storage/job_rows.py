@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, text
 
-from blade_server.errors import Reason
+from blade_server.errors import NotFound, Reason
 from blade_server.model import Action, ErrorSummary, EventKind, ItemError, Job, JobEvent, Stage, Status, WaitReason
 from blade_server.storage import tables
 from blade_server.storage.codec import source_from, spec_from
@@ -28,6 +28,17 @@ SETTLED: dict[str, Any] = {
     "estimated_completion": None,
 }
 """What is true of every final job."""
+
+QUEUED: dict[str, Any] = {"wait_reason": WaitReason.QUEUED, "wait_detail": "waiting for a free place on a server"}
+"""What is true of every job that waits for a server."""
+
+CHANGED: dict[str, Any] = {"revision": _job.c.revision + 1, "update_time": func.now()}
+"""What every change of a job writes as well: watchers go by the revision."""
+
+
+def not_found(job_id: str) -> NotFound:
+    """No job has that id."""
+    return NotFound(f"there is no job {job_id!r}; ListJobs shows those there are", reason=Reason.JOB_NOT_FOUND)
 
 
 def job_from(row: Row[Any], summaries: Sequence[ErrorSummary] = (), history: Sequence[JobEvent] = ()) -> Job:

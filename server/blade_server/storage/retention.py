@@ -1,6 +1,6 @@
 """Deletes what nobody needs any more: ledgers of jobs that ended, and jobs that ended long ago.
 
-Unlike `jobs.py` and `claims.py` nobody waits for this. Every step is one short transaction over at most SLICE rows, and
+Unlike for all else about jobs, nobody waits for this. Every step is one short transaction over at most SLICE rows, and
 only one replica at a time takes one.
 """
 

@@ -24,8 +24,13 @@ from blade_server.model import Classification, Job, RowMapping, Source, SourceCo
 from blade_server.settings import Settings
 from blade_server.storage.claims import ClaimStore
 from blade_server.storage.database import Database
+from blade_server.storage.job_control import JobControl
+from blade_server.storage.job_queue import JobQueue
 from blade_server.storage.jobs import JobStore
+from blade_server.storage.ledger import LedgerStore
+from blade_server.storage.new_jobs import NewJobs
 from blade_server.storage.paces import PaceStore
+from blade_server.storage.records import RecordStore
 from blade_server.storage.sources import SourceStore
 
 TABLE = "main.blade.blade_maintenance_data"
@@ -52,7 +57,10 @@ class World:
         self.catalog = CatalogServer(directory=folder / "catalog", **catalog_options)
         self.database = Database(url)
         self.runners_own = Database(url, pool_size=4)
-        self.store = JobStore(self.database)
+        self.store, self.new_jobs = JobStore(self.database), NewJobs(self.database)
+        self.control = JobControl(self.database)
+        self.queue, self.claims = JobQueue(self.database), ClaimStore(self.database)
+        self.ledgers, self.records = LedgerStore(self.database), RecordStore(self.database)
         self.runners: list[Runner] = []
         self.clients: list[Catalog] = []
         self.settings: Settings
@@ -66,7 +74,9 @@ class World:
         self.catalog.start()
         self.settings = self.configured()
         self.sources = Sources(self.settings, SourceStore(self.database))
-        self.jobs = Jobs(self.settings, self.store, self.sources, self._wake)
+        self.jobs = Jobs(
+            self.settings, self.store, self.sources, self._wake, new_jobs=self.new_jobs, control=self.control
+        )
 
     def configured(self, **changes: Any) -> Settings:
         """Settings for this world: quick retries, quick leases."""
@@ -111,12 +121,14 @@ class World:
         client = Catalog(settings.catalog_url, timeout_s=settings.catalog_timeout_s)
         parts = Parts(
             settings=settings,
-            claims=ClaimStore(self.database),
+            claims=self.claims,
+            ledgers=self.ledgers,
+            records=self.records,
             paces=paces,
             catalog=client,
             throttle=Throttle(PaceStore(self.runners_own)),
         )
-        runner = Runner(parts, ClaimStore(self.runners_own))
+        runner = Runner(parts, JobQueue(self.runners_own))
         runner.start()
         self.runners.append(runner)
         self.clients.append(client)

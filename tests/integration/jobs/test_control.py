@@ -9,7 +9,6 @@ import pytest
 
 from blade_server.errors import Precondition
 from blade_server.model import Action, EventKind, JobLimits, Status, WaitReason
-from blade_server.storage.claims import ClaimStore
 
 
 def moving(job):
@@ -227,7 +226,7 @@ def test_a_source_whose_credentials_this_server_lacks_fails_the_job_with_a_plain
 
 def test_a_pause_asked_of_a_server_that_died_is_kept_by_the_one_that_takes_over(make_world, reaches):
     world = make_world(10_000)
-    claim = ClaimStore(world.database).claim_next("a server that dies at once", world.begin().create_time and 1.0)
+    claim = world.queue.claim_next("a server that dies at once", world.begin().create_time and 1.0)
     assert world.jobs.pause(claim.job_id, actor="x").pending_action is Action.PAUSE
     world.runner()
     paused = reaches(world, claim.job, lambda job: job.status is Status.PAUSED)

@@ -69,7 +69,7 @@ def test_a_retry_that_comes_while_its_parent_is_being_pruned_is_refused(make_wor
     parent = failed_job(world, ended, 25)
     Retention(world.database, slice_rows=10).prune(older_than_s=0)
     with pytest.raises(NotFound, match=parent.job_id):
-        world.store.add(
+        world.new_jobs.add(
             "job-child",
             parent.spec,
             parent.source,

@@ -13,14 +13,15 @@ from sqlalchemy import text
 from blade_server.core.pacing import Throttle
 from blade_server.core.runner import Runner
 from blade_server.model import Status, WaitReason
-from blade_server.storage.claims import ClaimStore, Display, Record
 from blade_server.storage.database import CHANNEL, Database
+from blade_server.storage.job_queue import JobQueue
 from blade_server.storage.job_rows import QUEUE
 from blade_server.storage.listener import Listener
 from blade_server.storage.paces import PaceStore
+from blade_server.storage.records import Display, Record
 
 
-class Counting(ClaimStore):
+class Counting(JobQueue):
     """Counts what a runner asks for."""
 
     def __init__(self, database: Database) -> None:
@@ -77,7 +78,6 @@ def test_what_changes_the_queue_rings_for_it(make_world, wait_until):
     listener = Listener(world.database.url, heard.extend, lambda: heard.append("connected"))
     listener.start()
     wait_until(lambda: "connected" in heard)
-    claims = ClaimStore(world.database)
 
     def heard_all() -> list[str]:
         """Rings come in the order of their commits: once this one is heard, so are all before it."""
@@ -94,13 +94,13 @@ def test_what_changes_the_queue_rings_for_it(make_world, wait_until):
         return QUEUE in heard
 
     assert rings(world.begin)
-    claim = claims.claim_next("me", 100)
-    assert not rings(lambda: claims.record(claim, Record(number=1, success=1, display=Display())) and claim)
-    assert rings(lambda: claims.release(claim, "stopping") or claim)
+    claim = world.queue.claim_next("me", 100)
+    assert not rings(lambda: world.records.record(claim, Record(number=1, success=1, display=Display())) and claim)
+    assert rings(lambda: world.claims.release(claim, "stopping") or claim)
     assert not rings(lambda: world.jobs.pause(claim.job_id, actor="x"))
     assert rings(lambda: world.jobs.resume(claim.job_id, actor="x"))
-    claim = claims.claim_next("me", 100)
-    assert rings(lambda: claims.finish(claim, Status.COMPLETED, operation="Completed") or claim)
+    claim = world.queue.claim_next("me", 100)
+    assert rings(lambda: world.claims.finish(claim, Status.COMPLETED, operation="Completed") or claim)
     listener.stop()
 
 
@@ -148,7 +148,7 @@ def test_a_throttle_that_cannot_be_asked_costs_no_lease(make_world, ended):
     runner = world.runner()
     runner.stop(5)
     nowhere = Database("postgresql://x@127.0.0.1:1/x")
-    runner = Runner(runner._parts, ClaimStore(world.runners_own))
+    runner = Runner(runner._parts, JobQueue(world.runners_own))
     object.__setattr__(runner._parts, "throttle", Throttle(PaceStore(nowhere)))
     runner.start()
     world.runners.append(runner)

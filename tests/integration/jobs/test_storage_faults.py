@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -14,8 +15,10 @@ from sqlalchemy import text
 from blade_server.core.page_tokens import make_token
 from blade_server.errors import Invalid, LeaseLost, Precondition, Reason, StorageUnavailable
 from blade_server.model import EventKind, ItemError, JobLimits, Stage, Status
-from blade_server.storage.claims import MAX_DEATHS, Claim, ClaimStore, Display, Record
+from blade_server.storage.claims import Claim
 from blade_server.storage.database import Database
+from blade_server.storage.job_queue import MAX_DEATHS
+from blade_server.storage.records import Display, Record
 from blade_server.storage.sources import SourceStore
 
 
@@ -28,9 +31,9 @@ def record(number: int, failed: int) -> Record:
     return Record(number=number, error=failed, errors=errors(failed), display=Display())
 
 
-def dies(claims: ClaimStore, job_id: str) -> None:
+def dies(world: Any, job_id: str) -> None:
     """The lease of the job runs out."""
-    run(claims._database, "UPDATE job SET lease_until = now() - interval '1 s' WHERE job_id = :id", id=job_id)
+    run(world.database, "UPDATE job SET lease_until = now() - interval '1 s' WHERE job_id = :id", id=job_id)
 
 
 def run(database: Database, statement: str, **values: object) -> None:
@@ -49,9 +52,8 @@ def count(database: Database, table: str) -> int:
 def test_a_record_that_writes_many_errors_holds_up_no_beat(make_world):
     world = make_world(10)
     world.begin()
-    claims = ClaimStore(world.database)
-    claim = claims.claim_next("me", 100)
-    recording = threading.Thread(target=claims.record, args=(claim, record(1, 100)), daemon=True)
+    claim = world.queue.claim_next("me", 100)
+    recording = threading.Thread(target=world.records.record, args=(claim, record(1, 100)), daemon=True)
     with world.database.begin() as slow:  # as long as this lasts no error can be written
         slow.execute(text("LOCK TABLE job_item_error IN SHARE MODE"))
         recording.start()
@@ -70,15 +72,14 @@ def test_a_record_that_writes_many_errors_holds_up_no_beat(make_world):
 def test_a_record_that_is_stored_already_adds_nothing_and_one_of_a_lost_claim_neither(make_world):
     world = make_world(10)
     job = world.begin()
-    claims = ClaimStore(world.database)
-    claim = claims.claim_next("me", 100)
+    claim = world.queue.claim_next("me", 100)
     first = record(1, 3)
-    claims.record(claim, first)
-    assert claims.record(claim, first).status is Status.RUNNING
-    dies(claims, job.job_id)
-    claims.claim_next("another", 100)
+    world.records.record(claim, first)
+    assert world.records.record(claim, first).status is Status.RUNNING
+    dies(world, job.job_id)
+    world.queue.claim_next("another", 100)
     with pytest.raises(LeaseLost):
-        claims.record(claim, record(2, 5))
+        world.records.record(claim, record(2, 5))
     assert world.store.get(job.job_id).error_count == 3
     assert count(world.database, "job_item_error") == 3
 
@@ -86,11 +87,10 @@ def test_a_record_that_is_stored_already_adds_nothing_and_one_of_a_lost_claim_ne
 def test_a_record_of_a_job_that_is_gone_is_a_lost_lease_and_no_bug(make_world):
     world = make_world(10)
     world.begin()
-    claims = ClaimStore(world.database)
-    claim = claims.claim_next("me", 100)
+    claim = world.queue.claim_next("me", 100)
     run(world.database, "DELETE FROM job")
     with pytest.raises(LeaseLost):
-        claims.record(claim, record(1, 5))
+        world.records.record(claim, record(1, 5))
 
 
 # ------------------------------------------------------------------------------------------------------- outages
@@ -157,8 +157,8 @@ def test_a_server_that_takes_no_writes_is_left_for_one_that_does(make_world, end
 # ---------------------------------------------------------------------------------------- claims of dead servers
 
 
-def claimed(claims: ClaimStore, owner: str) -> Claim:
-    claim = claims.claim_next(owner, 100)
+def claimed(world: Any, owner: str) -> Claim:
+    claim = world.queue.claim_next(owner, 100)
     assert claim is not None
     return claim
 
@@ -166,11 +166,10 @@ def claimed(claims: ClaimStore, owner: str) -> Claim:
 def test_a_job_that_kills_every_server_that_runs_it_fails_in_the_end(make_world):
     world = make_world(10)
     job = world.begin()
-    claims = ClaimStore(world.database)
     for number in range(MAX_DEATHS):
-        claimed(claims, f"victim-{number}")
-        dies(claims, job.job_id)
-    assert claims.claim_next("me", 100) is None
+        claimed(world, f"victim-{number}")
+        dies(world, job.job_id)
+    assert world.queue.claim_next("me", 100) is None
     failed = world.store.get(job.job_id)
     assert (failed.status, failed.error_reason) == (Status.FAILED, Reason.INTERNAL)
     last = f"died {MAX_DEATHS} times without progress, victim-{MAX_DEATHS - 1} last"
@@ -181,47 +180,45 @@ def test_a_job_that_kills_every_server_that_runs_it_fails_in_the_end(make_world)
 def test_a_job_goes_on_through_any_number_of_deaths_with_progress_or_a_hand_over_between(make_world):
     world = make_world(10)
     job = world.begin()
-    claims = ClaimStore(world.database)
     for number in range(1, 2 * MAX_DEATHS):
-        claim = claimed(claims, "victim")
-        claims.record(claim, Record(number=number, success=1, display=Display()))
-        dies(claims, job.job_id)
+        claim = claimed(world, "victim")
+        world.records.record(claim, Record(number=number, success=1, display=Display()))
+        dies(world, job.job_id)
     for _ in range(2 * MAX_DEATHS):
-        claims.release(claimed(claims, "stopping"), "its server was stopping")
+        world.claims.release(claimed(world, "stopping"), "its server was stopping")
     assert world.store.get(job.job_id).status is Status.RUNNING
 
 
 def test_records_that_only_change_the_display_are_no_progress(make_world):
     world = make_world(10)
     job = world.begin()
-    claims = ClaimStore(world.database)
     for number in range(1, MAX_DEATHS + 1):
-        claims.record(claimed(claims, "victim"), Record(number=number, display=Display(current_operation=f"{number}")))
-        dies(claims, job.job_id)
-    assert claims.claim_next("me", 100) is None
+        world.records.record(
+            claimed(world, "victim"), Record(number=number, display=Display(current_operation=f"{number}"))
+        )
+        dies(world, job.job_id)
+    assert world.queue.claim_next("me", 100) is None
     assert world.store.get(job.job_id).status is Status.FAILED
 
 
 def test_a_lost_job_goes_first_and_one_that_killed_twice_last(make_world):
     world = make_world(10)
     job = world.begin()
-    claims = ClaimStore(world.database)
-    claimed(claims, "victim-1")
+    claimed(world, "victim-1")
     others = [world.begin().job_id for _ in range(2)]
-    dies(claims, job.job_id)
-    assert claimed(claims, "victim-2").job_id == job.job_id
-    dies(claims, job.job_id)
-    assert [claimed(claims, "me").job_id for _ in range(3)] == [*others, job.job_id]
+    dies(world, job.job_id)
+    assert claimed(world, "victim-2").job_id == job.job_id
+    dies(world, job.job_id)
+    assert [claimed(world, "me").job_id for _ in range(3)] == [*others, job.job_id]
 
 
 def test_a_cancel_asked_of_a_dead_server_is_done_however_often_it_died(make_world, ended):
     world = make_world(10)
     job = world.begin()
-    claims = ClaimStore(world.database)
     for _ in range(MAX_DEATHS + 1):
-        claims.claim_next("victim", 100)
-        world.store.cancel(job.job_id, actor="x", reason="")
-        dies(claims, job.job_id)
+        world.queue.claim_next("victim", 100)
+        world.control.cancel(job.job_id, actor="x", reason="")
+        dies(world, job.job_id)
     world.runner()
     assert ended(world, job).status is Status.CANCELLED
 
@@ -231,8 +228,7 @@ def test_a_job_whose_row_cannot_be_read_fails_and_the_next_one_runs(make_world):
     broken = world.begin()
     run(world.database, "UPDATE job SET spec = spec - 'sql'")
     fine = world.begin()
-    claims = ClaimStore(world.database)
-    assert claimed(claims, "me").job_id == fine.job_id
+    assert claimed(world, "me").job_id == fine.job_id
     with world.database.begin() as connection:
         query = text("SELECT status, error_message FROM job WHERE job_id = :id")
         status, message = connection.execute(query, {"id": broken.job_id}).one()
@@ -250,10 +246,9 @@ def test_what_a_newer_replica_stored_is_read_by_an_older_one(make_world):
             spec = jsonb_set(spec || {more}, '{{limits,newer}}', '1'),
             source_json = jsonb_set(source_json || {more}, '{{config,newer}}', '1')""".replace(":", "\\:"),
     )
-    claims = ClaimStore(world.database)
-    claim = claimed(claims, "me")
+    claim = claimed(world, "me")
     assert claim.job.spec == job.spec
-    assert claims.beat("me", [claim], 100)[job.job_id].limits == job.spec.limits
+    assert world.queue.beat("me", [claim], 100)[job.job_id].limits == job.spec.limits
 
 
 # ------------------------------------------------------------------------------------------------ what is stored
@@ -262,10 +257,9 @@ def test_what_a_newer_replica_stored_is_read_by_an_older_one(make_world):
 def test_words_with_a_nul_are_stored(make_world):
     world = make_world(10)
     job = world.begin()
-    claims = ClaimStore(world.database)
-    claim = claimed(claims, "me")
-    claims.record(claim, Record(number=1, success=1, display=Display(wait_detail="a\0b")))
-    claims.finish(claim, Status.FAILED, operation="Failed", error=Reason.INTERNAL, message="a\0b")
+    claim = claimed(world, "me")
+    world.records.record(claim, Record(number=1, success=1, display=Display(wait_detail="a\0b")))
+    world.claims.finish(claim, Status.FAILED, operation="Failed", error=Reason.INTERNAL, message="a\0b")
     failed = world.store.get(job.job_id)
     assert (failed.error_message, failed.history[-1].detail) == ("a\N{SYMBOL FOR NULL}b",) * 2
 
