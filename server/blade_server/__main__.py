@@ -110,7 +110,9 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
 
 def _in_words(error: Any) -> str:
     """`BLADE_PORT is 'abc': ...`; secrets are never at fault, because any text is one."""
-    name = str(error["loc"][0]) if error["loc"] else "the settings"
+    if not error["loc"]:  # about several settings at once: its words name them, and its input has all, secrets too
+        return str(error["ctx"]["error"])
+    name = str(error["loc"][0])
     field = Settings.model_fields.get(name)
     variable = f"BLADE_{name.upper()}" if field is not None and field.validation_alias is None else name
     return f"{variable} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
