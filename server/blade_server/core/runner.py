@@ -24,6 +24,10 @@ POLL_S = 0.5
 """How often it looks for jobs without having been rung: a lost ring, or a lease that ran out a moment ago."""
 RING_REST_S = 0.1
 """Rings are answered at most so often."""
+DEFERENCE_S = 2 * RING_REST_S
+"""So much later, for each job that it runs, a runner looks for another: an idle one has heard the ring by then."""
+LONGEST_DEFERENCE_S = 1.0
+"""So long after its last look it looks again, however often it was rung meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +80,7 @@ class Runner:
             self._thread.join(timeout_s + 5)
 
     def _loop(self) -> None:
-        next_beat = next_claim = 0.0
+        next_beat = next_claim = claimed_at = 0.0
         while not self._stopping.is_set():
             now = time.monotonic()
             rung, queue_rung = _heard(self._rung), _heard(self._queue_rung)  # what rings later is for the next turn
@@ -86,9 +90,11 @@ class Runner:
                     self._beat()
                     next_beat = now + self._settings.lease_beat_s
                 if ended or queue_rung:
-                    next_claim = min(next_claim, now + self._deference_s())
+                    next_claim = min(now + self._deference_s(), claimed_at + LONGEST_DEFERENCE_S)
                 if now >= next_claim:
-                    next_claim = now + (self._deference_s() if self._claim() else POLL_S)
+                    pause_s = self._deference_s() if self._claim() else POLL_S
+                    claimed_at = time.monotonic()
+                    next_claim = claimed_at + pause_s
             except StorageUnavailable:  # logged where it was met; leases run out by themselves
                 next_beat = now + POLL_S
             except Exception:
@@ -99,7 +105,7 @@ class Runner:
 
     def _deference_s(self) -> float:
         """How long those that run fewer jobs may go first: else one process takes what two could share."""
-        return min(POLL_S, RING_REST_S * len(self._running))
+        return min(POLL_S, DEFERENCE_S * len(self._running))
 
     def _rest(self, seconds: float) -> None:
         self._rung.wait(max(RING_REST_S, seconds))

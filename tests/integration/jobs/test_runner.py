@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from blade_server.core.pacing import Throttle
-from blade_server.core.runner import RING_REST_S, Runner
+from blade_server.core.runner import DEFERENCE_S, POLL_S, Runner
 from blade_server.model import Status, WaitReason
 from blade_server.storage.claims import ClaimStore, Display, Record
 from blade_server.storage.database import CHANNEL, Database
@@ -82,7 +82,7 @@ def test_a_runner_leaves_each_further_job_to_others_for_longer_and_takes_it_if_n
         claimed_at = connection.execute(text(query)).scalars().all()
     gaps = [later - earlier for earlier, later in pairwise(claimed_at)]
     assert len(gaps) == 3
-    assert all(gap > 0.9 * RING_REST_S * running for running, gap in enumerate(gaps, start=1))
+    assert all(gap > 0.9 * min(DEFERENCE_S * running, POLL_S) for running, gap in enumerate(gaps, start=1))
 
 
 def test_what_changes_the_queue_rings_for_it(make_world, wait_until):
