@@ -61,7 +61,8 @@ def serve(postgres_url: str) -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
     def start(*arguments: str, **changes: str) -> Server:
-        servers.append(Server(*arguments, **{"DATABASE_URL": postgres_url, **changes}))
+        database = {} if "BLADE_DATA_DIR" in changes else {"DATABASE_URL": postgres_url}
+        servers.append(Server(*arguments, **database, **changes))
         return servers[-1]
 
     yield start
@@ -142,6 +143,20 @@ def test_the_workers_end_with_a_killed_server(serve: Callable[..., Server]) -> N
 
     log = server.rest()
     assert all(f"worker {number}: blade_server: stopped" in log for number in (1, 2))
+
+
+def test_the_embedded_postgres_stays_for_the_workers_of_a_killed_server_and_then_stops(
+    serve: Callable[..., Server], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    server = serve(BLADE_DATA_DIR=str(tmp_path))
+    assert (tmp_path / "pgdata" / "postmaster.pid").exists()
+
+    server.process.kill()
+
+    log = server.rest()
+    assert all(f"worker {number}: blade_server: stopped" in log for number in (1, 2))
+    assert "PostgreSQL" not in log
+    wait_until(lambda: not (tmp_path / "pgdata" / "postmaster.pid").exists(), timeout_s=30)
 
 
 def _to_the_server(server: Server) -> None:
