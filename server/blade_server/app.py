@@ -79,14 +79,16 @@ async def work(settings: Settings, on_ready: Callable[[], None]) -> None:
 
 async def _follow(orders: asyncio.StreamReader, jobs: JobsHere, stop: asyncio.Event) -> None:
     """Does what the parent says. The end of its words is its death, or that somebody told it twice to stop."""
-    async for order in orders:
-        if order == RUN:
-            jobs.start()
-        else:
-            stop.set()
-    if stop.is_set():
-        os._exit(1)
-    stop.set()
+    try:
+        async for order in orders:
+            if order == RUN:
+                jobs.start()
+            else:
+                stop.set()
+        if stop.is_set():
+            os._exit(1)
+    finally:
+        stop.set()  # whatever happens here: nobody may run without a parent
 
 
 def _stop_at_signals() -> asyncio.Event:

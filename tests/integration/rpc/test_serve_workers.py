@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ class Server(Served):
         found: list[int] = self.said()["workers"]
         return found
 
+    @property
+    def started(self) -> list[int]:
+        """Process ids of its first workers; none if it did not get ready."""
+        return self.workers if self.line else []
+
     def hear(self, pattern: str) -> re.Match[str]:
         """Reads on in the log until a line matches."""
         assert self.process.stderr is not None
@@ -68,6 +74,9 @@ def serve(postgres_url: str) -> Iterator[Callable[..., Server]]:
     yield start
     for server in servers:
         server.process.kill()
+        for worker in server.started:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
         server.process.communicate()
 
 
