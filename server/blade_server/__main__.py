@@ -24,13 +24,15 @@ from pydantic import ValidationError
 # gRPC's core explains a port that is taken in a dozen lines of its own. Read when it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from blade_server.app import Serving, checked_database_url
+from blade_server.app import Serving, work
 from blade_server.app import serve as serve_until_signalled
 from blade_server.errors import BladeError
+from blade_server.halves import checked_database_url
 from blade_server.rpc.server import ListenError
 from blade_server.settings import Settings
 from blade_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from blade_server.storage.migrate import migrate as migrate_database
+from blade_server.workers import READY, WorkerError
 
 log = logging.getLogger("blade_server")
 
@@ -51,15 +53,30 @@ def main() -> None:
 @click.option("--host", help="Address to listen on; BLADE_HOST, else 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="gRPC port, 0: a free one; BLADE_PORT, else 50051.")
 @click.option("--http-port", type=click.IntRange(0, 65535), help="Port of REST and the job page; BLADE_HTTP_PORT.")
+@click.option(
+    "--workers", type=click.IntRange(0, 64), help="Processes that run jobs, 0: this one does; BLADE_WORKERS, else 0."
+)
 @click.option("--json", "as_json", is_flag=True, help="Say that it is ready as one line of JSON.")
 @_log_level
-def serve(host: str | None, port: int | None, http_port: int | None, as_json: bool, log_level: str) -> None:
+def serve(as_json: bool, log_level: str, **given: str | int | None) -> None:
     """Serve until SIGTERM or Ctrl-C, which stop gracefully; a second one stops at once."""
     _share_arenas()
     _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
-        settings = _settings(host=host, port=port, http_port=http_port)
+        settings = _settings(**given)
         asyncio.run(serve_until_signalled(settings, _say_json if as_json else _say))
+    _leave()
+
+
+@main.command(hidden=True)
+@click.argument("number", type=int)
+@_log_level
+def worker(number: int, log_level: str) -> None:
+    """One of the processes of `serve --workers`, which starts them; see blade_server/workers.py."""
+    _share_arenas()
+    _log_to_stderr(log_level, f"worker {number}: ")
+    with _mistakes_in_one_sentence():
+        asyncio.run(work(_settings(), _say_ready))
     _leave()
 
 
@@ -85,8 +102,9 @@ def _settings(**given: Any) -> Settings:
 
 def _say(serving: Serving) -> None:
     host = f"[{serving.host}]" if ":" in serving.host else serving.host
+    jobs = f", runs jobs in {len(serving.workers)} processes of their own" if serving.workers else ""
     click.echo(
-        f"BLADE {serving.version} serves gRPC on {host}:{serving.port} and HTTP on {host}:{serving.http_port} "
+        f"BLADE {serving.version} serves gRPC on {host}:{serving.port} and HTTP on {host}:{serving.http_port}{jobs} "
         f"(database: {serving.database}, warehouse: {serving.warehouse or 'none'}, "
         f"catalog: {serving.catalog or 'none'})"
     )
@@ -94,6 +112,12 @@ def _say(serving: Serving) -> None:
 
 def _say_json(serving: Serving) -> None:
     click.echo(json.dumps(dataclasses.asdict(serving) | {"pid": os.getpid()}))
+
+
+def _say_ready() -> None:
+    sys.stdout.buffer.write(READY)
+    sys.stdout.flush()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on: what a library prints belongs to the log
 
 
 @contextmanager
@@ -104,13 +128,15 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
         _fail(2, "; ".join(_in_words(error) for error in exc.errors()))
     except ValueError as exc:
         _fail(2, str(exc))
-    except (ListenError, EmbeddedPostgresError, BladeError, OSError) as exc:
+    except (ListenError, WorkerError, EmbeddedPostgresError, BladeError, OSError) as exc:
         _fail(1, str(exc))
 
 
 def _in_words(error: Any) -> str:
     """`BLADE_PORT is 'abc': ...`; secrets are never at fault, because any text is one."""
-    name = str(error["loc"][0]) if error["loc"] else "the settings"
+    if not error["loc"]:  # about several settings at once: its words name them, and its input has all, secrets too
+        return str(error["ctx"]["error"])
+    name = str(error["loc"][0])
     field = Settings.model_fields.get(name)
     variable = f"BLADE_{name.upper()}" if field is not None and field.validation_alias is None else name
     return f"{variable} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
@@ -121,9 +147,9 @@ def _fail(code: int, sentence: str) -> None:
     sys.exit(code)
 
 
-def _log_to_stderr(level: str) -> None:
+def _log_to_stderr(level: str, who: str = "") -> None:
     logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        stream=sys.stderr, level=logging.WARNING, format=f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s"
     )
     log.setLevel(level.upper())
 

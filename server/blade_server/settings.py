@@ -66,7 +66,8 @@ class Settings(BaseSettings):
     )
 
     # Jobs.
-    max_running_jobs: int = Field(4, ge=0, description="Jobs this server runs at once; 0: it only serves calls.")
+    workers: int = Field(0, ge=0, le=64, description="Job processes beside this one; 0: jobs run in this one.")
+    max_running_jobs: int = Field(4, ge=0, description="Jobs a process runs at once; 0: it only serves calls.")
     max_open_jobs: int = Field(10_000, ge=1, description="Jobs that are not final, over all replicas.")
     max_watchers: int = Field(10_000, ge=1, description="WatchJob streams at once on this server.")
     upload_workers: int = Field(8, ge=1, le=64, description="Default upload threads of one job.")
@@ -92,6 +93,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"BLADE_LEASE_BEAT_S={self.lease_beat_s:g} is more than a third of BLADE_LEASE_S={self.lease_s:g}: "
                 f"one late sign of life would lose jobs; set it to {self.lease_s / 3:g} or less"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _lets_workers_run_jobs(self) -> Settings:
+        if self.workers and not self.max_running_jobs:
+            raise ValueError(
+                f"BLADE_WORKERS={self.workers} starts processes that run jobs, and BLADE_MAX_RUNNING_JOBS=0 lets none "
+                "run any; set one of them otherwise"
             )
         return self
 

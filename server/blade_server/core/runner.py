@@ -25,6 +25,10 @@ POLL_S = 0.5
 """How often it looks for jobs without having been rung: a lost ring, or a lease that ran out a moment ago."""
 RING_REST_S = 0.1
 """Rings are answered at most so often."""
+DEFERENCE_S = 2 * RING_REST_S
+"""So much later, for each job that it runs, a runner looks for another: an idle one has heard the ring by then."""
+LONGEST_DEFERENCE_S = 1.0
+"""So long after its last look it looks again, however often it was rung meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,7 @@ class Runner:
             self._thread.join(timeout_s + 5)
 
     def _loop(self) -> None:
-        next_beat = next_claim = 0.0
+        next_beat = next_claim = claimed_at = 0.0
         while not self._stopping.is_set():
             now = time.monotonic()
             rung, queue_rung = _heard(self._rung), _heard(self._queue_rung)  # what rings later is for the next turn
@@ -86,15 +90,23 @@ class Runner:
                 if self._running and (now >= next_beat or rung):
                     self._beat()
                     next_beat = now + self._settings.lease_beat_s
-                if ended or queue_rung or now >= next_claim:
-                    next_claim = now + POLL_S
-                    self._claim()
+                if ended or queue_rung:
+                    next_claim = min(now + self._deference_s(), claimed_at + LONGEST_DEFERENCE_S)
+                if now >= next_claim:
+                    pause_s = self._deference_s() if self._claim() else POLL_S
+                    claimed_at = time.monotonic()
+                    next_claim = claimed_at + pause_s
             except StorageUnavailable:  # logged where it was met; leases run out by themselves
                 next_beat = now + POLL_S
             except Exception:
                 log.exception("the runner met a bug and goes on")
-            self._rest(min(POLL_S, max(0.0, next_beat - time.monotonic())) if self._running else POLL_S)
+            until = min(next_beat, next_claim) if self._running else next_claim
+            self._rest(min(POLL_S, max(0.0, until - time.monotonic())))
         self._hand_back()
+
+    def _deference_s(self) -> float:
+        """How long those that run fewer jobs may go first: else one process takes what two could share."""
+        return min(POLL_S, DEFERENCE_S * len(self._running))
 
     def _rest(self, seconds: float) -> None:
         self._rung.wait(max(RING_REST_S, seconds))
@@ -126,18 +138,21 @@ class Runner:
             held[0].pipeline.stop()
         return len(self._running) - len(held) < self._settings.max_running_jobs
 
-    def _claim(self) -> None:
-        while self._has_room() and not self._stopping.is_set():
-            asked_at = clock()
-            claim = self._queue.claim_next(self.owner, self._settings.lease_s)
-            if claim is None:
-                return
-            log.info("job %s: claimed, epoch %d", claim.job_id, claim.epoch)
-            pipeline = Pipeline(self._parts, claim, asked_at + self._settings.lease_s)
-            thread = threading.Thread(target=pipeline.run, name=f"job {claim.job_id}", daemon=True)
-            self._running[claim.job_id] = _Running(claim=claim, pipeline=pipeline, thread=thread)
-            thread.start()
-            self._rung.set()  # a cancel may have rung before it was known here
+    def _claim(self) -> bool:
+        """Whether it got a job."""
+        if not self._has_room() or self._stopping.is_set():
+            return False
+        asked_at = clock()
+        claim = self._queue.claim_next(self.owner, self._settings.lease_s)
+        if claim is None:
+            return False
+        log.info("job %s: claimed, epoch %d", claim.job_id, claim.epoch)
+        pipeline = Pipeline(self._parts, claim, asked_at + self._settings.lease_s)
+        thread = threading.Thread(target=pipeline.run, name=f"job {claim.job_id}", daemon=True)
+        self._running[claim.job_id] = _Running(claim=claim, pipeline=pipeline, thread=thread)
+        thread.start()
+        self._rung.set()  # a cancel may have rung before it was known here
+        return True
 
     def _hand_back(self) -> None:
         for running in self._running.values():

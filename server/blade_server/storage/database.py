@@ -131,6 +131,11 @@ class Database:
         with self.begin() as connection:
             connection.execute(text("SELECT 1"))
 
+    def max_connections(self) -> int:
+        """How many connections PostgreSQL takes from all its users together. Raises StorageUnavailable."""
+        with self.read() as connection:
+            return int(connection.execute(text("SHOW max_connections")).scalar_one())
+
     def close(self) -> None:
         """Lets all connections go."""
         self.engine.dispose()

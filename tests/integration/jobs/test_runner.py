@@ -6,12 +6,13 @@ import secrets
 import threading
 import time
 from contextlib import ExitStack
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import text
 
 from blade_server.core.pacing import Throttle
-from blade_server.core.runner import Runner
+from blade_server.core.runner import DEFERENCE_S, POLL_S, Runner
 from blade_server.model import Status, WaitReason
 from blade_server.storage.database import CHANNEL, Database
 from blade_server.storage.job_queue import JobQueue
@@ -70,6 +71,19 @@ def test_only_jobs_that_wait_are_a_reason_to_look_for_one(make_world, counting_r
     assert asked.claims == 1
     runner.ring({"job-of-another-server", QUEUE})
     wait_until(lambda: asked.claims == 2)
+
+
+def test_a_runner_leaves_each_further_job_to_others_for_longer_and_takes_it_if_nobody_does(make_world, wait_until):
+    world = make_world(10_000)
+    jobs = [world.begin(items_per_second=100) for _ in range(4)]
+    world.runner()
+    wait_until(lambda: all(world.store.get(job.job_id).status is Status.RUNNING for job in jobs))
+    query = "SELECT extract(epoch FROM time)::float8 FROM job_event WHERE kind = 'CLAIMED' ORDER BY time"
+    with world.database.read() as connection:
+        claimed_at = connection.execute(text(query)).scalars().all()
+    gaps = [later - earlier for earlier, later in pairwise(claimed_at)]
+    assert len(gaps) == 3
+    assert all(gap > 0.9 * min(DEFERENCE_S * running, POLL_S) for running, gap in enumerate(gaps, start=1))
 
 
 def test_what_changes_the_queue_rings_for_it(make_world, wait_until):

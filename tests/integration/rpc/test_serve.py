@@ -153,6 +153,13 @@ def test_a_setting_that_cannot_be_right_is_one_sentence_and_exit_code_2(variable
     assert says in sentence
 
 
+def test_settings_that_contradict_each_other_are_one_sentence_without_the_others() -> None:
+    status, sentence = run("serve", DATABASE_URL="postgresql://root:s3cret@db/x", BLADE_LEASE_BEAT_S="9")
+
+    assert status == 2
+    assert sentence.startswith("blade: BLADE_LEASE_BEAT_S=9 is more than a third of BLADE_LEASE_S=10")
+
+
 def test_a_wrong_catalog_url_is_one_sentence_and_exit_code_2(postgres_url: str) -> None:
     status, sentence = run("serve", DATABASE_URL=postgres_url, BLADE_CATALOG_URL="catalog.test")
 
