@@ -17,7 +17,6 @@ import logging
 import secrets
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, Queue
@@ -29,17 +28,19 @@ from numpy.typing import NDArray
 from blade_server.catalog.http import Catalog
 from blade_server.catalog.multipart import Form
 from blade_server.core import retry
-from blade_server.core.batches import Batch, Report, Supply
+from blade_server.core.batches import Report
 from blade_server.core.control import Control, Halt, HaltedError
 from blade_server.core.credentials import target
-from blade_server.core.ledger import Ledger, Mark, Past, heads
+from blade_server.core.delivery import Delivery
+from blade_server.core.ledger import Ledger, Past, heads
 from blade_server.core.pacing import Limiter, Pace, Throttle
 from blade_server.core.plan import count_rows, make_plan
 from blade_server.core.progress import Progress
 from blade_server.core.provenance import item_metadata
-from blade_server.core.reader import Chunk, End, Reader
+from blade_server.core.reader import Chunk, End
 from blade_server.core.recorder import Recorder
 from blade_server.core.transform import Transform
+from blade_server.core.upload_pool import UploadPool
 from blade_server.core.uploads import Uploader, UploadPolicy
 from blade_server.errors import BladeError, LeaseLost, Reason, ResultTruncated, StatementCancelled
 from blade_server.model import Action, Status, WaitReason
@@ -51,12 +52,6 @@ from blade_server.storage.records import RecordStore
 from blade_server.warehouse.databricks import Warehouse
 
 log = logging.getLogger(__name__)
-
-WINDOW = 16
-"""Batches on the way to the catalog for each worker."""
-WINDOW_BYTES = 64 << 20
-"""Bytes of rows on the way to the catalog, for all workers of a job together."""
-LEAVE_READER_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,22 +92,14 @@ class Pipeline:
         self._flags = _flags_of(claim)
         self._holding = False
         self._limiter = Limiter(self._limits.items_per_second)
-        self._uploader = self._make_uploader()
-        self._workers: list[threading.Thread] = []
+        self._pool = UploadPool(self._make_uploader(), self._spec.workers, claim.job_id)
+        self._delivery: Delivery | None = None
         self._warehouse: Warehouse | None = None
         self._planning = False
         self._settled_at = time.monotonic() + (parts.settings.catalog_timeout_s if claim.taken_over else 0.0)
         self._only: NDArray[np.uint64] | None = None
         self._next_block = claim.epoch << 32
         self._gone = 0
-        # of one pass over the result
-        self._reader: Reader | None = None
-        self._reader_thread: threading.Thread | None = None
-        self._supply = Supply(self._spec.batch_size, self._form)
-        self._returned: deque[Batch] = deque()
-        self._unsettled: list[Chunk] = []
-        self._flying = self._flying_bytes = 0
-        self._end: End | None = None
         self._failure: BaseException | None = None
 
     def _make_uploader(self) -> Uploader:
@@ -185,7 +172,7 @@ class Pipeline:
         """Runs the job until it is final, handed back or lost. Never raises."""
         try:
             self._obey(self._flags)
-            self._start_workers()
+            self._pool.start()
             self._recorder.begin()
             self._work()
         except HaltedError:
@@ -225,8 +212,8 @@ class Pipeline:
     def _attempt(self) -> None:
         warehouse = self._connect()
         plan = self._plan(warehouse)
-        self._pass(warehouse, plan)
-        self._check_complete(warehouse, plan)
+        delivery = self._deliver(warehouse, plan)
+        self._check_complete(warehouse, plan, delivery.rows_read)
         done = self._progress
         words = f"Completed: {done.success} uploaded, {done.error} failed, {done.skipped} skipped"
         if self._gone:
@@ -281,43 +268,43 @@ class Pipeline:
 
     # ------------------------------------------------------------------------------- one pass over the result
 
-    def _pass(self, warehouse: Warehouse, plan: Plan) -> None:
+    def _deliver(self, warehouse: Warehouse, plan: Plan) -> Delivery:
         """Reads the result once and gets every new row of it recorded. Raises what ended it early."""
-        since_block, job_id = self._next_block, self._claim.job_id
-        past = self._load_past()
-        ledger = Ledger(past, lambda keys: self._parts.ledgers.known_keys(job_id, since_block, keys))
-        self._end = self._failure = None
-        self._returned.clear()  # read again and looked up, like everything intended and not recorded
-        self._supply = Supply(self._spec.batch_size, self._form)
-        self._unsettled.clear()
-        reader = Reader(
-            warehouse=warehouse,
-            statement=plan.statement,
-            transform=partial(self._transform, warehouse.target.warehouse_id),
-            ledger=ledger,
-            inbox=self._inbox.put,
-            only=self._only,
-        )
-        self._reader = reader
-        self._reader_thread = threading.Thread(target=reader.run, name=f"read {job_id}", daemon=True)
-        self._reader_thread.start()
+        self._failure = None
+        delivery = self._delivery = self._begin(warehouse, plan)
+        delivery.start()
         self._progress.went_on()
-        while not (self._end is not None and self._idle):
+        while not delivery.done:
             if self._control.halted is Halt.PAUSE:
                 self._pause()
             self._raise_if_over()
-            self._let_settled_in()
-            self._dispatch(reader, ledger)
+            delivery.dispatch()
             if self._recorder.due:
-                self._recorder.record(*self._waiting_for(reader))
+                self._recorder.record(*(delivery.waits_for() or self._control.why_waiting()))
                 self._check_errors()
             self._take(0.1)
         self._recorder.record()
         self._check_errors()
+        return delivery
 
-    @property
-    def _idle(self) -> bool:
-        return not (self._flying or self._returned or self._supply or self._unsettled)
+    def _begin(self, warehouse: Warehouse, plan: Plan) -> Delivery:
+        first_block, job_id, ledgers = self._next_block, self._claim.job_id, self._parts.ledgers
+        return Delivery(
+            warehouse=warehouse,
+            statement=plan.statement,
+            transform=partial(self._transform, warehouse.target.warehouse_id),
+            ledger=Ledger(self._load_past(), lambda keys: ledgers.known_keys(job_id, first_block, keys)),
+            only=self._only,
+            inbox=self._inbox.put,
+            catalog=self._parts.catalog,
+            settled_at=self._settled_at,
+            form=self._form,
+            batch_size=self._spec.batch_size,
+            first_block=first_block,
+            recorder=self._recorder,
+            pool=self._pool,
+            name=job_id,
+        )
 
     def _raise_if_over(self) -> None:
         if self._failure is not None:
@@ -346,58 +333,6 @@ class Pipeline:
             classification=self._spec.classification,
         )
 
-    def _waiting_for(self, reader: Reader) -> tuple[WaitReason | None, str]:
-        if not reader.began.is_set():
-            return WaitReason.WAREHOUSE_STARTING, "the warehouse has not answered the query yet"
-        if self._unsettled and not (self._flying or self._returned or self._supply):
-            return WaitReason.RECOVERING, "uploads that the lost server may have begun have time to end"
-        if self._end is None and self._idle:
-            return WaitReason.WAREHOUSE_STARTING, "waiting for rows from the warehouse"
-        return self._control.why_waiting()
-
-    # ------------------------------------------------------------------------------------ batches out, reports in
-
-    def _start_workers(self) -> None:
-        for number in range(self._spec.workers):
-            name = f"upload {self._claim.job_id} {number}"
-            thread = threading.Thread(target=self._uploader.run, name=name, daemon=True)
-            thread.start()
-            self._workers.append(thread)
-
-    def _dispatch(self, reader: Reader, ledger: Ledger) -> None:
-        """Gives the workers what they have room for, after it is written down."""
-        while self._returned and self._room(0, 0):
-            self._fly(self._returned.popleft())
-        batches: list[Batch] = []
-        size = 0
-        while self._room(len(batches), size) and (batch := self._supply.next(self._next_block, self._end is not None)):
-            self._next_block += 1
-            batches.append(batch)
-            size += batch.size_bytes
-        for _ in range(self._supply.used_up()):
-            reader.consumed()
-        if not batches:
-            return
-        self._recorder.intend(batches)
-        for batch in batches:
-            ledger.written(batch.keys)
-            if batch.encoded is not None:
-                self._fly(batch)
-            else:
-                places = range(len(batch.keys))
-                self._recorder.add(Report(batch=batch, mark=Mark.ERROR, places=places, errors=batch.errors))
-
-    def _room(self, batches: int, size_bytes: int) -> bool:
-        """Whether another batch may be on the way besides these: bounded in number and in bytes, one is always."""
-        flying = self._flying + batches
-        few = flying < self._spec.workers * WINDOW and self._flying_bytes + size_bytes < WINDOW_BYTES
-        return few or flying == 0
-
-    def _fly(self, batch: Batch) -> None:
-        self._flying += 1
-        self._flying_bytes += batch.size_bytes
-        self._uploader.work.put(batch)
-
     def _take(self, timeout_s: float) -> None:
         """Takes in what threads have to tell, waiting at most so long for the first word."""
         try:
@@ -413,44 +348,17 @@ class Pipeline:
             case Report():
                 self._recorder.add(message)
                 if message.left:
-                    self._flying -= 1
-                    self._flying_bytes -= message.batch.size_bytes
-                    if message.batch.open:
-                        self._returned.append(message.batch)
-            case Chunk():
-                self._take_chunk(message)
-            case End():
-                self._end = message
+                    self._pool.take_back(message.batch)
+            case Chunk() | End():
+                if self._delivery is not None:
+                    self._delivery.take(message)
             case BaseException():
                 self._failure = self._failure or message
 
-    def _take_chunk(self, chunk: Chunk) -> None:
-        """Holds back what a lost server may be sending at this moment: looked up now, it would be sent twice."""
-        if chunk.uncertain and time.monotonic() < self._settled_at and not self._replaces():
-            certain, chunk = chunk.parted()
-            self._unsettled.append(chunk)
-            self._supply.add(certain)
-        else:
-            self._supply.add(chunk)
-
-    def _replaces(self) -> bool:
-        """Whether the catalog puts the same item in its own place: then it may arrive twice."""
-        try:
-            return self._parts.catalog.capabilities().replaces
-        except BladeError:
-            return False
-
-    def _let_settled_in(self) -> None:
-        if self._unsettled and time.monotonic() >= self._settled_at:
-            for chunk in self._unsettled:
-                self._supply.add(chunk, counts=False)
-            self._unsettled.clear()
-
     # --------------------------------------------------------------------------------------------------- endings
 
-    def _check_complete(self, warehouse: Warehouse, plan: Plan) -> None:
+    def _check_complete(self, warehouse: Warehouse, plan: Plan, read: int) -> None:
         """Raises ResultTruncated unless every row that the warehouse announced was read and accounted for."""
-        read = self._end.rows_read if self._end else 0
         if plan.announced is not None and read < plan.announced:
             now = count_rows(warehouse, plan.statement)
             if read < now:
@@ -473,7 +381,7 @@ class Pipeline:
 
     def _pause(self) -> None:
         """From the request to the end of the pause; then the job goes on, or is halted for another reason."""
-        while self._flying and self._control.halted is Halt.PAUSE:
+        while self._pool.flying and self._control.halted is Halt.PAUSE:
             self._take(1.0)
         if self._control.halted is not Halt.PAUSE:
             return
@@ -503,9 +411,9 @@ class Pipeline:
             self._holding = False
 
     def _drain(self) -> None:
-        """Waits until nothing is in flight and records all of it. What was not sent stays in `_returned`."""
+        """Waits until nothing is in flight and records all of it. What was not sent stays in the pool."""
         self._stop_reading()
-        while self._flying:
+        while self._pool.flying:
             self._take(1.0)
             if self._control.halted is not Halt.LOST and self._recorder.due:
                 self._recorder.record_rest()
@@ -514,10 +422,10 @@ class Pipeline:
             self._recorder.record_rest()
 
     def _stop_reading(self) -> None:
-        if self._reader is not None and self._reader_thread is not None:
-            self._reader.leave()
-            self._reader_thread.join(LEAVE_READER_S)
-        self._reader = self._reader_thread = None
+        if self._delivery is not None:
+            self._delivery.leave()
+            self._next_block = self._delivery.next_block
+            self._delivery = None
 
     def _leave(self) -> None:
         """Ends what runs here for the reason the job was halted for."""
@@ -527,7 +435,7 @@ class Pipeline:
                     self._recorder.finish(Status.CANCELLED, "Cancelled")
                 case Halt.STOP:
                     if self._flags.status is Status.RUNNING:
-                        self._recorder.unsent(self._returned)
+                        self._recorder.unsent(self._pool.returned)
                         self._recorder.record()
                     self._recorder.release("its server was stopping, or the pause lasted longer than a cursor is held")
                 case Halt.FAIL:
@@ -552,8 +460,7 @@ class Pipeline:
     def _close(self) -> None:
         self._stop_reading()
         self._control.halt(Halt.LOST)
-        for _ in self._workers:
-            self._uploader.work.put(None)
+        self._pool.close()
         if self._warehouse is not None:
             self._warehouse.close()
 
