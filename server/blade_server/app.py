@@ -100,6 +100,7 @@ async def running(settings: Settings) -> AsyncIterator[Serving]:
         stack.callback(catalog.close)
 
         job_store, source_store = JobStore(database), SourceStore(database)
+        stack.callback(job_store.live.close)
         sources = Sources(settings, source_store)
         queries = Queries(settings, sources)
         ingest = Ingest(settings, sources, catalog, source_store, queries)

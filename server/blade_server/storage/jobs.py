@@ -5,7 +5,7 @@ Every change is guarded in the statement itself (`WHERE status ...`), raises `re
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -14,27 +14,21 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    Text,
-    bindparam,
     func,
     insert,
-    literal_column,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 
 from blade_server.errors import Invalid, NotFound, Precondition, QuotaExceeded, Reason
 from blade_server.model import (
     FINAL,
     Action,
-    ErrorSummary,
     EventKind,
     ItemError,
     Job,
-    JobEvent,
     JobLimits,
     JobSpec,
     Source,
@@ -44,6 +38,7 @@ from blade_server.model import (
 from blade_server.storage import tables
 from blade_server.storage.codec import limits_from, source_document, spec_document
 from blade_server.storage.database import Database
+from blade_server.storage.job_documents import job_from_document, shown
 from blade_server.storage.job_rows import (
     AS_SHOWN,
     SETTLED,
@@ -54,12 +49,10 @@ from blade_server.storage.job_rows import (
     ring,
     ring_queue,
 )
+from blade_server.storage.live_jobs import LiveJobs
 
 _job = tables.job
 _error = tables.job_item_error
-
-SAMPLES = 5
-HISTORY = 100
 
 
 def not_found(job_id: str) -> NotFound:
@@ -67,31 +60,9 @@ def not_found(job_id: str) -> NotFound:
     return NotFound(f"there is no job {job_id!r}; ListJobs shows those there are", reason=Reason.JOB_NOT_FOUND)
 
 
-# Put together once: GetJob and the watchers ask these all the time.
-_MANY = AS_SHOWN.where(_job.c.job_id == func.any(bindparam("job_ids", type_=ARRAY(Text))))
-_MANY_WITH_HISTORY = _MANY.add_columns(
-    literal_column(
-        f"""(SELECT json_agg(entry ORDER BY seq) FROM (
-            SELECT seq, kind, time, actor, reason, detail FROM job_event
-            WHERE job_event.job_id = job.job_id ORDER BY seq DESC LIMIT {HISTORY}) AS entry)"""  # noqa: S608
-    ).label("history")
-)
-
+_SHOWN = text(shown(job_ids=":job_ids", history=":history"))
 _QUEUED = {"wait_reason": WaitReason.QUEUED, "wait_detail": "waiting for a free place on a server"}
 _CHANGED = {"revision": _job.c.revision + 1, "update_time": func.now()}
-
-
-def _events(entries: Sequence[Mapping[str, str]] | None) -> list[JobEvent]:
-    return [
-        JobEvent(
-            kind=EventKind(entry["kind"]),
-            time=datetime.fromisoformat(entry["time"]),
-            actor=entry["actor"],
-            reason=entry["reason"],
-            detail=entry["detail"],
-        )
-        for entry in entries or []
-    ]
 
 
 class JobStore:
@@ -99,6 +70,7 @@ class JobStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.live = LiveJobs(database)
 
     # ------------------------------------------------------------------------------------------------ create
 
@@ -222,34 +194,8 @@ class JobStore:
     def get_many(self, job_ids: Collection[str], *, history: bool = False) -> list[Job]:
         """Those of the jobs that exist, with error summaries and, if asked, their history, in no particular order."""
         with self._database.read() as connection:
-            rows = connection.execute(_MANY_WITH_HISTORY if history else _MANY, {"job_ids": list(job_ids)}).all()
-            summaries = self._summaries(connection, [row.job_id for row in rows if row.error_count])
-        return [job_from(row, summaries.get(row.job_id, []), _events(row.history) if history else []) for row in rows]
-
-    def _summaries(self, connection: Connection, job_ids: Sequence[str]) -> dict[str, list[ErrorSummary]]:
-        if not job_ids:
-            return {}
-        count = tables.job_error_count
-        sample = (
-            select(_error)
-            .where(_error.c.job_id == count.c.job_id, _error.c.reason == count.c.reason)
-            .order_by(_error.c.seq)
-            .limit(SAMPLES)
-            .lateral("sample")
-        )
-        query = (
-            select(count.c["items"].label("total"), sample)
-            .select_from(count.join(sample, text("true")))
-            .where(count.c.job_id.in_(job_ids))
-            .order_by(count.c.job_id, count.c["items"].desc(), count.c.reason, sample.c.seq)
-        )
-        grouped: dict[tuple[str, str], tuple[int, list[ItemError]]] = {}
-        for row in connection.execute(query):
-            grouped.setdefault((row.job_id, row.reason), (row.total, []))[1].append(error_from(row))
-        summaries: dict[str, list[ErrorSummary]] = {}
-        for (job_id, reason), (total, samples) in grouped.items():
-            summaries.setdefault(job_id, []).append(ErrorSummary(reason=Reason(reason), count=total, samples=samples))
-        return summaries
+            documents = connection.execute(_SHOWN, {"job_ids": list(job_ids), "history": history}).scalars().all()
+        return [job_from_document(document) for document in documents]
 
     def page(
         self,
