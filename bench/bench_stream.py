@@ -13,6 +13,7 @@ from figure import FULL, QUICK, Figure, in_turn
 from world import HERE, HTTP_PATH, TOKEN, Server, World, world
 
 from blade.v1.query_service_pb2 import QueryArrowRequest, QueryArrowResponse
+from blade_client.arrow_answer import record_batch
 
 ROWS = 100_000 if QUICK else 500_000
 MANY = 1_000_000 if QUICK else (10_000_000 if FULL else 3_000_000)
@@ -21,27 +22,26 @@ SLOW_MESSAGES, SLOW_S = 40, 0.2
 
 
 class Stream:
-    """QueryArrow without the client library: messages as bytes, parsed as they come."""
+    """QueryArrow without the client library: messages as bytes, parsed as the library parses them."""
 
     def __init__(self, server: Server, count: int) -> None:
         self._channel = grpc.insecure_channel(server.target, [("grpc.max_receive_message_length", -1)])
-        call = self._channel.unary_stream(
-            "/blade.v1.QueryService/QueryArrow", response_deserializer=QueryArrowResponse.FromString
-        )
+        call = self._channel.unary_stream("/blade.v1.QueryService/QueryArrow")
         self.messages = call(QueryArrowRequest(source=rows.data_type(count)).SerializeToString())
 
     def read(self) -> int:
         schema, count = None, 0
         for message in self.messages:
-            if message.schema:
-                schema = pa.ipc.read_schema(pa.py_buffer(message.schema))
-            elif message.record_batch:
-                count += pa.ipc.read_record_batch(pa.py_buffer(message.record_batch), schema).num_rows
+            batch = record_batch(message)
+            if batch is not None:
+                count += pa.ipc.read_record_batch(pa.py_buffer(batch), schema).num_rows
+            elif schema is None:
+                schema = pa.ipc.read_schema(pa.py_buffer(QueryArrowResponse.FromString(message).schema))
         self.close()
         return count
 
     def first(self) -> None:
-        while not next(self.messages).record_batch:
+        while record_batch(next(self.messages)) is None:
             pass
         self.messages.cancel()
         self.close()

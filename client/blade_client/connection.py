@@ -15,6 +15,7 @@ import grpc
 from blade.v1.config_service_pb2_grpc import ConfigServiceStub
 from blade.v1.ingest_service_pb2_grpc import IngestServiceStub
 from blade.v1.job_service_pb2_grpc import JobServiceStub
+from blade.v1.query_service_pb2 import QueryArrowRequest
 from blade.v1.query_service_pb2_grpc import QueryServiceStub
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -42,6 +43,10 @@ class Stubs:
         self.query = QueryServiceStub(channel)
         self.ingest = IngestServiceStub(channel)
         self.job = JobServiceStub(channel)
+        self.arrow: grpc.UnaryStreamMultiCallable[QueryArrowRequest, bytes] = channel.unary_stream(
+            "/blade.v1.QueryService/QueryArrow", request_serializer=QueryArrowRequest.SerializeToString
+        )
+        """QueryArrow with its answers as bytes; see arrow_answer.py."""
 
 
 class Connection:

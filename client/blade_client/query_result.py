@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from blade.v1.item_pb2 import Item, ItemRejection
 from blade.v1.query_service_pb2 import ArrowTrailer, QueryArrowRequest, QueryArrowResponse, QueryItemsRequest
+from blade_client.arrow_answer import record_batch
 from blade_client.calls import Calls
 from blade_client.errors import IncompleteStream, MissingExtra
 
@@ -84,9 +85,7 @@ class QueryResult:
             return feed.rows_announced
 
     def _arrow_feed(self) -> ArrowFeed:
-        return ArrowFeed(
-            lambda: self._calls.stream(lambda s: s.query.QueryArrow, self._arrow, timeout_s=self._timeout_s)
-        )
+        return ArrowFeed(lambda: self._calls.stream(lambda s: s.arrow, self._arrow, timeout_s=self._timeout_s))
 
 
 class ArrowFeed:
@@ -95,7 +94,7 @@ class ArrowFeed:
     schema: pa.Schema
     closed = False
 
-    def __init__(self, open_stream: Callable[[], Generator[QueryArrowResponse, None, None]]) -> None:
+    def __init__(self, open_stream: Callable[[], Generator[bytes, None, None]]) -> None:
         self._answers = open_stream()
         self._messages = self.messages()
         self._rest = memoryview(b"")
@@ -106,15 +105,20 @@ class ArrowFeed:
         """Rows of the complete result; known after the last message."""
         return self._trailer.row_count if self._trailer else 0
 
-    def messages(self) -> Iterator[bytes]:
+    def messages(self) -> Iterator[bytes | memoryview]:
         """Schema and batches as they come. Raises IncompleteStream if the end comes without a trailer."""
         sent = 0
-        for answer in self._answers:
+        for received in self._answers:
+            sent += 1
+            batch = record_batch(received)
+            if batch is not None:
+                yield batch
+                continue
+            answer = QueryArrowResponse.FromString(received)
             part = answer.WhichOneof("part")
             if part == "trailer":
                 self._trailer = answer.trailer
                 return
-            sent += 1
             yield answer.schema if part == "schema" else answer.record_batch
         raise IncompleteStream(
             f"The Arrow stream ended after {sent} messages without its trailer, so rows are missing; query again."

@@ -41,6 +41,7 @@ _POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
 _OWN_CONNECTIONS = 2  # to PostgreSQL, for beats, claims and the catalog's holds: they never wait for the jobs' writes
 _SPARE_CONNECTIONS = 16  # to the catalog, beside those of the jobs: single ingestion and probes
 _LISTENING = 1
+_READING_LIVE = 1  # GetJob's own connection
 _OF_A_JOB = 3
 """Connections to PostgreSQL that a job can use at one moment: its own thread, its reader, the upload next in pace."""
 
@@ -102,7 +103,7 @@ def worker_pool_size(settings: Settings) -> int:
 def most_connections(settings: Settings) -> int:
     """How many connections a server and its job processes may have to PostgreSQL, all together."""
     each_worker = worker_pool_size(settings) + _OWN_CONNECTIONS + _LISTENING
-    return settings.database_pool_size + _LISTENING + settings.workers * each_worker
+    return settings.database_pool_size + _LISTENING + _READING_LIVE + settings.workers * each_worker
 
 
 class JobsHere:
@@ -152,18 +153,19 @@ class Calls:
     def __init__(self, settings: Settings, state: State, jobs_wait: Callable[[], None]) -> None:
         """Listens nowhere yet. `jobs_wait` is called whenever a call has stored a job."""
         self._settings = settings
-        job_store, source_store = JobStore(state.database), SourceStore(state.database)
+        self._job_store, source_store = JobStore(state.database), SourceStore(state.database)
         sources = Sources(settings, source_store)
         queries = Queries(settings, sources)
         ingest = Ingest(settings, sources, state.catalog, source_store, queries)
         new_jobs, control = NewJobs(state.database), JobControl(state.database)
-        jobs = Jobs(settings, job_store, sources, jobs_wait, new_jobs=new_jobs, control=control)
-        self.feed = Feed(job_store.get_many, max_watchers=settings.max_watchers)
+        jobs = Jobs(settings, self._job_store, sources, jobs_wait, new_jobs=new_jobs, control=control)
+        self.feed = Feed(self._job_store.get_many, max_watchers=settings.max_watchers)
         self.rpc = RpcServer(settings, sources=sources, queries=queries, ingest=ingest, jobs=jobs, feed=self.feed)
         self.http_port = 0
 
     async def listen(self, stack: AsyncExitStack) -> None:
         """Listens for gRPC. Raises ListenError. `stop` is for whoever got this far; the feed closes with the stack."""
+        stack.callback(self._job_store.live.close)
         self.feed.start()
         stack.push_async_callback(self.feed.close)
         await self.rpc.start()

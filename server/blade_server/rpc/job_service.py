@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
+
+from google.protobuf.message import Message
 
 from blade.v1 import job_service_pb2 as pb
 from blade.v1.job_service_pb2_grpc import JobServiceServicer
@@ -17,8 +19,9 @@ from blade_server.core.jobs import Jobs, StartJob
 from blade_server.errors import Invalid
 from blade_server.rpc import convert
 from blade_server.rpc.caller import Context, actor
-from blade_server.rpc.shared_reads import SharedReads
 from blade_server.rpc.threads import Threads
+
+HEARTBEAT = pb.WatchJobResponse(heartbeat=True).SerializeToString()
 
 
 class JobService(JobServiceServicer):
@@ -28,8 +31,8 @@ class JobService(JobServiceServicer):
         self._jobs = jobs
         self._feed = feed
         self._threads = threads
-        self._snapshots = Snapshots()
-        self._shown = SharedReads(self._read_shown)
+        self._shown = Serialised(pb.GetJobResponse)
+        self._snapshots = Serialised(pb.WatchJobResponse)
 
     async def StartQueryJob(self, request: pb.StartQueryJobRequest, context: Context) -> pb.StartQueryJobResponse:
         start = StartJob(
@@ -65,17 +68,10 @@ class JobService(JobServiceServicer):
         )
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> Any:
-        shown = await self._shown.get(request.id)
-        if shown is None:  # says what is wrong with the id
-            return pb.GetJobResponse(job=convert.job(await self._threads.stored(self._jobs.get, request.id)))
-        return shown
-
-    async def _read_shown(self, job_ids: Collection[str]) -> Mapping[str, bytes]:
-        def read() -> Mapping[str, bytes]:
-            jobs = self._jobs.get_many(job_ids)
-            return {job.job_id: pb.GetJobResponse(job=convert.job(job)).SerializeToString() for job in jobs}
-
-        return await self._threads.stored(read)
+        job = await self._jobs.get_quickly(request.id)
+        if job is not None:
+            return self._shown.serialised(job)
+        return await self._threads.stored(lambda: _shown(self._jobs.get(request.id)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         jobs, next_page_token = await self._threads.stored(
@@ -92,7 +88,9 @@ class JobService(JobServiceServicer):
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[Any]:
         async with aclosing(self._feed.watch(request.job_id, convert.seconds(request, "min_interval"))) as snapshots:
             async for job, heartbeat in snapshots:
-                yield self._snapshots.serialised(job, heartbeat)
+                snapshot = self._snapshots.serialised(job)
+                # Two messages of a type, one behind the other, are their merge.
+                yield snapshot + HEARTBEAT if heartbeat else snapshot
 
     async def PauseJob(self, request: pb.PauseJobRequest, context: Context) -> pb.PauseJobResponse:
         job = await self._threads.stored(self._jobs.pause, request.job_id, actor=actor(context), reason=request.reason)
@@ -145,22 +143,25 @@ class JobService(JobServiceServicer):
         return pb.RetryFailedItemsResponse(job=convert.job(job))
 
 
-class Snapshots:
-    """Serialised WatchJobResponses: each Job is converted once, however many watch it.
+def _shown(job: model.Job) -> bytes:
+    return pb.GetJobResponse(job=convert.job(job)).SerializeToString()
 
-    The feed hands the same object to all watchers of a job, so the bytes are kept as long as that object lives.
+
+class Serialised:
+    """Messages about jobs as bytes: each Job is converted once, however many ask for it or watch it.
+
+    They are handed the same object, so the bytes are kept as long as that object lives.
     """
 
-    _HEARTBEAT = pb.WatchJobResponse(heartbeat=True).SerializeToString()
-
-    def __init__(self) -> None:
+    def __init__(self, message: Callable[..., Message]) -> None:
+        """`message`: makes one with the field `job`."""
+        self._message = message
         self._bytes: dict[int, bytes] = {}
 
-    def serialised(self, job: model.Job, heartbeat: bool) -> bytes:
-        """The bytes of a WatchJobResponse."""
+    def serialised(self, job: model.Job) -> bytes:
+        """The bytes of a message with this job."""
         key = id(job)
         if key not in self._bytes:
-            self._bytes[key] = pb.WatchJobResponse(job=convert.job(job)).SerializeToString()
+            self._bytes[key] = self._message(job=convert.job(job)).SerializeToString()
             weakref.finalize(job, self._bytes.pop, key).atexit = False
-        # Two messages of a type, one behind the other, are their merge.
-        return self._bytes[key] + self._HEARTBEAT if heartbeat else self._bytes[key]
+        return self._bytes[key]

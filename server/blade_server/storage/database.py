@@ -31,6 +31,19 @@ _AWAY = frozenset({"08", "40", "53", "57", "58"})
 """Classes of SQLSTATEs that say nothing about the statement: connection, rollback, resources, operator, system."""
 
 
+_CONNECT_ARGS = {
+    "connect_timeout": 5,
+    "application_name": "blade",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "options": "-c timezone=UTC -c statement_timeout=60000 "
+    # All transactions are short. A server that is stopped in the middle of one must not hold its locks longer than its
+    # leases, or nobody could take its jobs over.
+    "-c idle_in_transaction_session_timeout=5000",
+}
+
+
 def normalised(url: str) -> str:
     """The URL with the driver named: `postgres://` is unknown to SQLAlchemy, `postgresql://` means psycopg 3 in 2.1."""
     for scheme in ("postgres://", "postgresql://"):
@@ -54,21 +67,13 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             hide_parameters=True,  # rows of items are among them, and errors end up in logs
-            connect_args={
-                "connect_timeout": 5,
-                "application_name": "blade",
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-                "options": "-c timezone=UTC -c statement_timeout=60000 "
-                # All transactions are short. A server that is stopped in the middle of one must not hold its locks
-                # longer than its leases, or nobody could take its jobs over.
-                "-c idle_in_transaction_session_timeout=5000",
-            },
+            connect_args=_CONNECT_ARGS,
         )
+        self.generation = 0
+        """Raised when the connections so far lead to a server that is not to be used any more."""
         self._failed_at = float("-inf")
         self._told: set[str] = set()
-        event.listen(self.engine, "handle_error", _leave)
+        event.listen(self.engine, "handle_error", self._leave)
         event.listen(self.engine, "checkin", _used)
         event.listen(self.engine, "checkout", self._ping_if_idle)
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -105,6 +110,17 @@ class Database:
             if exc.connection_invalidated or _sqlstate(exc.orig)[:2] in _AWAY:
                 raise self._unavailable(exc) from exc
             raise
+
+    def connect_arguments(self) -> dict[str, Any]:
+        """What psycopg2 needs to connect as the pool does."""
+        _, arguments = self.engine.dialect.create_connect_args(self.engine.url)
+        return {**arguments, **_CONNECT_ARGS}
+
+    def _leave(self, context: ExceptionContext) -> None:
+        if _sqlstate(context.original_exception) in _LEAVE:
+            context.is_disconnect = True  # the pool lets all connections to this server go
+        if context.is_disconnect:
+            self.generation += 1
 
     def _ping_if_idle(self, connection: Any, record: Any, proxy: Any) -> None:
         """As pool_pre_ping, which would cost every transaction a round trip. A dead one is replaced by the pool."""
@@ -149,11 +165,6 @@ def _first_line(exc: Exception) -> str:
     """The driver's own words, without the statement and without what PostgreSQL adds about rows."""
     cause = (exc.orig if isinstance(exc, DBAPIError) else exc.__cause__) or exc
     return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-
-
-def _leave(context: ExceptionContext) -> None:
-    if _sqlstate(context.original_exception) in _LEAVE:
-        context.is_disconnect = True  # the pool lets all connections to this server go
 
 
 def _used(connection: Any, record: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,49 +41,57 @@ def not_found(job_id: str) -> NotFound:
     return NotFound(f"there is no job {job_id!r}; ListJobs shows those there are", reason=Reason.JOB_NOT_FOUND)
 
 
-def job_from(row: Row[Any], summaries: Sequence[ErrorSummary] = (), history: Sequence[JobEvent] = ()) -> Job:
-    """A row of `job` as a Job.
+def job_from(row: Row[Any]) -> Job:
+    """A row of `job` as a Job."""
+    return shown_job(row._asdict())
 
-    A row of `AS_SHOWN` knows more: a RUNNING job whose lease ran out has lost its server and waits for another.
+
+def shown_job(
+    values: Mapping[str, Any], summaries: Sequence[ErrorSummary] = (), history: Sequence[JobEvent] = ()
+) -> Job:
+    """The columns of `job` as a Job.
+
+    Those of `AS_SHOWN` know more: a RUNNING job whose lease ran out has lost its server and waits for another.
     """
-    job = _job_from(row, summaries, history)
-    if job.status is Status.RUNNING and row._mapping.get("lease_is_over"):
+    job = _job_from(values, summaries, history)
+    if job.status is Status.RUNNING and values.get("lease_is_over"):
         return replace(
             job,
             wait_reason=WaitReason.RECOVERING,
-            wait_detail=f"{row.owner} does not answer any more; another server takes over",
+            wait_detail=f"{values['owner']} does not answer any more; another server takes over",
             items_per_second=0.0,
             estimated_completion=None,
         )
     return job
 
 
-def _job_from(row: Row[Any], summaries: Sequence[ErrorSummary], history: Sequence[JobEvent]) -> Job:
+def _job_from(values: Mapping[str, Any], summaries: Sequence[ErrorSummary], history: Sequence[JobEvent]) -> Job:
+    wait_reason, pending_action, error_reason = values["wait_reason"], values["pending_action"], values["error_reason"]
     return Job(
-        job_id=row.job_id,
-        status=Status(row.status),
-        spec=spec_from(row.spec),
-        source=source_from(row.source_json),
-        total_items=row.total_items,
-        success_count=row.success_count,
-        error_count=row.error_count,
-        skipped_count=row.skipped_count,
-        items_per_second=row.items_per_second,
-        bytes_uploaded=row.bytes_uploaded,
-        current_operation=row.current_operation,
-        estimated_completion=row.estimated_completion,
-        wait_reason=WaitReason(row.wait_reason) if row.wait_reason else None,
-        wait_detail=row.wait_detail,
-        pending_action=Action(row.pending_action) if row.pending_action else None,
-        error_reason=Reason(row.error_reason) if row.error_reason else None,
-        error_message=row.error_message,
-        create_time=row.create_time,
-        start_time=row.start_time,
-        end_time=row.end_time,
-        update_time=row.update_time,
-        revision=row.revision,
-        paused_s=row.paused_s,
-        parent_job_id=row.parent_job_id,
+        job_id=values["job_id"],
+        status=Status(values["status"]),
+        spec=spec_from(values["spec"]),
+        source=source_from(values["source_json"]),
+        total_items=values["total_items"],
+        success_count=values["success_count"],
+        error_count=values["error_count"],
+        skipped_count=values["skipped_count"],
+        items_per_second=float(values["items_per_second"]),
+        bytes_uploaded=values["bytes_uploaded"],
+        current_operation=values["current_operation"],
+        estimated_completion=values["estimated_completion"],
+        wait_reason=WaitReason(wait_reason) if wait_reason else None,
+        wait_detail=values["wait_detail"],
+        pending_action=Action(pending_action) if pending_action else None,
+        error_reason=Reason(error_reason) if error_reason else None,
+        error_message=values["error_message"],
+        create_time=values["create_time"],
+        start_time=values["start_time"],
+        end_time=values["end_time"],
+        update_time=values["update_time"],
+        revision=values["revision"],
+        paused_s=float(values["paused_s"]),
+        parent_job_id=values["parent_job_id"],
         error_summaries=summaries,
         history=history,
     )

@@ -2,69 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    Connection,
     Select,
-    Text,
-    bindparam,
-    func,
-    literal_column,
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
-from blade_server.errors import Reason
 from blade_server.model import (
-    ErrorSummary,
-    EventKind,
     ItemError,
     Job,
-    JobEvent,
     Status,
 )
 from blade_server.storage import tables
 from blade_server.storage.database import Database
+from blade_server.storage.job_documents import job_from_document, shown
 from blade_server.storage.job_rows import (
     AS_SHOWN,
     error_from,
     job_from,
     not_found,
 )
+from blade_server.storage.live_jobs import LiveJobs
 
 _job = tables.job
 _error = tables.job_item_error
 
-SAMPLES = 5
-HISTORY = 100
-
-
-# Put together once: GetJob and the watchers ask these all the time.
-_MANY = AS_SHOWN.where(_job.c.job_id == func.any(bindparam("job_ids", type_=ARRAY(Text))))
-_MANY_WITH_HISTORY = _MANY.add_columns(
-    literal_column(
-        f"""(SELECT json_agg(entry ORDER BY seq) FROM (
-            SELECT seq, kind, time, actor, reason, detail FROM job_event
-            WHERE job_event.job_id = job.job_id ORDER BY seq DESC LIMIT {HISTORY}) AS entry)"""  # noqa: S608
-    ).label("history")
-)
-
-
-def _events(entries: Sequence[Mapping[str, str]] | None) -> list[JobEvent]:
-    return [
-        JobEvent(
-            kind=EventKind(entry["kind"]),
-            time=datetime.fromisoformat(entry["time"]),
-            actor=entry["actor"],
-            reason=entry["reason"],
-            detail=entry["detail"],
-        )
-        for entry in entries or []
-    ]
+_SHOWN = text(shown(job_ids=":job_ids", history=":history"))
 
 
 class JobStore:
@@ -72,6 +39,7 @@ class JobStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.live = LiveJobs(database)
 
     def get(self, job_id: str, *, history: bool = True) -> Job:
         """The job with its error summaries and, if asked, its history. Raises NotFound."""
@@ -83,34 +51,8 @@ class JobStore:
     def get_many(self, job_ids: Collection[str], *, history: bool = False) -> list[Job]:
         """Those of the jobs that exist, with error summaries and, if asked, their history, in no particular order."""
         with self._database.read() as connection:
-            rows = connection.execute(_MANY_WITH_HISTORY if history else _MANY, {"job_ids": list(job_ids)}).all()
-            summaries = self._summaries(connection, [row.job_id for row in rows if row.error_count])
-        return [job_from(row, summaries.get(row.job_id, []), _events(row.history) if history else []) for row in rows]
-
-    def _summaries(self, connection: Connection, job_ids: Sequence[str]) -> dict[str, list[ErrorSummary]]:
-        if not job_ids:
-            return {}
-        count = tables.job_error_count
-        sample = (
-            select(_error)
-            .where(_error.c.job_id == count.c.job_id, _error.c.reason == count.c.reason)
-            .order_by(_error.c.seq)
-            .limit(SAMPLES)
-            .lateral("sample")
-        )
-        query = (
-            select(count.c["items"].label("total"), sample)
-            .select_from(count.join(sample, text("true")))
-            .where(count.c.job_id.in_(job_ids))
-            .order_by(count.c.job_id, count.c["items"].desc(), count.c.reason, sample.c.seq)
-        )
-        grouped: dict[tuple[str, str], tuple[int, list[ItemError]]] = {}
-        for row in connection.execute(query):
-            grouped.setdefault((row.job_id, row.reason), (row.total, []))[1].append(error_from(row))
-        summaries: dict[str, list[ErrorSummary]] = {}
-        for (job_id, reason), (total, samples) in grouped.items():
-            summaries.setdefault(job_id, []).append(ErrorSummary(reason=Reason(reason), count=total, samples=samples))
-        return summaries
+            documents = connection.execute(_SHOWN, {"job_ids": list(job_ids), "history": history}).scalars().all()
+        return [job_from_document(document) for document in documents]
 
     def page(
         self,

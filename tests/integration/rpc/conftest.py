@@ -49,6 +49,9 @@ def a_job(**changes: Any) -> Job:
     return Job(**(fields | changes))
 
 
+async def _nothing(job_id: str) -> None: ...
+
+
 class World:
     """The server, its hand-made core, a channel to it, and the jobs that `Feed` reads."""
 
@@ -56,7 +59,7 @@ class World:
         self.sources = SimpleNamespace()
         self.queries = SimpleNamespace()
         self.ingest = SimpleNamespace()
-        self.jobs = SimpleNamespace(get_many=lambda job_ids: [])  # GetJob asks `get` then, which a test puts in place
+        self.jobs = SimpleNamespace(get_quickly=_nothing)  # GetJob asks `get` then, which a test puts in place
         self.stored: dict[str, Job] = {}
         self.settings = Settings(**({"port": 0} | settings))
         self._loop = asyncio.new_event_loop()

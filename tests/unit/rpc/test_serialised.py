@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from blade.v1 import job_service_pb2
 from blade_server.model import Classification, Job, JobSpec, RowMapping, Source, SourceConfig, Status
-from blade_server.rpc.job_service import Snapshots
+from blade_server.rpc.job_service import HEARTBEAT, Serialised
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -32,22 +32,28 @@ def a_job(revision: int) -> Job:
     )
 
 
-def test_one_job_is_serialised_once_and_a_heartbeat_is_the_same_with_its_mark() -> None:
-    snapshots, job = Snapshots(), a_job(3)
+def test_one_job_is_serialised_once() -> None:
+    snapshots, job = Serialised(job_service_pb2.WatchJobResponse), a_job(3)
 
-    first = snapshots.serialised(job, heartbeat=False)
+    first = snapshots.serialised(job)
 
-    assert snapshots.serialised(job, heartbeat=False) is first
+    assert snapshots.serialised(job) is first
     assert job_service_pb2.WatchJobResponse.FromString(first).job.revision == 3
-    again = job_service_pb2.WatchJobResponse.FromString(snapshots.serialised(job, heartbeat=True))
+
+
+def test_a_heartbeat_is_the_same_snapshot_with_its_mark() -> None:
+    snapshot = Serialised(job_service_pb2.WatchJobResponse).serialised(a_job(3))
+
+    again = job_service_pb2.WatchJobResponse.FromString(snapshot + HEARTBEAT)
+
     assert (again.job.revision, again.heartbeat) == (3, True)
 
 
 def test_bytes_do_not_outlive_their_job_and_never_stand_for_another() -> None:
-    snapshots = Snapshots()
+    snapshots = Serialised(job_service_pb2.WatchJobResponse)
 
     for revision in range(1000):  # freed objects leave their address to the next
-        sent = job_service_pb2.WatchJobResponse.FromString(snapshots.serialised(a_job(revision), heartbeat=False))
+        sent = job_service_pb2.WatchJobResponse.FromString(snapshots.serialised(a_job(revision)))
         assert sent.job.revision == revision
     gc.collect()
 
