@@ -25,6 +25,9 @@ _FILE = (
 )
 _FIELD = b'Content-Disposition: form-data; name="%s"\r\n\r\n'
 
+_FIXED_BYTES = 700
+"""Roughly what an item takes beside its row and its metadata."""
+
 
 def files(items: Items) -> pa.BinaryArray:
     """`blade_item.json` of each item. The row's own JSON is passed through as it is."""
@@ -69,6 +72,12 @@ class Form:
             b"",
         )
         return Encoded(self.data_source, items, parts, boundary)
+
+    def count(self, items: Items, size_bytes: int) -> int:
+        """How many of the items take about so many bytes once they are encoded; at least one."""
+        metadata = len(orjson.dumps(dict(items.metadata)))
+        each = _FIXED_BYTES + 2 * metadata + items.rows.nbytes // max(1, len(items))
+        return max(1, size_bytes // int(each))
 
 
 class Encoded:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from blade_server.catalog.multipart import Encoded, Form
 from blade_server.core.ledger import Mark
@@ -17,6 +16,8 @@ from blade_server.model import ItemError
 
 BATCH_BYTES = 8 << 20
 """A batch of large items ends early."""
+ENCODED_BYTES = 2 * BATCH_BYTES
+"""About so many bytes of items are encoded at a time."""
 
 
 class Batch:
@@ -74,17 +75,21 @@ class Report:
 
 
 class Supply:
-    """Cuts chunks into batches: `batch_size` items each, fewer if they are large or the last."""
+    """Cuts chunks into batches: `batch_size` items each, fewer if they are large or the last.
+
+    Items are encoded some at a time, as many as a few batches: in a request they take more room than as columns.
+    """
 
     def __init__(self, batch_size: int, form: Form) -> None:
         self._batch_size = batch_size
         self._form = form
         self._chunks: deque[tuple[Chunk, bool]] = deque()
-        self._encoded: Encoded | None = None
-        self._ends: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
+        self._items: Items | None = None
         self._keys: list[bytes] = []
         self._uncertain: set[int] = set()
         self._at = 0
+        self._encoded: Encoded | None = None
+        self._encoded_from = 0
         self._used_up = 0
         self._errors: deque[tuple[bytes, ItemError]] = deque()
 
@@ -110,29 +115,31 @@ class Supply:
             errors = [self._errors.popleft() for _ in range(min(self._batch_size, len(self._errors)))]
             return Batch(number, [key for key, _ in errors], errors=errors)
         left = len(self._keys) - self._at
-        if self._encoded is None or left == 0 or (left < self._batch_size and not at_end):
+        if self._items is None or left == 0 or (left < self._batch_size and not at_end):
             return None
-        start, stop = self._at, self._at + self._fitting(min(left, self._batch_size))
-        self._at = stop
+        start, encoded = self._at, self._next_encoded(self._items, min(left, self._batch_size))
+        self._at = stop = start + len(encoded)
         uncertain = [at - start for at in range(start, stop) if at in self._uncertain] if self._uncertain else ()
-        return Batch(number, self._keys[start:stop], self._encoded.cut(start, stop), uncertain=uncertain)
+        return Batch(number, self._keys[start:stop], encoded, uncertain=uncertain)
 
     def _take_chunk(self, chunk: Chunk) -> None:
-        """What is left of the last chunk, and this one; encoded together, as a request has one boundary."""
+        """What is left of the last chunk, and this one: together, as a request has one boundary."""
         self._errors.extend(chunk.errors)
         rest = self._at
         shift = len(self._keys) - rest
-        items = chunk.items
-        if shift and self._encoded is not None:
-            items = Items.joined([self._encoded.items[rest:], items])
-        self._encoded = self._form.encode(items)
-        self._ends = self._encoded.ends
+        self._items = Items.joined([self._items[rest:], chunk.items]) if shift and self._items else chunk.items
         self._keys = [*self._keys[rest:], *chunk.keys]
         self._uncertain = {at - rest for at in self._uncertain if at >= rest} | {at + shift for at in chunk.uncertain}
-        self._at = 0
+        self._at, self._encoded = 0, None
 
-    def _fitting(self, most: int) -> int:
-        """How many of the next items stay below BATCH_BYTES together; at least one."""
-        begin = int(self._ends[self._at - 1]) if self._at else 0
-        fitting = int(np.searchsorted(self._ends[self._at : self._at + most], begin + BATCH_BYTES, side="right"))
-        return max(1, fitting)
+    def _next_encoded(self, items: Items, most: int) -> Encoded:
+        """The next items, which take at most BATCH_BYTES together or are one."""
+        encoded, at = self._encoded, self._at - self._encoded_from
+        if encoded is None or len(encoded) - at < most:
+            some = items[self._at : self._at + self._form.count(items, ENCODED_BYTES)]
+            self._encoded, self._encoded_from = self._form.encode(some), self._at
+            encoded, at = self._encoded, 0
+        ends = encoded.ends
+        begin = int(ends[at - 1]) if at else 0
+        fitting = int(np.searchsorted(ends[at : at + most], begin + BATCH_BYTES, side="right"))
+        return encoded.cut(at, at + max(1, fitting))

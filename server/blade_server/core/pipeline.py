@@ -107,7 +107,7 @@ class Pipeline:
         return Uploader(
             catalog=self._parts.catalog,
             data_source=self._form.data_source,
-            scope=self._claim.job_id,
+            scope=f"{self._claim.job_id}/{secrets.token_hex(8)}",
             policy=UploadPolicy(
                 retry_attempts=settings.retry_attempts,
                 retry_base_s=settings.retry_base_s,

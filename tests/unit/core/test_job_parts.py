@@ -9,7 +9,7 @@ import pytest
 
 from blade_server.catalog.multipart import Form
 from blade_server.core import pacing, progress, retry
-from blade_server.core.batches import BATCH_BYTES, Supply
+from blade_server.core.batches import BATCH_BYTES, ENCODED_BYTES, Supply
 from blade_server.core.control import Control, Halt, HaltedError
 from blade_server.core.ledger import item_key
 from blade_server.core.reader import Chunk
@@ -257,6 +257,20 @@ def test_a_batch_of_large_items_ends_early():
     supply = Supply(100, Form("BLADE:t"))
     supply.add(chunk(range(5), size=BATCH_BYTES // 2 - 2000))
     assert [len(batch.items) for batch in batches(supply, at_end=True)] == [2, 2, 1]
+
+
+def test_items_with_much_metadata_are_encoded_a_few_at_a_time(monkeypatch):
+    metadata = {f"key-{number}": "v" * 1000 for number in range(64)}
+    items = Items.of([Item(f"i{number}", "t", b"{}", "UNCLASS", None, metadata) for number in range(1000)])
+    supply, sizes = Supply(100, form := Form("BLADE:t")), []
+    encode = form.encode
+    monkeypatch.setattr(form, "encode", lambda some: sizes.append(encode(some).size_bytes) or encode(some))
+    supply.add(Chunk(items=items, keys=[item_key(item.item_id) for item in items]))
+    found = batches(supply, at_end=True)
+    assert [item.item_id for batch in found for item in batch.items] == [f"i{number}" for number in range(1000)]
+    assert [key for batch in found for key in batch.keys] == [item_key(item.item_id) for item in items]
+    assert max(sizes) < 1.2 * ENCODED_BYTES
+    assert max(batch.size_bytes for batch in found) <= BATCH_BYTES
 
 
 # ------------------------------------------------------------------------------------------------------- retry
