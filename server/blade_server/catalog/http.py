@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from blade_server.catalog.answers import Capabilities, Reader, Refusal, Uploaded
@@ -155,16 +154,8 @@ class Catalog:
             CatalogDenied: Nothing is stored.
             CatalogRejected: Nothing is stored; one of the items, or all, are at fault: send fewer at once.
         """
-        can = self.capabilities()
-        uploaded, sendable = Uploaded(), list(range(len(encoded)))
-        room = can.max_request_bytes - encoded.closing_bytes
-        sizes = np.diff(encoded.ends, prepend=0)
-        if sendable and int(sizes.max()) > room:
-            too_large = np.flatnonzero(sizes > room).tolist()
-            uploaded.refused.update((at, _too_large(int(sizes[at]), can)) for at in too_large)
-            sendable = [at for at in sendable if at not in uploaded.refused]
-        requests = list(_requests(sendable, sizes, can.max_batch_items, room))
-        self._send_all(encoded, scope, requests, uploaded, before_request)
+        can, uploaded = self.capabilities(), Uploaded()
+        self._send_all(encoded, scope, _requests(encoded, can, uploaded.refused), uploaded, before_request)
         if len(encoded) == 1 and uploaded.refused and not uploaded.refused[0].retry:
             raise CatalogRejected(uploaded.refused[0].reason)
         return uploaded
@@ -227,22 +218,24 @@ class Catalog:
         return CatalogUnavailable(f"the catalog at {self._url} takes no {function} any more ({answer.status})")
 
 
-def _requests(
-    places: Sequence[int], sizes: NDArray[np.int32], most_items: int, most_bytes: int
-) -> Iterator[Sequence[int]]:
-    """Cuts the items at these places into requests the catalog takes, in order."""
-    if 0 < len(places) <= most_items and int(sizes.sum()) <= most_bytes:  # nearly always
-        yield places
-        return
-    start, size_bytes = 0, 0
-    for count, at in enumerate(places):
-        size = int(sizes[at])
-        if count > start and (count - start == most_items or size_bytes + size > most_bytes):
-            yield places[start:count]
-            start, size_bytes = count, 0
+def _requests(encoded: Encoded, can: Capabilities, refused: dict[int, Refusal]) -> list[Sequence[int]]:
+    """The places of the items, cut into requests the catalog takes, in order; what is too large alone is refused."""
+    room = can.max_request_bytes - encoded.closing_bytes
+    if 0 < len(encoded) <= can.max_batch_items and encoded.size_bytes <= room:  # nearly always
+        return [range(len(encoded))]
+    requests: list[Sequence[int]] = []
+    request: list[int] = []
+    size_bytes = 0
+    for at, size in enumerate(np.diff(encoded.ends, prepend=0).tolist()):
+        if size > room:
+            refused[at] = _too_large(size, can)
+            continue
+        if request and (len(request) == can.max_batch_items or size_bytes + size > room):
+            requests.append(request)
+            request, size_bytes = [], 0
+        request.append(at)
         size_bytes += size
-    if start < len(places):
-        yield places[start:]
+    return [*requests, request] if request else requests
 
 
 def _too_large(size_bytes: int, can: Capabilities) -> Refusal:

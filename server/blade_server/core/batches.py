@@ -57,9 +57,25 @@ class Batch:
     @property
     def open(self) -> list[int]:
         """The places of the items that nothing has become of yet."""
-        if self.encoded is None:
+        if self.encoded is None or Mark.INTENDED not in self.marks:
             return []
         return [at for at, mark in enumerate(self.marks) if mark == Mark.INTENDED]
+
+    def mark(self, places: Sequence[int], mark: Mark) -> None:
+        """This has become of the items there: the worker's word."""
+        _put(self.marks, places, mark)
+
+    def record(self, places: Sequence[int], mark: Mark) -> None:
+        """The same, now that the job's thread has heard of it."""
+        _put(self.recorded, places, mark)
+
+
+def _put(marks: bytearray, places: Sequence[int], mark: Mark) -> None:
+    if len(places) == len(marks):
+        marks[:] = bytes([mark]) * len(marks)
+        return
+    for at in places:
+        marks[at] = mark
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

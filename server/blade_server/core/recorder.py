@@ -76,8 +76,7 @@ class Recorder:
         self._bytes_uploaded += report.bytes_uploaded
         self._errors.extend(report.errors)
         self._touched[report.batch.number] = report.batch
-        for at in report.places:
-            report.batch.recorded[at] = report.mark
+        report.batch.record(report.places, report.mark)
         self._counts[report.mark] += len(report.places)
 
     def skip(self, rows: int) -> None:

@@ -192,7 +192,7 @@ class Uploader:
         return [at for at in group[: min(most, self._pace.largest or most)] if at not in suspects]
 
     def _still_open(self, batch: Batch, part: list[int]) -> list[int]:
-        return [at for at in part if batch.marks[at] == Mark.INTENDED]
+        return [at for at in part if batch.marks[at] == Mark.INTENDED] if Mark.INTENDED in batch.marks else []
 
     def _back_off(self, exc: CatalogUnavailable, attempt: int) -> None:
         seconds = retry.delay_s(attempt, self._policy.retry_base_s, exc)
@@ -270,8 +270,7 @@ class Uploader:
         bytes_uploaded: int = 0,
         errors: Sequence[tuple[bytes, ItemError]] = (),
     ) -> None:
-        for at in places:
-            batch.marks[at] = mark
+        batch.mark(places, mark)
         if places:
             self._inbox(Report(batch=batch, mark=mark, places=places, bytes_uploaded=bytes_uploaded, errors=errors))
 
