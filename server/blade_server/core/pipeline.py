@@ -17,32 +17,23 @@ import logging
 import secrets
 import threading
 import time
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from queue import Empty, Queue
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from blade_server.catalog.http import Catalog
 from blade_server.catalog.multipart import Form
 from blade_server.core import retry
 from blade_server.core.batches import Report
 from blade_server.core.control import Control, Halt, HaltedError
-from blade_server.core.credentials import target
 from blade_server.core.delivery import Delivery
-from blade_server.core.ledger import Ledger, Past, heads
+from blade_server.core.job_query import JobQuery
 from blade_server.core.pacing import Limiter, Pace, Throttle
-from blade_server.core.plan import count_rows, make_plan
 from blade_server.core.progress import Progress
-from blade_server.core.provenance import item_metadata
 from blade_server.core.reader import Chunk, End
 from blade_server.core.recorder import Recorder
-from blade_server.core.transform import Transform
 from blade_server.core.upload_pool import UploadPool
 from blade_server.core.uploads import Uploader, UploadPolicy
-from blade_server.errors import BladeError, LeaseLost, Reason, ResultTruncated, StatementCancelled
+from blade_server.errors import BladeError, LeaseLost, Reason, StatementCancelled
 from blade_server.model import Action, Status, WaitReason
 from blade_server.settings import Settings
 from blade_server.storage.claims import Claim, ClaimStore, Flags, Plan
@@ -94,12 +85,16 @@ class Pipeline:
         self._limiter = Limiter(self._limits.items_per_second)
         self._pool = UploadPool(self._make_uploader(), self._spec.workers, claim.job_id)
         self._delivery: Delivery | None = None
-        self._warehouse: Warehouse | None = None
-        self._planning = False
+        self._query = JobQuery(
+            claim,
+            settings=parts.settings,
+            ledgers=parts.ledgers,
+            control=self._control,
+            progress=self._progress,
+            recorder=self._recorder,
+        )
         self._settled_at = time.monotonic() + (parts.settings.catalog_timeout_s if claim.taken_over else 0.0)
-        self._only: NDArray[np.uint64] | None = None
         self._next_block = claim.epoch << 32
-        self._gone = 0
         self._failure: BaseException | None = None
 
     def _make_uploader(self) -> Uploader:
@@ -161,9 +156,7 @@ class Pipeline:
         if self._control.halted is why:
             return
         self._control.halt(why)
-        warehouse = self._warehouse
-        if warehouse is not None and (why is not Halt.PAUSE or self._planning):
-            warehouse.cancel()  # a paused job keeps its cursor, but waits for no count
+        self._query.cancel(keep_cursor=why is Halt.PAUSE)  # a paused job keeps its cursor, but waits for no count
         self._inbox.put(None)
 
     # ---------------------------------------------------------------------------------------- the job's thread
@@ -210,24 +203,15 @@ class Pipeline:
             self._back_off(failure, attempt)
 
     def _attempt(self) -> None:
-        warehouse = self._connect()
-        plan = self._plan(warehouse)
+        warehouse = self._query.connect()
+        plan = self._query.plan(warehouse)
         delivery = self._deliver(warehouse, plan)
-        self._check_complete(warehouse, plan, delivery.rows_read)
+        self._query.check_whole(warehouse, delivery.rows_read)
         done = self._progress
         words = f"Completed: {done.success} uploaded, {done.error} failed, {done.skipped} skipped"
-        if self._gone:
-            words += f" ({self._gone} of them not found again in the source)"
+        if self._query.gone:
+            words += f" ({self._query.gone} of them not found again in the source)"
         self._recorder.finish(Status.COMPLETED, words)
-
-    def _connect(self) -> Warehouse:
-        """A new session for each attempt: what the last one left behind does not matter."""
-        if self._warehouse is not None:
-            self._warehouse.close()
-        warehouse = Warehouse(target(self._parts.settings, self._claim.job.source.config))
-        self._warehouse = warehouse
-        self._control.check()
-        return warehouse
 
     def _back_off(self, failure: BladeError, attempt: int) -> None:
         settings = self._parts.settings
@@ -240,31 +224,6 @@ class Pipeline:
             self._control.wait(seconds, WaitReason.RETRY_BACKOFF, detail)
         except HaltedError:
             return  # the next attempt finds out
-
-    def _plan(self, warehouse: Warehouse) -> Plan:
-        plan = self._claim.plan
-        self._load_only()
-        if plan.announced is None:
-            self._recorder.record(WaitReason.WAREHOUSE_STARTING, "counting the rows")
-            self._planning = True
-            try:
-                self._control.check()
-                plan = make_plan(warehouse, plan.statement)
-            finally:
-                self._planning = False
-            self._recorder.plan(plan, plan.announced if self._only is None else len(self._only))
-            self._claim = replace(self._claim, plan=plan)
-        self._progress.total = plan.announced if self._only is None else len(self._only)
-        return plan
-
-    def _load_only(self) -> None:
-        """A retry of failed items is restricted to their keys."""
-        parent = self._claim.job.parent_job_id
-        if parent and self._only is None:
-            chunks = [heads(keys) for keys in self._parts.ledgers.failed_keys(parent)]
-            if not chunks:
-                raise BladeError(f"the errors of job {parent} are gone: there is nothing to retry; start it anew")
-            self._only = np.unique(np.concatenate(chunks))
 
     # ------------------------------------------------------------------------------- one pass over the result
 
@@ -288,22 +247,21 @@ class Pipeline:
         return delivery
 
     def _begin(self, warehouse: Warehouse, plan: Plan) -> Delivery:
-        first_block, job_id, ledgers = self._next_block, self._claim.job_id, self._parts.ledgers
         return Delivery(
             warehouse=warehouse,
             statement=plan.statement,
-            transform=partial(self._transform, warehouse.target.warehouse_id),
-            ledger=Ledger(self._load_past(), lambda keys: ledgers.known_keys(job_id, first_block, keys)),
-            only=self._only,
+            transform=self._query.transform,
+            ledger=self._query.ledger(self._next_block),
+            only=self._query.only,
             inbox=self._inbox.put,
             catalog=self._parts.catalog,
             settled_at=self._settled_at,
             form=self._form,
             batch_size=self._spec.batch_size,
-            first_block=first_block,
+            first_block=self._next_block,
             recorder=self._recorder,
             pool=self._pool,
-            name=job_id,
+            name=self._claim.job_id,
         )
 
     def _raise_if_over(self) -> None:
@@ -316,22 +274,6 @@ class Pipeline:
         limit = self._progress.too_many_errors(self._limits)
         if limit is not None:
             raise BladeError(limit, reason=Reason.TOO_MANY_ERRORS)
-
-    def _load_past(self) -> Past:
-        ledgers, job_id = self._parts.ledgers, self._claim.job_id
-        size = ledgers.size(job_id)
-        return Past.load(size, ((block.keys, block.outcomes) for some in ledgers.blocks(job_id) for block in some))
-
-    def _transform(self, warehouse_id: str, schema: pa.Schema) -> Transform:
-        job = self._claim.job
-        pairs = {**self._spec.metadata, "job": job.job_id}
-        return Transform(
-            job.source,
-            schema,
-            known_classifications=self._parts.settings.known_classifications,
-            metadata=item_metadata(job.source, warehouse_id, pairs),
-            classification=self._spec.classification,
-        )
 
     def _take(self, timeout_s: float) -> None:
         """Takes in what threads have to tell, waiting at most so long for the first word."""
@@ -356,28 +298,6 @@ class Pipeline:
                 self._failure = self._failure or message
 
     # --------------------------------------------------------------------------------------------------- endings
-
-    def _check_complete(self, warehouse: Warehouse, plan: Plan, read: int) -> None:
-        """Raises ResultTruncated unless every row that the warehouse announced was read and accounted for."""
-        if plan.announced is not None and read < plan.announced:
-            now = count_rows(warehouse, plan.statement)
-            if read < now:
-                raise ResultTruncated(
-                    f"the warehouse announced {now} rows and sent {read}; what was sent is in the catalog, "
-                    "start the job again for the rest"
-                )
-        if self._only is not None:
-            self._skip_gone_rows()
-        elif self._progress.processed < read:
-            raise ResultTruncated(f"{read} rows were read but only {self._progress.processed} are accounted for")
-
-    def _skip_gone_rows(self) -> None:
-        """A retry ends with as many rows as its parent's errors, although the source may have fewer of them now."""
-        gone = (self._progress.total or 0) - self._progress.processed
-        if gone > 0:
-            self._gone = gone
-            self._recorder.skip(gone)
-            self._recorder.record()
 
     def _pause(self) -> None:
         """From the request to the end of the pause; then the job goes on, or is halted for another reason."""
@@ -461,8 +381,7 @@ class Pipeline:
         self._stop_reading()
         self._control.halt(Halt.LOST)
         self._pool.close()
-        if self._warehouse is not None:
-            self._warehouse.close()
+        self._query.close()
 
 
 def _flags_of(claim: Claim) -> Flags:
