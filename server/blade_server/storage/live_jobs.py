@@ -155,8 +155,7 @@ class _Link:
         assert self._overdue is not None
         self._overdue.cancel()
         asked, self._asked = self._asked, {}
-        jobs = [_decoded(document) for document in documents if len(document) <= _MAX_CHARS]
-        found = {job.job_id: job for job in jobs}
+        found = {job.job_id: job for job in map(_job, documents) if job is not None}
         for job_id, answers in asked.items():
             _answer(answers, found.get(job_id))
         if self._waiting:
@@ -173,6 +172,14 @@ class _Link:
             self._connection.close()
             for answers in (*self._asked.values(), *self._waiting.values()):
                 _answer(answers, None)
+
+
+def _job(document: str) -> Job | None:
+    """None: too large, or nothing that this version can read; JobStore says so to its caller and to nobody else."""
+    try:
+        return _decoded(document) if len(document) <= _MAX_CHARS else None
+    except Exception:
+        return None
 
 
 def _answer(answers: list[asyncio.Future[Job | None]], job: Job | None) -> None:

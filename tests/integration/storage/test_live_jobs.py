@@ -250,8 +250,9 @@ def test_after_a_failover_it_leaves_the_old_server_with_the_pool(database: Datab
     live(database, scene)
 
 
-def test_a_large_job_is_left_to_a_thread(database: Database) -> None:
-    run(database, "UPDATE job SET current_operation = repeat('x', 100000) WHERE job_id = 'job-2'")
+@pytest.mark.parametrize("change", ["current_operation = repeat('x', 100000)", "spec = '{}'"])
+def test_a_job_that_is_too_large_or_unreadable_is_left_to_a_thread(database: Database, change: str) -> None:
+    run(database, f"UPDATE job SET {change} WHERE job_id = 'job-2'")
 
     async def scene(jobs: LiveJobs) -> None:
         found = await asyncio.gather(jobs.get("job-2"), jobs.get("job-3"), jobs.get("job-2"), jobs.get("job-3"))
