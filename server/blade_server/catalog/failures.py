@@ -24,7 +24,7 @@ _MAX_RETRY_AFTER_S = 300.0
 
 
 class Answer(NamedTuple):
-    """A whole answer. Header names in any case."""
+    """A whole answer. `headers` finds names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -59,12 +59,12 @@ _STATUSES = (
 def refusal(answer: Answer, *, catalog: str, stores: bool) -> CatalogUnavailable | CatalogDenied | CatalogRejected:
     """The error for an answer that is not the hoped-for one. `stores`: the request was an upload."""
     row = next(row for row in _STATUSES if answer.status in row.statuses)
-    location = own_words(answer.headers.get("Location", "?").encode("utf-8", "replace"))
+    location = own_words(answer.headers.get("location", "?").encode("utf-8", "replace"))
     text = f"the catalog at {catalog} {row.text.format(status=answer.status, location=location)}"
     words = "" if answer.status // 100 == 3 else own_words(answer.body)
     message = f"{text}: {words}" if words else text
     if issubclass(row.error, CatalogUnavailable):
-        wait_s = _retry_after_s(answer.headers.get("Retry-After"))
+        wait_s = _retry_after_s(answer.headers.get("retry-after"))
         throttled = answer.status == 429 or (answer.status == 503 and wait_s is not None)
         return CatalogUnavailable(
             message, retry_after_s=wait_s, throttled=throttled, maybe_stored=row.stored and stores

@@ -12,7 +12,7 @@ URL = "http://catalog.test:8090"
 
 
 def error(status: int, body: bytes = b"", *, stores: bool = True, **headers: str):
-    named = {name.replace("_", "-").title(): value for name, value in headers.items()}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
     return refusal(Answer(status, named, body), catalog=URL, stores=stores)
 
 
