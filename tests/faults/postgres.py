@@ -6,8 +6,9 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -116,6 +117,52 @@ class Postgres:
             self.ask(f"ALTER SYSTEM RESET {name}")
             self.ask("SELECT pg_reload_conf()")
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """SIGSTOP of all its processes: it keeps its connections and says nothing as long as this lasts."""
+        postmaster = self._embedded.postmaster_pid()
+        os.kill(postmaster, signal.SIGSTOP)  # first, so that no child is started meanwhile
+        running = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        children = [pid for pid in running if _parent(pid) == postmaster]
+        for pid in children:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in [*children, postmaster]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Nobody reads or writes the table as long as this lasts."""
+        with self._session() as cursor:
+            cursor.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            yield
+            cursor.execute("ROLLBACK")
+
+    @contextmanager
+    def failing(self, job_id: str, sqlstate: str) -> Iterator[Callable[[], int]]:
+        """Every change of this job's rows fails with this SQLSTATE. Yields what tells how often it has."""
+        name = f"failing_{secrets.token_hex(4)}"
+        tables = ("job", "job_block")
+        self.ask(
+            f"CREATE SEQUENCE {name};"  # what a sequence counts is not rolled back
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('{name}');"
+            f" RAISE EXCEPTION 'on purpose' USING ERRCODE = '{sqlstate}'; END $$"
+        )
+        for table in tables:
+            self.ask(
+                f"CREATE TRIGGER {name} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW"
+                f" WHEN (NEW.job_id = '{job_id}') EXECUTE FUNCTION {name}()"
+            )
+        try:
+            yield lambda: int(self.ask(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {name}")[0][0])
+        finally:
+            for table in tables:
+                self.ask(f"DROP TRIGGER {name} ON {table}")
+            self.ask(f"DROP FUNCTION {name}(); DROP SEQUENCE {name}")
+
     def unanswered(self, table: str) -> bool:
         """Whether a COMMIT that changed this table waits for its answer."""
         query = (
@@ -176,3 +223,12 @@ class Gate:
             self._shut = False
             with suppress(psycopg2.Error):  # PostgreSQL may have been killed meanwhile, and the lock with it
                 self._holder.execute("SELECT pg_advisory_unlock(%s)", (self._key,))
+
+
+def _parent(pid: int) -> int:
+    """Of a process; 0 if it has gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])

@@ -26,7 +26,7 @@ from blade.v1.job_pb2 import ItemError, Job
 from blade.v1.source_pb2 import Source
 from blade_client import BladeClient
 from blade_client.errors import Precondition
-from blade_sandbox.check import catalog_items
+from blade_sandbox.check import catalog_items, warehouse_rows
 from blade_sandbox.part import Part, PartFailedError
 from blade_sandbox.world import HTTP_PATH, TOKEN, Ports
 from blade_sandbox.world import World as Sandbox
@@ -294,6 +294,11 @@ class World:
         """Base URL of the catalog."""
         return self._sandbox.catalog_url
 
+    def warehouse_sql(self, statement: str) -> None:
+        """Runs a statement at the warehouse; what it changes is gone when the warehouse is killed."""
+        for _ in warehouse_rows(self._sandbox.warehouse_url, HTTP_PATH, TOKEN, statement):
+            pass
+
     def catalog_status(self) -> dict[str, Any]:
         return dict(self._get(f"{self._sandbox.catalog_url}/sandbox/status"))
 
@@ -435,6 +440,18 @@ class World:
         while not test():
             assert time.monotonic() < deadline_s, f"still not so after {timeout_s} s. {say()}"
             time.sleep(0.03)
+
+    def wait_still(self, value: Callable[[], object], seconds: float, timeout_s: float = 20.0) -> None:
+        """Returns once `value` has not changed for so long."""
+        latest, since_s = value(), time.monotonic()
+
+        def is_still() -> bool:
+            nonlocal latest, since_s
+            if (now := value()) != latest:
+                latest, since_s = now, time.monotonic()
+            return time.monotonic() - since_s > seconds
+
+        self.wait(is_still, timeout_s, lambda: f"it changed to {latest}")
 
     def set_rate(self, run: Run, items_per_second: float = 1_000_000.0) -> None:
         """Changes the pace of a job, by default to none, unless it has ended meanwhile."""

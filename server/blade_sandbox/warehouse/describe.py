@@ -7,7 +7,7 @@ import datetime
 import duckdb
 import pyarrow as pa
 
-from blade_sandbox.warehouse.errors import catalog_not_found, column_not_found, syntax_error
+from blade_sandbox.warehouse.errors import catalog_not_found, column_not_found, needs_a_table, syntax_error
 from blade_sandbox.warehouse.lakehouse import Lakehouse, TableColumn
 from blade_sandbox.warehouse.names import TableName
 from blade_sandbox.warehouse.session import Session
@@ -102,7 +102,8 @@ def _history(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
     words.end()
 
     def build() -> pa.Table:
-        lakehouse.require_table(name)
+        if lakehouse.require_table(name).kind == "VIEW":
+            raise needs_a_table("DESCRIBE HISTORY", *name.parts)
         cursor = lakehouse.cursor()
         found = lakehouse.history.versions(cursor, name)[:limit]
         cursor.close()

@@ -61,6 +61,15 @@ def table_not_found(*parts: str) -> SqlError:
     )
 
 
+def needs_a_table(statement: str, *parts: str) -> SqlError:
+    """A statement that reads a table's log, on a view, which has none."""
+    return SqlError(
+        "EXPECT_TABLE_NOT_VIEW.NO_ALTERNATIVE",
+        "42809",
+        f"'{statement}' expects a table but {quote(*parts)} is a view.",
+    )
+
+
 def table_exists(*parts: str) -> SqlError:
     """CREATE without OR REPLACE or IF NOT EXISTS on a name that is taken."""
     return SqlError(

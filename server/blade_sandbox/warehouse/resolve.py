@@ -126,6 +126,8 @@ class Resolver:
             self._sources[name.parts[1:]] = (physical_schema, name.table)
 
     def _version(self, name: TableName, version: exp.Expr) -> tuple[str, str] | None:
+        if self.lakehouse.require_table(name).kind == "VIEW":
+            raise unsupported(f"time travel on the view {name.table}")
         cursor = self.lakehouse.cursor()
         try:
             wanted = version.expression

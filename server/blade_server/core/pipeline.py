@@ -302,7 +302,9 @@ class Pipeline:
     def _pause(self) -> None:
         """From the request to the end of the pause; then the job goes on, or is halted for another reason."""
         while self._pool.flying and self._control.halted is Halt.PAUSE:
-            self._take(1.0)
+            self._take(0.1)
+            if self._recorder.due:
+                self._recorder.record(*self._control.why_waiting())
         if self._control.halted is not Halt.PAUSE:
             return
         self._recorder.record_rest()

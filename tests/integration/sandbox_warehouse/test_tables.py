@@ -121,6 +121,16 @@ def test_the_history_lists_newest_first(rows: Rows, cursor: Any, table: str) -> 
     assert [row.operation for row in found[:3]] == ["DELETE", "WRITE", "CREATE OR REPLACE TABLE"]
 
 
+def test_a_view_has_no_history_and_no_versions(rows: Rows, table: str) -> None:
+    rows(f"CREATE OR REPLACE VIEW main.default.part_names AS SELECT name FROM {table}")
+    with pytest.raises(ServerOperationError, match="EXPECT_TABLE_NOT_VIEW"):
+        rows("DESCRIBE HISTORY main.default.part_names")
+    with pytest.raises(ServerOperationError, match="time travel on the view"):
+        rows("SELECT * FROM main.default.part_names VERSION AS OF 0")
+    assert len(rows("SELECT * FROM main.default.part_names")) == 3
+    rows("DROP VIEW main.default.part_names")
+
+
 def test_a_time_finds_the_version_that_was_current_then(rows: Rows, cursor: Any, table: str) -> None:
     cursor.execute(f"DESCRIBE HISTORY {table} LIMIT 1")
     written = cursor.fetchone().timestamp

@@ -1,0 +1,249 @@
+"""Catalogs that lie, change their mind or answer in ways nobody promised."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import orjson
+import pytest
+from tests.faults.tables import LONG, SHORT
+from tests.faults.twisted import Answered, Asked, TwistedCatalog, straight
+from tests.faults.world import World
+
+from blade.v1.error_reason_pb2 import ErrorReason
+from blade.v1.job_pb2 import Job
+from blade_server.model import Status, WaitReason
+
+
+@pytest.fixture(scope="module")
+def _gateway(_world: World) -> Iterator[TwistedCatalog]:
+    with TwistedCatalog(_world.catalog_url) as catalog:
+        yield catalog
+
+
+@pytest.fixture
+def twisted(world: World, _gateway: TwistedCatalog) -> Iterator[TwistedCatalog]:
+    """One gateway for all, so that the servers need not start anew for each scenario."""
+    _gateway.twist, _gateway.struck = straight, 0
+    yield _gateway
+    _gateway.twist = straight
+    world.scenario.faults["catalog: answers twisted by a gateway"] += _gateway.struck
+
+
+def _results(change: Callable[[list[dict[str, object]]], list[object]]) -> Callable[[Asked], Answered]:
+    """Stores the items and changes the list of results."""
+
+    def twist(asked: Asked) -> Answered:
+        answer = asked.pass_on()
+        return replace(answer, body=orjson.dumps({"results": change(answer.json()["results"])}))
+
+    return twist
+
+
+STORED_AND = {
+    "a_page_of_a_gateway": lambda asked: asked.pass_on() and Answered(body=b"<html>Welcome</html>"),
+    "202_accepted": lambda asked: replace(asked.pass_on(), status=202),
+    "one_result_too_few": _results(lambda results: results[:-1]),
+    "results_in_another_order": _results(lambda results: results[::-1]),
+    "503_for_every_other_item": _results(
+        lambda results: [{**one, "status": 503} if at % 2 else one for at, one in enumerate(results)]
+    ),
+    "a_body_that_ends_early": lambda asked: replace(asked.pass_on(), cut=20),
+    "chunks_that_end_early": lambda asked: replace(asked.pass_on(), chunked=True, cut=20),
+    "a_byte_now_and_then": lambda asked: replace(asked.pass_on(), trickles_s=0.5),
+    "a_reset": lambda asked: replace(asked.pass_on(), reset=True),
+    "a_504_of_a_gateway": lambda asked: asked.pass_on() and Answered(status=504, body=b"upstream timed out"),
+}
+
+
+@pytest.mark.parametrize("answers", STORED_AND)
+def test_an_upload_that_is_stored_and_answered_with(world: World, twisted: TwistedCatalog, answers: str) -> None:
+    world.serve("a", catalog_url=twisted.url)
+    run = world.start(SHORT, numbers=range(300), batch_size=50)
+    twisted.strikes(6, STORED_AND[answers])
+    job = world.check(run)
+    assert (job.error_count, job.success_count) == (0, 300)
+    assert twisted.struck == 6
+
+
+def _gone_to(location: str) -> Answered:
+    return Answered(status=307, headers={"Location": location}, body=b"")
+
+
+@pytest.mark.parametrize(
+    "twist",
+    [
+        lambda asked: _gone_to("http://127.0.0.1:9/elsewhere"),
+        lambda asked: Answered(status=429, headers={"Retry-After": format_datetime(_in(1), usegmt=True)}),
+        lambda asked: Answered(status=429, headers={"Retry-After": format_datetime(_in(-3600), usegmt=True)}),
+        lambda asked: Answered(status=503, headers={"Retry-After": "-1"}),
+        lambda asked: Answered(status=507, body=b"disk full"),
+        lambda asked: Answered(status=200, body=b'{"results": null}'),
+    ],
+    ids=[
+        "a_redirect",
+        "429_with_a_date",
+        "429_with_a_date_that_is_past",
+        "503_with_a_negative_time",
+        "507",
+        "200_and_nothing_stored",
+    ],
+)
+def test_an_upload_that_is_not_stored_and_answered_with(
+    world: World, twisted: TwistedCatalog, twist: Callable[[Asked], Answered]
+) -> None:
+    world.serve("a", catalog_url=twisted.url)
+    run = world.start(SHORT, numbers=range(300), batch_size=50)
+    twisted.strikes(4, twist)
+    job = world.check(run)
+    assert (job.error_count, job.success_count) == (0, 300)
+    assert twisted.struck == 4
+
+
+def _in(seconds: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def test_a_batch_that_is_too_large_for_a_gateway_goes_in_smaller_ones(world: World, twisted: TwistedCatalog) -> None:
+    """The catalog says it takes 1000 items; what stands before it takes less than it says."""
+
+    def twist(asked: Asked) -> Answered:
+        if asked.uploads and len(asked.body) > 8_000:
+            twisted.struck += 1
+            return Answered(status=413, body=b"too large")
+        return asked.pass_on()
+
+    twisted.twist = twist
+    world.serve("a", catalog_url=twisted.url)
+    run = world.start(SHORT, numbers=range(300), batch_size=200)
+    job = world.check(run)
+    assert twisted.struck
+    assert (job.error_count, job.success_count) == (0, 300)
+
+
+def test_a_retry_after_of_days_is_shown_and_the_job_can_be_paused_and_cancelled(
+    world: World, twisted: TwistedCatalog
+) -> None:
+    world.serve("a", catalog_url=twisted.url)
+    run = world.start(LONG, items_per_second=2000)
+    world.until_moving(run)
+    twisted.strikes(1, lambda asked: Answered(status=429, headers={"Retry-After": "864000"}))
+    try:
+        world.until(run, lambda job: job.wait_reason is WaitReason.CATALOG_THROTTLED)
+        with world.client() as client:
+            client.pause(run.job_id)
+            world.until(run, lambda job: job.status is Status.PAUSED, 5)
+            client.resume(run.job_id)
+            world.until(run, lambda job: job.wait_reason is WaitReason.CATALOG_THROTTLED)
+            client.cancel(run.job_id)
+        world.check(run, Job.CANCELLED)
+    finally:
+        world.postgres.ask("DELETE FROM pace")
+        world.serve("b")  # the other server remembers it
+
+
+def test_a_health_check_that_fails_while_uploads_work_holds_nothing_up(world: World, twisted: TwistedCatalog) -> None:
+    world.serve("a", catalog_url=twisted.url)
+    run = world.start(items_per_second=2000)
+    world.until_moving(run)
+    twisted.strikes(
+        1_000_000, lambda asked: Answered(status=503), which=lambda asked: asked.path.endswith("capabilities")
+    )
+    assert world.check(run).error_count == 0
+
+
+def test_a_catalog_that_comes_and_goes_each_second(world: World) -> None:
+    world.serve("a", "b")
+    run = world.start(items_per_second=1500)
+    for share in (0.1, 0.3, 0.5, 0.7):
+        world.until_moving(run, share)
+        world.catalog_faults(down={"seconds": 1})
+    assert world.check(run).error_count == 0
+
+
+def test_a_token_that_ends_in_mid_job_fails_it_and_leaves_its_counters_true(
+    world: World, twisted: TwistedCatalog
+) -> None:
+    world.serve("a", catalog_url=twisted.url)
+    run = world.start(items_per_second=2000)
+    world.until_moving(run)
+    twisted.strikes(1_000_000, lambda asked: Answered(status=401, body=b"expired"))
+    job = world.check(run, Job.FAILED)
+    assert job.error.reason == ErrorReason.ERROR_REASON_CATALOG_DENIED
+    assert job.success_count == world.held(run)[0] < 3000
+    # A new token, a new start: what is there is left, the rest arrives.
+    twisted.twist = straight
+    with world.client() as client:
+        again = client.start_query_job(source=run.data_type, skip_existing=True)
+        done = client.wait(again.job_id, timeout_s=60)
+    assert (done.skipped_count, done.success_count) == (job.success_count, 3000 - job.success_count)
+    world.check_union([run])
+
+
+@pytest.mark.parametrize("gone", ["batches", "look_ups", "both"])
+def test_a_catalog_that_forgets_what_it_could_in_mid_job(world: World, twisted: TwistedCatalog, gone: str) -> None:
+    """It is rolled back to an older version, and loses replies while that happens."""
+    world.serve("a", catalog_url=twisted.url)
+    run = world.start(SHORT, numbers=range(400), items_per_second=200, batch_size=50)
+    world.until_moving(run)
+
+    def older(asked: Asked) -> Answered:
+        if gone != "look_ups" and asked.batch:
+            twisted.struck += 1
+            return Answered(status=404, body=b"no such path")
+        if gone != "batches" and asked.path.endswith("lookup"):
+            twisted.struck += 1
+            return Answered(status=405, body=b"no such function")
+        answer = asked.pass_on()
+        if asked.path.endswith("capabilities"):
+            said = answer.json()
+            if gone != "look_ups":
+                said["maxBatchItems"] = 1
+            if gone != "batches":
+                said["lookup"] = False
+            twisted.struck += 1
+            return replace(answer, body=orjson.dumps(said))
+        return answer
+
+    twisted.strikes(3, lambda asked: replace(asked.pass_on(), reset=True))
+    world.wait(lambda: twisted.struck >= 3)
+    twisted.twist = older
+    world.set_rate(run)
+    assert world.check(run).error_count == 0
+    assert twisted.struck > 3
+
+
+def test_a_server_dies_while_the_catalog_answers_nonsense(world: World, twisted: TwistedCatalog) -> None:
+    """What is stored under a nonsense answer is looked up by the next server."""
+    world.serve("a", "b", catalog_url=twisted.url)
+    run = world.start(SHORT, items_per_second=400)
+    world.until_moving(run)
+    twisted.strikes(1_000_000, STORED_AND["a_page_of_a_gateway"])
+    world.wait(lambda: twisted.struck >= 4)
+    owner = world.owner(run)
+    world.kill(owner)
+    world.restart(owner)
+    world.wait(lambda: world.claimed_by(run, 2))
+    twisted.twist = straight
+    world.set_rate(run)
+    assert world.check(run).error_count == 0
+
+
+def test_a_cancel_while_the_catalog_is_silent_is_answered_and_nothing_is_sent_after(world: World) -> None:
+    world.serve("a", "b")
+    run = world.start(items_per_second=2000)
+    world.until_moving(run)
+    world.catalog_faults(hang={"only": "upload"})
+    world.wait(lambda: world.catalog_status()["concurrent"] >= 2)
+    asked_at = time.monotonic()
+    with world.client() as client:
+        client.cancel(run.job_id, "it is silent")
+    assert time.monotonic() - asked_at < 8
+    uploads = world.catalog_status()["uploads"]
+    world.clear_faults()
+    world.check(run, Job.CANCELLED)
+    assert world.catalog_status()["uploads"] == uploads

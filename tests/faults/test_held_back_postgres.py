@@ -1,0 +1,50 @@
+"""PostgreSQL in ways that are no crash: frozen, out of space, locked by somebody else's maintenance."""
+
+from __future__ import annotations
+
+import pytest
+from tests.faults.tables import LONG
+from tests.faults.world import LEASE_S, World
+
+
+@pytest.fixture(autouse=True)
+def _two_servers(world: World) -> None:
+    world.serve("a", "b")
+
+
+def test_frozen_for_longer_than_the_lease(world: World) -> None:
+    """Every connection stays open and silent: no call fails, none is answered."""
+    run = world.start(LONG, items_per_second=3000)
+    world.until_moving(run)
+    world.scenario.faults["SIGSTOP and SIGCONT of PostgreSQL"] += 1
+    with world.postgres.frozen():
+        # Leases are over, so nothing is sent.
+        world.wait_still(lambda: world.catalog_status()["uploads"], LEASE_S)
+    world.set_rate(run)
+    assert world.check(run).error_count == 0
+
+
+@pytest.mark.parametrize(
+    "sqlstate",
+    ["53100", "53200", "55P03", "57014", "40P01", "40001", "58030"],
+    ids=["disk_full", "out_of_memory", "lock_timeout", "statement_timeout", "deadlock", "serialization", "io_error"],
+)
+def test_every_write_of_a_job_fails_for_a_while_with(world: World, sqlstate: str) -> None:
+    run = world.start(items_per_second=2000)
+    world.until_moving(run)
+    world.scenario.faults[f"PostgreSQL: {sqlstate}"] += 1
+    with world.postgres.failing(run.job_id, sqlstate) as failed:
+        world.wait(lambda: failed() >= 3)
+    world.set_rate(run)
+    assert world.check(run).error_count == 0
+
+
+def test_the_table_of_jobs_is_locked_for_longer_than_the_lease(world: World) -> None:
+    """VACUUM FULL, or a migration of somebody's own."""
+    run = world.start(LONG, items_per_second=3000)
+    world.until_moving(run)
+    world.scenario.faults["job table locked"] += 1
+    with world.postgres.locked("job"):
+        world.wait_still(lambda: world.catalog_status()["uploads"], LEASE_S)
+    world.set_rate(run)
+    assert world.check(run).error_count == 0
