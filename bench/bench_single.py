@@ -33,11 +33,6 @@ def main() -> None:
     for name, rate in found.items():
         figure.line(name, f"{rate:,.0f} items/s", f"{cpu[name]:.0f} us CPU/item")
     figure.ratio("blade / requests.Session", found["blade"] / found["requests.Session"], least=2.5)
-    figure.note(
-        "Where the target is missed: by processor time it is met; the rest of a request's time is the "
-        "sink's and the kernel's, the same for both. Tried: requests' pool without its session (230 to "
-        "140 us a request). Left: an HTTP client of our own, which BLADE does not want."
-    )
     figure.save()
 
 

@@ -1,6 +1,6 @@
 """The limit of uploads: the same bytes as BLADE's, encoded beforehand, POSTed by `requests.Session` in threads.
 
-preencoded.py SINK ITEMS BATCH THREADS. Prints items, seconds, CPU seconds.
+preencoded.py SINK ITEMS BATCH THREADS [own]: `own` POSTs over BLADE's own connections. Prints items, seconds, CPU seconds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import requests
 import rows
 
+from blade_server.catalog.connections import Connections
 from blade_server.catalog.multipart import Form
 from blade_server.core.transform import Transform
 from blade_server.model import Classification, RowMapping, Source, SourceConfig
@@ -35,16 +36,21 @@ def requests_of(batch: int) -> list[tuple[str, bytes]]:
 
 
 def main() -> None:
-    sink, items, batch, threads = sys.argv[1], *map(int, sys.argv[2:])
+    sink, items, batch, threads = sys.argv[1], *map(int, sys.argv[2:5])
     encoded = requests_of(batch)
-    url = f"{sink}/v1/items" + ("" if batch == 1 else ":batch")
+    path = "/v1/items" + ("" if batch == 1 else ":batch")
+    own = Connections(sink, token=None, ca_file=None, timeout_s=30.0, size=threads) if "own" in sys.argv else None
 
     def send(thread: int) -> int:
         sent = 0
         with requests.Session() as session:
             for number in range(thread, items // batch, threads):
                 content_type, body = encoded[number % len(encoded)]
-                session.post(url, body, headers={"Content-Type": content_type}).raise_for_status()
+                if own is not None:
+                    status = own.request("POST", path, body, {"Content-Type": content_type}, stores=True).status
+                else:
+                    status = session.post(sink + path, body, headers={"Content-Type": content_type}).status_code
+                assert status in {200, 201}, status
                 sent += batch
         return sent
 

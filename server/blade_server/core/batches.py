@@ -16,7 +16,7 @@ from blade_server.model import ItemError
 
 BATCH_BYTES = 8 << 20
 """A batch of large items ends early."""
-ENCODED_BYTES = 2 * BATCH_BYTES
+ENCODED_BYTES = BATCH_BYTES
 """About so many bytes of items are encoded at a time."""
 
 

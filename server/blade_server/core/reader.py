@@ -22,9 +22,9 @@ from blade_server.items import Items
 from blade_server.model import MAX_ROW_JSON_BYTES, Item, ItemError, Stage
 from blade_server.warehouse.databricks import Warehouse
 
-CHUNK_ROWS = 20000
+CHUNK_ROWS = 10000
 CHUNK_BYTES = 8 << 20
-AHEAD = 3
+AHEAD = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
