@@ -1,6 +1,6 @@
 """The limit of uploads: the same bytes as BLADE's, encoded beforehand, POSTed by `requests.Session` in threads.
 
-preencoded.py SINK ITEMS BATCH THREADS [own]: `own` POSTs over BLADE's own connections. Prints items, seconds, CPU seconds.
+preencoded.py SINK ITEMS BATCH THREADS [own]; own: over BLADE's own connections. Prints items, seconds, CPU seconds.
 """
 
 from __future__ import annotations
