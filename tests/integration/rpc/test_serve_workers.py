@@ -209,7 +209,7 @@ def test_more_connections_than_postgres_takes_are_said_at_the_start(serve: Calla
     server = serve(BLADE_DATABASE_POOL_SIZE="200", BLADE_MAX_RUNNING_JOBS="1")
 
     # 200 and a listener; a worker: three for its job, two for its lease, a listener
-    server.hear(r"may want 213 connections to PostgreSQL, which takes 200: lower BLADE_WORKERS")
+    server.hear(r"may want 214 connections to PostgreSQL, which takes 200: lower BLADE_WORKERS")
 
 
 @pytest.mark.parametrize(
