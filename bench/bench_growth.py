@@ -9,7 +9,7 @@ import time
 from figure import FULL, QUICK, Figure
 from world import world
 
-SIZES = (10_000, 100_000, 300_000) if QUICK else (10_000, 100_000, 1_000_000, *((10_000_000,) if FULL else ()))
+SIZES = (10_000, 100_000, *(() if QUICK and not FULL else (1_000_000,)), *((10_000_000,) if FULL else ()))
 
 
 def main() -> None:
