@@ -156,7 +156,8 @@ class Uploader:
                 self._attempt(batch, part)
                 attempt, failing_since = 0, 0.0
             except CatalogRejected as exc:
-                self._isolate(batch, part, exc, attempt + 1)
+                # What a look-up found was not in the request.
+                self._isolate(batch, self._still_open(batch, part), exc, attempt + 1)
                 attempt, failing_since = 0, 0.0
             except CatalogUnavailable as exc:
                 failing_since = failing_since or time.monotonic()
