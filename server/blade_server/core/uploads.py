@@ -184,7 +184,8 @@ class Uploader:
                 # Only pacing asks PostgreSQL here; without it the lease cannot hold either, so nothing is sent.
                 self._control.wait(0.5, WaitReason.RETRY_BACKOFF, "PostgreSQL does not answer")
             group = self._still_open(batch, group)
-            group.sort(key=suspects.__contains__)  # suspects last: the others may prove the catalog well
+            # Suspects last: the others may prove the catalog well. Else as in the batch, also once suspicion is lifted.
+            group.sort(key=lambda at: (at in suspects, at))
 
     def _next_part(self, group: list[int], suspects: dict[int, float]) -> list[int]:
         if group[0] in suspects:

@@ -101,6 +101,18 @@ def outcomes(reports: list[Report]) -> list[tuple[int, Mark]]:
     return sorted((at, report.mark) for report in reports for at in report.places)
 
 
+def test_an_answer_counts_for_the_items_it_is_about_after_suspects_were_put_last():
+    def answer(ids: list[str]) -> Uploaded:
+        if len(ids) > 1:
+            return Uploaded({ids.index("i2"): Refusal("no")})
+        catalog.well = ids == ["i0"]
+        raise CatalogUnavailable("failed")
+
+    catalog = Cued(answer, most=1)  # until it was down, which takes the suspicion from i0
+    assert outcomes(sent(catalog, 4)) == [(0, Mark.SUCCESS), (1, Mark.SUCCESS), (2, Mark.ERROR), (3, Mark.SUCCESS)]
+    assert catalog.there == Counter(["i0", "i1", "i3"])
+
+
 @pytest.mark.parametrize(("skip", "mark"), [(False, Mark.SUCCESS), (True, Mark.SKIPPED)])
 def test_what_was_found_stored_is_not_sent_again_where_the_rest_is_rejected(skip, mark):
     def answer(ids: list[str]) -> Uploaded:
