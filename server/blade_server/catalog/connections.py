@@ -21,6 +21,7 @@ import requests
 import urllib3
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
+from requests.utils import requote_uri
 
 from blade_server.catalog.exchange import TooLong, exchange
 from blade_server.catalog.failures import Answer, breakage, nonsense
@@ -37,7 +38,6 @@ class Connections:
 
     def __init__(self, url: str, *, token: SecretStr | None, ca_file: Path | None, timeout_s: float, size: int) -> None:
         self.url = _checked(url)
-        self._host = urlsplit(self.url).netloc
         self.losses = 0  # changes with every connection that broke or could not be made
         self._timeout_s = timeout_s
         self._timeout = urllib3.Timeout(connect=min(timeout_s, _CONNECT_TIMEOUT_S), read=timeout_s)
@@ -78,7 +78,7 @@ class Connections:
         try:
             pool, base = self._opened or self._open()
             if stores and body is not None and pool.proxy is None:
-                return self._exchange(pool, self._written(method, base + path, body, headers or {}))
+                return self._exchange(pool, self._written(pool, method, base + path, body, headers or {}))
             response = pool.urlopen(
                 method,
                 base + path,
@@ -99,8 +99,10 @@ class Connections:
         except TooLong as exc:
             raise nonsense(f"sent more than {_MAX_ANSWER_BYTES} bytes", catalog=self.url, stores=stores) from exc
 
-    def _written(self, method: str, target: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host}", f"Content-Length: {len(body)}"]
+    def _written(
+        self, pool: urllib3.HTTPConnectionPool, method: str, target: str, body: bytes, headers: Mapping[str, str]
+    ) -> bytes:
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {_authority(pool)}", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in (*self._headers.items(), *headers.items())]
         return b"".join(["\r\n".join([*lines, "", ""]).encode("latin-1"), body])
 
@@ -128,7 +130,7 @@ class Connections:
         request.url = self.url
         pool: Any = self._adapter.get_connection_with_tls_context(request, self._verify, proxies=self._proxies)
         self._adapter.cert_verify(pool, request.url, self._verify, None)  # type: ignore[no-untyped-call]
-        self._opened = pool, self._adapter.request_url(request, self._proxies).rstrip("/")
+        self._opened = pool, requote_uri(self._adapter.request_url(request, self._proxies).rstrip("/"))
         return self._opened
 
     def _read(self, raw: urllib3.BaseHTTPResponse) -> bytes:
@@ -150,6 +152,12 @@ class Connections:
         finally:
             raw.release_conn()  # closed or not: the pool counts on getting each one back
         return b"".join(chunks)
+
+
+def _authority(pool: urllib3.HTTPConnectionPool) -> str:
+    """The Host header. Of the pool, which spells a name outside ASCII as DNS does."""
+    host = f"[{pool.host.partition('%')[0]}]" if ":" in pool.host else pool.host  # a zone means nothing over there
+    return f"{host}:{pool.port}" if pool.port else host
 
 
 def _checked(url: str) -> str:

@@ -304,6 +304,17 @@ def test_a_path_in_the_base_url_is_kept(connect, make_item, scripted, whole_repl
     assert server.heads[1].startswith(b"POST /deep/er/v1/items ")
 
 
+def test_a_base_url_outside_ascii_is_written_as_http_wants_it(
+    connect, make_item, scripted, whole_reply, monkeypatch: pytest.MonkeyPatch
+):
+    server, look_up = scripted(whole_reply(404), whole_reply(201, b"{}")), socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *rest, **more: look_up("127.0.0.1", *rest, **more))
+    port = server.url.rpartition(":")[2]
+    connect(f"http://каталог.test:{port}/deep er/ä").upload("BLADE:m", [make_item("a")])
+    head = server.heads[1].split(b"\r\n")
+    assert head[:2] == [b"POST /deep%20er/%C3%A4/v1/items HTTP/1.1", b"Host: xn--80aajzhsz.test:" + port.encode()]
+
+
 def test_tls_is_verified_against_the_given_authority(connect, make_item, scripted, whole_reply, certificate):
     server = scripted(whole_reply(201, b"{}"), tls=True)
     with pytest.raises(CatalogUnavailable, match="BLADE_CATALOG_CA_FILE") as caught:
