@@ -110,12 +110,12 @@ class Connections:
         connection: Any = pool._get_conn()  # one that was closed meanwhile has no socket any more
         reusable = False
         try:
+            deadline = time.monotonic() + self._timeout_s
             if connection.sock is None:
                 connection.timeout = self._timeout.connect_timeout
                 connection.connect()
-            answer, reusable = exchange(
-                connection.sock, request, timeout_s=self._timeout_s, most_bytes=_MAX_ANSWER_BYTES
-            )
+            left_s = deadline - time.monotonic()
+            answer, reusable = exchange(connection.sock, request, timeout_s=left_s, most_bytes=_MAX_ANSWER_BYTES)
             return answer
         except ssl.SSLError as exc:
             raise urllib3.exceptions.SSLError(exc) from exc

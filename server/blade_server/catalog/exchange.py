@@ -25,22 +25,21 @@ class TooLong(Exception):
 def exchange(connection: socket.socket, request: bytes, *, timeout_s: float, most_bytes: int) -> tuple[Answer, bool]:
     """The answer, whole, and whether the connection can be used again.
 
-    `timeout_s` holds for the request and for the answer as a whole.
+    `timeout_s` holds for the request and the answer together: who takes over from a server that was lost counts on it.
 
     Raises:
         OSError: the connection broke, or TimeoutError.
         ProtocolError, DecodeError: what came is no answer, or is compressed, which nobody asked for.
         TooLong: it has more than `most_bytes`.
     """
-    connection.settimeout(timeout_s)
+    deadline = time.monotonic() + timeout_s
+    connection.settimeout(_left(deadline))
     with suppress(BrokenPipeError):  # a server may refuse a request before it has read it all
         connection.sendall(request)
     reading, size = _Reading(), 0
-    deadline = time.monotonic() + timeout_s
     while not reading.complete:
+        connection.settimeout(_left(deadline))
         data = connection.recv(_READ_BYTES)
-        if time.monotonic() > deadline:
-            raise TimeoutError
         if not data:
             reading.end()
         else:
@@ -49,6 +48,14 @@ def exchange(connection: socket.socket, request: bytes, *, timeout_s: float, mos
         if size > most_bytes:
             raise TooLong
     return reading.answer()
+
+
+def _left(deadline: float) -> float:
+    """Seconds, more than none: a socket that is given 0 would not wait at all. Raises TimeoutError."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
 
 
 class _Reading:

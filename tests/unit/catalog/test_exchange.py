@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -112,6 +113,27 @@ def test_the_time_limit_holds_for_the_answer_as_a_whole(ends):
             exchange(ours, b"GET", timeout_s=0.2, most_bytes=10_000)
     finally:
         stop.set()
+        thread.join()
+
+
+def test_the_time_limit_holds_for_the_request_and_the_answer_together(ends):
+    ours, theirs = ends
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # as little as the kernel allows
+
+    def drain_late() -> None:
+        threading.Event().wait(0.4)
+        while theirs.recv(1 << 16):
+            pass
+
+    thread = threading.Thread(target=drain_late)
+    thread.start()
+    began = time.monotonic()
+    try:
+        with pytest.raises(TimeoutError):
+            exchange(ours, b"x" * 100_000, timeout_s=0.6, most_bytes=10_000)
+        assert time.monotonic() - began < 0.9
+    finally:
+        ours.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
