@@ -123,7 +123,7 @@ class Supply:
 
     def next(self, number: int, at_end: bool) -> Batch | None:
         """The next batch, or None if there is none yet (or no full one, unless the result is at its end)."""
-        while self._chunks and len(self._keys) - self._at < self._batch_size and not self._errors:
+        while self._chunks and not self._full and not self._errors:
             chunk, counts = self._chunks.popleft()
             self._take_chunk(chunk)
             self._used_up += counts
@@ -131,12 +131,20 @@ class Supply:
             errors = [self._errors.popleft() for _ in range(min(self._batch_size, len(self._errors)))]
             return Batch(number, [key for key, _ in errors], errors=errors)
         left = len(self._keys) - self._at
-        if self._items is None or left == 0 or (left < self._batch_size and not at_end):
+        if self._items is None or left == 0 or not (self._full or at_end):
             return None
         start, encoded = self._at, self._next_encoded(self._items, min(left, self._batch_size))
         self._at = stop = start + len(encoded)
         uncertain = [at - start for at in range(start, stop) if at in self._uncertain] if self._uncertain else ()
         return Batch(number, self._keys[start:stop], encoded, uncertain=uncertain)
+
+    @property
+    def _full(self) -> bool:
+        """Whether there is a batch by number or by bytes: large rows do not wait for a full number."""
+        if self._items is None:
+            return False
+        many = len(self._keys) - self._at >= self._batch_size
+        return many or bool(self._items.rows.slice(self._at).nbytes >= BATCH_BYTES)
 
     def _take_chunk(self, chunk: Chunk) -> None:
         """What is left of the last chunk, and this one: together, as a request has one boundary."""

@@ -259,6 +259,15 @@ def test_a_batch_of_large_items_ends_early():
     assert [len(batch.items) for batch in batches(supply, at_end=True)] == [2, 2, 1]
 
 
+def test_large_rows_of_many_chunks_do_not_wait_for_a_full_number():
+    supply, sizes = Supply(1000, Form("BLADE:t")), []
+    for number in range(9):
+        supply.add(chunk([number], size=BATCH_BYTES // 3))
+        sizes += [len(batch.items) for batch in batches(supply, at_end=False)]
+    assert sizes == [2, 2, 2, 2]
+    assert sum(len(batch.items) for batch in batches(supply, at_end=True)) == 1
+
+
 def test_items_with_much_metadata_are_encoded_a_few_at_a_time(monkeypatch):
     metadata = {f"key-{number}": "v" * 1000 for number in range(64)}
     items = Items.of([Item(f"i{number}", "t", b"{}", "UNCLASS", None, metadata) for number in range(1000)])
