@@ -84,6 +84,24 @@ def _unquoted(column: pa.Array, *, exact: bool) -> tuple[str, pa.Array]:
     return "", json_texts(column, exact=exact)
 
 
+def text_bytes(columns: Sequence[pa.Array], names: Sequence[str]) -> int:
+    """About how much `row_texts` makes of columns of any type: a name is written as often as there are values."""
+    return sum(
+        (len(name) + 4) * len(column) + _value_bytes(column) for column, name in zip(columns, names, strict=True)
+    )
+
+
+def _value_bytes(column: pa.Array) -> int:
+    kind, types = column.type, pa.types
+    if types.is_struct(kind):
+        return text_bytes(column.flatten(), [field.name for field in kind])
+    if types.is_map(kind):
+        return _value_bytes(column.keys) + _value_bytes(column.items)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _value_bytes(column.flatten())
+    return int(column.nbytes) + len("null,") * len(column)
+
+
 def json_texts(column: pa.Array, *, exact: bool = False) -> pa.Array:
     """The JSON text of each value; null becomes `null`."""
     return pc.fill_null(_texts(column, exact=exact), _NULL)

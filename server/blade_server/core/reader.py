@@ -1,7 +1,7 @@
 """One pass over a job's result: from the warehouse to chunks of admitted items, in a thread of its own.
 
-It runs ahead of the uploads by at most `AHEAD` chunks of at most `CHUNK_BYTES`, so the memory of a job does not depend
-on the number of its rows, nor much on their width.
+It runs ahead of the uploads by at most `AHEAD` chunks of at most `CHUNK_BYTES`, or `TEXT_BYTES` once they are JSON, so
+the memory of a job does not depend on the number of its rows, nor much on their width.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from blade_server.core.json_columns import text_bytes
 from blade_server.core.ledger import Ledger, Verdict, heads, item_key, item_keys, rejected_key
 from blade_server.core.transform import Rejected, Transform, Transformed
 from blade_server.errors import Reason
@@ -24,6 +25,8 @@ from blade_server.warehouse.databricks import Warehouse
 
 CHUNK_ROWS = 10000
 CHUNK_BYTES = 8 << 20
+TEXT_BYTES = 4 * CHUNK_BYTES
+"""A boolean is a bit in a column and its whole name in JSON: a thousand of them make a gigabyte of 10,000 rows."""
 AHEAD = 2
 
 
@@ -176,6 +179,10 @@ def _duplicate(item: Item) -> ItemError:
 
 
 def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    rows = max(1, min(CHUNK_ROWS, batch.num_rows * CHUNK_BYTES // max(1, batch.nbytes)))
+    fitting = (
+        batch.num_rows * CHUNK_BYTES // max(1, batch.nbytes),
+        batch.num_rows * TEXT_BYTES // max(1, text_bytes(batch.columns, batch.schema.names)),
+    )
+    rows = max(1, min(CHUNK_ROWS, *fitting))
     for at in range(0, batch.num_rows, rows):
         yield batch.slice(at, rows)
