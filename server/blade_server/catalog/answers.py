@@ -99,7 +99,7 @@ class Reader:
 
     def _refusal(self, said: dict[str, Any], item_id: str) -> Refusal | None:
         status, named = said.get("status"), said.get("itemId")
-        stored = status in {200, 201}
+        stored = status in (200, 201)  # whatever it is: a list cannot be looked for in a set
         # Of an item it cannot read the catalog knows no id.
         if type(status) is not int or (named != item_id and (stored or named is not None)):
             what = f"answered for another item than {printable(item_id)!r}"

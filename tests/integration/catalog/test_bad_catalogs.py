@@ -131,6 +131,7 @@ def test_a_connection_that_breaks_in_the_answer_is_not_tried_again(connect, make
         results("a", None),
         results("a", "b", status="201"),
         results("a", "b", status=True),
+        results("a", "b", status=[201]),
         results("a", "b", status=302),
         results("a", "b", status=None),
     ],
