@@ -34,8 +34,11 @@ def exchange(connection: socket.socket, request: bytes, *, timeout_s: float, mos
     """
     deadline = time.monotonic() + timeout_s
     connection.settimeout(_left(deadline))
-    with suppress(BrokenPipeError):  # a server may refuse a request before it has read it all
+    sent = False
+    # A server may refuse a request before it has read it all; what it said can be read all the same.
+    with suppress(BrokenPipeError, ConnectionResetError):
         connection.sendall(request)
+        sent = True
     reading, size = _Reading(), 0
     while not reading.complete:
         connection.settimeout(_left(deadline))
@@ -47,7 +50,8 @@ def exchange(connection: socket.socket, request: bytes, *, timeout_s: float, mos
         size += len(data)
         if size > most_bytes:
             raise TooLong
-    return reading.answer()
+    answer, reusable = reading.answer()
+    return answer, reusable and sent
 
 
 def _left(deadline: float) -> float:

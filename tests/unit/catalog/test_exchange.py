@@ -143,3 +143,19 @@ def test_a_refusal_that_comes_before_the_request_was_read_is_heard(ends):
     theirs.shutdown(socket.SHUT_RD)
     answer, _ = exchange(ours, b"x" * 1_000_000, timeout_s=5.0, most_bytes=10_000)
     assert answer.status == 413
+
+
+def test_a_refusal_is_heard_although_the_server_reset_the_connection():
+    def refuse() -> None:
+        connection, _ = listener.accept()
+        with connection:  # closed with the rest of the request unread, which resets it
+            connection.recv(100)
+            connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with socket.create_connection(listener.getsockname()) as connection:
+            answer, reusable = exchange(connection, b"x" * 20_000_000, timeout_s=5.0, most_bytes=10_000)
+        thread.join()
+    assert (answer.status, reusable) == (413, False)
