@@ -71,9 +71,10 @@ class Delivery:
         self._thread.start()
 
     def leave(self) -> None:
-        """Ends the reading, wherever it is; the statement is cancelled. Harmless if repeated."""
+        """Ends the reading, wherever it is, if it began; the statement is cancelled. Harmless if repeated."""
         self._reader.leave()
-        self._thread.join(LEAVE_READER_S)
+        if self._thread.is_alive():  # it may never have been started, for want of threads
+            self._thread.join(LEAVE_READER_S)
 
     @property
     def done(self) -> bool:
