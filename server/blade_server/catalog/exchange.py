@@ -68,6 +68,10 @@ class _Reading:
     def __init__(self) -> None:
         self.complete = False
         self._parser = httptools.HttpResponseParser(self)
+        # As http.client reads them: an upload must not fail for what the look-up before it was forgiven.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_chunked_length=True, lenient_optional_cr_before_lf=True
+        )
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._status = 0
@@ -125,4 +129,5 @@ class _Reading:
             self._headers.clear()
         elif not self.complete:
             self.complete = True
-            self._reusable = self._parser.should_keep_alive()
+            clear = not {"content-length", "transfer-encoding"} <= self._headers.keys()  # of two ends one is wrong
+            self._reusable = clear and self._parser.should_keep_alive()

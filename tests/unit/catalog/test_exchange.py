@@ -44,6 +44,7 @@ def test_the_request_arrives_as_it_is_and_the_answer_comes_back(ends):
     [
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"abcde"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (b"HTTP/1.1 200 OK\nX-Odd: \x01\nContent-Length: 2\n\n{}", b"{}"),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nContent-Encoding: x\r\n\r\n" + OK, b"{}"),
     ],
 )
@@ -59,6 +60,7 @@ def test_every_framing_of_an_answer_is_read_and_the_connection_kept(ends, answer
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         OK + OK,
         OK + b"rubbish",
     ],
