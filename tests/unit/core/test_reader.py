@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from blade_server.core.ledger import Ledger, Past
-from blade_server.core.reader import CHUNK_BYTES, TEXT_BYTES, Chunk, End, Reader
+from blade_server.core.reader import CHUNK_BYTES, CHUNK_ROWS, TEXT_BYTES, Chunk, End, Reader
 from blade_server.core.transform import Transform
 from blade_server.model import Classification, RowMapping, Source, SourceConfig
 
@@ -84,5 +84,5 @@ def test_a_chunk_of_small_values_under_long_names_is_bounded_as_text(columns):
 
 
 def test_ordinary_rows_come_in_as_few_chunks_as_may_be():
-    batch = pa.RecordBatch.from_pydict({"id": pa.array(range(20_000)), "text": pa.repeat("x" * 200, 20_000)})
-    assert [len(chunk.items) for chunk in read(batch)] == [20_000]
+    batch = pa.RecordBatch.from_pydict({"id": pa.array(range(CHUNK_ROWS)), "text": pa.repeat("x" * 200, CHUNK_ROWS)})
+    assert [len(chunk.items) for chunk in read(batch)] == [CHUNK_ROWS]
