@@ -106,11 +106,14 @@ class Stream:
     async def _read(self, feed: Feed, interval_s: float | None, job_id: str, takes_s: Sequence[float]) -> None:
         busy_s = itertools.cycle(takes_s)
         began_s = asyncio.get_running_loop().time()
+
+        async def send(job: Job, heartbeat: bool) -> None:
+            now_s = asyncio.get_running_loop().time()
+            self.got.append((round(now_s - began_s, 3), job.revision, heartbeat))
+            await asyncio.sleep(next(busy_s))
+
         try:
-            async for job, heartbeat in feed.watch(job_id, interval_s):
-                now_s = asyncio.get_running_loop().time()
-                self.got.append((round(now_s - began_s, 3), job.revision, heartbeat))
-                await asyncio.sleep(next(busy_s))
+            await feed.watch(job_id, interval_s, send)
         except Exception as exc:
             self.error = exc
 
