@@ -36,7 +36,7 @@ from blade_server.workers import READY, WorkerError
 
 log = logging.getLogger("blade_server")
 
-_M_TRIM_THRESHOLD, _M_ARENA_MAX = -1, -8  # malloc.h of glibc
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 
 _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 _log_level = click.option(
@@ -163,7 +163,9 @@ def _share_arenas() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 2)
-        mallopt(_M_TRIM_THRESHOLD, 1 << 20)
+        # The megabytes of a query's stream are used again: fresh from the kernel, each is filled with zeros first.
+        mallopt(_M_TRIM_THRESHOLD, 8 << 20)
+        mallopt(_M_MMAP_THRESHOLD, 4 << 20)
 
 
 def _leave() -> None:

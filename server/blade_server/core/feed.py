@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TypeAlias
 
 from blade_server.errors import BladeError, Invalid, NotFound, QuotaExceeded, Reason, ShuttingDown
 from blade_server.model import Job
@@ -25,11 +25,8 @@ MAX_INTERVAL_S = 60.0
 _PAUSE_AFTER_ERROR_S = 0.5
 
 
-class Snapshot(NamedTuple):
-    """A job as last committed; `heartbeat`: it was sent before, and nothing has changed since."""
-
-    job: Job
-    heartbeat: bool
+Send: TypeAlias = Callable[[Job, bool], Awaitable[None]]
+"""Takes a job as last committed, and whether this is a heartbeat: sent before, and nothing newer is due."""
 
 
 class Feed:
@@ -88,12 +85,14 @@ class Feed:
         """Any job may have changed: rings may have been lost. Any thread."""
         self._loop.call_soon_threadsafe(lambda: self._want(self._watched.keys()))
 
-    async def watch(self, job_id: str, min_interval_s: float | None = None) -> AsyncGenerator[Snapshot, None]:
-        """The job now, then each newer state, at most one in `min_interval_s` (default 1, from 0.2 to 60).
+    async def watch(self, job_id: str, min_interval_s: float | None, send: Send) -> None:
+        """Sends the job now, then each newer state, at most one in `min_interval_s` (default 1, from 0.2 to 60).
 
-        The last snapshot comes again as a heartbeat when nothing was sent for a while. Ends after a final state.
+        The last snapshot goes out again as a heartbeat when nothing was sent for a while. Returns after a final state.
+        Waits for `send` before it looks for the next, so whoever is slow skips.
 
-        Raises Invalid, NotFound, QuotaExceeded, StorageUnavailable (only before the first snapshot), ShuttingDown.
+        Raises Invalid, NotFound, QuotaExceeded, StorageUnavailable (only before the first snapshot), ShuttingDown; and
+        whatever `send` raises.
         """
         interval_s = DEFAULT_INTERVAL_S if min_interval_s is None else min_interval_s
         if not MIN_INTERVAL_S <= interval_s <= MAX_INTERVAL_S:
@@ -104,24 +103,24 @@ class Feed:
             raise Invalid.field("job_id", "is required")
         with self._seat(job_id) as watched:
             await self._read_anew(job_id)
-            watcher = _Watcher(watched, interval_s, self._heartbeat_s)
-            with watcher.listening():
+            with _Watcher(watched, interval_s, self._heartbeat_s) as watcher:
                 while True:
-                    due_s = watcher.due_s()
                     if self._closed:
                         raise ShuttingDown("this server is stopping; watch again, any replica will do")
-                    if watched.job is None:
+                    job = watched.job
+                    if job is None:
                         raise NotFound(
                             f"there is no job {job_id!r}; ListJobs shows those there are",
                             reason=Reason.JOB_NOT_FOUND,
                         )
-                    if self._loop.time() < due_s:
-                        await watcher.sleep_until(due_s)
-                        continue
-                    snapshot = watcher.take(watched.job)
-                    yield snapshot
-                    if snapshot.job.status.final:
-                        return
+                    if watcher.takes(job):
+                        await send(job, False)
+                        if job.status.final:
+                            return
+                    elif watcher.last is not None and watcher.breaks_silence():
+                        await send(watcher.last, True)
+                    else:
+                        await watcher.sleep()
 
     @contextmanager
     def _seat(self, job_id: str) -> Iterator[_Watched]:
@@ -202,17 +201,36 @@ class _Watched:
         self.seats = 0
         self.job: Job | None = None
         self.since_s = 0.0
-        self.watchers: set[_Watcher] = set()
+        # In the order they came: those of one connection are beside each other, and so are their messages.
+        self.watchers: dict[_Watcher, None] = {}
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[float, dict[_Watcher, None]] = {}
 
     def publish(self, job: Job | None, now_s: float) -> None:
         if job and self.job and job.revision == self.job.revision:
             return  # the same object stays, so that whatever was made of it is not made again
         self.job = job
         self.since_s = now_s
-        self.wake_all()
+        for watcher in self.watchers:
+            if watcher.slot_s > now_s and job is not None:
+                self.wake_at(watcher.slot_s, watcher)
+            else:
+                watcher.wake()
 
     def wake_all(self) -> None:
         for watcher in self.watchers:
+            watcher.wake()
+
+    def wake_at(self, time_s: float, watcher: _Watcher) -> None:
+        """One timer for all who are due at one time, as those are who got the same snapshot when it was new."""
+        due = self._due.get(time_s)
+        if due is None:
+            due = self._due[time_s] = {}
+            self._loop.call_at(time_s, self._wake_due, time_s)
+        due[watcher] = None
+
+    def _wake_due(self, time_s: float) -> None:
+        for watcher in self._due.pop(time_s):
             watcher.wake()
 
 
@@ -228,42 +246,60 @@ class _Watcher:
         self._interval_s = interval_s
         self._heartbeat_s = heartbeat_s
         self._loop = asyncio.get_running_loop()
-        self._last: Job | None = None
-        self._slot_s = self._sent_s = 0.0
         self._sleep: asyncio.Future[None] | None = None
+        self._sent_s = 0.0
+        self.last: Job | None = None
+        """What was sent last."""
+        self.slot_s = 0.0
+        """Nothing newer is sent before this time."""
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        self._watched.watchers.add(self)
-        try:
-            yield
-        finally:
-            self._watched.watchers.discard(self)
+    def __enter__(self) -> _Watcher:
+        self._watched.watchers[self] = None
+        self._alarm = self._loop.call_at(self._loop.time() + self._heartbeat_s, self._look_for_silence)
+        return self
 
-    def due_s(self) -> float:
-        if self._last is None:
-            return 0.0
-        heartbeat_s = self._sent_s + self._heartbeat_s
-        return heartbeat_s if self._watched.job is self._last else min(heartbeat_s, self._slot_s)
+    def __exit__(self, *_: object) -> None:
+        self._alarm.cancel()
+        del self._watched.watchers[self]
 
-    def take(self, newest: Job) -> Snapshot:
+    def takes(self, newest: Job) -> bool:
+        """Whether this is to be sent now; then it counts as sent."""
+        if newest is self.last:
+            return False
         now_s = self._loop.time()
+        if now_s < self.slot_s:
+            return False
+        self.slot_s = max(self.slot_s, self._watched.since_s) + self._interval_s
+        self.last = newest
         self._sent_s = now_s
-        if self._last is not None and (newest is self._last or now_s < self._slot_s):
-            return Snapshot(self._last, True)
-        self._slot_s = max(self._slot_s, self._watched.since_s) + self._interval_s
-        self._last = newest
-        return Snapshot(newest, False)
+        return True
 
-    async def sleep_until(self, due_s: float) -> None:
+    def breaks_silence(self) -> bool:
+        """Whether the last snapshot is to be sent again now; then it counts as sent."""
+        now_s = self._loop.time()
+        if now_s < self._sent_s + self._heartbeat_s:
+            return False
+        self._sent_s = now_s
+        return True
+
+    async def sleep(self) -> None:
+        """Until there may be something to send."""
+        if self._watched.job is not self.last:
+            self._watched.wake_at(self.slot_s, self)
         self._sleep = self._loop.create_future()
-        timer = self._loop.call_at(due_s, self.wake)
         try:
             await self._sleep
         finally:
-            timer.cancel()
             self._sleep = None
 
     def wake(self) -> None:
         if self._sleep is not None and not self._sleep.done():
             self._sleep.set_result(None)
+
+    def _look_for_silence(self) -> None:
+        # Set anew only when it goes off, and not with each snapshot: most streams are not silent.
+        now_s, due_s = self._loop.time(), self._sent_s + self._heartbeat_s
+        if due_s <= now_s:
+            self.wake()
+            due_s = now_s + self._heartbeat_s
+        self._alarm = self._loop.call_at(due_s, self._look_for_silence)

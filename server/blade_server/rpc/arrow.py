@@ -1,11 +1,13 @@
 """Record batches as the messages of QueryArrow: the schema, IPC messages of about 1 MiB, the trailer.
 
-The answers are put together as bytes: a protobuf message would copy each megabyte twice more.
+The answers are put together as bytes, each megabyte copied once: Arrow's own buffers are joined behind the field's tag.
+A protobuf message would copy it twice more, and Arrow's writer once more in memory of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -19,7 +21,6 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _RECORD_BATCH_TAG = bytes(
     [query_service_pb2.QueryArrowResponse.RECORD_BATCH_FIELD_NUMBER << 3 | 2]  # 2: length-delimited
 )
-_END_OF_STREAM_BYTES = 8
 _COMPRESSIONS = {
     query_service_pb2.QueryArrowRequest.COMPRESSION_UNSPECIFIED: None,
     query_service_pb2.QueryArrowRequest.LZ4: "lz4",
@@ -52,17 +53,22 @@ def answers(batches: Batches, options: pa.ipc.IpcWriteOptions) -> Iterator[bytes
     schema = batches.schema
     schema_message = schema.serialize().to_pybytes()
     yield query_service_pb2.QueryArrowResponse(schema=schema_message).SerializeToString()
+    has_dictionaries = any(_has_dictionary(field.type) for field in schema)
+    messages: Callable[[pa.RecordBatch], Iterable[list[Any]]] = (
+        partial(_several, options=options) if has_dictionaries else _Pieces(schema, options)
+    )
     row_count = 0
     for batch in batches:
         for part in slices(batch, MESSAGE_BYTES):
-            for message in _messages(part, len(schema_message), options):
-                if message.size > MAX_MESSAGE_BYTES - 16:
+            for pieces in messages(part):
+                size_bytes = sum(map(len, pieces))
+                if size_bytes > MAX_MESSAGE_BYTES - 16:
                     raise Precondition(
-                        f"row {row_count + 1} has {message.size} bytes, more than one message can carry "
+                        f"row {row_count + 1} has {size_bytes} bytes, more than one message can carry "
                         f"({MAX_MESSAGE_BYTES}); leave large columns out with `columns`",
                         reason=Reason.ITEM_REJECTED,
                     )
-                yield b"".join((_RECORD_BATCH_TAG, _varint(message.size), memoryview(message)))
+                yield b"".join((_RECORD_BATCH_TAG, _varint(size_bytes), *pieces))
             row_count += part.num_rows
     trailer = query_service_pb2.ArrowTrailer(row_count=row_count)
     yield query_service_pb2.QueryArrowResponse(trailer=trailer).SerializeToString()
@@ -80,18 +86,37 @@ def slices(batch: pa.RecordBatch, limit_bytes: int) -> Iterator[pa.RecordBatch]:
             yield part
 
 
-def _messages(batch: pa.RecordBatch, schema_bytes: int, options: pa.ipc.IpcWriteOptions) -> Iterable[pa.Buffer]:
-    """The encapsulated IPC messages of a batch: its dictionaries, if it has any, and itself."""
-    has_dictionaries = any(_has_dictionary(field.type) for field in batch.schema)
-    if options.compression is None and not has_dictionaries:
-        return [batch.serialize()]
+class _Pieces:
+    """A file for Arrow's writer that keeps what it is given and copies nothing: headers, and buffers where they lie."""
+
+    closed = False  # asked for by pa.PythonFile, as `flush` is
+
+    def __init__(self, schema: pa.Schema, options: pa.ipc.IpcWriteOptions) -> None:
+        self._written: list[Any] = []
+        self._writer = pa.ipc.new_stream(pa.PythonFile(self, "w"), schema, options=options)
+        self._schema_bytes = schema.serialize().size  # written in front of the first batch
+
+    def __call__(self, batch: pa.RecordBatch) -> list[list[Any]]:
+        """The one encapsulated IPC message of a batch without dictionaries, in pieces."""
+        self._writer.write_batch(batch)
+        pieces, self._written = self._written, []
+        while self._schema_bytes > 0:
+            self._schema_bytes -= len(pieces.pop(0))
+        return [pieces]
+
+    def write(self, piece: Any) -> None:
+        self._written.append(piece)
+
+    def flush(self) -> None: ...
+
+
+def _several(batch: pa.RecordBatch, options: pa.ipc.IpcWriteOptions) -> Iterator[list[Any]]:
+    """The encapsulated IPC messages of a batch: its dictionaries, and itself."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
         writer.write_batch(batch)
-    written = sink.getvalue()
-    if has_dictionaries:
-        return [message.serialize() for message in pa.ipc.MessageReader.open_stream(written)][1:]
-    return [written.slice(schema_bytes, written.size - schema_bytes - _END_OF_STREAM_BYTES)]
+    for message in [*pa.ipc.MessageReader.open_stream(sink.getvalue())][1:]:
+        yield [message.serialize()]
 
 
 def _has_dictionary(type_: pa.DataType) -> bool:

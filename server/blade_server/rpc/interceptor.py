@@ -1,7 +1,8 @@
 """Stands around every call of `blade.v1`: parses the request, turns errors into statuses, logs one line.
 
 The bytes of request and answer pass through here, so that a request that does not parse is told apart from a bug, and
-an answer that was serialised in a thread, or once for many watchers, goes out as it is.
+an answer that was serialised in a thread, or once for many watchers, goes out as it is. A handler of a stream writes
+its messages itself, as bytes: `await context.write(message)`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import grpc
@@ -63,28 +63,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             task.cancel()
 
     def _around(self, method: str, handler: Handler) -> Handler:
-        async def unary(raw: bytes, context: Context) -> Any:
-            async def work() -> bytes:
-                return _serialised(await answer(_parsed(parse, raw), context))
-
-            return await self._run(method, context, work)
-
-        async def stream(raw: bytes, context: Context) -> None:
-            async def work() -> None:
-                # Closed at once when the client leaves, not whenever the garbage collector comes by.
-                async with aclosing(answer(_parsed(parse, raw), context)) as messages:
-                    async for message in messages:
-                        await context.write(_serialised(message))
-
-            await self._run(method, context, work)
+        async def call(raw: bytes, context: Context) -> Any:
+            return await self._run(method, parse, answer, raw, context)
 
         parse: Any = handler.request_deserializer
         answer: Any = handler.unary_stream or handler.unary_unary
         if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(stream)
-        return grpc.unary_unary_rpc_method_handler(unary)
+            return grpc.unary_stream_rpc_method_handler(call)
+        return grpc.unary_unary_rpc_method_handler(call)
 
-    async def _run(self, method: str, context: Context, work: Callable[[], Awaitable[Any]]) -> Any:
+    async def _run(
+        self,
+        method: str,
+        parse: Callable[[bytes], Message],
+        answer: Callable[[Any, Context], Awaitable[Message | bytes | None]],
+        raw: bytes,
+        context: Context,
+    ) -> bytes | None:
         started_s = time.perf_counter()
         task = asyncio.current_task()
         assert task is not None
@@ -92,9 +87,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._idle.clear()
         outcome = "CANCELLED"
         try:
-            answer = await work()
+            answered = await answer(_parsed(parse, raw), context)
             outcome = "OK"
-            return answer
+            return answered.SerializeToString() if isinstance(answered, Message) else answered
         except asyncio.CancelledError:
             if not self._ending:
                 if context.time_remaining() == 0:
@@ -116,10 +111,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 took_ms = (time.perf_counter() - started_s) * 1000
                 log.info("%s %s %.1f ms %s", method, outcome, took_ms, caller.peer(context))
         return await context.abort(failure.code, failure.message, ((DETAILS_KEY, failure.details),))
-
-
-def _serialised(answer: Message | bytes) -> bytes:
-    return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
 def _parsed(parse: Callable[[bytes], Message], raw: bytes) -> Message:

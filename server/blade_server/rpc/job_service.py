@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from google.protobuf.message import Message
@@ -85,12 +84,13 @@ class JobService(JobServiceServicer):
         )
         return pb.ListJobsResponse(jobs=[convert.job(job) for job in jobs], next_page_token=next_page_token)
 
-    async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[Any]:
-        async with aclosing(self._feed.watch(request.job_id, convert.seconds(request, "min_interval"))) as snapshots:
-            async for job, heartbeat in snapshots:
-                snapshot = self._snapshots.serialised(job)
-                # Two messages of a type, one behind the other, are their merge.
-                yield snapshot + HEARTBEAT if heartbeat else snapshot
+    async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> None:  # type: ignore[override]
+        def send(job: model.Job, heartbeat: bool) -> Awaitable[None]:
+            snapshot = self._snapshots.serialised(job)
+            # Two messages of a type, one behind the other, are their merge.
+            return context.write(snapshot + HEARTBEAT if heartbeat else snapshot)
+
+        await self._feed.watch(request.job_id, convert.seconds(request, "min_interval"), send)
 
     async def PauseJob(self, request: pb.PauseJobRequest, context: Context) -> pb.PauseJobResponse:
         job = await self._threads.stored(self._jobs.pause, request.job_id, actor=actor(context), reason=request.reason)

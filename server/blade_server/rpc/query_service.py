@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from blade.v1 import query_service_pb2 as pb
@@ -27,20 +27,19 @@ class QueryService(QueryServiceServicer):
         self._queries = queries
         self._threads = threads
 
-    async def QueryItems(self, request: pb.QueryItemsRequest, context: Context) -> AsyncIterator[Any]:
+    async def QueryItems(self, request: pb.QueryItemsRequest, context: Context) -> None:  # type: ignore[override]
         asked = _asked(request)
-        async for chunk in stream(self._threads.streams, lambda: self._queries.items(**asked), chunks):
-            yield chunk
+        await stream(self._threads.streams, lambda: self._queries.items(**asked), chunks, context.write)
 
-    async def QueryArrow(self, request: pb.QueryArrowRequest, context: Context) -> AsyncIterator[Any]:
+    async def QueryArrow(self, request: pb.QueryArrowRequest, context: Context) -> None:  # type: ignore[override]
         asked = _asked(request)
         options = arrow.write_options(request.compression)
-        async for answer in stream(
+        await stream(
             self._threads.streams,
             lambda: self._queries.arrow(**asked),
             lambda batches: arrow.answers(batches, options),
-        ):
-            yield answer
+            context.write,
+        )
 
     async def GetItem(self, request: pb.GetItemRequest, context: Context) -> pb.GetItemResponse:
         item = await self._threads.outward(

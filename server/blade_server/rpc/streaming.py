@@ -1,4 +1,4 @@
-"""A blocking iterator in a thread, read as an async stream: the client's pace becomes the warehouse's pace.
+"""A blocking iterator in a thread, written as an async stream: the client's pace becomes the warehouse's pace.
 
 The thread is at most a few messages ahead of the client. A client that leaves cancels the statement at once, also while
 the warehouse is still working on it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,23 +41,28 @@ class _End:
 
 
 async def stream(
-    executor: Executor, open_rows: Callable[[], S], messages: Callable[[S], Iterable[M]]
-) -> AsyncIterator[M]:
-    """The messages that the thread makes of the rows, in order, at most `LOOK_AHEAD` of them ahead of the reader.
+    executor: Executor,
+    open_rows: Callable[[], S],
+    messages: Callable[[S], Iterable[M]],
+    write: Callable[[M], Awaitable[None]],
+) -> None:
+    """Writes the messages that the thread makes of the rows, in order; it is at most `LOOK_AHEAD` ahead.
 
     Args:
         executor: where the thread comes from; one thread for the life of the stream.
         open_rows: runs in the thread; `cancel` reaches what it returns.
         messages: runs in the thread; a lazy iterable over the rows.
+        write: takes a message when the client has room for it.
 
-    Raises whatever `open_rows`, `messages` or the rows raise. Close it (aclosing) to leave early.
+    Raises whatever `open_rows`, `messages` or the rows raise. Cancel it to leave early.
     """
     reader: _Reader[Any, M] = _Reader(asyncio.get_running_loop())
     thread = asyncio.get_running_loop().run_in_executor(executor, reader.read, open_rows, messages)
     try:
         while not isinstance(part := await reader.parts.get(), _End):
             reader.free.release()
-            yield part
+            await write(part)
+            del part  # else its memory is held while the thread makes the next
         if part.error is not None:
             raise part.error
     finally:

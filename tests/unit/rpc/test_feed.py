@@ -49,13 +49,13 @@ def a_job(revision: int, status: Status = Status.RUNNING, job_id: str = JOB_ID) 
 
 
 class _SkippingSelector(selectors.DefaultSelector):
-    """Moves the clock instead of waiting."""
+    """Moves the clock instead of waiting; timers go off a hair early, as a real loop lets them."""
 
     now_s = 1000.0
 
     def select(self, timeout: float | None = None) -> Any:
         assert timeout is not None, "everybody waits for ever"
-        self.now_s += max(0.0, timeout)
+        self.now_s += max(0.0, timeout - 5e-10) + 1e-10
         return super().select(0)
 
 
@@ -106,11 +106,14 @@ class Stream:
     async def _read(self, feed: Feed, interval_s: float | None, job_id: str, takes_s: Sequence[float]) -> None:
         busy_s = itertools.cycle(takes_s)
         began_s = asyncio.get_running_loop().time()
+
+        async def send(job: Job, heartbeat: bool) -> None:
+            now_s = asyncio.get_running_loop().time()
+            self.got.append((round(now_s - began_s, 3), job.revision, heartbeat))
+            await asyncio.sleep(next(busy_s))
+
         try:
-            async for job, heartbeat in feed.watch(job_id, interval_s):
-                now_s = asyncio.get_running_loop().time()
-                self.got.append((round(now_s - began_s, 3), job.revision, heartbeat))
-                await asyncio.sleep(next(busy_s))
+            await feed.watch(job_id, interval_s, send)
         except Exception as exc:
             self.error = exc
 
@@ -272,6 +275,29 @@ def test_a_thousand_watchers_of_one_job_cost_one_read_a_ring() -> None:
             await stream.leave()
 
     virtually(test, Storage(a_job(1)), max_watchers=1000)
+
+
+def test_watchers_get_a_change_in_the_order_they_came_so_that_each_connection_has_its_messages_together() -> None:
+    async def test(storage: Storage, feed: Feed) -> None:
+        order: list[int] = []
+
+        async def watch(number: int) -> None:
+            async def send(job: Job, heartbeat: bool) -> None:
+                order.append(number)
+
+            await feed.watch(JOB_ID, 0.2, send)
+
+        tasks = [asyncio.create_task(watch(number)) for number in range(50)]
+        await asyncio.sleep(1)
+        await change_every(storage, feed, 0.1, 2)  # the second comes too soon: they wait together until they may
+        await asyncio.sleep(1)
+
+        assert order == [*range(50)] * 3
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    virtually(test, Storage(a_job(1)))
 
 
 def test_a_new_watcher_sees_what_was_committed_before_it_came_although_no_ring_was_heard() -> None:
