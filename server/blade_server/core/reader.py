@@ -23,7 +23,7 @@ from blade_server.items import Items
 from blade_server.model import MAX_ROW_JSON_BYTES, Item, ItemError, Stage
 from blade_server.warehouse.databricks import Warehouse
 
-CHUNK_ROWS = 10000
+CHUNK_ROWS = 10_000
 CHUNK_BYTES = 8 << 20
 TEXT_BYTES = 4 * CHUNK_BYTES
 """A boolean is a bit in a column and its whole name in JSON: a thousand of them make a gigabyte of 10,000 rows."""
