@@ -11,7 +11,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from figure import KEPT
+from figure import FULL, KEPT, QUICK
 from world import HERE, PEERS
 
 ORDER = ("upload", "single", "latency", "processes", "growth", "stream", "watch", "calls", "lists")
@@ -43,6 +43,11 @@ def machine() -> str:
     return f"{os.cpu_count()} cores ({found[1] if found else platform.processor() or platform.machine()})"
 
 
+def kind_of_run() -> str:
+    options = " ".join(f"{name}=1" for name, given in (("QUICK", QUICK), ("FULL", FULL)) if given)
+    return f"From one `make bench{' ' + options if options else ''}`."
+
+
 def peers() -> str:
     frozen = subprocess.run([PEERS, "-m", "pip", "freeze"], capture_output=True, text=True, check=True).stdout
     return ", ".join(line.replace("==", " ") for line in frozen.splitlines() if line.startswith("dlt=="))
@@ -64,7 +69,7 @@ def section(name: str) -> str:
 def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in OURS)
     python = f"Python {platform.python_version()}"
-    taken = f"On {machine()}; {python}, {versions}; {peers()}."
+    taken = f"{kind_of_run()} On {machine()}; {python}, {versions}; {peers()}."
     text = "\n".join([INTRODUCTION, taken, "", *filter(None, map(section, ORDER))])
     (HERE.parent / "BENCHMARKS.md").write_text(text.rstrip() + "\n")
     print("BENCHMARKS.md is written")
