@@ -60,8 +60,8 @@ def main() -> None:
             figure.ratio(f"GetJob / echo, {callers} callers", found["GetJob"] / found["echo"], most=1.5)
     figure.note(
         "GetJob reads PostgreSQL for each answer: one prepared statement over a connection that the event loop drives. "
-        "Calls that come during a read share the next one. Where the target is missed: the ratio moves from run to run, "
-        "with one caller from 1.2 to 1.6 x and with 16 from 1.1 to 1.7 x; what is left is the read itself and two "
+        "Calls that come during a read share the next one. Where the target is missed: the ratio moves from run to "
+        "run, with one caller from 1.2 to 1.6 x and with 16 from 1.1 to 1.7 x; what is left is the read itself and two "
         "switches between processes. Tried without gain: uvloop, a look at the job's version before the read. With "
         "gain: no thread, one JSON document a job, fewer coroutines around a call, rarer garbage collection (2.9 and "
         "3.3 x before)."
