@@ -16,6 +16,7 @@ from blade_server.model import Classification, Job, JobSpec, RowMapping, Source,
 from blade_server.storage import live_jobs
 from blade_server.storage.codec import source_document, spec_document
 from blade_server.storage.database import Database
+from blade_server.storage.job_control import JobControl
 from blade_server.storage.jobs import JobStore
 from blade_server.storage.live_jobs import LiveJobs
 
@@ -146,7 +147,7 @@ def test_a_job_whose_server_is_gone_is_recovering(database: Database) -> None:
 
 
 def test_a_control_call_that_was_answered_is_shown_also_while_others_read(database: Database) -> None:
-    store = JobStore(database)
+    control = JobControl(database)
 
     async def scene(jobs: LiveJobs) -> None:
         stopped = asyncio.Event()
@@ -157,11 +158,11 @@ def test_a_control_call_that_was_answered_is_shown_also_while_others_read(databa
 
         readers = [asyncio.create_task(read_on()) for _ in range(8)]
         for _ in range(50):
-            paused = await asyncio.to_thread(store.pause, JOB_ID, actor="me", reason="")
+            paused = await asyncio.to_thread(control.pause, JOB_ID, actor="me", reason="")
             shown = await jobs.get(JOB_ID)
             assert shown is not None
             assert shown.revision == paused.revision
-            resumed = await asyncio.to_thread(store.resume, JOB_ID, actor="me", reason="")
+            resumed = await asyncio.to_thread(control.resume, JOB_ID, actor="me", reason="")
             shown = await jobs.get(JOB_ID)
             assert shown is not None
             assert shown.revision == resumed.revision
