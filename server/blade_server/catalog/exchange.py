@@ -1,7 +1,7 @@
 """One request and its answer over a connection that is open.
 
-An upload of 100 items takes http.client and urllib3 220 us of processor time, much of it for headers in Python. Here the
-request is one write and llhttp (httptools) parses the answer: 110 to 130 us (docs/performance.md).
+An upload of 100 items takes http.client and urllib3 220 us of processor time, much of it for headers in Python. Here
+the request is one write and llhttp (httptools) parses the answer: 110 to 130 us (docs/performance.md).
 """
 
 from __future__ import annotations
