@@ -38,7 +38,11 @@ _STRENGTH = {halt: strength for strength, halt in enumerate(Halt)}
 
 
 class HaltedError(Exception):
-    """Raised in the threads of a job that must not start anything now; what they hold goes back."""
+    """Raised in the threads of a job that must not start anything now, for `why`; what they hold goes back."""
+
+    def __init__(self, why: Halt) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class Control:

@@ -173,18 +173,19 @@ class Pace:
         while not self._turn.acquire(timeout=LISTEN_EVERY_S):
             control.check()
         try:
-            if self._source_rate:
+            if self._source_rate:  # promised to these items over all replicas: the job's own limits change nothing
                 self._sleep(self._store.reserve(self._key, items, self._source_rate), control)
             changes = -1
             while changes != self._limiter.changes:
                 changes = self._limiter.changes
-                self._sleep(self._limiter.reserve(items), control)
+                self._sleep(self._limiter.reserve(items), control, changes)
         finally:
             self._turn.release()
 
-    def _sleep(self, seconds: float, control: Control) -> None:
-        changes, until = self._limiter.changes, time.monotonic() + seconds
-        while changes == self._limiter.changes and (left := until - time.monotonic()) > 0:
+    def _sleep(self, seconds: float, control: Control, changes: int | None = None) -> None:
+        """Waits so long, or until the limiter's times of before `changes` are void, if given."""
+        until = time.monotonic() + seconds
+        while changes in {None, self._limiter.changes} and (left := until - time.monotonic()) > 0:
             control.wait(min(left, LISTEN_EVERY_S), WaitReason.RATE_LIMITED, f"{self._slowest():g} items/s")
 
     def _slowest(self) -> float:

@@ -193,14 +193,23 @@ class Pipeline:
             except BladeError as exc:
                 failure = exc
             self._drain()
-            if self._control.halted is Halt.PAUSE:
-                self._pause()
-                continue
-            self._control.check()
+            self._sit_out_pauses()
             if failure is None:
                 continue
             attempt = 1 if self._progress.processed > before else attempt + 1
             self._back_off(failure, attempt)
+
+    def _sit_out_pauses(self) -> None:
+        """Returns when something may start, after any number of pauses. Raises HaltedError for every other halt."""
+        while True:
+            if self._control.halted is Halt.PAUSE:
+                self._pause()
+            try:
+                self._control.check()  # may wait for the lease, and a pause may come in meanwhile
+                return
+            except HaltedError as exc:
+                if exc.why is not Halt.PAUSE:
+                    raise
 
     def _attempt(self) -> None:
         warehouse = self._query.connect()

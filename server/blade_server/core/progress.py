@@ -10,6 +10,8 @@ from blade_server.model import Job, JobLimits, WaitReason
 from blade_server.storage.records import Display
 
 WINDOW_S = 10.0
+LONGEST_ETA_S = 10 * 365 * 86400.0
+"""An end further away than this is not expected: a job that sits out an outage has next to no rate."""
 
 
 class Progress:
@@ -58,11 +60,10 @@ class Progress:
         rate = self._rate(adding)
         processed = self.processed + adding
         left = None if self.total is None else max(0, self.total - processed)
-        ends = datetime.now(UTC) + timedelta(seconds=left / rate) if left is not None and rate > 0 else None
         return Display(
             current_operation=self._operation(processed),
             items_per_second=rate,
-            estimated_completion=ends,
+            estimated_completion=_end(left, rate),
             wait_reason=wait_reason,
             wait_detail=wait_detail,
         )
@@ -78,3 +79,10 @@ class Progress:
             return f"Processing batch {batch}"
         batches = max(1, -(-self.total // self._batch_size))
         return f"Processing batch {min(batch, batches)}/{batches}"
+
+
+def _end(left: int | None, rate: float) -> datetime | None:
+    """When so many more items are done with at this rate; None if nobody can say."""
+    if left is None or left > rate * LONGEST_ETA_S or rate <= 0:
+        return None
+    return datetime.now(UTC) + timedelta(seconds=left / rate)

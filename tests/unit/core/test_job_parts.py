@@ -85,6 +85,26 @@ def test_no_end_is_expected_where_the_total_or_the_rate_is_unknown(clock):
     assert nothing_moves.display(None, "").estimated_completion is None
 
 
+@pytest.mark.parametrize(
+    ("total", "seconds"), [(10**9, 8 * 3600.0), (2**31 - 1, 30 * 86400.0), (10**18, 1.0), (10**9, 1e12)]
+)
+def test_no_end_is_expected_that_is_further_away_than_ten_years(clock, total, seconds):
+    shown = progress.Progress(job(total_items=total), batch_size=100)
+    shown.committed(success=100, error=0, skipped=0)
+    clock.now += seconds
+    display = shown.display(WaitReason.CATALOG_DOWN, "no answer")
+    assert display.estimated_completion is None
+    assert display.items_per_second > 0
+
+
+def test_an_end_within_ten_years_is_expected(clock):
+    shown = progress.Progress(job(total_items=9 * 365 * 86400 + 1), batch_size=100)
+    clock.now += 1.0
+    shown.committed(success=1, error=0, skipped=0)
+    left = shown.display(None, "").estimated_completion - datetime.now(UTC)
+    assert left == pytest.approx(timedelta(days=9 * 365), rel=0.01)
+
+
 def test_a_pause_does_not_count_into_the_rate(clock):
     shown = progress.Progress(job(total_items=1000), batch_size=100)
     clock.now += 1.0
@@ -165,6 +185,51 @@ def test_a_throttle_at_the_very_first_upload_holds_and_does_not_slow_down(clock)
     throttle.slow_down(1.0)
     assert throttle.held_s == pytest.approx(1.0)
     assert throttle.largest is None
+
+
+class Turns(Holds):
+    """The turns of a source, without PostgreSQL: each has to wait so long."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__()
+        self.wait_s = wait_s
+
+    def reserve(self, key: str, items: int, items_per_second: float) -> float:
+        return self.wait_s
+
+
+class Waits:
+    """A control whose waits pass at once on the test's clock; `during` happens in the course of the first one."""
+
+    def __init__(self, clock: Clock, during=lambda: None) -> None:
+        self.clock = clock
+        self.during = during
+        self.waited_s = 0.0
+
+    def wait(self, seconds: float, reason: WaitReason, detail: str = "") -> None:
+        self.clock.now += seconds
+        self.waited_s += seconds
+        during, self.during = self.during, lambda: None
+        during()
+
+    def check(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("change", [lambda limiter: limiter.set_rate(500.0), lambda limiter: limiter.forget()])
+def test_a_change_of_a_jobs_limits_does_not_cut_the_sources_turn_short(clock, change):
+    limiter, turns = pacing.Limiter(0.0), Turns(3.0)
+    waits = Waits(clock, lambda: change(limiter))
+    pacing.Pace(limiter, pacing.Throttle(turns), turns, "s", 10.0).wait(30, waits)
+    assert waits.waited_s == pytest.approx(3.0)
+
+
+def test_a_new_limit_of_a_job_is_heard_by_those_who_wait_for_the_old_one(clock):
+    limiter, holds = pacing.Limiter(1.0), Holds()
+    limiter.reserve(1000)
+    waits = Waits(clock, lambda: limiter.set_rate(0.0))
+    pacing.Pace(limiter, pacing.Throttle(holds), holds, "s", 0.0).wait(30, waits)
+    assert waits.waited_s == pytest.approx(pacing.LISTEN_EVERY_S)
 
 
 # ----------------------------------------------------------------------------------------------------- control
