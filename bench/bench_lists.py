@@ -85,7 +85,7 @@ def main() -> None:
                 figure.line(f"{name} over {entries:,}, {where}", f"{taken:.1f} ms")
             figure.ratio(f"{name}, far down / first page", found["far down"] / found["first page"], most=1.3)
     figure.note(
-        "tests/integration/storage/test_pages.py shows by EXPLAIN that a page reads from an index what it shows."
+        "tests/integration/storage/jobs/test_show.py shows by EXPLAIN that a page reads from an index what it shows."
     )
     figure.save()
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import rows
 
 from blade_sandbox import leash
-from blade_server.core.queries import Queries
+from blade_server.core.direct.queries import Queries
 
 ROWS = rows.batch(0, int(os.environ["BENCH_ROWS"]))
 

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import requests
 import rows
 
-from blade_server.catalog.connections import Connections
-from blade_server.catalog.multipart import Form
-from blade_server.core.transform import Transform
+from blade_server.catalog.forms.multipart import Form
+from blade_server.catalog.wire.pool import Connections
+from blade_server.core.transform.transform import Transform
 from blade_server.model import Classification, RowMapping, Source, SourceConfig
 
 ENCODED = 20_000

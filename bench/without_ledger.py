@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from blade_sandbox import leash
-from blade_server.storage.ledger import LedgerStore
-from blade_server.storage.records import RecordStore
+from blade_server.storage.engine.ledger import LedgerStore
+from blade_server.storage.engine.records import RecordStore
 
 record = RecordStore.record
 LedgerStore.intend = lambda self, claim, blocks: None  # type: ignore[method-assign]

@@ -23,7 +23,7 @@ from sqlalchemy import create_engine
 from blade.v1.job_pb2 import Job
 from blade.v1.source_pb2 import Source
 from blade_client import BladeClient
-from blade_server.storage.embedded import EmbeddedPostgres
+from blade_server.storage.embedded.postgres import EmbeddedPostgres
 
 HERE = Path(__file__).parent
 PEERS = Path(os.environ.get("BENCH_PEERS", HERE.parent / ".build/bench-venv/bin/python"))

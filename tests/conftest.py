@@ -67,7 +67,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a PostgreSQL server for this run; its `postgres` database stays empty."""
-    from blade_server.storage.embedded import EmbeddedPostgres
+    from blade_server.storage.embedded.postgres import EmbeddedPostgres
 
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as postgres:
         yield postgres.url

@@ -24,15 +24,15 @@ from pydantic import ValidationError
 # gRPC's core explains a port that is taken in a dozen lines of its own. Read when it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from blade_server.app import Serving, work
-from blade_server.app import serve as serve_until_signalled
+from blade_server.app.halves import checked_database_url
+from blade_server.app.serve import Serving, work
+from blade_server.app.serve import serve as serve_until_signalled
+from blade_server.app.worker_processes import READY, WorkerError
 from blade_server.errors import BladeError
-from blade_server.halves import checked_database_url
 from blade_server.rpc.server import ListenError
 from blade_server.settings import Settings
-from blade_server.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from blade_server.storage.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from blade_server.storage.migrate import migrate as migrate_database
-from blade_server.workers import READY, WorkerError
 
 log = logging.getLogger("blade_server")
 
@@ -72,7 +72,7 @@ def serve(as_json: bool, log_level: str, **given: str | int | None) -> None:
 @click.argument("number", type=int)
 @_log_level
 def worker(number: int, log_level: str) -> None:
-    """One of the processes of `serve --workers`, which starts them; see blade_server/workers.py."""
+    """One of the processes of `serve --workers`, which starts them; see blade_server/app/worker_processes.py."""
     _share_arenas()
     _log_to_stderr(log_level, f"worker {number}: ")
     with _mistakes_in_one_sentence():

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from blade_server.model import TestStep
-from blade_server.reasons import Reason as Reason  # noqa: PLC0414 - an error's reason is part of it
+from blade_server.model.error_reason import Reason as Reason  # noqa: PLC0414 - an error's reason is part of it
 
 
 class BladeError(Exception):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import BLADE, Cli
 
-from blade_server.storage.embedded_supervisor import try_lock
+from blade_server.storage.embedded.supervisor import try_lock
 
 FREE_PORTS = ("--port", "0", "--http-port", "0", "--warehouse-port", "0", "--catalog-port", "0")
 

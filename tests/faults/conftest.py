@@ -11,7 +11,7 @@ from tests.faults.postgres import Postgres
 from tests.faults.tally import Tally
 from tests.faults.world import World
 
-from blade_server.storage.embedded import EmbeddedPostgres
+from blade_server.storage.embedded.postgres import EmbeddedPostgres
 
 _tally = pytest.StashKey[Tally]()
 

@@ -15,7 +15,7 @@ import psycopg2
 import sqlalchemy
 
 from blade_server.storage.database import Database
-from blade_server.storage.embedded import EmbeddedPostgres
+from blade_server.storage.embedded.postgres import EmbeddedPostgres
 from blade_server.storage.migrate import migrate
 
 _GATE_FUNCTION = """

@@ -17,7 +17,7 @@ from tests.faults.world import Replica, Run, World
 from blade.v1.job_pb2 import Job
 from blade_client.errors import BladeClientError
 from blade_server.model import Status
-from blade_server.storage.job_queue import MAX_DEATHS
+from blade_server.storage.engine.leases import MAX_DEATHS
 
 KILLS = 100
 JOBS_AT_ONCE = 4

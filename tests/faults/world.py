@@ -32,7 +32,7 @@ from blade_sandbox.world import HTTP_PATH, TOKEN, Ports
 from blade_sandbox.world import World as Sandbox
 from blade_server import model
 from blade_server.errors import StorageUnavailable
-from blade_server.storage.jobs import JobStore
+from blade_server.storage.jobs.show import JobStore
 
 LEASE_S = 2.0
 SETTINGS = {

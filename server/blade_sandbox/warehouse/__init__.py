@@ -25,6 +25,6 @@ Control paths on the same port, with the same token as ``Authorization: Bearer``
 - ``{"kill": true}``: answers, then stops listening and cuts every connection; ``Warehouse.start`` serves again.
 """
 
-from blade_sandbox.warehouse.server import Warehouse
+from blade_sandbox.warehouse.http.server import Warehouse
 
 __all__ = ["Warehouse"]

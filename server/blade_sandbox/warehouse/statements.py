@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from blade_sandbox.warehouse.names import TableName
+from blade_sandbox.warehouse.lake.table_names import TableName
 
 
 @dataclass(frozen=True, kw_only=True)

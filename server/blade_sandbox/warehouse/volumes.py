@@ -19,10 +19,10 @@ import duckdb
 import pyarrow as pa
 
 from blade_sandbox.warehouse.errors import SqlError, quote, syntax_error, unsupported
-from blade_sandbox.warehouse.lakehouse import Lakehouse
-from blade_sandbox.warehouse.replies import BASE_URL, LINK_LIFETIME_S
-from blade_sandbox.warehouse.session import Session
+from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
+from blade_sandbox.warehouse.session.session import Session
 from blade_sandbox.warehouse.statements import NO_ROWS, Action
+from blade_sandbox.warehouse.thrift.replies import BASE_URL, LINK_LIFETIME_S
 from blade_sandbox.warehouse.words import Words
 
 USER = "sandbox"

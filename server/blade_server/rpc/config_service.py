@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from blade.v1 import config_service_pb2 as pb
 from blade.v1.config_service_pb2_grpc import ConfigServiceServicer
-from blade_server.core.sources import Sources
+from blade_server.core.sources.sources import Sources
 from blade_server.errors import Invalid
 from blade_server.model import StepOutcome
 from blade_server.rpc import convert

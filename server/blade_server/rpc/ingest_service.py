@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from blade.v1 import ingest_service_pb2 as pb
 from blade.v1.ingest_service_pb2_grpc import IngestServiceServicer
-from blade_server.core.ingest import Ingest
+from blade_server.core.direct.ingest import Ingest
 from blade_server.rpc import convert
 from blade_server.rpc.caller import Context
 from blade_server.rpc.threads import Threads

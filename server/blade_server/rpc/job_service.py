@@ -13,8 +13,8 @@ from google.protobuf.message import Message
 from blade.v1 import job_service_pb2 as pb
 from blade.v1.job_service_pb2_grpc import JobServiceServicer
 from blade_server import model
-from blade_server.core.feed import Feed
-from blade_server.core.jobs import Jobs, StartJob
+from blade_server.core.jobs.jobs import Jobs, StartJob
+from blade_server.core.jobs.watch import Feed
 from blade_server.errors import Invalid
 from blade_server.rpc import convert
 from blade_server.rpc.caller import Context, actor

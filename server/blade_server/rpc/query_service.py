@@ -9,8 +9,8 @@ from typing import Any
 
 from blade.v1 import query_service_pb2 as pb
 from blade.v1.query_service_pb2_grpc import QueryServiceServicer
-from blade_server.core.queries import Queries
-from blade_server.core.transform import Transformed
+from blade_server.core.direct.queries import Queries
+from blade_server.core.transform.transform import Transformed
 from blade_server.rpc import arrow, convert
 from blade_server.rpc.caller import Context
 from blade_server.rpc.streaming import stream

@@ -24,14 +24,14 @@ from blade.v1 import (
     query_service_pb2,
     query_service_pb2_grpc,
 )
-from blade_server.core.feed import Feed
-from blade_server.core.ingest import Ingest
-from blade_server.core.jobs import Jobs
-from blade_server.core.queries import Queries
-from blade_server.core.sources import Sources
+from blade_server.core.direct.ingest import Ingest
+from blade_server.core.direct.queries import Queries
+from blade_server.core.jobs.jobs import Jobs
+from blade_server.core.jobs.watch import Feed
+from blade_server.core.sources.sources import Sources
+from blade_server.rpc.around.calls import CallInterceptor
 from blade_server.rpc.config_service import ConfigService
 from blade_server.rpc.ingest_service import IngestService
-from blade_server.rpc.interceptor import CallInterceptor
 from blade_server.rpc.job_service import JobService
 from blade_server.rpc.query_service import QueryService
 from blade_server.rpc.threads import Threads

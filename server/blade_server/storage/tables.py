@@ -124,9 +124,9 @@ job_block = Table(
     _job_id(),
     # epoch << 32 | number within the epoch
     Column("block", BigInteger, primary_key=True),
-    # 16 bytes for each row, see core/ledger.py
+    # 16 bytes for each row, see core/engine/ledger.py
     Column("digests", LargeBinary, nullable=False),
-    # one byte for each row, see core/ledger.py
+    # one byte for each row, see core/engine/ledger.py
     Column("outcomes", LargeBinary, nullable=False),
 )
 

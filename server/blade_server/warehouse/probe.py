@@ -12,7 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from blade_server.errors import BladeError, WarehouseDenied, WarehouseUnavailable
 from blade_server.model import StepKind, StepOutcome, TestStep
-from blade_server.warehouse.faults import DRIVER_ERRORS, translate
+from blade_server.warehouse.failures import DRIVER_ERRORS, translate
 from blade_server.warehouse.session import connect
 from blade_server.warehouse.target import Target
 

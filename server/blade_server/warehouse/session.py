@@ -12,8 +12,8 @@ from databricks import sql
 from databricks.sql.backend.thrift_backend import ThriftDatabricksClient
 
 from blade_server.errors import StatementCancelled, WarehouseDenied
-from blade_server.warehouse.courier import Courier
-from blade_server.warehouse.faults import DRIVER_ERRORS
+from blade_server.warehouse.driver_thread import Courier
+from blade_server.warehouse.failures import DRIVER_ERRORS
 from blade_server.warehouse.oauth import CredentialsProvider
 from blade_server.warehouse.target import Target
 

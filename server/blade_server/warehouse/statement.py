@@ -15,7 +15,7 @@ import pyarrow as pa
 from databricks.sql.backend.types import CommandState
 
 from blade_server.errors import ResultTruncated, StatementCancelled, WarehouseRefused, WarehouseUnavailable
-from blade_server.warehouse.faults import DRIVER_ERRORS, session_lost, translate
+from blade_server.warehouse.failures import DRIVER_ERRORS, session_lost, translate
 from blade_server.warehouse.session import Session, send_cancel
 
 POLL_MIN_S = 0.005

@@ -16,9 +16,9 @@ import pytest
 from pydantic import SecretStr
 
 from blade_sandbox.catalog import CatalogServer
-from blade_server.catalog.http import Catalog
-from blade_server.catalog.multipart import Form
-from blade_server.items import Items
+from blade_server.arrow.items import Items
+from blade_server.catalog.client import Catalog
+from blade_server.catalog.forms.multipart import Form
 from blade_server.model import Item
 
 METADATA = {"source": "maintenance", "job": "job-1"}

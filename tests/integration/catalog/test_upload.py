@@ -7,10 +7,10 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from blade_server.catalog.http import Capabilities, Catalog, Uploaded
-from blade_server.catalog.multipart import Form
+from blade_server.arrow.items import Items
+from blade_server.catalog.client import Capabilities, Catalog, Uploaded
+from blade_server.catalog.forms.multipart import Form
 from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
-from blade_server.items import Items
 
 ODD_IDS = ["a/b", ".", "..", "%2F", "ü ☃ 💥", 'q"uote', "line\r\nbreak", "nul\0", "a?b#c&d=e", " ", "x" * 5000]
 

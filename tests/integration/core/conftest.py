@@ -13,11 +13,11 @@ from pydantic import SecretStr
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
-from blade_server.catalog.http import Catalog
-from blade_server.core.ingest import Ingest
-from blade_server.core.queries import Queries
-from blade_server.core.source_rules import with_defaults
-from blade_server.core.sources import Sources
+from blade_server.catalog.client import Catalog
+from blade_server.core.direct.ingest import Ingest
+from blade_server.core.direct.queries import Queries
+from blade_server.core.sources.rules import with_defaults
+from blade_server.core.sources.sources import Sources
 from blade_server.model import Classification, RowMapping, Source, SourceConfig
 from blade_server.settings import Settings
 from blade_server.storage.database import Database

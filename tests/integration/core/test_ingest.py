@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blade_server.core.ingest import IngestOutcome
+from blade_server.core.direct.ingest import IngestOutcome
 from blade_server.errors import CatalogUnavailable, Invalid, NotFound, Precondition, Reason
 
 ID = "MAINT-AF-012-2024"

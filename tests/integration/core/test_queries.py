@@ -9,8 +9,8 @@ import time
 import pyarrow as pa
 import pytest
 
-from blade_server.core.queries import Queries
-from blade_server.core.sources import Sources
+from blade_server.core.direct.queries import Queries
+from blade_server.core.sources.sources import Sources
 from blade_server.errors import (
     Deadline,
     Invalid,

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from blade_server.core.connection import try_connection
-from blade_server.core.sources import Sources
+from blade_server.core.sources.connection_test import try_connection
+from blade_server.core.sources.sources import Sources
 from blade_server.errors import (
     AlreadyExists,
     Conflict,

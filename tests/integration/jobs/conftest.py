@@ -14,23 +14,23 @@ import requests
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
-from blade_server.catalog.http import Catalog
-from blade_server.core.jobs import Jobs, StartJob
-from blade_server.core.pacing import Throttle
-from blade_server.core.pipeline import Parts
-from blade_server.core.runner import Runner
-from blade_server.core.sources import Sources
+from blade_server.catalog.client import Catalog
+from blade_server.core.engine.run import Parts
+from blade_server.core.engine.runner import Runner
+from blade_server.core.engine.upload.pacing import Throttle
+from blade_server.core.jobs.jobs import Jobs, StartJob
+from blade_server.core.sources.sources import Sources
 from blade_server.model import Classification, Job, RowMapping, Source, SourceConfig, Status
 from blade_server.settings import Settings
-from blade_server.storage.claims import ClaimStore
 from blade_server.storage.database import Database
-from blade_server.storage.job_control import JobControl
-from blade_server.storage.job_queue import JobQueue
-from blade_server.storage.jobs import JobStore
-from blade_server.storage.ledger import LedgerStore
-from blade_server.storage.new_jobs import NewJobs
-from blade_server.storage.paces import PaceStore
-from blade_server.storage.records import RecordStore
+from blade_server.storage.engine.claims import ClaimStore
+from blade_server.storage.engine.leases import JobQueue
+from blade_server.storage.engine.ledger import LedgerStore
+from blade_server.storage.engine.paces import PaceStore
+from blade_server.storage.engine.records import RecordStore
+from blade_server.storage.jobs.control import JobControl
+from blade_server.storage.jobs.new import NewJobs
+from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.sources import SourceStore
 
 TABLE = "main.blade.blade_maintenance_data"

@@ -15,16 +15,16 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import text
 
-from blade_server.catalog.http import Catalog
-from blade_server.core import control, pipeline
-from blade_server.core.control import clock
-from blade_server.core.pacing import Throttle
-from blade_server.core.pipeline import Parts, Pipeline
+from blade_server.catalog.client import Catalog
+from blade_server.core.engine import halt, run
+from blade_server.core.engine.halt import clock
+from blade_server.core.engine.run import Parts, Pipeline
+from blade_server.core.engine.upload.pacing import Throttle
 from blade_server.errors import Precondition
 from blade_server.model import Status
-from blade_server.storage.paces import PaceStore
+from blade_server.storage.engine.paces import PaceStore
 
-TRACED = {pipeline.__file__, control.__file__}
+TRACED = {run.__file__, halt.__file__}
 ROWS = 30
 LEASE_S = 30.0
 

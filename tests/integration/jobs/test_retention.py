@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from blade_server.core.pruner import Pruner
+from blade_server.core.jobs.pruner import Pruner
 from blade_server.errors import NotFound, Precondition
 from blade_server.model import Status
 from blade_server.storage.database import Database

@@ -11,15 +11,15 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import text
 
-from blade_server.core.pacing import Throttle
-from blade_server.core.runner import DEFERENCE_S, POLL_S, Runner
+from blade_server.core.engine.runner import DEFERENCE_S, POLL_S, Runner
+from blade_server.core.engine.upload.pacing import Throttle
 from blade_server.model import Status, WaitReason
+from blade_server.storage.bell import Listener
 from blade_server.storage.database import CHANNEL, Database
-from blade_server.storage.job_queue import JobQueue
-from blade_server.storage.job_rows import QUEUE
-from blade_server.storage.listener import Listener
-from blade_server.storage.paces import PaceStore
-from blade_server.storage.records import Display, Record
+from blade_server.storage.engine.leases import JobQueue
+from blade_server.storage.engine.paces import PaceStore
+from blade_server.storage.engine.records import Display, Record
+from blade_server.storage.jobs.rows import QUEUE
 
 
 class Counting(JobQueue):
@@ -62,7 +62,7 @@ def counting_runner():
 def test_only_jobs_that_wait_are_a_reason_to_look_for_one(make_world, counting_runner, wait_until, monkeypatch):
     world = make_world(10)
     runner, asked = counting_runner(world)
-    monkeypatch.setattr("blade_server.core.runner.POLL_S", 60.0)
+    monkeypatch.setattr("blade_server.core.engine.runner.POLL_S", 60.0)
     runner.start()
     wait_until(lambda: asked.claims == 1)
     for _ in range(100):

@@ -14,7 +14,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from blade_server.core.feed import Feed
+from blade_server.core.jobs.watch import Feed
 from blade_server.model import Classification, Job, JobSpec, RowMapping, Source, SourceConfig, Status
 from blade_server.rpc.server import RpcServer
 from blade_server.settings import Settings

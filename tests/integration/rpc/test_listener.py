@@ -12,8 +12,8 @@ import psycopg2
 import pytest
 from sqlalchemy import make_url
 
+from blade_server.storage.bell import Listener
 from blade_server.storage.database import CHANNEL
-from blade_server.storage.listener import Listener
 
 TIMEOUT_S = 10.0
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from blade.v1 import job_service_pb2, job_service_pb2_grpc, query_service_pb2, query_service_pb2_grpc
-from blade_server.core.transform import Rejected, Transformed
+from blade_server.core.transform.transform import Rejected, Transformed
 from blade_server.errors import Reason, ResultTruncated, StatementCancelled, WarehouseUnavailable
 from blade_server.model import Item, ItemError, Stage
 from blade_server.rpc.streaming import LOOK_AHEAD

@@ -1,4 +1,4 @@
-"""WatchJob over the wire; how the feed keeps its timetable is in tests/unit/rpc/test_feed.py."""
+"""WatchJob over the wire; how the feed keeps its timetable is in tests/unit/core/jobs/test_watch.py."""
 
 from __future__ import annotations
 

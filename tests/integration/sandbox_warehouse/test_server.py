@@ -293,7 +293,7 @@ def test_tls_speaks_https_with_the_given_certificate(tmp_path: Path, parquet_fil
 
 
 def test_the_command_serves_tells_how_to_connect_and_stops_cleanly(parquet_file: Path) -> None:
-    code = "from blade_sandbox.warehouse.command import warehouse; warehouse()"
+    code = "from blade_sandbox.warehouse.cli import warehouse; warehouse()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "--table", f"main.blade.item={parquet_file}", "--token", "t1"],
         stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -317,7 +317,7 @@ def test_the_command_serves_tells_how_to_connect_and_stops_cleanly(parquet_file:
 
 
 def test_the_command_refuses_a_wrong_table_with_a_message() -> None:
-    code = "from blade_sandbox.warehouse.command import warehouse; warehouse()"
+    code = "from blade_sandbox.warehouse.cli import warehouse; warehouse()"
     done = subprocess.run(
         [sys.executable, "-c", code, "--table", "main.blade.item=/no/such.csv"],
         capture_output=True, text=True, timeout=30, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -25,7 +25,7 @@ from blade_server.core.sql.parse import (
     shown,
     span,
 )
-from blade_server.core.templates import Template, TemplateError
+from blade_server.core.transform.item_ids import Template, TemplateError
 from blade_server.errors import Precondition, Reason
 from blade_server.model import Source, SourceConfig
 

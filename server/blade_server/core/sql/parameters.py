@@ -13,8 +13,8 @@ from decimal import Decimal
 import pyarrow as pa
 from sqlglot import exp
 
-from blade_server.core.columns import find_column
 from blade_server.core.sql.parse import invalid
+from blade_server.core.transform.columns import find_column
 from blade_server.errors import Invalid, Reason, Violation
 
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ)

@@ -1,0 +1,188 @@
+"""Table versions: what DESCRIBE HISTORY lists and VERSION AS OF reads.
+
+The current version of a table is the table itself. Before a write the old content is copied aside (copy on write), if
+somebody asked for that version or the table is small, so a reader that holds on to "version 4" keeps seeing version 4
+after later writes. A bounded number of copies is kept, those asked for longest.
+"""
+
+# ruff: noqa: S608 - names are quoted identifiers, values are bound
+from __future__ import annotations
+
+import datetime
+import threading
+from dataclasses import dataclass
+
+import duckdb
+
+from blade_sandbox.warehouse.errors import SqlError
+from blade_sandbox.warehouse.lake.table_names import TableName, identifier
+
+KEEP_VERSIONS = 16
+"""Copies of old versions kept for each table."""
+
+KEEP_NEWEST = 4
+"""So many of them are the newest, asked for or not: a reader may be about to ask for the version it just saw."""
+
+SMALL_TABLE_ROWS = 100_000
+"""Tables up to this size are copied before every write, larger ones only if the version was asked for."""
+
+VERSIONS_SCHEMA = ".versions"
+_SCHEMA = identifier(VERSIONS_SCHEMA)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One line of DESCRIBE HISTORY; ``timestamp`` in UTC."""
+
+    version: int
+    timestamp: datetime.datetime
+    operation: str
+    kept: bool
+
+
+class History:
+    """The versions of all tables, stored beside them in the same database."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
+        cursor.execute(
+            f"CREATE TABLE IF NOT EXISTS {_SCHEMA}.log (catalog VARCHAR, schema VARCHAR, name VARCHAR,"
+            " version BIGINT, logged TIMESTAMP, operation VARCHAR, copy VARCHAR)"
+        )
+        self._asked: set[tuple[TableName, int]] = set()
+        self._lock = threading.Lock()
+
+    def versions(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> list[Version]:
+        """All versions, newest first. Whoever reads this may come back for the current one, so it will be kept."""
+        found = self._log(cursor, name)
+        if found:
+            self._ask(name, found[0].version)
+        return found
+
+    def created(self, cursor: duckdb.DuckDBPyConnection, name: TableName, operation: str) -> None:
+        """Log a new table; one that replaces another of its name goes on counting."""
+        found = self._log(cursor, name)
+        self._append(cursor, name, found[0].version + 1 if found else 0, operation)
+
+    def keep(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> None:
+        """Copy the current content aside if it may be asked for again; call it before a write."""
+        current = self._log(cursor, name)[0].version if self._log(cursor, name) else None
+        if current is None:
+            return
+        with self._lock:
+            asked = (name, current) in self._asked
+        if not asked:
+            (count,) = cursor.execute(f"SELECT count(*) FROM {name.sql}").fetchall()[0]
+            if count > SMALL_TABLE_ROWS:
+                return
+        copy = _copy(name, current)
+        cursor.execute(f"CREATE OR REPLACE TABLE {_SCHEMA}.{identifier(copy)} AS SELECT * FROM {name.sql}")
+        cursor.execute(
+            f"UPDATE {_SCHEMA}.log SET copy = ? WHERE catalog = ? AND schema = ? AND name = ? AND version = ?",
+            [copy, *name.parts, current],
+        )
+        self._prune(cursor, name)
+
+    def written(self, cursor: duckdb.DuckDBPyConnection, name: TableName, operation: str) -> None:
+        """Log a write that has happened."""
+        self.created(cursor, name, operation)
+
+    def dropped(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> None:
+        """Forget a table with all its versions."""
+        with self._lock:
+            self._asked = {(owner, version) for owner, version in self._asked if owner != name}
+        for copy in self._copies(cursor, name):
+            cursor.execute(f"DROP TABLE IF EXISTS {_SCHEMA}.{identifier(copy)}")
+        cursor.execute(f"DELETE FROM {_SCHEMA}.log WHERE catalog = ? AND schema = ? AND name = ?", [*name.parts])
+
+    def renamed(self, cursor: duckdb.DuckDBPyConnection, name: TableName, new: TableName) -> None:
+        """Log a rename; the versions before it are forgotten."""
+        self.dropped(cursor, name)
+        self.created(cursor, new, "RENAME")
+
+    def relation(self, cursor: duckdb.DuckDBPyConnection, name: TableName, version: int) -> tuple[str, str] | None:
+        """The copy (DuckDB schema, table) that holds a version; None: the table itself is this version.
+
+        Raises:
+            SqlError: there is no such version, or its content was not kept.
+        """
+        found = self._log(cursor, name)
+        latest = found[0].version if found else 0
+        self._ask(name, version)
+        if version == latest:
+            return None
+        if any(entry.version == version and entry.kept for entry in found):
+            return VERSIONS_SCHEMA, _copy(name, version)
+        kept = [entry.version for entry in found if entry.kept] + [latest]
+        raise SqlError(
+            "DELTA_VERSION_NOT_FOUND",
+            "22003",
+            f"Cannot time travel Delta table to version {version}. Available versions: [{min(kept)}, {latest}].",
+        )
+
+    def latest(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> int:
+        """The number of the current version; 0 for a table without a history."""
+        found = self._log(cursor, name)
+        return found[0].version if found else 0
+
+    def version_at(self, cursor: duckdb.DuckDBPyConnection, name: TableName, at: datetime.datetime) -> int:
+        """The version that was current at a time.
+
+        Raises:
+            SqlError: the table is younger than that.
+        """
+        found = self._log(cursor, name)
+        for entry in found:
+            if entry.timestamp <= at:
+                return entry.version
+        raise SqlError(
+            "DELTA_TIMESTAMP_EARLIER_THAN_COMMIT_RETENTION",
+            "42816",
+            f"The provided timestamp ({at:%Y-%m-%d %H:%M:%S.%f}) is before the earliest version available to this "
+            f"table ({found[-1].timestamp:%Y-%m-%d %H:%M:%S.%f})."
+            if found
+            else "The table has no versions.",
+        )
+
+    def _ask(self, name: TableName, version: int) -> None:
+        with self._lock:
+            self._asked.add((name, version))
+
+    def _log(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> list[Version]:
+        found = cursor.execute(
+            f"SELECT version, epoch_us(logged), operation, copy IS NOT NULL FROM {_SCHEMA}.log"
+            " WHERE catalog = ? AND schema = ? AND name = ? ORDER BY version DESC",
+            [*name.parts],
+        ).fetchall()
+        epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+        return [
+            Version(version=version, timestamp=epoch + datetime.timedelta(microseconds=at), operation=what, kept=kept)
+            for version, at, what, kept in found
+        ]
+
+    def _append(self, cursor: duckdb.DuckDBPyConnection, name: TableName, version: int, operation: str) -> None:
+        cursor.execute(
+            f"INSERT INTO {_SCHEMA}.log VALUES (?, ?, ?, ?, ?, ?, NULL)",
+            [*name.parts, version, datetime.datetime.now(datetime.UTC).replace(tzinfo=None), operation],
+        )
+
+    def _copies(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> list[str]:
+        found = cursor.execute(
+            f"SELECT copy FROM {_SCHEMA}.log WHERE catalog = ? AND schema = ? AND name = ? AND copy IS NOT NULL"
+            " ORDER BY version",
+            [*name.parts],
+        ).fetchall()
+        return [copy for (copy,) in found]
+
+    def _prune(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> None:
+        copies = self._copies(cursor, name)
+        with self._lock:
+            asked = {_copy(name, version) for owner, version in self._asked if owner == name}
+        by_worth = sorted(copies[:-KEEP_NEWEST], key=lambda copy: (copy in asked, copies.index(copy)))
+        for copy in by_worth[: max(0, len(copies) - KEEP_VERSIONS)]:
+            cursor.execute(f"DROP TABLE IF EXISTS {_SCHEMA}.{identifier(copy)}")
+            cursor.execute(f"UPDATE {_SCHEMA}.log SET copy = NULL WHERE copy = ?", [copy])
+
+
+def _copy(name: TableName, version: int) -> str:
+    return f"{'.'.join(name.parts)}@{version}"

@@ -1,0 +1,274 @@
+"""The catalog as BLADE sees it: what is there, and uploads.
+
+Nothing is tried twice here: core owns the retry policy. Every failure is one of `failures`' table.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import orjson
+from pydantic import SecretStr
+
+from blade_server.arrow.items import Items
+from blade_server.catalog.answers import Capabilities, Reader, Refusal, Uploaded
+from blade_server.catalog.failures import Answer, refusal
+from blade_server.catalog.forms.multipart import Encoded, files
+from blade_server.catalog.wire.pool import Connections
+from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
+
+__all__ = ["Capabilities", "Catalog", "Refusal", "Uploaded"]
+
+_REMEMBER_S = 300.0
+_MAX_LOOKUP_IDS = 1000
+_ABSENT = frozenset({404, 405, 501})
+"""What a catalog answers where it has no such function."""
+
+
+class Catalog:
+    """The client of one catalog; one for the process, usable from all threads. All calls block."""
+
+    def __init__(
+        self,
+        url: str,
+        token: SecretStr | None = None,
+        ca_file: Path | None = None,
+        timeout_s: float = 30.0,
+        connections: int = 16,
+    ) -> None:
+        """Connects to nothing yet. An empty URL is allowed: every call then says that no catalog is set up.
+
+        `connections`: give it as many as threads will call. Raises ValueError for a URL, token or file that cannot be
+        right.
+        """
+        self._connections = Connections(url, token=token, ca_file=ca_file, timeout_s=timeout_s, size=connections)
+        self._url = self._connections.url
+        self._read = Reader(catalog=self._url)
+        self._remembered: tuple[Capabilities, float, int] | None = None
+
+    def close(self) -> None:
+        """Closes the kept connections."""
+        self._connections.close()
+
+    def capabilities(self) -> Capabilities:
+        """What the catalog can do; asked anew after five minutes and after a connection was lost.
+
+        Raises CatalogUnavailable, CatalogDenied.
+        """
+        remembered = self._remembered
+        if remembered is not None:
+            known, until, losses = remembered
+            if time.monotonic() < until and losses == self._connections.losses:
+                return known
+        return self._ask_capabilities()
+
+    def probe(self) -> None:
+        """Asks the catalog for a sign of life, now. Raises CatalogUnavailable, CatalogDenied."""
+        self._ask_capabilities()
+
+    def _ask_capabilities(self) -> Capabilities:
+        losses = self._connections.losses
+        answer = self._connections.request("GET", "/v1/capabilities")
+        if answer.status in _ABSENT:
+            known = Capabilities()
+        elif answer.status == 200:
+            known = self._read.capabilities(answer)
+        else:
+            error = refusal(answer, catalog=self._url, stores=False)
+            # A probe has no request that could be at fault: what is rejected here is the catalog's own trouble.
+            raise CatalogUnavailable(error.message) if isinstance(error, CatalogRejected) else error
+        self._remembered = (known, time.monotonic() + _REMEMBER_S, losses)
+        return known
+
+    # ------------------------------------------------------------------------------------------- look-up
+
+    def existing(self, data_source: str, item_ids: Sequence[str]) -> set[str]:
+        """Which of these the catalog has; any number of ids. One request an id where it has no batch look-up.
+
+        Raises CatalogUnavailable, CatalogDenied, CatalogRejected.
+        """
+        sendable = [item_id for item_id in item_ids if _is_utf8(item_id)]
+        if not self.capabilities().can_look_up or len(sendable) == 1:
+            return {item_id for item_id in sendable if self._exists(data_source, item_id)}
+        found: set[str] = set()
+        for at in range(0, len(sendable), _MAX_LOOKUP_IDS):
+            found |= self._look_up(data_source, sendable[at : at + _MAX_LOOKUP_IDS])
+        return found
+
+    def stored(self, data_source: str, items: Items) -> set[str]:
+        """Ids of those items that the catalog holds with exactly this content.
+
+        The one answer that tells an upload whose reply was lost from an older item of the same id. One request for each
+        item that is there at all; a catalog that gives no item back is believed by the id. Raises as `existing`.
+        """
+        ids = items.ids.to_pylist()
+        there = self.existing(data_source, ids)
+        written = zip(ids, files(items).to_pylist(), strict=True)
+        return {item_id for item_id, file in written if item_id in there and self._holds(data_source, item_id, file)}
+
+    def _look_up(self, data_source: str, item_ids: list[str]) -> set[str]:
+        body = orjson.dumps({"dataSource": data_source, "itemIds": item_ids})
+        headers = {"Content-Type": "application/json"}
+        answer = self._connections.request("POST", "/v1/items:lookup", body, headers)
+        if answer.status != 200:
+            raise self._refusal(answer, "batch look-ups", stores=False)
+        return self._read.found(answer, item_ids)
+
+    def _exists(self, data_source: str, item_id: str) -> bool:
+        answer = self._connections.request("HEAD", _item_path(data_source, item_id))
+        if answer.status not in {200, 404}:
+            raise refusal(answer, catalog=self._url, stores=False)
+        return answer.status == 200
+
+    def _holds(self, data_source: str, item_id: str, file: bytes) -> bool:
+        answer = self._connections.request("GET", _item_path(data_source, item_id))
+        if answer.status == 200:
+            return _same_json(answer.body, file)
+        if answer.status not in _ABSENT:
+            raise refusal(answer, catalog=self._url, stores=False)
+        return answer.status != 404
+
+    # -------------------------------------------------------------------------------------------- upload
+
+    def upload(
+        self, encoded: Encoded, *, scope: str = "", before_request: Callable[[], object] = lambda: None
+    ) -> Uploaded:
+        """Sends each item once and says what became of it.
+
+        Takes any number; what is more than the catalog takes at once goes in several requests, one after the other. A
+        request of one item that is rejected is that item's refusal if it was one of several, and raises if it was the
+        only one.
+
+        `scope` names these contents: under one scope an item id always stands for the same content. It is part of the
+        Idempotency-Key, so that an item that was sent for another reason is not answered from the catalog's memory.
+        `before_request` is called right before each request; what it raises ends the upload there.
+
+        Raises:
+            CatalogUnavailable: `maybe_stored` says whether any of the items may be there.
+            CatalogDenied: Nothing is stored.
+            CatalogRejected: Nothing is stored; one of the items, or all, are at fault: send fewer at once.
+        """
+        can, uploaded = self.capabilities(), Uploaded()
+        self._send_all(encoded, scope, _requests(encoded, can, uploaded.refused), uploaded, before_request)
+        if len(encoded) == 1 and uploaded.refused and not uploaded.refused[0].retry:
+            raise CatalogRejected(uploaded.refused[0].reason)
+        return uploaded
+
+    def _send_all(
+        self,
+        encoded: Encoded,
+        scope: str,
+        requests: Sequence[Sequence[int]],
+        uploaded: Uploaded,
+        before_request: Callable[[], object],
+    ) -> None:
+        """Sends the requests in turn; what one of them stored stays known when a later one fails."""
+        under_way = False
+        for number, places in enumerate(requests):
+            try:
+                sent = self._send(encoded.take(places), scope, before_request)
+            except CatalogUnavailable as exc:
+                exc.maybe_stored = exc.maybe_stored or under_way
+                raise
+            except (CatalogDenied, CatalogRejected) as exc:
+                if isinstance(exc, CatalogRejected) and len(places) == 1:
+                    sent = Uploaded({0: Refusal(exc.message)})
+                elif not under_way:
+                    raise
+                else:
+                    left = [at for rest in requests[number:] for at in rest]
+                    uploaded.refused.update((at, Refusal(exc.message, retry=True)) for at in left)
+                    return
+            gone = sum(not refusal.retry for refusal in sent.refused.values())
+            under_way = under_way or gone < len(places)
+            uploaded.refused.update((places[at], refusal) for at, refusal in sent.refused.items())
+            uploaded.replaced.update(places[at] for at in sent.replaced)
+
+    def _send(self, encoded: Encoded, scope: str, before_request: Callable[[], object]) -> Uploaded:
+        ids = encoded.items.ids.to_pylist()
+        content_type, body = encoded.body()
+        key = blake2b(digest_size=16)
+        key.update("\0".join([scope, encoded.data_source, *ids]).encode())
+        headers = {"Content-Type": content_type, "Idempotency-Key": key.hexdigest()}
+        alone = len(ids) == 1
+        path = "/v1/items" if alone else "/v1/items:batch"
+        before_request()
+        answer = self._connections.request("POST", path, body, headers, stores=True)
+        if alone and answer.status in {200, 201}:
+            return self._read.single(answer, ids[0])
+        if alone:
+            raise refusal(answer, catalog=self._url, stores=True)
+        if answer.status != 200:
+            raise self._refusal(answer, "batches", stores=True)
+        return self._read.batch(answer, ids)
+
+    def _refusal(
+        self, answer: Answer, function: str, *, stores: bool
+    ) -> CatalogUnavailable | CatalogDenied | CatalogRejected:
+        """As `refusal`, for a function the catalog said it has: if it is gone, ask again what there is."""
+        if answer.status not in _ABSENT:
+            return refusal(answer, catalog=self._url, stores=stores)
+        self._remembered = None
+        return CatalogUnavailable(f"the catalog at {self._url} takes no {function} any more ({answer.status})")
+
+
+def _requests(encoded: Encoded, can: Capabilities, refused: dict[int, Refusal]) -> list[Sequence[int]]:
+    """The places of the items, cut into requests the catalog takes, in order; what is too large alone is refused."""
+    room = can.max_request_bytes - encoded.closing_bytes
+    if 0 < len(encoded) <= can.max_batch_items and encoded.size_bytes <= room:  # nearly always
+        return [range(len(encoded))]
+    requests: list[Sequence[int]] = []
+    request: list[int] = []
+    size_bytes = 0
+    for at, size in enumerate(np.diff(encoded.ends, prepend=0).tolist()):
+        if size > room:
+            refused[at] = _too_large(size, can)
+            continue
+        if request and (len(request) == can.max_batch_items or size_bytes + size > room):
+            requests.append(request)
+            request, size_bytes = [], 0
+        request.append(at)
+        size_bytes += size
+    return [*requests, request] if request else requests
+
+
+def _too_large(size_bytes: int, can: Capabilities) -> Refusal:
+    return Refusal(f"the item takes {size_bytes} bytes; the catalog takes {can.max_request_bytes} in a request")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _same_json(one: bytes, other: bytes) -> bool:
+    """Equal, or equal but for the writing: a catalog need not keep spaces. Numbers are compared as they are written."""
+    if one == other:
+        return True
+    try:
+        first, second = (json.loads(text, parse_float=_as_written, parse_int=_as_written) for text in (one, other))
+    except (ValueError, RecursionError):
+        return False
+    return bool(first == second)
+
+
+def _as_written(number: str) -> tuple[str]:
+    return (number,)  # not the string, which is another value
+
+
+def _item_path(data_source: str, item_id: str) -> str:
+    return f"/v1/items/{_segment(data_source)}/{_segment(item_id)}"
+
+
+def _segment(text: str) -> str:
+    """One segment of a path. The dots too, as `.` and `..` would be taken for steps in the path."""
+    return quote(text, safe="").replace(".", "%2E")

@@ -1,0 +1,144 @@
+"""The form bodies of uploads, made column by column.
+
+The parts of many items are put together by Arrow in one go, which leaves the interpreter lock to others and takes a
+tenth of the time of joining them one by one. Values stand in part bodies only, never in headers, so nothing in an item
+can add a header; the boundary is 128 random bits made after the content.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from blade_server.arrow.items import Items
+from blade_server.arrow.json_text import json_strings
+
+_FILE = (
+    b'Content-Disposition: form-data; name="file"; filename="blade_item.json"\r\nContent-Type: application/json\r\n\r\n'
+)
+_FIELD = b'Content-Disposition: form-data; name="%s"\r\n\r\n'
+
+_FIXED_BYTES = 700
+"""Roughly what an item takes beside its row and its metadata."""
+
+
+def files(items: Items) -> pa.BinaryArray:
+    """`blade_item.json` of each item. The row's own JSON is passed through as it is."""
+    return pc.binary_join_element_wise(
+        b'{"itemId":',
+        _bytes(json_strings(items.ids)),
+        b',"dataType":%b,"data":' % orjson.dumps(items.data_type),
+        items.rows,
+        b',"classification":',
+        _bytes(json_strings(items.classifications)),
+        b',"lastModified":',
+        _bytes(pc.fill_null(json_strings(items.last_modified), "null")),
+        b',"metadata":%b}' % orjson.dumps(dict(items.metadata)),
+        b"",
+    )
+
+
+class Form:
+    """Makes the parts for items of one data source."""
+
+    def __init__(self, data_source: str) -> None:
+        """Raises UnicodeEncodeError for a name that is not Unicode."""
+        self.data_source = data_source
+        self._written = data_source.encode()
+
+    def encode(self, items: Items) -> Encoded:
+        """The items as they stand in a body: five parts each, in the contract's order.
+
+        Items that were never modified get the present as their timestamp.
+        """
+        boundary = secrets.token_hex(16).encode()
+        between = b"\r\n--%b\r\n" % boundary
+        uploaded_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        parts = pc.binary_join_element_wise(
+            b"--%b\r\n" % boundary + _FILE,
+            files(items),
+            between + _FIELD % b"dataSource" + self._written + between + _FIELD % b"classification",
+            _bytes(items.classifications),
+            between + _FIELD % b"metadata" + orjson.dumps(dict(items.metadata)) + between + _FIELD % b"timestamp",
+            _bytes(pc.fill_null(items.last_modified, uploaded_at)),
+            b"\r\n",
+            b"",
+        )
+        return Encoded(self.data_source, items, parts, boundary)
+
+    def count(self, items: Items, size_bytes: int) -> int:
+        """How many of the items take about so many bytes once they are encoded; at least one."""
+        metadata = len(orjson.dumps(dict(items.metadata)))
+        each = _FIXED_BYTES + 2 * metadata + items.rows.nbytes // max(1, len(items))
+        return max(1, size_bytes // int(each))
+
+
+class Encoded:
+    """Items and their parts, immutable: any of them can be sent, again and again, in a body made anew."""
+
+    __slots__ = ("_boundary", "_parts", "data_source", "items")
+
+    def __init__(self, data_source: str, items: Items, parts: pa.BinaryArray, boundary: bytes) -> None:
+        self.data_source = data_source
+        self.items = items
+        self._parts = parts
+        self._boundary = boundary
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @property
+    def ends(self) -> NDArray[np.int32]:
+        """Where the parts of each item end, counted in bytes from the first one's beginning."""
+        offsets = self._offsets()
+        ends: NDArray[np.int32] = offsets[1:] - offsets[0]
+        return ends
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all parts."""
+        offsets = self._offsets()
+        return int(offsets[-1] - offsets[0])
+
+    @property
+    def closing_bytes(self) -> int:
+        """Bytes of a body that holds nothing."""
+        return len(self._closing)
+
+    def cut(self, start: int, stop: int) -> Encoded:
+        """The items from `start` to before `stop`, without a copy."""
+        parts = self._parts.slice(start, stop - start)
+        return Encoded(self.data_source, self.items[start:stop], parts, self._boundary)
+
+    def take(self, places: Sequence[int]) -> Encoded:
+        """The items at these places, in rising order."""
+        if not places or places[-1] - places[0] == len(places) - 1:
+            return self.cut(places[0], places[-1] + 1) if places else self.cut(0, 0)
+        parts = self._parts.take(pa.array(places, pa.int64()))
+        return Encoded(self.data_source, self.items.take(places), parts, self._boundary)
+
+    def body(self) -> tuple[str, bytes]:
+        """Content-Type and body."""
+        offsets, data = self._offsets(), self._parts.buffers()[2]
+        parts = memoryview(data)[offsets[0] : offsets[-1]] if data is not None else b""
+        return f"multipart/form-data; boundary={self._boundary.decode()}", b"".join([parts, self._closing])
+
+    @property
+    def _closing(self) -> bytes:
+        return b"--%b--\r\n" % self._boundary
+
+    def _offsets(self) -> NDArray[np.int32]:
+        """Of each item's parts in their buffer, and the end of the last."""
+        buffer, first = self._parts.buffers()[1], self._parts.offset
+        return np.frombuffer(buffer, np.int32)[first : first + len(self._parts) + 1]
+
+
+def _bytes(texts: pa.StringArray) -> pa.BinaryArray:
+    return texts.cast(pa.binary())

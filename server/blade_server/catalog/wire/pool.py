@@ -1,0 +1,179 @@
+"""Kept-open connections to the catalog, and the ways a request is sent.
+
+Goes below `requests.Session`, which looks up proxies, certificates and cookies anew for every call and takes three
+times as long: what the environment says is resolved once, and requests' adapter makes the pool of connections, so that
+proxies and TLS are as its users know them. The pool is then used directly; it follows no redirect and repeats nothing.
+urllib3 looks whether a kept connection was closed meanwhile before it uses it, so an idle one that the catalog gave up
+costs a connect, not an error. Uploads take the short way of `exchange`, unless they go through a proxy.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from pydantic import SecretStr
+from requests.adapters import HTTPAdapter
+from requests.utils import requote_uri
+
+from blade_server.catalog.failures import Answer, breakage, nonsense
+from blade_server.catalog.wire.exchange import TooLong, exchange
+from blade_server.errors import Precondition, Reason
+
+_CONNECT_TIMEOUT_S = 10.0
+_MAX_ANSWER_BYTES = 16 * 1024 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+class Connections:
+    """At most `size` connections to one base URL, shared by all threads; a thread waits while all are busy."""
+
+    def __init__(self, url: str, *, token: SecretStr | None, ca_file: Path | None, timeout_s: float, size: int) -> None:
+        self.url = _checked(url)
+        self.losses = 0  # changes with every connection that broke or could not be made
+        self._timeout_s = timeout_s
+        self._timeout = urllib3.Timeout(connect=min(timeout_s, _CONNECT_TIMEOUT_S), read=timeout_s)
+        self._headers = {"User-Agent": "blade", "Accept": "application/json", "Accept-Encoding": "identity"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {_header_safe(token)}"
+        if ca_file is not None and not ca_file.exists():
+            raise ValueError(f"BLADE_CATALOG_CA_FILE is {str(ca_file)!r}, which does not exist")
+        with requests.Session() as session:
+            environment = session.merge_environment_settings(self.url, {}, None, None, None)
+        self._proxies = environment["proxies"]
+        self._verify = str(ca_file) if ca_file is not None else environment["verify"] or True
+        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=size, pool_block=True)
+        self._opened: tuple[urllib3.HTTPConnectionPool, str] | None = None
+
+    def close(self) -> None:
+        """Closes the connections that are idle."""
+        self._adapter.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        stores: bool = False,
+    ) -> Answer:
+        """Sends it once. `path` is percent-encoded; `stores`: the request is an upload.
+
+        Any whole answer is returned, whatever its status. Raises CatalogUnavailable if none came, Precondition if no
+        catalog is set up.
+        """
+        if not self.url:
+            raise Precondition(
+                "no catalog is set up; set BLADE_CATALOG_URL to its base URL", reason=Reason.CATALOG_UNAVAILABLE
+            )
+        try:
+            pool, base = self._opened or self._open()
+            if stores and body is not None and pool.proxy is None:
+                return self._exchange(pool, self._written(pool, method, base + path, body, headers or {}))
+            response = pool.urlopen(
+                method,
+                base + path,
+                body,
+                {**self._headers, **(headers or {})},
+                retries=self._adapter.max_retries,
+                redirect=False,
+                assert_same_host=False,
+                timeout=self._timeout,
+                preload_content=False,
+                decode_content=False,
+            )
+            return Answer(response.status, response.headers, self._read(response))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
+            self.losses += 1
+            logger.info("%s %s: %r", method, path, exc)
+            raise breakage(exc, catalog=self.url, stores=stores) from exc
+        except TooLong as exc:
+            raise nonsense(f"sent more than {_MAX_ANSWER_BYTES} bytes", catalog=self.url, stores=stores) from exc
+
+    def _written(
+        self, pool: urllib3.HTTPConnectionPool, method: str, target: str, body: bytes, headers: Mapping[str, str]
+    ) -> bytes:
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {_authority(pool)}", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in (*self._headers.items(), *headers.items())]
+        return b"".join(["\r\n".join([*lines, "", ""]).encode("latin-1"), body])
+
+    def _exchange(self, pool: urllib3.HTTPConnectionPool, request: bytes) -> Answer:
+        connection: Any = pool._get_conn()  # one that was closed meanwhile has no socket any more
+        reusable = False
+        try:
+            deadline = time.monotonic() + self._timeout_s
+            if connection.sock is None:
+                connection.timeout = self._timeout.connect_timeout
+                connection.connect()
+            left_s = deadline - time.monotonic()
+            answer, reusable = exchange(connection.sock, request, timeout_s=left_s, most_bytes=_MAX_ANSWER_BYTES)
+            return answer
+        except ssl.SSLError as exc:
+            raise urllib3.exceptions.SSLError(exc) from exc
+        finally:
+            if not reusable:
+                connection.close()
+            pool._put_conn(connection)
+
+    def _open(self) -> tuple[urllib3.HTTPConnectionPool, str]:
+        """The pool, and what stands before each path in a request: with a proxy for plain HTTP the whole base URL."""
+        request = requests.PreparedRequest()
+        request.url = self.url
+        pool: Any = self._adapter.get_connection_with_tls_context(request, self._verify, proxies=self._proxies)
+        self._adapter.cert_verify(pool, request.url, self._verify, None)  # type: ignore[no-untyped-call]
+        self._opened = pool, requote_uri(self._adapter.request_url(request, self._proxies).rstrip("/"))
+        return self._opened
+
+    def _read(self, raw: urllib3.BaseHTTPResponse) -> bytes:
+        """The body, within the time limit as a whole: the socket's own limit starts anew with every byte."""
+        deadline = time.monotonic() + self._timeout_s
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while chunk := raw.read1(decode_content=True):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > _MAX_ANSWER_BYTES:
+                    raise TooLong
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+        except BaseException:
+            raw.close()  # the rest of the answer must not be taken for the next one
+            raise
+        finally:
+            raw.release_conn()  # closed or not: the pool counts on getting each one back
+        return b"".join(chunks)
+
+
+def _authority(pool: urllib3.HTTPConnectionPool) -> str:
+    """The Host header. Of the pool, which spells a name outside ASCII as DNS does."""
+    host = f"[{pool.host.partition('%')[0]}]" if ":" in pool.host else pool.host  # a zone means nothing over there
+    return f"{host}:{pool.port}" if pool.port else host
+
+
+def _checked(url: str) -> str:
+    """The base URL without its last slash; empty stays empty. Raises ValueError."""
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"BLADE_CATALOG_URL is {url!r}; it starts with http:// or https:// and names a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("BLADE_CATALOG_URL has a user, query or fragment; put credentials into BLADE_CATALOG_TOKEN")
+    return url.rstrip("/")
+
+
+def _header_safe(token: SecretStr) -> str:
+    value = token.get_secret_value()
+    if not value.isascii() or not value.isprintable():
+        raise ValueError("BLADE_CATALOG_TOKEN has characters that cannot stand in an HTTP header")
+    return value

@@ -1,0 +1,241 @@
+"""Direct queries: rows of a source straight from the warehouse, as items or as Arrow, at the reader's pace.
+
+This decides what is asked of the warehouse; `query_streams` is what the reader holds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from blade_server.core import sql
+from blade_server.core.direct.streams import ArrowStream, ItemStream, OpenQuery, Slot
+from blade_server.core.sources.credentials import target
+from blade_server.core.sources.sources import Sources
+from blade_server.core.transform.columns import find_column
+from blade_server.core.transform.item_ids import Template
+from blade_server.core.transform.provenance import item_metadata
+from blade_server.core.transform.transform import MAX_ITEM_ID_CHARACTERS, Transform, Transformed
+from blade_server.errors import Invalid, NotFound, Precondition, Reason, WarehouseRefused
+from blade_server.model import Item, Source
+from blade_server.settings import Settings
+from blade_server.warehouse.databricks import MAX_BATCH_ROWS, Result, Target, Warehouse
+
+DEFAULT_ITEMS = 100
+MAX_ITEMS_LIMIT = 10_000
+MAX_ROWS_LIMIT = 1_000_000_000
+MAX_COLUMNS = 10_000
+ITEM_BATCH_ROWS = 1_000
+SCHEMA_TTL_S = 60.0
+
+
+class Queries:
+    """Opens queries, at most `settings.max_direct_queries` at once. Thread-safe."""
+
+    def __init__(self, settings: Settings, sources: Sources) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._slots = threading.BoundedSemaphore(settings.max_direct_queries)
+        self._schemas: dict[tuple[str, str], tuple[float, pa.Schema]] = {}
+
+    def items(
+        self,
+        *,
+        data_type: str = "",
+        source: str = "",
+        filter: str = "",  # noqa: A002  the contract's name
+        parameters: Mapping[str, str] | None = None,
+        columns: Sequence[str] = (),
+        order_by: Sequence[str] = (),
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> ItemStream:
+        """Rows as items and rejections, batch by batch. Close the stream.
+
+        Args: as in blade.v1.QueryItemsRequest; `limit` None is 100, 10,000 the most.
+
+        Raises:
+            Invalid, NotFound, Precondition: the request or its source.
+            QuotaExceeded: too many queries at once.
+        """
+        limit = DEFAULT_ITEMS if limit is None else limit
+        _check_range("limit", limit, 1, MAX_ITEMS_LIMIT)
+        found = self._sources.find(data_type, source)
+        wanted = _with_mapping(columns, found) if columns else ()
+        query = sql.SourceQuery(
+            filter=filter,
+            parameters=parameters or {},
+            columns=wanted,
+            order_by=order_by,
+            limit=limit,
+            offset=offset,
+        )
+        return ItemStream(self._open(found, query, ITEM_BATCH_ROWS), found, self._settings.known_classifications)
+
+    def arrow(
+        self,
+        *,
+        data_type: str = "",
+        source: str = "",
+        filter: str = "",  # noqa: A002  the contract's name
+        parameters: Mapping[str, str] | None = None,
+        columns: Sequence[str] = (),
+        order_by: Sequence[str] = (),
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> ArrowStream:
+        """Rows as Arrow record batches. Close the stream.
+
+        Args: as in blade.v1.QueryArrowRequest; `limit` None is all rows.
+
+        Raises: as `items`.
+        """
+        if limit is not None:
+            _check_range("limit", limit, 1, MAX_ROWS_LIMIT)
+        found = self._sources.find(data_type, source)
+        query = sql.SourceQuery(
+            filter=filter,
+            parameters=parameters or {},
+            columns=columns,
+            order_by=order_by,
+            limit=limit,
+            offset=offset,
+        )
+        return ArrowStream(self._open(found, query, MAX_BATCH_ROWS))
+
+    def item(
+        self, *, data_type: str = "", source: str = "", item_id: str, metadata: Mapping[str, str] | None = None
+    ) -> Item:
+        """The one row with an item id, as an item; `metadata` is added to its own.
+
+        Raises:
+            NotFound: no row has the id.
+            Precondition: two rows have it, the row cannot become an item, or the mapping does not fit the table.
+            Invalid, QuotaExceeded, Warehouse...: as for streams.
+        """
+        if not item_id or len(item_id) > MAX_ITEM_ID_CHARACTERS:
+            raise Invalid.field("item_id", f"is required, and at most {MAX_ITEM_ID_CHARACTERS} characters long")
+        found = self._sources.find(data_type, source)
+        where = target(self._settings, found.config)
+        with Slot(self._slots), Warehouse(where) as warehouse:
+            transformed, rows = self._look_up(warehouse, found, where, item_id, metadata or {})
+        return _the_one(transformed, rows, found, item_id)
+
+    def _look_up(
+        self, warehouse: Warehouse, source: Source, where: Target, item_id: str, metadata: Mapping[str, str]
+    ) -> tuple[Transformed, int]:
+        result = self._run_look_up(warehouse, source, item_id)
+        transform = Transform(
+            source,
+            result.schema,
+            known_classifications=self._settings.known_classifications,
+            metadata=item_metadata(source, where.warehouse_id, metadata),
+        )
+        transformed = transform.all(result)
+        return transformed, len(transformed.items) + len(transformed.rejected)
+
+    def _run_look_up(self, warehouse: Warehouse, source: Source, item_id: str) -> Result:
+        for fresh in (False, True):
+            schema, remembered = self._schema(warehouse, source, fresh=fresh)
+            try:
+                return warehouse.execute(
+                    sql.look_up(source, schema),
+                    {"item_id": item_id},
+                    timeout_s=self._settings.query_timeout_s,
+                )
+            except (WarehouseRefused, Precondition):
+                # The table may have changed since its columns were looked at.
+                if not remembered:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _schema(self, warehouse: Warehouse, source: Source, *, fresh: bool = False) -> tuple[pa.Schema, bool]:
+        """The columns of a source's table, and whether they are remembered ones (up to a minute old)."""
+        key = (source.name, source.etag)
+        until, schema = self._schemas.get(key, (0.0, None))
+        if not fresh and schema is not None and time.monotonic() < until:
+            return schema, True
+        result = warehouse.execute(sql.all_rows(source.config, 0), timeout_s=self._settings.query_timeout_s)
+        result.close()
+        now = time.monotonic()
+        self._schemas = {kept: entry for kept, entry in self._schemas.items() if entry[0] > now}
+        self._schemas[key] = (now + SCHEMA_TTL_S, result.schema)
+        return result.schema, False
+
+    def _open(self, source: Source, query: sql.SourceQuery, batch_rows: int) -> OpenQuery:
+        _check(query)
+        sql.select(source, query)  # what is wrong with the request is said before anything is opened
+        where = target(self._settings, source.config)
+        slot = Slot(self._slots).take()
+        return OpenQuery(where, slot, lambda warehouse: self._run(warehouse, source, query, batch_rows))
+
+    def _run(self, warehouse: Warehouse, source: Source, query: sql.SourceQuery, batch_rows: int) -> Result:
+        """The statement over checked columns: an unknown one is the caller's mistake and is said as such."""
+        if not (query.columns or query.order_by or query.filter):
+            statement = sql.select(source, query)
+        else:
+            schema, remembered = self._schema(warehouse, source)
+            try:
+                statement = sql.select(source, query, schema)
+            except Invalid:
+                if not remembered:
+                    raise
+                statement = sql.select(source, query, self._schema(warehouse, source, fresh=True)[0])
+        return warehouse.execute(
+            statement,
+            query.parameters,
+            max_batch_rows=batch_rows,
+            timeout_s=self._settings.query_timeout_s,
+        )
+
+
+def _check(query: sql.SourceQuery) -> None:
+    _check_range("offset", query.offset, 0, 2**31 - 1)
+    for field, names in (("columns", query.columns), ("order_by", query.order_by)):
+        if len(names) > MAX_COLUMNS:
+            raise Invalid.field(field, f"has {len(names):,} entries; at most {MAX_COLUMNS:,} are allowed")
+        if any(not name.strip() or len(name) > 1000 for name in names):
+            raise Invalid.field(field, "has an entry that is blank or longer than 1000 characters; name columns")
+    for name, count in Counter(name.lower() for name in query.columns).items():
+        if count > 1:
+            raise Invalid.field("columns", f"{name!r} is there more than once; names have no case")
+
+
+def _check_range(field: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise Invalid.field(field, f"{value} is not between {least} and {most:,}")
+
+
+def _with_mapping(columns: Sequence[str], source: Source) -> Sequence[str]:
+    """The columns asked for and those that make an item of the row."""
+    mapping = source.mapping
+    needed = (*Template.parse(mapping.item_id).columns, mapping.last_modified, mapping.classification.column)
+    wanted = list(columns)
+    for column in needed:
+        if column and find_column(wanted, column) is None:
+            wanted.append(column)
+    return wanted
+
+
+def _the_one(found: Transformed, rows: int, source: Source, item_id: str) -> Item:
+    if rows > 1:
+        raise Precondition(
+            f"more than one row of source {source.name!r} has the item id {item_id!r}; a template over more columns "
+            "tells them apart",
+            reason=Reason.ITEM_AMBIGUOUS,
+        )
+    if found.rejected:
+        error = found.rejected[0].error
+        raise Precondition(
+            f"the row of {item_id!r} cannot become an item: {error.message}",
+            reason=Reason.ITEM_REJECTED,
+            metadata={"field": error.field, "cause": error.reason.value},
+        )
+    # A collation can make the warehouse find another spelling; the catalog's ids are exact.
+    if not found.items or found.items[0].item_id != item_id:
+        raise NotFound(f"no row of source {source.name!r} has the item id {item_id!r}", reason=Reason.ITEM_NOT_FOUND)
+    return found.items[0]

@@ -1,0 +1,169 @@
+"""Batches: what the uploads of a job carry, and how the chunks of a result are cut into them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from blade_server.arrow.items import Items
+from blade_server.catalog.forms.multipart import Encoded, Form
+from blade_server.core.engine.ledger import Mark
+from blade_server.core.engine.read.reader import Chunk
+from blade_server.model import ItemError
+
+BATCH_BYTES = 8 << 20
+"""A batch of large items ends early."""
+ENCODED_BYTES = BATCH_BYTES
+"""About so many bytes of items are encoded at a time."""
+
+
+class Batch:
+    """Items that travel together.
+
+    `keys` are the ledger's, in the order of the items; a batch of rows that never became items has no `encoded`, only
+    keys and `errors`. `marks` belong to the worker that holds the batch, `recorded` (the same, as far as reports have
+    arrived) to the job's thread.
+    """
+
+    __slots__ = ("encoded", "errors", "keys", "marks", "number", "recorded", "size_bytes", "uncertain")
+
+    def __init__(
+        self,
+        number: int,
+        keys: Sequence[bytes],
+        encoded: Encoded | None = None,
+        *,
+        uncertain: Iterable[int] = (),
+        errors: Sequence[tuple[bytes, ItemError]] = (),
+    ) -> None:
+        self.number = number
+        self.keys = keys
+        self.encoded = encoded
+        self.marks = bytearray(len(keys))
+        self.recorded = bytearray(len(keys))
+        self.uncertain = set(uncertain)
+        self.errors = errors
+        self.size_bytes = encoded.size_bytes if encoded is not None else 0
+
+    @property
+    def items(self) -> Items:
+        """The items; of a batch that has them."""
+        assert self.encoded is not None
+        return self.encoded.items
+
+    @property
+    def open(self) -> list[int]:
+        """The places of the items that nothing has become of yet."""
+        if self.encoded is None or Mark.INTENDED not in self.marks:
+            return []
+        return [at for at, mark in enumerate(self.marks) if mark == Mark.INTENDED]
+
+    def mark(self, places: Sequence[int], mark: Mark) -> None:
+        """This has become of the items there: the worker's word."""
+        _put(self.marks, places, mark)
+
+    def record(self, places: Sequence[int], mark: Mark) -> None:
+        """The same, now that the job's thread has heard of it."""
+        _put(self.recorded, places, mark)
+
+
+def _put(marks: bytearray, places: Sequence[int], mark: Mark) -> None:
+    if len(places) == len(marks):
+        marks[:] = bytes([mark]) * len(marks)
+        return
+    for at in places:
+        marks[at] = mark
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """The same has become of the items at some places of a batch; `left`: the worker lets the batch go."""
+
+    batch: Batch
+    mark: Mark = Mark.INTENDED
+    places: Sequence[int] = ()
+    bytes_uploaded: int = 0
+    errors: Sequence[tuple[bytes, ItemError]] = ()
+    left: bool = False
+
+
+class Supply:
+    """Cuts chunks into batches: `batch_size` items each, fewer if they are large or the last.
+
+    Items are encoded some at a time, as many as a few batches: in a request they take more room than as columns.
+    """
+
+    def __init__(self, batch_size: int, form: Form) -> None:
+        self._batch_size = batch_size
+        self._form = form
+        self._chunks: deque[tuple[Chunk, bool]] = deque()
+        self._items: Items | None = None
+        self._keys: list[bytes] = []
+        self._uncertain: set[int] = set()
+        self._at = 0
+        self._encoded: Encoded | None = None
+        self._encoded_from = 0
+        self._used_up = 0
+        self._errors: deque[tuple[bytes, ItemError]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks or self._errors or self._at < len(self._keys))
+
+    def add(self, chunk: Chunk, *, counts: bool = True) -> None:
+        """Another chunk of the result; `counts`: it is one that the reader waits to see used up."""
+        self._chunks.append((chunk, counts))
+
+    def used_up(self) -> int:
+        """Chunks that were cut since the last call."""
+        used_up, self._used_up = self._used_up, 0
+        return used_up
+
+    def next(self, number: int, at_end: bool) -> Batch | None:
+        """The next batch, or None if there is none yet (or no full one, unless the result is at its end)."""
+        while self._chunks and not self._full and not self._errors:
+            chunk, counts = self._chunks.popleft()
+            self._take_chunk(chunk)
+            self._used_up += counts
+        if self._errors:
+            errors = [self._errors.popleft() for _ in range(min(self._batch_size, len(self._errors)))]
+            return Batch(number, [key for key, _ in errors], errors=errors)
+        left = len(self._keys) - self._at
+        if self._items is None or left == 0 or not (self._full or at_end):
+            return None
+        start, encoded = self._at, self._next_encoded(self._items, min(left, self._batch_size))
+        self._at = stop = start + len(encoded)
+        uncertain = [at - start for at in range(start, stop) if at in self._uncertain] if self._uncertain else ()
+        return Batch(number, self._keys[start:stop], encoded, uncertain=uncertain)
+
+    @property
+    def _full(self) -> bool:
+        """Whether there is a batch by number or by bytes: large rows do not wait for a full number."""
+        if self._items is None:
+            return False
+        many = len(self._keys) - self._at >= self._batch_size
+        return many or bool(self._items.rows.slice(self._at).nbytes >= BATCH_BYTES)
+
+    def _take_chunk(self, chunk: Chunk) -> None:
+        """What is left of the last chunk, and this one: together, as a request has one boundary."""
+        self._errors.extend(chunk.errors)
+        rest = self._at
+        shift = len(self._keys) - rest
+        self._items = Items.joined([self._items[rest:], chunk.items]) if shift and self._items else chunk.items
+        self._keys = [*self._keys[rest:], *chunk.keys]
+        self._uncertain = {at - rest for at in self._uncertain if at >= rest} | {at + shift for at in chunk.uncertain}
+        self._at, self._encoded = 0, None
+
+    def _next_encoded(self, items: Items, most: int) -> Encoded:
+        """The next items, which take at most BATCH_BYTES together or are one."""
+        encoded, at = self._encoded, self._at - self._encoded_from
+        if encoded is None or len(encoded) - at < most:
+            some = items[self._at : self._at + self._form.count(items, ENCODED_BYTES)]
+            self._encoded, self._encoded_from = self._form.encode(some), self._at
+            encoded, at = self._encoded, 0
+        ends = encoded.ends
+        begin = int(ends[at - 1]) if at else 0
+        fitting = int(np.searchsorted(ends[at : at + most], begin + BATCH_BYTES, side="right"))
+        return encoded.cut(at, at + max(1, fitting))

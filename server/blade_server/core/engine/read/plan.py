@@ -1,0 +1,51 @@
+"""What exactly a job runs: its statement over fixed versions of its tables, and how many rows that has."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from blade_server.core import sql
+from blade_server.errors import BladeError, Reason, WarehouseRefused, WarehouseUnavailable
+from blade_server.model import MAX_ITEMS
+from blade_server.storage.engine.claims import Plan
+from blade_server.warehouse.databricks import Warehouse
+
+log = logging.getLogger(__name__)
+
+
+def make_plan(warehouse: Warehouse, statement: str) -> Plan:
+    """Pins the tables to their versions of now and counts the rows; once for a job, so that re-runs see the same rows.
+
+    What has no versions (a view, another format) stays as it is. Raises what the warehouse raises.
+    """
+    versions = {}
+    for table in sql.tables(statement):
+        try:
+            versions[table] = int(_scalar(warehouse, sql.history(table)))
+        except WarehouseRefused:
+            log.info("%s has no versions: a re-run sees it as it is then", table)
+    pinned = sql.pin(statement, versions)
+    announced = count_rows(warehouse, pinned)
+    if announced > MAX_ITEMS:
+        raise BladeError(
+            f"the query has {announced} rows and a job takes at most {MAX_ITEMS}; split it with a WHERE",
+            reason=Reason.INVALID_SQL,
+        )
+    return Plan(statement=pinned, announced=announced)
+
+
+def count_rows(warehouse: Warehouse, statement: str) -> int:
+    """How many rows a statement has now."""
+    return int(_scalar(warehouse, sql.count(statement)))
+
+
+def _scalar(warehouse: Warehouse, statement: str) -> Any:
+    result = warehouse.execute(statement)
+    try:
+        for batch in result:
+            return batch.column(0)[0].as_py()
+        # A count always has a row: the answer was lost, and the driver asked for what comes after it.
+        raise WarehouseUnavailable("the warehouse sent no row for a count; the query can be repeated")
+    finally:
+        result.close()

@@ -1,0 +1,188 @@
+"""One pass over a job's result: from the warehouse to chunks of admitted items, in a thread of its own.
+
+It runs ahead of the uploads by at most `AHEAD` chunks of at most `CHUNK_BYTES`, or `TEXT_BYTES` once they are JSON, so
+the memory of a job does not depend on the number of its rows, nor much on their width.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from blade_server.arrow.items import Items
+from blade_server.core.engine.ledger import Ledger, Verdict, heads, item_key, item_keys, rejected_key
+from blade_server.core.transform.json_columns import text_bytes
+from blade_server.core.transform.transform import Rejected, Transform, Transformed
+from blade_server.errors import Reason
+from blade_server.model import MAX_ROW_JSON_BYTES, Item, ItemError, Stage
+from blade_server.warehouse.databricks import Warehouse
+
+CHUNK_ROWS = 10_000
+CHUNK_BYTES = 8 << 20
+TEXT_BYTES = 4 * CHUNK_BYTES
+"""A boolean is a bit in a column and its whole name in JSON: a thousand of them make a gigabyte of 10,000 rows."""
+AHEAD = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunk:
+    """Some rows of the result that have to be processed. `keys` and `uncertain` (places) are those of `items`."""
+
+    items: Items
+    keys: Sequence[bytes]
+    uncertain: frozenset[int] = frozenset()
+    errors: Sequence[tuple[bytes, ItemError]] = ()
+
+    def parted(self) -> tuple[Chunk, Chunk]:
+        """What is certain, with the errors, and what is uncertain."""
+        certain = [at for at in range(len(self.items)) if at not in self.uncertain]
+        uncertain = sorted(self.uncertain)
+        return (
+            Chunk(items=self.items.take(certain), keys=[self.keys[at] for at in certain], errors=self.errors),
+            Chunk(
+                items=self.items.take(uncertain),
+                keys=[self.keys[at] for at in uncertain],
+                uncertain=frozenset(range(len(uncertain))),
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """The result is read to its end."""
+
+    rows_read: int
+
+
+class Reader:
+    """Reads one statement. Chunks, then End, or else the error, go to `inbox`.
+
+    `only` restricts the job to rows with these keys (sorted, see ledger.heads): a retry of failed items.
+    """
+
+    def __init__(
+        self,
+        *,
+        warehouse: Warehouse,
+        statement: str,
+        transform: Callable[[pa.Schema], Transform],
+        ledger: Ledger,
+        inbox: Callable[[Chunk | End | BaseException], None],
+        only: NDArray[np.uint64] | None = None,
+    ) -> None:
+        self._warehouse = warehouse
+        self._statement = statement
+        self._transform = transform
+        self._ledger = ledger
+        self._inbox = inbox
+        self._only = only
+        self._room = threading.Semaphore(AHEAD)
+        self._left = False
+        self.began = threading.Event()
+        """Set once the warehouse has answered the query."""
+
+    def consumed(self) -> None:
+        """A chunk is out of the way: there is room for another."""
+        self._room.release()
+
+    def leave(self) -> None:
+        """Ends the thread soon, wherever it is: the statement is cancelled."""
+        self._left = True
+        self._room.release()
+        self._warehouse.cancel()
+
+    def run(self) -> None:
+        """The life of the thread."""
+        try:
+            self._read()
+        except BaseException as exc:
+            if not self._left:
+                self._inbox(exc)
+
+    def _read(self) -> None:
+        result = self._warehouse.execute(self._statement, max_batch_rows=CHUNK_ROWS)
+        try:
+            self.began.set()
+            transform = self._transform(result.schema)
+            for batch in result:
+                for part in _slices(batch):
+                    chunk = self._chunk(transform(part) if self._only is None else self._failed_before(transform, part))
+                    self._room.acquire()
+                    if self._left:
+                        return
+                    self._inbox(chunk)
+            if not self._left:
+                self._inbox(End(rows_read=result.rows_read))
+        finally:
+            result.close()
+
+    def _chunk(self, transformed: Transformed) -> Chunk:
+        items, rejected = transformed
+        keys, verdicts = self._ledger.admit(item_keys(items.ids))
+        errors = self._rejections(rejected)
+        if not verdicts.any():  # nearly always all are NEW
+            return Chunk(items=items, keys=keys, errors=errors)
+        errors += [(keys[at], _duplicate(items[at])) for at in np.flatnonzero(verdicts == Verdict.DUPLICATE).tolist()]
+        kept = np.flatnonzero(verdicts <= Verdict.UNCERTAIN)
+        return Chunk(
+            items=items.take(kept),
+            keys=[keys[at] for at in kept.tolist()],
+            uncertain=frozenset(np.flatnonzero(verdicts[kept] == Verdict.UNCERTAIN).tolist()),
+            errors=errors,
+        )
+
+    def _failed_before(self, transform: Transform, batch: pa.RecordBatch) -> Transformed:
+        """In a retry: the rows that failed, found again by their content or, if that was mended, by their item id."""
+        assert self._only is not None
+        same = _among(transform.fingerprints(batch), self._only)
+        known, others = transform(batch.filter(pa.array(same))), transform(batch.filter(pa.array(~same)))
+        keys = item_keys(others.items.ids)
+        failed = _among(keys, self._only) | _among([rejected_key(key) for key in keys], self._only)
+        rejected = compress(others.rejected, _among([_rejected_key(row) for row in others.rejected], self._only))
+        items = Items.joined([known.items, others.items.take(np.flatnonzero(failed))])
+        return Transformed(items, [*known.rejected, *rejected])
+
+    def _rejections(self, rejected: Sequence[Rejected]) -> list[tuple[bytes, ItemError]]:
+        """A rejected row without an id stands under its content, so two equal ones are two errors."""
+        keys, verdicts = self._ledger.admit([_rejected_key(row) for row in rejected])
+        left = np.flatnonzero(verdicts != Verdict.DONE).tolist()
+        return [(keys[at], rejected[at].error) for at in left]
+
+
+def _rejected_key(row: Rejected) -> bytes:
+    return rejected_key(item_key(row.error.item_id)) if row.error.item_id else row.fingerprint
+
+
+def _among(keys: Sequence[bytes], only: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    if not keys or not len(only):
+        return np.zeros(len(keys), dtype=np.bool_)
+    head = heads(keys)
+    among: NDArray[np.bool_] = only[np.minimum(np.searchsorted(only, head), len(only) - 1)] == head
+    return among
+
+
+def _duplicate(item: Item) -> ItemError:
+    return ItemError(
+        item_id=item.item_id,
+        stage=Stage.TRANSFORM,
+        reason=Reason.DUPLICATE_ITEM_ID,
+        field="mapping.item_id",
+        message=f"another row of this job has the item id {item.item_id!r}; the first one read stays",
+        row_json=item.data_json[:MAX_ROW_JSON_BYTES].decode("utf-8", "ignore"),
+    )
+
+
+def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    fitting = (
+        batch.num_rows * CHUNK_BYTES // max(1, batch.nbytes),
+        batch.num_rows * TEXT_BYTES // max(1, text_bytes(batch.columns, batch.schema.names)),
+    )
+    rows = max(1, min(CHUNK_ROWS, *fitting))
+    for at in range(0, batch.num_rows, rows):
+        yield batch.slice(at, rows)

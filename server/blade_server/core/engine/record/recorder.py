@@ -1,0 +1,165 @@
+"""What a running job commits (outcomes, errors, counters, display: all in one go), and its patience with PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from blade_server.core.engine.batches import Batch, Report
+from blade_server.core.engine.halt import Control, Halt
+from blade_server.core.engine.ledger import Mark
+from blade_server.core.engine.record.progress import Progress
+from blade_server.errors import LeaseLost, Reason, StorageUnavailable
+from blade_server.model import ItemError, Status, WaitReason
+from blade_server.storage.engine.claims import Claim, ClaimStore, Flags, Plan
+from blade_server.storage.engine.ledger import Block, LedgerStore
+from blade_server.storage.engine.records import Display, Record, RecordStore
+
+T = TypeVar("T")
+
+RECORD_EVERY_S = 0.2
+"""Outcomes are committed in groups of so much time: five transactions, and five rings of the bell, a second."""
+SHOW_EVERY_S = 1.0
+STORAGE_PAUSE_S = 0.25
+LAST_PATIENCE_S = 5.0
+
+
+class Recorder:
+    """Writes for one claim; belongs to the job's thread.
+
+    Every method that writes insists while PostgreSQL is away (nothing is lost but time) and raises LeaseLost when the
+    job is another's, or when it must be left and PostgreSQL does not come back.
+    """
+
+    def __init__(
+        self,
+        claims: ClaimStore,
+        claim: Claim,
+        control: Control,
+        progress: Progress,
+        obey: Callable[[Flags], None],
+        *,
+        ledgers: LedgerStore,
+        records: RecordStore,
+    ) -> None:
+        self._claims = claims
+        self._ledgers = ledgers
+        self._records = records
+        self._claim = claim
+        self._control = control
+        self._progress = progress
+        self._obey = obey
+        self._number = 0
+        self._shown: Display | None = None
+        self._shown_at = 0.0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._counts = {Mark.SUCCESS: 0, Mark.ERROR: 0, Mark.SKIPPED: 0}
+        self._bytes_uploaded = 0
+        self._errors: list[tuple[bytes, ItemError]] = []
+        self._touched: dict[int, Batch] = {}
+        self._since = 0.0
+
+    def begin(self) -> None:
+        """Finds where the records of earlier claims end."""
+        self._number = self.insist(lambda: self._records.last_record(self._claim))
+
+    # ----------------------------------------------------------------------------------------------- progress
+
+    def add(self, report: Report) -> None:
+        """Takes in what became of some items; it is committed with the next record."""
+        if not report.places:
+            return
+        self._since = self._since or time.monotonic()
+        self._bytes_uploaded += report.bytes_uploaded
+        self._errors.extend(report.errors)
+        self._touched[report.batch.number] = report.batch
+        report.batch.record(report.places, report.mark)
+        self._counts[report.mark] += len(report.places)
+
+    def skip(self, rows: int) -> None:
+        """Counts rows that the source no longer has."""
+        self._counts[Mark.SKIPPED] += rows
+
+    def unsent(self, batches: Sequence[Batch]) -> None:
+        """Marks what was intended and certainly not sent, so that nobody has to look it up."""
+        for batch in batches:
+            for at in set(batch.open) - batch.uncertain:
+                batch.recorded[at] = Mark.UNSENT
+            self._touched[batch.number] = batch
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a record."""
+        now = time.monotonic()
+        return bool(self._since and now - self._since >= RECORD_EVERY_S) or now - self._shown_at >= SHOW_EVERY_S
+
+    def record(self, reason: WaitReason | None = None, detail: str = "") -> None:
+        """Commits what there is to commit, in one transaction; nothing if nothing has changed."""
+        rows = sum(self._counts.values())
+        display = self._progress.display(reason, detail, adding=rows)
+        self._shown_at = time.monotonic()
+        if not rows and not self._touched and display == self._shown:
+            return
+        self._number += 1
+        record = Record(
+            number=self._number,
+            success=self._counts[Mark.SUCCESS],
+            error=self._counts[Mark.ERROR],
+            skipped=self._counts[Mark.SKIPPED],
+            bytes_uploaded=self._bytes_uploaded,
+            blocks=[Block(number=b.number, keys=b"", outcomes=bytes(b.recorded)) for b in self._touched.values()],
+            errors=self._errors,
+            display=display,
+        )
+        self._forget()
+        flags = self.insist(lambda: self._records.record(self._claim, record))
+        self._progress.committed(record.success, record.error, record.skipped)
+        self._shown = display
+        self._obey(flags)
+
+    def record_rest(self) -> None:
+        """Commits outcomes that are not yet committed, if there are any."""
+        if self._touched:
+            self.record()
+
+    # ------------------------------------------------------------------------------------------------- states
+
+    def plan(self, plan: Plan, total: int | None) -> None:
+        """Keeps what to run, and how many rows there are to process."""
+        self.insist(lambda: self._claims.set_plan(self._claim, plan, total))
+
+    def intend(self, batches: Sequence[Batch]) -> None:
+        """Writes down what is about to be sent."""
+        blocks = [Block(number=b.number, keys=b"".join(b.keys), outcomes=bytes(b.recorded)) for b in batches]
+        self.insist(lambda: self._ledgers.intend(self._claim, blocks))
+
+    def paused(self) -> bool:
+        """Writes PAUSED. False if the pause was taken back."""
+        flags = self.insist(lambda: self._claims.pause(self._claim))
+        if flags is not None:
+            self._obey(flags)
+        return flags is not None
+
+    def release(self, detail: str) -> None:
+        """Hands the job back."""
+        self.insist(lambda: self._claims.release(self._claim, detail))
+
+    def finish(self, status: Status, operation: str, error: Reason | None = None, message: str = "") -> None:
+        """Writes the final status."""
+        self.insist(lambda: self._claims.finish(self._claim, status, operation=operation, error=error, message=message))
+
+    def insist(self, call: Callable[[], T]) -> T:
+        """Calls again and again while PostgreSQL is away."""
+        gives_up = 0.0
+        while True:
+            try:
+                return call()
+            except StorageUnavailable:
+                halted = self._control.halted
+                gives_up = gives_up or time.monotonic() + LAST_PATIENCE_S
+                if halted is Halt.LOST or (halted is Halt.STOP and time.monotonic() > gives_up):
+                    raise LeaseLost(f"job {self._claim.job_id} is left while PostgreSQL is away") from None
+                time.sleep(STORAGE_PAUSE_S)

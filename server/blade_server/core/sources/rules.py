@@ -1,0 +1,118 @@
+"""What a source may look like, before anybody asks the warehouse: patterns, lengths, defaults."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from blade_server.core.transform.item_ids import Template, TemplateError
+from blade_server.errors import Invalid, Violation
+from blade_server.model import MAX_ITEMS, Classification, RowMapping, Source, SourceConfig
+
+MAX_PAIRS = 32
+MAX_PAIR_CHARACTERS = 200
+MAX_NAME_CHARACTERS = 255
+MAX_TEMPLATE_CHARACTERS = 2000
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_DATA_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def with_defaults(source: Source) -> Source:
+    """The source with the defaults that need no look at its table."""
+    mapping = source.mapping
+    classification = mapping.classification
+    if not (classification.column or classification.value):
+        classification = Classification(column="classification")
+    return replace(
+        source,
+        display_name=source.display_name or source.name,
+        mapping=replace(mapping, item_id=mapping.item_id or "item_id", classification=classification),
+    )
+
+
+def check(source: Source, *, known_classifications: frozenset[str]) -> None:
+    """Pass a source whose every field is well formed.
+
+    Raises:
+        Invalid: naming all fields that are not.
+    """
+    violations = [
+        Violation(field=f"source.{field}", description=description)
+        for field, description in (
+            *_identity(source),
+            *_config(source.config),
+            *_mapping(source.mapping, known_classifications),
+        )
+    ]
+    if violations:
+        raise Invalid(violations)
+
+
+def check_pairs(field: str, pairs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with metadata pairs, as (field, description)."""
+    if len(pairs) > MAX_PAIRS:
+        yield field, f"has {len(pairs)} pairs; at most {MAX_PAIRS} are allowed"
+    for key, value in pairs.items():
+        if not key.strip():
+            yield field, "has a pair without a key"
+        for text in (key, value):
+            if len(text) > MAX_PAIR_CHARACTERS or _CONTROL.search(text):
+                yield field, f"{text[:40]!r} has more than {MAX_PAIR_CHARACTERS} or control characters"
+
+
+def _identity(source: Source) -> Iterator[tuple[str, str]]:
+    if not _NAME.fullmatch(source.name):
+        yield (
+            "name",
+            f"{source.name[:80]!r} is not 1 to 63 lower-case letters, digits and hyphens, beginning with a letter",
+        )
+    if not _DATA_TYPE.fullmatch(source.data_type):
+        yield (
+            "data_type",
+            f"{source.data_type[:80]!r} is not 1 to 63 lower-case letters, digits, - and _, beginning with a letter",
+        )
+    if len(source.display_name) > 200 or _CONTROL.search(source.display_name):
+        yield "display_name", "has more than 200 or control characters"
+
+
+def _config(config: SourceConfig) -> Iterator[tuple[str, str]]:
+    for field in ("catalog", "schema", "table"):
+        name = getattr(config, field)
+        if not name.strip():
+            yield f"config.{field}", "is required"
+        elif len(name) > MAX_NAME_CHARACTERS or _CONTROL.search(name):
+            yield f"config.{field}", f"{name[:80]!r} has more than {MAX_NAME_CHARACTERS} or control characters"
+    for field in ("host", "credentials", "warehouse_id"):
+        if len(getattr(config, field)) > 1000 or _CONTROL.search(getattr(config, field)):
+            yield f"config.{field}", "has more than 1000 or control characters"
+    if not (math.isfinite(config.items_per_second) and config.items_per_second >= 0):
+        yield "config.items_per_second", f"{config.items_per_second:g} is not a number from 0 (no limit) up"
+    if not 0 <= config.max_running_jobs <= MAX_ITEMS:
+        yield "config.max_running_jobs", f"{config.max_running_jobs} is not a number from 0 (no limit) up"
+
+
+def _mapping(mapping: RowMapping, known_classifications: frozenset[str]) -> Iterator[tuple[str, str]]:
+    if len(mapping.item_id) > MAX_TEMPLATE_CHARACTERS or _CONTROL.search(mapping.item_id):
+        yield "mapping.item_id", f"has more than {MAX_TEMPLATE_CHARACTERS} or control characters"
+    else:
+        try:
+            Template.parse(mapping.item_id)
+        except TemplateError as exc:
+            yield "mapping.item_id", str(exc)
+    classification = mapping.classification
+    for field, name in (("last_modified", mapping.last_modified), ("classification.column", classification.column)):
+        if len(name) > MAX_NAME_CHARACTERS or _CONTROL.search(name):
+            yield f"mapping.{field}", f"has more than {MAX_NAME_CHARACTERS} or control characters"
+    if classification.column and classification.value:
+        yield "mapping.classification", "has a column and a value; it must be one of the two"
+    elif classification.value and classification.value not in known_classifications:
+        known = ", ".join(sorted(known_classifications))
+        yield (
+            "mapping.classification.value",
+            f"{classification.value[:80]!r} is not one of this server's BLADE_CLASSIFICATIONS: {known}",
+        )
+    yield from check_pairs("mapping.metadata", mapping.metadata)

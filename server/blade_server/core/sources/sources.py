@@ -1,0 +1,230 @@
+"""Sources: added only after their connection was tested, changed under an etag, found by name or data type."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Set
+from dataclasses import asdict, replace
+from hashlib import sha256
+from typing import Any
+
+from blade_server.core import paging
+from blade_server.core.paging import make_token, read_token
+from blade_server.core.sources.connection_test import try_connection
+from blade_server.core.sources.rules import check, with_defaults
+from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason
+from blade_server.model import Source, TestStep
+from blade_server.settings import Settings
+from blade_server.storage.sources import SourceStore
+
+DEFAULT_PAGE_SIZE = 100
+MAX_REQUEST_ID_CHARACTERS = 128
+_UPDATE_ATTEMPTS = 3
+
+_UNTESTED = {"display_name", "enabled", "config.items_per_second", "config.max_running_jobs"}
+"""What can change without another connection test."""
+
+_PATHS = {
+    "display_name",
+    "data_type",
+    "enabled",
+    *(f"config.{name}" for name in ("catalog", "schema", "table", "warehouse_id", "host", "credentials")),
+    *(f"config.{name}" for name in ("items_per_second", "max_running_jobs")),
+    *(f"mapping.{name}" for name in ("item_id", "last_modified", "classification", "metadata")),
+}
+
+
+class Sources:
+    """The sources of all replicas. Thread-safe; every call blocks on PostgreSQL, some on the warehouse too."""
+
+    def __init__(self, settings: Settings, store: SourceStore) -> None:
+        self._settings = settings
+        self._store = store
+
+    def add(
+        self, source: Source, *, validate_only: bool = False, request_id: str = ""
+    ) -> tuple[Source, builtins.list[TestStep]]:
+        """Validate, test, store. Returns the source as stored (as it would be, for `validate_only`) and the steps.
+
+        The steps are empty when a repeated call is answered from the store.
+
+        Raises:
+            Invalid: wrong fields, or a request id used for another source.
+            AlreadyExists: the name is taken.
+            ConnectionTestFailed: nothing is stored.
+        """
+        if len(request_id) > MAX_REQUEST_ID_CHARACTERS:
+            raise Invalid.field("request_id", f"has more than {MAX_REQUEST_ID_CHARACTERS} characters")
+        fingerprint = _fingerprint(source)
+        source = self._checked(source)
+        if self._exists(source.name):
+            if not request_id or validate_only:
+                raise _taken(source.name)
+            # Repeated, or the name is taken: the store knows which.
+            return self._store.add(source, request_id=request_id, request_hash=fingerprint), []
+        tested = try_connection(self._settings, source).require()
+        if validate_only:
+            return tested.source, tested.steps
+        stored = self._store.add(tested.source, request_id=request_id, request_hash=fingerprint)
+        return stored, tested.steps
+
+    def get(self, name: str) -> Source:
+        """Raises NotFound."""
+        if not name:
+            raise Invalid.field("name", "is required")
+        return self._store.get(name)
+
+    def all(self) -> builtins.list[Source]:
+        """Every source, by name."""
+        return self._store.all()
+
+    def list(
+        self, *, page_size: int | None = None, page_token: str = "", data_type: str = ""
+    ) -> tuple[builtins.list[Source], str]:
+        """A page of sources in the order of their names, and the token of the next page ("" on the last).
+
+        Raises:
+            Invalid: the size or the token.
+        """
+        size = paging.page_size(page_size, default=DEFAULT_PAGE_SIZE)
+        scope = f"sources\0{data_type}"
+        found = self._store.page(read_token(page_token, scope=scope), size + 1, data_type)
+        more = len(found) > size
+        return found[:size], make_token(found[size - 1].name, scope=scope) if more else ""
+
+    def update(self, source: Source, fields: Set[str]) -> Source:
+        """Put the named fields of `source` into the stored source of that name, atomically.
+
+        Args:
+            source: the new values; its etag, if set, must be the stored one.
+            fields: `display_name`, `data_type`, `enabled`, `config`, `mapping`, or fields of the last two.
+
+        Raises:
+            Invalid, NotFound, Conflict, ConnectionTestFailed.
+        """
+        paths = _expanded(fields)
+        for attempt in range(_UPDATE_ATTEMPTS):
+            current = self.get(source.name)
+            if source.etag and source.etag != current.etag:
+                raise Conflict(
+                    f"source {source.name!r} was changed by somebody else (etag {current.etag}, not {source.etag}); "
+                    "read it again"
+                )
+            changed = self._checked(_merged(current, source, paths))
+            if paths - _UNTESTED and _differs(current, changed):
+                changed = try_connection(self._settings, changed).require().source
+            try:
+                return self._store.update(changed, current.etag)
+            except Conflict:
+                # Without an etag the caller asked for these fields to change, whatever the others are.
+                if source.etag or attempt + 1 == _UPDATE_ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
+
+    def remove(self, name: str, etag: str = "") -> None:
+        """Raises NotFound, Conflict, and Precondition while the source has jobs that are not final."""
+        if not name:
+            raise Invalid.field("name", "is required")
+        self._store.remove(name, etag)
+
+    def test(self, name: str) -> builtins.list[TestStep]:
+        """The steps of the connection test on a stored source; a failed one is part of the answer.
+
+        Raises:
+            NotFound; Invalid if the server's settings no longer allow the source's host or credentials.
+        """
+        return try_connection(self._settings, self.get(name)).steps
+
+    def find(self, data_type: str, source_name: str = "") -> Source:
+        """The source a call means: by its name, else the one source of the data type.
+
+        Raises:
+            NotFound: there is none.
+            Invalid: neither is given, they contradict each other, or several sources have the data type.
+            Precondition: it is switched off.
+        """
+        if source_name:
+            source = self._store.get(source_name)
+            if data_type and data_type != source.data_type:
+                raise Invalid.field(
+                    "data_type", f"{data_type!r} is not the data type of source {source_name!r}, {source.data_type!r}"
+                )
+            return _enabled(source)
+        if not data_type:
+            raise Invalid.field("data_type", "is required unless `source` is set")
+        found = self._store.by_data_type(data_type)
+        if not found:
+            raise NotFound(
+                f"no source has the data type {data_type!r}; ListSources shows those there are",
+                reason=Reason.SOURCE_NOT_FOUND,
+            )
+        candidates = [source for source in found if source.enabled] or found
+        if len(candidates) > 1:
+            names = ", ".join(source.name for source in candidates)
+            raise Invalid.field(
+                "source",
+                f"several sources have the data type {data_type!r}: name one of {names}",
+                reason=Reason.SOURCE_AMBIGUOUS,
+            )
+        return _enabled(candidates[0])
+
+    def _checked(self, source: Source) -> Source:
+        source = with_defaults(source)
+        check(source, known_classifications=self._settings.known_classifications)
+        return source
+
+    def _exists(self, name: str) -> bool:
+        try:
+            self._store.get(name)
+        except NotFound:
+            return False
+        return True
+
+
+def _enabled(source: Source) -> Source:
+    if not source.enabled:
+        raise Precondition(
+            f"source {source.name!r} is switched off; set `enabled` with UpdateSource", reason=Reason.SOURCE_DISABLED
+        )
+    return source
+
+
+def _taken(name: str) -> AlreadyExists:
+    return AlreadyExists(f"a source named {name!r} exists; change it with UpdateSource or take another name")
+
+
+def _fingerprint(source: Source) -> str:
+    """Of what the caller sent, before any defaults."""
+    document = {
+        key: value for key, value in asdict(source).items() if key not in ("stats", "create_time", "update_time")
+    }
+    return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _expanded(fields: Set[str]) -> set[str]:
+    """Single fields for whole messages; the two ways to say a classification are one field."""
+    paths: set[str] = set()
+    for field in fields:
+        path = "mapping.classification" if field.startswith("mapping.classification.") else field
+        inner = {known for known in _PATHS if known.startswith(f"{path}.")} if path in ("config", "mapping") else set()
+        if path not in _PATHS and not inner:
+            raise Invalid.field(
+                "update_mask", f"{field!r} is not a field that can change; those are {', '.join(sorted(_PATHS))}"
+            )
+        paths |= inner or {path}
+    return paths
+
+
+def _merged(current: Source, new: Source, paths: set[str]) -> Source:
+    def chosen(prefix: str, values: Any) -> dict[str, Any]:
+        return {path: getattr(values, path) for path in (p.removeprefix(prefix) for p in paths if p.startswith(prefix))}
+
+    whole = {path: getattr(new, path) for path in paths if "." not in path}
+    config = replace(current.config, **chosen("config.", new.config))
+    mapping = replace(current.mapping, **chosen("mapping.", new.mapping))
+    return replace(current, **whole, config=config, mapping=mapping)
+
+
+def _differs(current: Source, changed: Source) -> bool:
+    return (current.data_type, current.config, current.mapping) != (changed.data_type, changed.config, changed.mapping)

@@ -1,0 +1,314 @@
+"""Item id templates: `MAINT-{tail_number}-{due_date:%Y}` over Arrow columns, and the same string as a SQL expression.
+
+Both forms must agree to the letter, because an item is looked up with `<expression> = :item_id`. The expression counts
+on a session in UTC and in ANSI mode (a SQL warehouse's default; else Spark prints small decimals with an exponent).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlglot
+from sqlglot import exp
+
+from blade_server.core.transform.columns import find_column, rows_where
+from blade_server.core.transform.json_columns import plain_decimals
+from blade_server.core.transform.times import in_calendar, is_time, iso_text, parse_times
+from blade_server.errors import Reason
+
+BLANKS = " \t\r\n"
+"""What is cut off around a text value."""
+
+_DIRECTIVES = {
+    "Y": (0, 4, "DATE_FORMAT(x, 'yyyy')"),
+    "y": (2, 4, "DATE_FORMAT(x, 'yy')"),
+    "m": (5, 7, "DATE_FORMAT(x, 'MM')"),
+    "d": (8, 10, "DATE_FORMAT(x, 'dd')"),
+    "H": (11, 13, "DATE_FORMAT(x, 'HH')"),
+    "M": (14, 16, "DATE_FORMAT(x, 'mm')"),
+    "S": (17, 19, "DATE_FORMAT(x, 'ss')"),
+    "j": (0, 0, "LPAD(CAST(DAYOFYEAR(x) AS STRING), 3, '0')"),
+}
+"""strftime part -> where it stands in ISO text, and its SQL."""
+
+_FORMAT_PIECE = re.compile(r"([^%]+)|%(.)")
+_ALLOWED = " ".join(f"%{letter}" for letter in _DIRECTIVES)
+_DATE_SQL = "DATE_FORMAT(x, 'yyyy-MM-dd')"
+_TIME_SQL = "TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM DATE_FORMAT(x, 'HH:mm:ss.SSSSSS')))"
+_TIMESTAMP_SQL = f"{_DATE_SQL} || 'T' || {_TIME_SQL} || 'Z'"
+_ISO_SQL = (
+    "'^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?)?$'"
+)
+_PARSED_SQL = (
+    f"TRY_CAST(CASE WHEN x RLIKE {_ISO_SQL} THEN x WHEN x RLIKE '^[0-9]{{8}}$' "
+    "THEN SUBSTRING(x, 1, 4) || '-' || SUBSTRING(x, 5, 2) || '-' || SUBSTRING(x, 7, 2) END AS TIMESTAMP)"
+)
+"""Databricks takes more than ISO 8601 for a time (`2024-1-5`, `2024`); such rows have no id, so they must be NULL."""
+
+
+class TemplateError(ValueError):
+    """The template is not one, or does not fit the columns; says what is wrong and what would do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One piece of a template: a literal, or a column with an optional strftime format."""
+
+    literal: str = ""
+    column: str = ""
+    format: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a row has no id: the column at fault, and in words what is wrong with it."""
+
+    reason: Reason
+    column: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """Ids of a batch, in order. An id is null exactly where `failures` has the row."""
+
+    ids: pa.Array
+    failures: Mapping[int, Failure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """A parsed template.
+
+    Attributes:
+        text: as written.
+        parts: its pieces, in order.
+    """
+
+    text: str
+    parts: Sequence[Part] = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Template:
+        """Read a template; text without braces is the name of a column.
+
+        Raises:
+            TemplateError: a brace without partner, a format part that is not allowed, or no column at all.
+        """
+        if not text.strip():
+            raise TemplateError("is empty; name a column, or write a template like MAINT-{tail_number}-{due_date:%Y}")
+        if "{" not in text and "}" not in text:
+            return cls(text=text, parts=(Part(column=text.strip()),))
+        parts = tuple(_parts(text))
+        if not any(part.column for part in parts):
+            raise TemplateError(f"{text!r} names no column, so all items would have the same id; write {{column}}")
+        return cls(text=text, parts=parts)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns it names, as written, each once, in order."""
+        return tuple(dict.fromkeys(part.column for part in self.parts if part.column))
+
+    def names(self, schema: pa.Schema) -> tuple[str, ...]:
+        """The same columns in the schema's own spelling.
+
+        Raises:
+            TemplateError: as `check`.
+        """
+        resolved = self._resolve({column.name: column.type for column in schema})
+        return tuple(dict.fromkeys(name for _, name in resolved if name))
+
+    def check(self, schema: pa.Schema) -> None:
+        """See that the columns it names have types an id can be made of.
+
+        Raises:
+            TemplateError: a column is absent or ambiguous, or of a type that has no one spelling (floats, binary,
+                nested).
+        """
+        self._resolve({column.name: column.type for column in schema})
+
+    def render(self, batch: pa.RecordBatch) -> Rendered:
+        """The ids of all rows. Text must be valid UTF-8.
+
+        Raises:
+            TemplateError: as `check`.
+        """
+        kinds = {column.name: column.type for column in batch.schema}
+        failures: dict[int, Failure] = {}
+        pieces: list[Any] = []
+        for part, name in self._resolve(kinds):
+            if not name:
+                pieces.append(part.literal)
+                continue
+            column = batch.column(name)
+            values = trimmed(column) if pa.types.is_string(column.type) else column
+            for row in rows_where(values.is_null()):
+                message = f"column {name!r} is null or blank, and the item id {self.text} needs it"
+                failures.setdefault(row, Failure(reason=Reason.MISSING_ITEM_ID, column=name, message=message))
+            piece = _formatted(values, part.format) if part.format else _spelled(values)
+            for row in rows_where(pc.and_not(piece.is_null(), values.is_null())):
+                one = column.slice(row, 1)
+                shown = (iso_text(one) if is_time(one.type) else one)[0]
+                message = f"column {name!r} holds {shown.as_py()[:80]!r}: {_expected(column.type)}"
+                failures.setdefault(row, Failure(reason=Reason.UNSERIALISABLE_VALUE, column=name, message=message))
+            pieces.append(piece)
+        return Rendered(ids=pc.binary_join_element_wise(*pieces, ""), failures=failures)
+
+    def sql(self, types: Mapping[str, pa.DataType]) -> exp.Expr:
+        """The same string as an expression in the databricks dialect; NULL where a value is missing or no date.
+
+        Args:
+            types: column name -> type, as in the table.
+
+        Raises:
+            TemplateError: as `check`.
+        """
+        pieces: list[exp.Expr] = []
+        for part, name in self._resolve(types):
+            if name:
+                pieces += _column_sql(exp.column(name, quoted=True), types[name], part.format)
+            else:
+                pieces.append(exp.Literal.string(part.literal))
+        return _concatenated(pieces)
+
+    def _resolve(self, types: Mapping[str, pa.DataType]) -> list[tuple[Part, str]]:
+        """The parts, each with the real name of its column ('' for a literal)."""
+        names = list(types)
+        resolved = []
+        for part in self.parts:
+            position = find_column(names, part.column) if part.column else None
+            if part.column and position is None:
+                raise TemplateError(f"{self.text!r} names the column {part.column!r}, which is absent or ambiguous")
+            name = "" if position is None else names[position]
+            if name:
+                _check_type(name, types[name], part.format)
+            resolved.append((part, name))
+        return resolved
+
+
+def _parts(text: str) -> list[Part]:
+    """Cut `text` at its braces; `{{` and `}}` are literal ones."""
+    parts: list[Part] = []
+    literal = ""
+    for token in re.findall(r"\{\{|\}\}|\{[^{}]*\}|[{}]|[^{}]+", text):
+        if token in ("{{", "}}"):
+            literal += token[0]
+        elif token in ("{", "}"):
+            raise TemplateError(f"{text!r} has a single {token!r}; write {token * 2} for the character itself")
+        elif token[0] == "{":
+            if literal:
+                parts.append(Part(literal=literal))
+            parts.append(_placeholder(token))
+            literal = ""
+        else:
+            literal += token
+    return [*parts, Part(literal=literal)] if literal else parts
+
+
+def _placeholder(token: str) -> Part:
+    column, colon, pattern = token[1:-1].partition(":")
+    if not column.strip():
+        raise TemplateError(f"{token} names no column; write {{column}} or {{column:%Y}}")
+    if colon:
+        wrong = [part for part in re.findall("%.?", pattern) if part[1:] not in _DIRECTIVES]
+        if wrong:
+            raise TemplateError(f"{token} has the format part {wrong[0]!r}; allowed are {_ALLOWED}")
+        if "%" not in pattern:
+            raise TemplateError(f"{token} has no format part behind the colon; allowed are {_ALLOWED}")
+    return Part(column=column.strip(), format=pattern)
+
+
+def _check_type(name: str, kind: pa.DataType, pattern: str) -> None:
+    types = pa.types
+    dated = types.is_date(kind) or types.is_timestamp(kind) or types.is_string(kind) or types.is_null(kind)
+    exact = types.is_integer(kind) or types.is_boolean(kind) or types.is_decimal(kind)
+    if pattern and not dated:
+        wanted = "a date, a timestamp or ISO 8601 text"
+        raise TemplateError(f"column {name!r} is of type {kind}; the date format {pattern} needs {wanted}")
+    if not dated and not exact:
+        raise TemplateError(
+            f"column {name!r} is of type {kind}, which has no one spelling; "
+            "an item id takes text, integers, booleans, decimals, dates and timestamps"
+        )
+
+
+def trimmed(texts: pa.Array) -> pa.Array:
+    """Text without blanks around, null where nothing is left."""
+    values = pc.utf8_trim(texts, BLANKS)
+    empty = pc.equal(values, "")
+    return pc.if_else(empty, None, values) if pc.any(empty).as_py() else values
+
+
+def _spelled(column: pa.Array) -> pa.Array:
+    """A value as written; null also where it cannot be."""
+    kind = column.type
+    if pa.types.is_string(kind):
+        return column
+    if pa.types.is_decimal(kind):
+        return plain_decimals(column)
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return iso_text(in_calendar(column), zone="" if pa.types.is_date(kind) else "Z")
+    return column.cast(pa.string())
+
+
+def _formatted(column: pa.Array, pattern: str) -> pa.Array:
+    """A date, timestamp or date text in a strftime format; null also where it cannot be read."""
+    if pa.types.is_null(column.type):
+        return column.cast(pa.string())
+    times = parse_times(column, lenient=False) if pa.types.is_string(column.type) else in_calendar(column)
+    text = iso_text(times)
+    if pa.types.is_date(times.type):
+        text = pc.binary_join_element_wise(text, "T00:00:00", "")
+    pieces: list[Any] = []
+    for literal, letter in _FORMAT_PIECE.findall(pattern):
+        if literal:
+            pieces.append(literal)
+        elif letter == "j":
+            pieces.append(pc.utf8_lpad(pc.day_of_year(times).cast(pa.string()), 3, "0"))
+        else:
+            start, stop, _ = _DIRECTIVES[letter]
+            pieces.append(pc.utf8_slice_codeunits(text, start, stop))
+    return pc.binary_join_element_wise(*pieces, "")
+
+
+def _expected(kind: pa.DataType) -> str:
+    if pa.types.is_string(kind):
+        return "not a date or time in ISO 8601 or YYYYMMDD, in the years 1 to 9999"
+    return "an item id takes the years 1 to 9999"
+
+
+def _column_sql(column: exp.Expr, kind: pa.DataType, pattern: str) -> list[exp.Expr]:
+    if pa.types.is_string(kind):
+        blanks = exp.Literal.string(BLANKS)
+        trim = exp.Trim(this=column, expression=blanks, position="BOTH")
+        column = exp.Nullif(this=trim, expression=exp.Literal.string(""))
+        if not pattern:
+            return [column]
+        column = _filled(_PARSED_SQL, column)
+    if pattern:
+        return [
+            exp.Literal.string(literal) if literal else _filled(_DIRECTIVES[letter][2], column)
+            for literal, letter in _FORMAT_PIECE.findall(pattern)
+        ]
+    if pa.types.is_date(kind):
+        return [_filled(_DATE_SQL, column)]
+    return [_filled(_TIMESTAMP_SQL if pa.types.is_timestamp(kind) else "CAST(x AS STRING)", column)]
+
+
+def _filled(pattern: str, column: exp.Expr) -> exp.Expr:
+    """The parsed pattern with the column in the place of `x`."""
+    tree = sqlglot.parse_one(pattern, read="databricks")
+    return tree.transform(lambda node: column.copy() if isinstance(node, exp.Column) and node.name == "x" else node)
+
+
+def _concatenated(pieces: Sequence[exp.Expr]) -> exp.Expr:
+    """`||`, which is NULL as soon as one piece is."""
+    whole = pieces[0]
+    for piece in pieces[1:]:
+        whole = exp.DPipe(this=whole, expression=piece, safe=True)
+    return whole

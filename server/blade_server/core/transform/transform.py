@@ -1,0 +1,278 @@
+"""Rows to catalog items by a source's mapping, a whole Arrow batch at once; rows that cannot be items are set aside.
+
+Compiled once for the schema of a result. It decides nothing about where rows come from or go to.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from blade_server.arrow.items import Items
+from blade_server.core.transform.columns import require_column, rows_where
+from blade_server.core.transform.item_ids import Template, TemplateError, trimmed
+from blade_server.core.transform.json_columns import plain_type, readable, row_texts, unreadable_rows
+from blade_server.core.transform.times import in_calendar, is_time, iso_text, parse_times
+from blade_server.errors import Invalid, Reason
+from blade_server.model import MAX_ROW_JSON_BYTES, ItemError, Source, Stage
+
+MAX_ITEM_ID_CHARACTERS = 512
+"""Longest item id; it is part of URLs."""
+
+_TIMES_READ = "not a time in ISO 8601, YYYYMMDD or M/D/YYYY H:MM:SS, in the years 1 to 9999"
+_MAX_SHOWN_CHARACTERS = 80
+_MAX_AT_ONCE_BYTES = 1 << 28
+_ITEM_ID, _LAST_MODIFIED, _CLASSIFICATION = "mapping.item_id", "mapping.last_modified", "mapping.classification"
+
+
+class Rejected(NamedTuple):
+    """A row that could not become an item.
+
+    `fingerprint` is a 16-byte digest of the whole row: equal for equal rows, in whatever batch and order they come.
+    """
+
+    error: ItemError
+    fingerprint: bytes
+
+
+class Transformed(NamedTuple):
+    """What became of a batch: together all its rows, each in the order of the rows."""
+
+    items: Items
+    rejected: list[Rejected]
+
+
+class _Fault(NamedTuple):
+    reason: Reason
+    field: str
+    message: str
+
+
+_Faults = dict[int, _Fault]
+
+
+class Transform:
+    """Makes items of the rows of one result. Keeps no state between batches; safe in several threads."""
+
+    def __init__(
+        self,
+        source: Source,
+        schema: pa.Schema,
+        *,
+        known_classifications: frozenset[str],
+        metadata: Mapping[str, str],
+        classification: str = "",
+    ) -> None:
+        """Compile the mapping of `source` for a schema.
+
+        Args:
+            source: gives the mapping and the data type.
+            schema: of every batch to come.
+            known_classifications: all others are rejected.
+            metadata: of every item; this very object, not a copy.
+            classification: takes the place of the mapping's, if given.
+
+        Raises:
+            Precondition: MISSING_COLUMN, the mapping names a column the schema lacks.
+            Invalid: two columns of one name or a type without a JSON form (INVALID_SQL), or a mapping that does not fit
+                the types.
+        """
+        self._data_type = source.data_type
+        self._metadata = metadata
+        self._known = pa.array(sorted(known_classifications), pa.string())
+        self._schema = schema
+        self._names = list(schema.names)
+        self._plain = _plain_schema(schema)
+        mapping = source.mapping
+        self._template = _template(mapping.item_id, self._plain)
+        self._last_modified = self._position(mapping.last_modified, _LAST_MODIFIED)
+        self._fixed_classification = classification or mapping.classification.value
+        column = "" if self._fixed_classification else mapping.classification.column
+        self._classification = self._position(column, _CLASSIFICATION)
+        if self._last_modified is not None:
+            _check_last_modified(self._plain.field(self._last_modified))
+        if self._classification is not None:
+            _check_classification(self._plain.field(self._classification))
+
+    def __call__(self, batch: pa.RecordBatch) -> Transformed:
+        """Transform a batch of the schema. Never fails for what a row holds."""
+        if batch.nbytes > _MAX_AT_ONCE_BYTES and batch.num_rows > 1:
+            half = batch.num_rows // 2
+            return self.all([batch.slice(0, half), batch.slice(half)])
+        batch, unreadable = self._readable(batch)
+        faults: _Faults = {}
+        ids = self._ids(batch, faults)
+        classifications = self._classifications(batch, faults)
+        last_modified = self._times(batch, faults)
+        for row, fault in unreadable.items():
+            faults.setdefault(row, fault)
+        rows = row_texts(batch.columns, self._names).cast(pa.binary())
+        columns = (ids, rows, classifications, last_modified)
+        items = self._items(columns if not faults else _without(columns, faults))
+        return Transformed(items, self._rejected(batch, ids, rows, faults) if faults else [])
+
+    def all(self, batches: Iterable[pa.RecordBatch]) -> Transformed:
+        """Transform several batches, or none, into one: for results that fit into memory."""
+        parts = [self(batch) for batch in batches] or [self(pa.RecordBatch.from_pylist([], schema=self._schema))]
+        items = Items.joined([part.items for part in parts])
+        return Transformed(items, [row for part in parts for row in part.rejected])
+
+    def fingerprints(self, batch: pa.RecordBatch) -> list[bytes]:
+        """The fingerprint of every row of a batch, as `Rejected` has it."""
+        return self._fingerprints(self._readable(batch)[0])
+
+    def _position(self, column: str, field: str) -> int | None:
+        return require_column(self._names, column, field) if column else None
+
+    def _readable(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, _Faults]:
+        """The batch in plain types and valid text, and the rows that had text which was not."""
+        faults: _Faults = {}
+        columns = []
+        for column, field in zip(batch.columns, self._plain, strict=True):
+            plain = column if column.type == field.type else column.cast(field.type)
+            rows = unreadable_rows(plain)
+            for row in rows:
+                message = f"column {field.name!r} holds a value that is no valid {field.type}; text must be UTF-8"
+                faults.setdefault(row, _Fault(Reason.UNSERIALISABLE_VALUE, field.name, message))
+            columns.append(readable(plain) if rows else plain)
+        return pa.RecordBatch.from_arrays(columns, schema=self._plain), faults
+
+    def _ids(self, batch: pa.RecordBatch, faults: _Faults) -> pa.Array:
+        rendered = self._template.render(batch)
+        for row, failure in rendered.failures.items():
+            faults[row] = _Fault(failure.reason, failure.column, failure.message)
+        ids = rendered.ids
+        wrong = pc.greater(pc.utf8_length(ids), MAX_ITEM_ID_CHARACTERS)
+        for row in rows_where(pc.or_(wrong, pc.match_substring_regex(ids, r"\p{Cc}"))):
+            message = (
+                f"item id {_shown(ids[row].as_py())} is longer than {MAX_ITEM_ID_CHARACTERS} characters "
+                "or has control characters"
+            )
+            faults[row] = _Fault(Reason.UNSERIALISABLE_VALUE, _ITEM_ID, message)
+        return ids
+
+    def _classifications(self, batch: pa.RecordBatch, faults: _Faults) -> pa.Array:
+        if self._classification is None:
+            field, origin = _CLASSIFICATION, "the fixed classification"
+            values = trimmed(pa.repeat(pa.scalar(self._fixed_classification, pa.string()), batch.num_rows))
+        else:
+            field = self._names[self._classification]
+            origin = f"column {field!r}, which gives the classification,"
+            values = trimmed(batch.column(self._classification).cast(pa.string()))
+        for row in rows_where(values.is_null()):
+            faults.setdefault(row, _Fault(Reason.MISSING_CLASSIFICATION, field, f"{origin} is null or blank"))
+        for row in rows_where(pc.and_not(values.is_valid(), pc.is_in(values, self._known))):
+            known = ", ".join(self._known.to_pylist())
+            message = f"classification {_shown(values[row].as_py())} is not one this server knows; known: {known}"
+            faults.setdefault(row, _Fault(Reason.UNKNOWN_CLASSIFICATION, field, message))
+        return values
+
+    def _times(self, batch: pa.RecordBatch, faults: _Faults) -> pa.Array:
+        if self._last_modified is None:
+            return pa.nulls(batch.num_rows, pa.string())
+        column = batch.column(self._last_modified)
+        if pa.types.is_null(column.type):
+            return column.cast(pa.string())
+        if pa.types.is_string(column.type):
+            column = trimmed(column)
+            times = parse_times(column, lenient=True)
+        else:
+            times = in_calendar(column)
+        name = self._names[self._last_modified]
+        for row in rows_where(pc.and_not(times.is_null(), column.is_null())):
+            one = column.slice(row, 1)
+            shown = (iso_text(one) if is_time(one.type) else one)[0]
+            message = f"column {name!r} holds {_shown(shown.as_py())}: {_TIMES_READ}"
+            faults.setdefault(row, _Fault(Reason.UNSERIALISABLE_VALUE, name, message))
+        return iso_text(times.cast(pa.timestamp("ms")) if pa.types.is_date(times.type) else times, zone="Z")
+
+    def _items(self, columns: Sequence[pa.Array]) -> Items:
+        ids, rows, classifications, last_modified = columns
+        return Items(
+            data_type=self._data_type,
+            metadata=self._metadata,
+            ids=ids,
+            rows=rows,
+            classifications=classifications,
+            last_modified=last_modified,
+        )
+
+    def _rejected(self, batch: pa.RecordBatch, ids: pa.Array, rows: pa.Array, faults: _Faults) -> list[Rejected]:
+        failed = sorted(faults)
+        of_id = {_ITEM_ID, *self._template.names(self._plain)}
+        rejected = []
+        for row, fingerprint in zip(failed, self._fingerprints(batch.take(pa.array(failed))), strict=True):
+            fault = faults[row]
+            error = ItemError(
+                item_id="" if fault.field in of_id else ids[row].as_py(),
+                stage=Stage.TRANSFORM,
+                reason=fault.reason,
+                field=fault.field,
+                message=fault.message,
+                row_json=rows[row].as_py()[:MAX_ROW_JSON_BYTES].decode(errors="ignore"),
+            )
+            rejected.append(Rejected(error, fingerprint))
+        return rejected
+
+    def _fingerprints(self, batch: pa.RecordBatch) -> list[bytes]:
+        batch = batch.select(sorted(self._names))
+        texts = row_texts(batch.columns, batch.schema.names, exact=True).cast(pa.binary()).to_pylist()
+        return [blake2b(text, digest_size=16).digest() for text in texts]
+
+
+def _plain_schema(schema: pa.Schema) -> pa.Schema:
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        shown = ", ".join(repr(name) for name in twice)
+        description = f"the result has more than one column of the name {shown}; give each a name of its own with AS"
+        raise Invalid.field("sql", description, reason=Reason.INVALID_SQL)
+    if not schema.names:
+        raise Invalid.field("sql", "the result has no columns", reason=Reason.INVALID_SQL)
+    fields = []
+    for field in schema:
+        try:
+            fields.append(pa.field(field.name, plain_type(field.type)))
+        except TypeError as error:
+            description = f"column {field.name!r}: {error}; cast it to STRING or leave it out"
+            raise Invalid.field("sql", description, reason=Reason.INVALID_SQL) from error
+    return pa.schema(fields)
+
+
+def _template(text: str, schema: pa.Schema) -> Template:
+    try:
+        template = Template.parse(text)
+        for column in template.columns:
+            require_column(schema.names, column, _ITEM_ID)
+        template.check(schema)
+    except TemplateError as error:
+        raise Invalid.field(_ITEM_ID, str(error)) from error
+    return template
+
+
+def _check_last_modified(column: pa.Field) -> None:
+    kind, types = column.type, pa.types
+    if not any(check(kind) for check in (types.is_date, types.is_timestamp, types.is_string, types.is_null)):
+        description = f"column {column.name!r} is of type {kind}; a timestamp, a date or text is needed"
+        raise Invalid.field(_LAST_MODIFIED, description)
+
+
+def _check_classification(column: pa.Field) -> None:
+    kind = column.type
+    if not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        description = f"column {column.name!r} is of type {kind}; text is needed"
+        raise Invalid.field(f"{_CLASSIFICATION}.column", description)
+
+
+def _without(columns: Sequence[pa.Array], faults: _Faults) -> list[pa.Array]:
+    """The columns without the rows at fault."""
+    good = pa.array([row for row in range(len(columns[0])) if row not in faults], pa.int64())
+    return [column.take(good) for column in columns]
+
+
+def _shown(value: str) -> str:
+    return repr(value[:_MAX_SHOWN_CHARACTERS])

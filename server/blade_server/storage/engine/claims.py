@@ -1,0 +1,199 @@
+"""A claim: the right of one server to run one job, and what it says about that job as a whole.
+
+A claim is an owner and an epoch. Every write of its holder, here, in `ledger.py` and in `records.py`, carries both in
+its WHERE clause (the fence); when no row answers, another server has taken the job over and LeaseLost is raised, with
+nothing written. `leases.py` gives claims out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from blade_server.errors import LeaseLost, Reason
+from blade_server.model import Action, EventKind, Job, JobLimits, Status, WaitReason
+from blade_server.storage import tables
+from blade_server.storage.codec import limits_from
+from blade_server.storage.database import Database
+from blade_server.storage.jobs.rows import CHANGED, SETTLED, add_event, count_for_source, ring, ring_queue, storable
+
+_job = tables.job
+_PROCESSED = _job.c.success_count + _job.c.error_count + _job.c.skipped_count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to run: at first with the tables resolved; from the first claim on with pinned versions and counted."""
+
+    statement: str
+    announced: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to run a job, and the job as it was when it was claimed."""
+
+    job: Job
+    owner: str
+    epoch: int
+    plan: Plan
+    taken_over: bool = False
+    """From a server that let its lease run out: what it sent last may still be on its way."""
+
+    @property
+    def job_id(self) -> str:
+        """Id of the job."""
+        return self.job.job_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """What callers want of a running job now; those of a higher revision are newer."""
+
+    revision: int
+    status: Status
+    pending_action: Action | None
+    limits: JobLimits
+
+
+class ClaimStore:
+    """All methods are one transaction each, and each raises StorageUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def set_plan(self, claim: Claim, plan: Plan, total_items: int | None) -> None:
+        """Keeps what to run, and how many rows there are to process; once for a job."""
+        with self._database.begin() as connection:
+            self._update(
+                connection,
+                claim,
+                plan={"statement": plan.statement, "announced": plan.announced},
+                total_items=total_items,
+            )
+            ring(connection, claim.job_id)
+
+    def pause(self, claim: Claim) -> Flags | None:
+        """Writes PAUSED with nothing in flight; the claim and its lease stay. None if the pause was taken back."""
+        with self._database.begin() as connection:
+            changed = (
+                update(_job)
+                .where(*fence(claim), _job.c.status == Status.RUNNING, _job.c.pending_action == Action.PAUSE)
+                .values(
+                    status=Status.PAUSED,
+                    pending_action=None,
+                    pause_time=func.now(),
+                    current_operation="Paused",
+                    **{**SETTLED, "wait_reason": WaitReason.PAUSE_REQUESTED},
+                    revision=_job.c.revision + 1,
+                    update_time=func.now(),
+                )
+                .returning(*FLAG_COLUMNS)
+            )
+            row = connection.execute(changed).one_or_none()
+            if row is None:
+                return self._flags_now(connection, claim)
+            add_event(connection, claim.job_id, EventKind.PAUSED, actor=claim.owner)
+            ring(connection, claim.job_id)
+            return flags_from(row)
+
+    def _flags_now(self, connection: Connection, claim: Claim) -> Flags | None:
+        """After a pause that was not written: None if it was taken back, the flags if an earlier try has written it."""
+        row = connection.execute(select(*FLAG_COLUMNS).where(*fence(claim))).one_or_none()
+        if row is None:
+            raise lost(claim)
+        return flags_from(row) if row.status == Status.PAUSED else None
+
+    def release(self, claim: Claim, detail: str) -> None:
+        """Hands the job back, so that any server may take it at once (or when it is resumed)."""
+        with self._database.begin() as connection:
+            row = connection.execute(select(_job.c.status).where(*fence(claim)).with_for_update()).one_or_none()
+            if row is None:
+                return
+            queued = {
+                "current_operation": "Waiting for a server",
+                **SETTLED,
+                "wait_reason": WaitReason.QUEUED,
+                "wait_detail": detail,
+            }
+            self._update(
+                connection,
+                claim,
+                owner=None,
+                lease_until=None,
+                **(queued if row.status == Status.RUNNING else {}),
+            )
+            add_event(connection, claim.job_id, EventKind.RELEASED, actor=claim.owner, detail=detail)
+            ring(connection, claim.job_id)
+            if row.status == Status.RUNNING:
+                ring_queue(connection)
+
+    def finish(
+        self, claim: Claim, status: Status, *, operation: str, error: Reason | None = None, message: str = ""
+    ) -> None:
+        """Writes the final status, once and for good, and counts the job's items for its source."""
+        kind = EventKind(status.value)
+        with self._database.begin() as connection:
+            self._update(connection, claim, **ended(status, operation=operation, error=error, message=message))
+            add_event(connection, claim.job_id, kind, actor=claim.owner, detail=message)
+            count_for_source(connection, claim.job_id)
+            ring(connection, claim.job_id)
+            ring_queue(connection)  # its source may have been at its limit of jobs
+
+    def _update(self, connection: Connection, claim: Claim, **values: Any) -> None:
+        changed = update(_job).where(*fence(claim)).values(**{**CHANGED, **values})
+        if connection.execute(changed).rowcount != 1:
+            raise lost(claim)
+
+
+def fence(claim: Claim) -> tuple[Any, ...]:
+    """The conditions on the job's row under which the claim still holds."""
+    return (
+        _job.c.job_id == claim.job_id,
+        _job.c.epoch == claim.epoch,
+        _job.c.owner == claim.owner,
+        _job.c.status.in_([Status.RUNNING, Status.PAUSED]),
+    )
+
+
+def fence_values(claim: Claim) -> dict[str, Any]:
+    """The fence's values, for a statement that spells its conditions out."""
+    return {"job_id": claim.job_id, "epoch": claim.epoch, "owner": claim.owner}
+
+
+def lost(claim: Claim) -> LeaseLost:
+    """Nothing answered to the fence."""
+    return LeaseLost(f"job {claim.job_id} was taken over")
+
+
+FLAG_COLUMNS = (_job.c.revision, _job.c.status, _job.c.pending_action, _job.c.spec["limits"].label("limits"))
+
+
+def flags_from(row: Any) -> Flags:
+    """A row with FLAG_COLUMNS as Flags."""
+    return Flags(
+        revision=row.revision,
+        status=Status(row.status),
+        pending_action=Action(row.pending_action) if row.pending_action else None,
+        limits=limits_from(row.limits),
+    )
+
+
+def ended(status: Status, *, operation: str, error: Reason | None, message: str) -> dict[str, Any]:
+    """What is written of a job that ends."""
+    return {
+        **CHANGED,
+        **SETTLED,
+        "status": status,
+        "pending_action": None,
+        "owner": None,
+        "lease_until": None,
+        "end_time": func.now(),
+        # A table that is not pinned may have changed on the way: in the end the total is what there was.
+        **({"total_items": _PROCESSED} if status == Status.COMPLETED else {}),
+        "error_reason": error,
+        "error_message": storable(message),
+        "current_operation": operation,
+    }

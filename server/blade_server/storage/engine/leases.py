@@ -1,0 +1,159 @@
+"""The queue: which job runs next, on which server, and for how long without a sign of life.
+
+A job whose server died (its lease ran out) is claimed again, but not for ever: after MAX_DEATHS in a row without one
+more row recorded it is the job that kills, and it fails.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, text, update
+
+from blade_server.errors import Reason
+from blade_server.model import EventKind, Status
+from blade_server.storage import tables
+from blade_server.storage.database import Database
+from blade_server.storage.engine.claims import Claim, Flags, Plan, ended, flags_from
+from blade_server.storage.jobs.rows import add_event, count_for_source, job_from, ring
+
+log = logging.getLogger(__name__)
+
+_job = tables.job
+
+MAX_LEASE_S = 300  # what a lease can be set to at most, see Settings.lease_s
+CLAIM_LOCK = 0x424C4144454A  # one claim at a time, so that the limits per source hold exactly
+MAX_DEATHS = 20
+"""So many servers in a row may die under a job, whose fault that need not be; from the second on it waits behind
+others."""
+
+_CLAIM = text(
+    """
+    WITH busy AS (
+        SELECT source, count(*) AS jobs FROM job
+        WHERE status = 'RUNNING' AND owner IS NOT NULL AND lease_until >= now() GROUP BY source
+    ), next AS (
+        SELECT job.job_id, job.epoch > 0 AS begun, job.owner, job.deaths + (job.owner IS NOT NULL)::int AS deaths
+        FROM job LEFT JOIN busy USING (source) LEFT JOIN source ON source.name = job.source
+        WHERE (job.status = 'PENDING'
+               -- A lease that ends later than any can: PostgreSQL's clock was set back, and its owner does not beat.
+               OR job.status = 'RUNNING' AND (job.owner IS NULL OR job.lease_until < now()
+                                              OR job.lease_until > now() + make_interval(secs => :max_lease_s)))
+          AND (COALESCE((job.source_json #>> '{config,max_running_jobs}')::int, 0) = 0
+               OR COALESCE(busy.jobs, 0) < (job.source_json #>> '{config,max_running_jobs}')::int)
+        -- Lost jobs first, those that seem to kill their servers last; between them sources take turns, so that a long
+        -- queue of one does not starve another.
+        ORDER BY CASE WHEN job.deaths + (job.owner IS NOT NULL)::int >= 2 THEN 2 WHEN job.status = 'RUNNING' THEN 0
+                      ELSE 1 END,
+                 COALESCE(busy.jobs, 0), source.last_claim_time NULLS FIRST, job.job_id
+        LIMIT 1 FOR UPDATE OF job SKIP LOCKED
+    )
+    UPDATE job SET status = 'RUNNING', owner = :owner, epoch = job.epoch + 1, deaths = next.deaths,
+        lease_until = now() + make_interval(secs => :lease_s),
+        start_time = COALESCE(start_time, now()), update_time = now(), revision = revision + 1,
+        current_operation = CASE WHEN begun THEN 'Finding out what was done' ELSE 'Starting the query' END,
+        wait_reason = CASE WHEN begun THEN 'RECOVERING' ELSE 'WAREHOUSE_STARTING' END, wait_detail = ''
+    FROM next WHERE job.job_id = next.job_id
+    RETURNING job.*, next.owner AS last_owner
+    """
+)
+
+_BEAT = text(
+    """
+    UPDATE job SET lease_until = now() + make_interval(secs => :lease_s)
+    FROM unnest(CAST(:job_ids AS text[]), CAST(:epochs AS int[])) AS mine (job_id, epoch)
+    WHERE job.job_id = mine.job_id AND job.epoch = mine.epoch AND job.owner = :owner
+      AND job.status IN ('RUNNING', 'PAUSED')
+    RETURNING job.job_id, job.revision, job.status, job.pending_action, job.spec -> 'limits' AS limits
+    """
+)
+
+
+class JobQueue:
+    """Both methods are one transaction, or one for each job met, and raise StorageUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim_next(self, owner: str, lease_s: float) -> Claim | None:
+        """Takes the next job that nobody runs, or None if there is none that may run now.
+
+        Jobs that it meets on the way and that cannot run (their servers die of them, their row cannot be read) it ends
+        as FAILED, in a transaction each.
+        """
+        while True:
+            with self._database.begin() as connection:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CLAIM_LOCK})
+                values = {"owner": owner, "lease_s": lease_s, "max_lease_s": MAX_LEASE_S}
+                row = connection.execute(_CLAIM, values).one_or_none()
+                if row is None:
+                    return None
+                claim = self._claim(connection, row, owner)
+            if claim is not None:
+                return claim
+
+    def _claim(self, connection: Connection, row: Row[Any], owner: str) -> Claim | None:
+        if row.deaths >= MAX_DEATHS and row.pending_action is None:  # else it is ended or paused before anything runs
+            self._give_up(
+                connection,
+                row.job_id,
+                owner,
+                f"its server died {row.deaths} times without progress, {row.last_owner or 'another'} last; "
+                "look at the servers' logs and memory, then start it again",
+            )
+            return None
+        try:
+            claim = _claim_from(row, owner)
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            log.error("job %s: its row cannot be read", row.job_id, exc_info=exc)
+            self._give_up(
+                connection,
+                row.job_id,
+                owner,
+                "what is stored of it cannot be read by this version of BLADE, which may be older than the one that "
+                "stored it; start it again",
+            )
+            return None
+        detail = f"taken over from {row.last_owner}, whose lease ran out" if row.last_owner else ""
+        add_event(connection, row.job_id, EventKind.CLAIMED, actor=owner, detail=detail)
+        connection.execute(
+            update(tables.source).where(tables.source.c.name == row.source).values(last_claim_time=func.now())
+        )
+        ring(connection, row.job_id)
+        return claim
+
+    def _give_up(self, connection: Connection, job_id: str, owner: str, message: str) -> None:
+        log.error("job %s failed: %s", job_id, message)
+        connection.execute(
+            update(_job)
+            .where(_job.c.job_id == job_id)
+            .values(**ended(Status.FAILED, operation="Failed", error=Reason.INTERNAL, message=message))
+        )
+        add_event(connection, job_id, EventKind.FAILED, actor=owner, detail=message)
+        count_for_source(connection, job_id)
+        ring(connection, job_id)
+
+    def beat(self, owner: str, claims: Sequence[Claim], lease_s: float) -> dict[str, Flags]:
+        """Renews the leases of these claims; one that is missing from the answer is lost."""
+        values = {
+            "job_ids": [claim.job_id for claim in claims],
+            "epochs": [claim.epoch for claim in claims],
+            "owner": owner,
+            "lease_s": lease_s,
+        }
+        with self._database.begin() as connection:
+            return {row.job_id: flags_from(row) for row in connection.execute(_BEAT, values)}
+
+
+def _claim_from(row: Row[Any], owner: str) -> Claim:
+    plan = {field.name: row.plan[field.name] for field in fields(Plan) if field.name in row.plan}
+    return Claim(
+        job=job_from(row),
+        owner=owner,
+        epoch=row.epoch,
+        plan=Plan(**plan),
+        taken_over=row.last_owner is not None,
+    )

@@ -1,0 +1,153 @@
+"""Records: outcomes, errors, counters and display of a running job, committed together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from blade_server.errors import Reason
+from blade_server.model import ItemError, Status, WaitReason
+from blade_server.storage import tables
+from blade_server.storage.database import Database
+from blade_server.storage.engine.claims import FLAG_COLUMNS, Claim, Flags, fence, flags_from, lost
+from blade_server.storage.engine.ledger import Block, set_outcomes
+from blade_server.storage.jobs.rows import ring, storable
+
+_job = tables.job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Display:
+    """What a running job shows beside its counters."""
+
+    current_operation: str = ""
+    items_per_second: float = 0.0
+    estimated_completion: datetime | None = None
+    wait_reason: WaitReason | None = None
+    wait_detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One commit of progress. `number` counts from 1 over the whole job; counts are what is added."""
+
+    number: int
+    success: int = 0
+    error: int = 0
+    skipped: int = 0
+    bytes_uploaded: int = 0
+    blocks: Sequence[Block] = ()
+    errors: Sequence[tuple[bytes, ItemError]] = ()
+    display: Display
+
+
+class RecordStore:
+    """All methods are one transaction each, and each raises StorageUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, claim: Claim, record: Record) -> Flags:
+        """Commits outcomes, errors, counters and display in one transaction.
+
+        A record whose number is stored already was committed before (its answer was lost) and is not applied again.
+        The errors, which may be many megabytes, go first: the update that decides whether the record holds locks the
+        job's row, and with it the beat of all jobs of this server, until the commit.
+        """
+        try:
+            with self._database.begin() as connection:
+                if record.errors:
+                    self._lock_softly(connection, claim, record.number)
+                    self._add_errors(connection, claim.job_id, record.errors)
+                return self._advance(connection, claim, record)
+        except _NotNextError:  # and the errors are rolled back
+            return self._recorded_before(claim, record.number)
+
+    def _lock_softly(self, connection: Connection, claim: Claim, number: int) -> None:
+        """Keeps the job's row from being pruned, as foreign keys do, and holds up no beat; first word on the number."""
+        held = (*fence(claim), _job.c.last_record == number - 1)
+        query = select(_job.c.job_id).where(*held).with_for_update(read=True, key_share=True)
+        if connection.execute(query).one_or_none() is None:
+            raise _NotNextError
+
+    def _advance(self, connection: Connection, claim: Claim, record: Record) -> Flags:
+        display = record.display
+        changed = (
+            update(_job)
+            .where(*fence(claim), _job.c.status == Status.RUNNING, _job.c.last_record == record.number - 1)
+            .values(
+                success_count=_job.c.success_count + record.success,
+                error_count=_job.c.error_count + record.error,
+                skipped_count=_job.c.skipped_count + record.skipped,
+                bytes_uploaded=_job.c.bytes_uploaded + record.bytes_uploaded,
+                last_record=record.number,
+                current_operation=display.current_operation,
+                items_per_second=display.items_per_second,
+                estimated_completion=display.estimated_completion,
+                wait_reason=display.wait_reason,
+                wait_detail=storable(display.wait_detail),
+                **({"deaths": 0} if record.success or record.error or record.skipped else {}),
+                revision=_job.c.revision + 1,
+                update_time=func.now(),
+            )
+            .returning(*FLAG_COLUMNS)
+        )
+        row = connection.execute(changed).one_or_none()
+        if row is None:
+            raise _NotNextError
+        if record.blocks:
+            set_outcomes(connection, claim.job_id, record.blocks)
+        ring(connection, claim.job_id)
+        return flags_from(row)
+
+    def _recorded_before(self, claim: Claim, number: int) -> Flags:
+        query = select(*FLAG_COLUMNS).where(*fence(claim), _job.c.last_record == number)
+        with self._database.begin() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise lost(claim)
+        return flags_from(row)
+
+    def _add_errors(self, connection: Connection, job_id: str, errors: Sequence[tuple[bytes, ItemError]]) -> None:
+        now = connection.execute(select(func.now())).scalar_one()
+        rows = [
+            {
+                "job_id": job_id,
+                "key": key,
+                "item_id": storable(error.item_id),
+                "stage": error.stage,
+                "reason": error.reason,
+                "field": storable(error.field),
+                "message": storable(error.message),
+                "attempts": error.attempts,
+                "row_json": storable(error.row_json),
+                "create_time": now,
+            }
+            for key, error in errors
+        ]
+        connection.execute(insert(tables.job_item_error), rows)
+        counts: dict[Reason, int] = {}
+        for _, error in errors:
+            counts[error.reason] = counts.get(error.reason, 0) + 1
+        table = tables.job_error_count
+        add = upsert(table).values(job_id=job_id, reason=bindparam("of"), items=bindparam("more"))
+        add = add.on_conflict_do_update(
+            index_elements=["job_id", "reason"], set_={"items": table.c["items"] + add.excluded["items"]}
+        )
+        connection.execute(add, [{"of": reason, "more": count} for reason, count in counts.items()])
+
+    def last_record(self, claim: Claim) -> int:
+        """Number of the last record of the job."""
+        with self._database.begin() as connection:
+            row = connection.execute(select(_job.c.last_record).where(*fence(claim))).one_or_none()
+            if row is None:
+                raise lost(claim)
+            return int(row.last_record)
+
+
+class _NotNextError(Exception):
+    """A record is not the next one of its job: it was committed before, or the job is another's."""

@@ -1,0 +1,130 @@
+"""New jobs: stored once for each request id, within the limit of open jobs, while their source is there."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from blade_server.errors import Invalid, NotFound, QuotaExceeded, Reason
+from blade_server.model import FINAL, EventKind, Job, JobSpec, Source, Status
+from blade_server.storage import tables
+from blade_server.storage.codec import source_document, spec_document
+from blade_server.storage.database import Database
+from blade_server.storage.jobs.rows import QUEUED, add_event, job_from, not_found, ring, ring_queue
+
+_job = tables.job
+
+
+class NewJobs:
+    """All methods are one transaction each and raise StorageUnavailable if PostgreSQL does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self,
+        job_id: str,
+        spec: JobSpec,
+        source: Source,
+        *,
+        statement: str,
+        actor: str,
+        max_open_jobs: int,
+        request_id: str = "",
+        request_hash: str = "",
+        parent_job_id: str = "",
+        reason: str = "",
+    ) -> Job:
+        """Stores a PENDING job that will run `statement`.
+
+        The same `request_id` and `request_hash` again return the job of the first call. Raises Invalid if the request
+        id was used with another hash, QuotaExceeded if `max_open_jobs` are not final, NotFound if the source is gone
+        or the parent is being pruned.
+        """
+        values = {
+            "job_id": job_id,
+            "source": source.name,
+            "data_type": source.data_type,
+            "source_json": source_document(source),
+            "spec": spec_document(spec),
+            "plan": {"statement": statement},
+            "status": Status.PENDING,
+            "current_operation": "Waiting to start",
+            "request_id": request_id or None,
+            "request_hash": request_hash,
+            "parent_job_id": parent_job_id,
+            "create_time": func.now(),
+            "update_time": func.now(),
+            "revision": 1,
+            **QUEUED,
+        }
+        try:
+            with self._database.begin() as connection:
+                stored = self._replay(connection, request_id, request_hash)
+                if stored is not None:
+                    return stored
+                self._check_room(connection, source.name, max_open_jobs)
+                if parent_job_id:
+                    self._hold_parent(connection, parent_job_id)
+                row = connection.execute(insert(_job).values(values).returning(_job)).one()
+                add_event(connection, job_id, EventKind.CREATED, actor=actor, reason=reason)
+                if parent_job_id:
+                    add_event(
+                        connection, parent_job_id, EventKind.RETRIED, actor=actor, reason=reason, detail=f"by {job_id}"
+                    )
+                connection.execute(
+                    update(tables.source).where(tables.source.c.name == source.name).values(last_job_id=job_id)
+                )
+                ring(connection, job_id)
+                ring_queue(connection)
+                return job_from(row)
+        except IntegrityError:  # two calls with one request id at the same moment
+            stored = self.replay(request_id, request_hash)
+            if stored is None:
+                raise
+            return stored
+
+    def replay(self, request_id: str, request_hash: str) -> Job | None:
+        """The job that an earlier call with this id and body stored. Raises Invalid as `add`."""
+        if not request_id:
+            return None
+        with self._database.begin() as connection:
+            return self._replay(connection, request_id, request_hash)
+
+    def _replay(self, connection: Connection, request_id: str, request_hash: str) -> Job | None:
+        if not request_id:
+            return None
+        row = connection.execute(select(_job).where(_job.c.request_id == request_id)).one_or_none()
+        if row is not None and row.request_hash != request_hash:
+            raise Invalid.field(
+                "request_id",
+                f"{request_id!r} was used before with another body; take a new id for a new job",
+                reason=Reason.REQUEST_ID_REUSED,
+            )
+        return None if row is None else job_from(row)
+
+    def _hold_parent(self, connection: Connection, parent_job_id: str) -> None:
+        # Pruning takes the counts of errors first: with the lock, either it waits for this child, or this sees it.
+        held = select(_job.c.job_id).where(_job.c.job_id == parent_job_id).with_for_update(read=True)
+        count = tables.job_error_count
+        kept = select(count.c.job_id).where(count.c.job_id == parent_job_id).limit(1)
+        if connection.execute(held).one_or_none() is None or connection.execute(kept).one_or_none() is None:
+            raise not_found(parent_job_id)
+
+    def _check_room(self, connection: Connection, source: str, max_open_jobs: int) -> None:
+        # The lock keeps RemoveSource out until this job is stored.
+        held = select(tables.source.c.name).where(tables.source.c.name == source).with_for_update(key_share=True)
+        if connection.execute(held).one_or_none() is None:
+            raise NotFound(
+                f"source {source!r} was removed meanwhile; ListSources shows those there are",
+                reason=Reason.SOURCE_NOT_FOUND,
+            )
+        still_open = select(func.count()).select_from(
+            select(_job.c.job_id).where(_job.c.status.not_in(FINAL)).limit(max_open_jobs).subquery()
+        )
+        if connection.execute(still_open).scalar_one() >= max_open_jobs:
+            raise QuotaExceeded(
+                f"{max_open_jobs} jobs are not final, which is the limit (BLADE_MAX_OPEN_JOBS); wait for some to end",
+                subject="open jobs",
+                retry_after_s=30,
+            )

@@ -1,0 +1,143 @@
+"""What the ledger lets through: each row once, whatever the order, the duplicates and the past."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from blade_server.core.engine.ledger import (
+    KEY_BYTES,
+    Bloom,
+    Ledger,
+    Mark,
+    Past,
+    Verdict,
+    item_key,
+    item_keys,
+    repeat_key,
+)
+
+NOTHING = np.empty(0, dtype=np.uint64)
+
+
+def no_past():
+    return Past(NOTHING.copy())
+
+
+def verdicts(ledger, ids):
+    return list(ledger.admit([item_key(item_id) for item_id in ids]).verdicts)
+
+
+def past_of(marks):
+    keys = b"".join(item_key(item_id) for item_id in marks)
+    return Past.load(len(marks), [(keys, bytes(marks.values()))])
+
+
+def test_new_rows_are_new_and_a_second_row_with_an_id_is_a_duplicate():
+    ledger = Ledger(no_past(), lambda keys: set())
+    assert verdicts(ledger, ["a", "b", "a", "a"]) == [Verdict.NEW, Verdict.NEW, Verdict.DUPLICATE, Verdict.DUPLICATE]
+    assert verdicts(ledger, ["c", "b"]) == [Verdict.NEW, Verdict.DUPLICATE]
+
+
+def test_the_keys_of_repeated_rows_differ_and_are_the_same_in_every_run():
+    ledger = Ledger(no_past(), lambda keys: set())
+    keys = ledger.admit([item_key("a")] * 3).keys
+    assert keys == [item_key("a"), repeat_key(item_key("a"), 1), repeat_key(item_key("a"), 2)]
+    assert {len(key) for key in keys} == {KEY_BYTES}
+
+
+def test_a_duplicate_is_found_after_its_first_row_has_left_the_memory_for_the_ledger():
+    written = set()
+    ledger = Ledger(no_past(), lambda keys: written & set(keys))
+    ledger.admit([item_key("a")])
+    ledger.written([item_key("a")])
+    written.add(item_key("a"))
+    assert verdicts(ledger, ["a"]) == [Verdict.DUPLICATE]
+
+
+def test_a_wrong_yes_of_the_filter_is_corrected_by_the_ledger(monkeypatch):
+    monkeypatch.setattr(Bloom, "add_new", lambda self, digests: np.ones(len(digests) // KEY_BYTES, dtype=np.bool_))
+    asked = []
+    ledger = Ledger(no_past(), lambda keys: asked.extend(keys) or set())
+    assert verdicts(ledger, ["a", "b"]) == [Verdict.NEW, Verdict.NEW]
+    assert sorted(asked) == sorted([item_key("a"), item_key("b")])
+
+
+def test_what_earlier_claims_recorded_is_done_and_what_they_only_intended_is_uncertain():
+    marks = {
+        "success": Mark.SUCCESS,
+        "error": Mark.ERROR,
+        "skipped": Mark.SKIPPED,
+        "intended": Mark.INTENDED,
+        "unsent": Mark.UNSENT,
+    }
+    ledger = Ledger(past_of(marks), lambda keys: set())
+    assert verdicts(ledger, [*marks, "new"]) == [
+        Verdict.DONE,
+        Verdict.DONE,
+        Verdict.DONE,
+        Verdict.UNCERTAIN,
+        Verdict.NEW,
+        Verdict.NEW,
+    ]
+
+
+def test_a_row_that_is_done_and_comes_twice_is_a_duplicate_the_second_time():
+    ledger = Ledger(past_of({"a": Mark.SUCCESS}), lambda keys: set())
+    assert verdicts(ledger, ["a", "a"]) == [Verdict.DONE, Verdict.DUPLICATE]
+
+
+def test_a_duplicate_that_an_earlier_claim_recorded_is_done():
+    keys = item_key("a") + repeat_key(item_key("a"), 1)
+    past = Past.load(2, [(keys, bytes([Mark.SUCCESS, Mark.ERROR]))])
+    ledger = Ledger(past, lambda keys: set())
+    assert verdicts(ledger, ["a", "a", "a"]) == [Verdict.DONE, Verdict.DONE, Verdict.DUPLICATE]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_number_of_crashes_and_any_order_record_each_row_once(seed):
+    """Against the plain definition: the rows of a table with repeated ids, read in another order after each crash."""
+    choose = random.Random(seed)
+    rows = [f"id-{choose.randrange(400)}" for _ in range(1500)]
+    recorded: dict[bytes, Mark] = {}
+    for _ in range(6):
+        choose.shuffle(rows)
+        past = Past.load(len(recorded), [(b"".join(recorded), bytes(recorded.values()))])
+        written: set[bytes] = set()
+        ledger = Ledger(past, lambda keys, written=written: written & set(keys))
+        crash_at = choose.randrange(len(rows) + 1)
+        for start in range(0, crash_at, 70):
+            batch = rows[start : min(start + 70, crash_at)]
+            for key, verdict in zip(*ledger.admit([item_key(row) for row in batch]), strict=True):
+                if verdict == Verdict.DONE:
+                    assert recorded[key] in {Mark.SUCCESS, Mark.ERROR}
+                    continue
+                assert recorded.get(key) is None, "recorded twice"
+                ledger.written([key])
+                written.add(key)
+                recorded[key] = Mark.ERROR if verdict == Verdict.DUPLICATE else Mark.SUCCESS
+    past = Past.load(len(recorded), [(b"".join(recorded), bytes(recorded.values()))])
+    ledger = Ledger(past, lambda keys: set())
+    for key, verdict in zip(*ledger.admit([item_key(row) for row in rows]), strict=True):
+        if verdict != Verdict.DONE:
+            recorded[key] = Mark.ERROR if verdict == Verdict.DUPLICATE else Mark.SUCCESS
+    assert len(recorded) == len(rows)
+    assert sum(mark is Mark.SUCCESS for mark in recorded.values()) == len(set(rows))
+
+
+def test_the_filter_never_forgets_and_is_seldom_wrong():
+    bloom = Bloom()
+    digests = b"".join(item_key(f"row {number}") for number in range(200_000))
+    assert not bloom.add_new(digests[: 1000 * KEY_BYTES]).any()
+    bloom.add_new(digests)
+    assert bloom.add_new(digests).all()
+    strangers = b"".join(item_key(f"stranger {number}") for number in range(10_000))
+    assert bloom.add_new(strangers).sum() == 0
+
+
+def test_the_keys_of_a_column_are_those_of_its_texts():
+    ids = ["a", "", "ü ☃ 💥", "x" * 500]
+    assert item_keys(pa.array(["before", *ids]).slice(1)) == [item_key(item_id) for item_id in ids]
