@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.waiting import wait_until
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 SHARED_FILES = (
@@ -117,15 +118,7 @@ def _statement(server: str, statement: str) -> None:
 # ------------------------------------------------------------------------------------------------- waiting
 
 
-@pytest.fixture(scope="session")
-def wait_until() -> Callable[..., None]:
-    """`wait_until(condition, timeout_s=10)`: polls where there is no event to wait for."""
-    import time
-
-    def wait(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-        deadline_s = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline_s, f"still not so after {timeout_s} s"
-            time.sleep(0.02)
-
-    return wait
+@pytest.fixture(name="wait_until", scope="session")
+def _wait_until() -> Callable[..., None]:
+    """`wait_until(condition, timeout_s=30)`: polls where there is no event to wait for."""
+    return wait_until
