@@ -34,9 +34,9 @@ from blade_server.core.engine.upload.pacing import Limiter, Pace, Throttle
 from blade_server.core.engine.upload.pool import UploadPool
 from blade_server.core.engine.upload.uploader import Uploader, UploadPolicy
 from blade_server.errors import BladeError, LeaseLost, Reason, StatementCancelled
-from blade_server.model import Action, Status, WaitReason
+from blade_server.model import Action, Claim, Flags, Plan, Status, WaitReason
 from blade_server.settings import Settings
-from blade_server.storage.engine.claims import Claim, ClaimStore, Flags, Plan
+from blade_server.storage.engine.claims import ClaimStore
 from blade_server.storage.engine.ledger import LedgerStore
 from blade_server.storage.engine.paces import PaceStore
 from blade_server.storage.engine.records import RecordStore

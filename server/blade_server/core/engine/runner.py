@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from blade_server.core.engine.halt import clock
 from blade_server.core.engine.run import Parts, Pipeline
 from blade_server.errors import StorageUnavailable
-from blade_server.storage.engine.claims import Claim
-from blade_server.storage.engine.leases import JobQueue
+from blade_server.model import Claim
+from blade_server.storage.engine.leases import Leases
 from blade_server.storage.jobs.rows import QUEUE
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Runner:
     claims. `owner` names this server in leases and histories.
     """
 
-    def __init__(self, parts: Parts, queue: JobQueue) -> None:
+    def __init__(self, parts: Parts, queue: Leases) -> None:
         """Nothing runs yet. `queue` has connections of its own, so that a beat never waits for the jobs' writes."""
         self._parts = parts
         self._settings = parts.settings

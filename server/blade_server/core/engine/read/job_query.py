@@ -19,9 +19,8 @@ from blade_server.core.sources.credentials import target
 from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import Transform
 from blade_server.errors import BladeError, ResultTruncated
-from blade_server.model import WaitReason
+from blade_server.model import Claim, Plan, WaitReason
 from blade_server.settings import Settings
-from blade_server.storage.engine.claims import Claim, Plan
 from blade_server.storage.engine.ledger import LedgerStore
 from blade_server.warehouse.databricks import Warehouse
 

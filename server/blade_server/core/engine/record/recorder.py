@@ -11,10 +11,10 @@ from blade_server.core.engine.halt import Control, Halt
 from blade_server.core.engine.ledger import Mark
 from blade_server.core.engine.record.progress import Progress
 from blade_server.errors import LeaseLost, Reason, StorageUnavailable
-from blade_server.model import ItemError, Status, WaitReason
-from blade_server.storage.engine.claims import Claim, ClaimStore, Flags, Plan
-from blade_server.storage.engine.ledger import Block, LedgerStore
-from blade_server.storage.engine.records import Display, Record, RecordStore
+from blade_server.model import Block, Claim, Display, Flags, ItemError, Plan, Record, Status, WaitReason
+from blade_server.storage.engine.claims import ClaimStore
+from blade_server.storage.engine.ledger import LedgerStore
+from blade_server.storage.engine.records import RecordStore
 
 T = TypeVar("T")
 
