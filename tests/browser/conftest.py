@@ -48,24 +48,26 @@ _MISSING = [
 
 
 _MESSAGE = f"the job page was not tested in a browser: it needs {' and '.join(_MISSING)}"
-_left_out: list[pytest.Item] = []
+
+
+def pytest_configure() -> None:
+    """Leaves these tests out where there is no browser; never where one is required."""
+    if _MISSING and os.environ.get("BLADE_REQUIRE_BROWSER"):
+        raise pytest.UsageError(f"BLADE_REQUIRE_BROWSER is set, and {_MESSAGE}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves these tests out where there is no browser; never where one is required."""
-    if not _MISSING:
-        return
-    if os.environ.get("BLADE_REQUIRE_BROWSER"):
-        raise pytest.UsageError(f"BLADE_REQUIRE_BROWSER is set, and {_MESSAGE}")
-    _left_out.extend(item for item in items if item.path.is_relative_to(Path(__file__).parent))
-    for item in _left_out:
-        item.add_marker(pytest.mark.skip(reason=_MESSAGE))
+    if _MISSING:
+        for item in items:
+            if item.path.is_relative_to(Path(__file__).parent):
+                item.add_marker(pytest.mark.skip(reason=_MESSAGE))
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _left_out:
-        terminalreporter.section("left out")
-        terminalreporter.line(f"{len(_left_out)} tests: {_MESSAGE}")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    left_out = [report for report in terminalreporter.getreports("skipped") if _MESSAGE in str(report.longrepr)]
+    if left_out:
+        terminalreporter.section("left out", sep="-", yellow=True)
+        terminalreporter.line(f"{len(left_out)} tests: {_MESSAGE}")
 
 
 class MemoryBlade(
