@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from blade_sandbox.world import World
-from blade_server.settings import Settings
+from blade_server.model.policy import ListenPolicy
 from blade_server.web.app import Web
 
 
@@ -24,7 +24,7 @@ def http_url(world: World) -> Iterator[str]:
     thread.start()
 
     async def start() -> tuple[Web, int]:
-        web = Web(world.target, Settings(http_port=0))
+        web = Web(world.target, ListenPolicy(port=0), query_timeout_s=300.0)
         return web, await web.start()
 
     web, port = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
