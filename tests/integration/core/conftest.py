@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 from pydantic import SecretStr
+from tests.support.engine import ended, make_world, reaches
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
@@ -23,6 +24,8 @@ from blade_server.model import Classification, RowMapping, Source, SourceConfig
 from blade_server.settings import Settings
 from blade_server.storage.database import Database
 from blade_server.storage.sources import SourceStore
+
+__all__ = ["ended", "make_world", "reaches"]
 
 TOKEN = "sandbox-secret-token"
 

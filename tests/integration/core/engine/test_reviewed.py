@@ -6,11 +6,10 @@ import random
 
 import pytest
 from sqlalchemy import text
+from tests.support.engine import maintenance_rows
 
 from blade_server.errors import Reason
 from blade_server.model import Action, Classification, JobLimits, RowMapping, Status, WaitReason
-
-from .conftest import maintenance_rows
 
 EXACT = {"replace": False, "idempotency_keys": 0}
 

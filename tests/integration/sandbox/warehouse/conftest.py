@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,11 +101,3 @@ def control(server: Warehouse, path: str, method: str = "GET", body: Any = None,
     )
     with urllib.request.urlopen(request, timeout=10) as reply:
         return json.loads(reply.read())
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Poll until the condition holds; fail when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        time.sleep(0.01)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.rpc.test_serve import COMMAND, TIMEOUT_S, Served, environment, run
+from tests.support.servers import TIMEOUT_S, Served, run
 
 WORKERS = 2
 _FAILING = """
@@ -23,20 +22,11 @@ if "worker" in sys.orig_argv and os.path.exists({flag!r}):
 """
 
 
-class Server(Served):
+class WorkersServer(Served):
     """A server with workers, in a process group of its own like one that was started from a terminal."""
 
     def __init__(self, *arguments: str, **changes: str) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, "serve", "--json", f"--workers={WORKERS}", *arguments],
-            env=environment(**changes),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert self.process.stdout is not None
-        self.line = self.process.stdout.readline()
+        super().__init__("--json", f"--workers={WORKERS}", *arguments, own_group=True, **changes)
 
     @property
     def workers(self) -> list[int]:
@@ -63,12 +53,12 @@ class Server(Served):
 
 
 @pytest.fixture
-def serve(postgres_url: str) -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
+def serve(postgres_url: str) -> Iterator[Callable[..., WorkersServer]]:
+    servers: list[WorkersServer] = []
 
-    def start(*arguments: str, **changes: str) -> Server:
+    def start(*arguments: str, **changes: str) -> WorkersServer:
         database = {} if "BLADE_DATA_DIR" in changes else {"DATABASE_URL": postgres_url}
-        servers.append(Server(*arguments, **database, **changes))
+        servers.append(WorkersServer(*arguments, **database, **changes))
         return servers[-1]
 
     yield start
@@ -81,7 +71,7 @@ def serve(postgres_url: str) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc who listens")
-def test_the_ready_line_tells_the_workers_and_they_listen_nowhere(serve: Callable[..., Server]) -> None:
+def test_the_ready_line_tells_the_workers_and_they_listen_nowhere(serve: Callable[..., WorkersServer]) -> None:
     server = serve()
 
     assert len(set(server.workers)) == WORKERS
@@ -103,7 +93,7 @@ def _target(link: Path) -> str:
         return ""
 
 
-def test_a_killed_worker_is_started_again_and_the_log_says_so(serve: Callable[..., Server]) -> None:
+def test_a_killed_worker_is_started_again_and_the_log_says_so(serve: Callable[..., WorkersServer]) -> None:
     server = serve()
     first, second = server.workers
 
@@ -116,7 +106,7 @@ def test_a_killed_worker_is_started_again_and_the_log_says_so(serve: Callable[..
 
 
 def test_a_worker_that_cannot_start_is_tried_again_less_and_less_often(
-    serve: Callable[..., Server], tmp_path: Path
+    serve: Callable[..., WorkersServer], tmp_path: Path
 ) -> None:
     flag = tmp_path / "fail"
     (tmp_path / "sitecustomize.py").write_text(_FAILING.format(flag=str(flag)))
@@ -134,7 +124,7 @@ def test_a_worker_that_cannot_start_is_tried_again_less_and_less_often(
 
 
 def test_a_worker_that_does_not_come_up_at_the_start_is_one_sentence_and_exit_code_1(
-    serve: Callable[..., Server], tmp_path: Path
+    serve: Callable[..., WorkersServer], tmp_path: Path
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(_FAILING.format(flag=str(tmp_path)))
 
@@ -145,7 +135,7 @@ def test_a_worker_that_does_not_come_up_at_the_start_is_one_sentence_and_exit_co
     assert server.process.returncode == 1
 
 
-def test_the_workers_end_with_a_killed_server(serve: Callable[..., Server]) -> None:
+def test_the_workers_end_with_a_killed_server(serve: Callable[..., WorkersServer]) -> None:
     server = serve()
 
     server.process.kill()
@@ -155,7 +145,7 @@ def test_the_workers_end_with_a_killed_server(serve: Callable[..., Server]) -> N
 
 
 def test_the_embedded_postgres_stays_for_the_workers_of_a_killed_server_and_then_stops(
-    serve: Callable[..., Server], tmp_path: Path, wait_until: Callable[..., None]
+    serve: Callable[..., WorkersServer], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     server = serve(BLADE_DATA_DIR=str(tmp_path))
     assert (tmp_path / "pgdata" / "postmaster.pid").exists()
@@ -168,22 +158,24 @@ def test_the_embedded_postgres_stays_for_the_workers_of_a_killed_server_and_then
     wait_until(lambda: not (tmp_path / "pgdata" / "postmaster.pid").exists(), timeout_s=30)
 
 
-def _to_the_server(server: Server) -> None:
+def _to_the_server(server: WorkersServer) -> None:
     server.process.terminate()
 
 
-def _ctrl_c(server: Server) -> None:
+def _ctrl_c(server: WorkersServer) -> None:
     os.killpg(server.process.pid, signal.SIGINT)
 
 
-def _to_each_process(server: Server) -> None:
+def _to_each_process(server: WorkersServer) -> None:
     """As systemd does by default."""
     for pid in (server.process.pid, *server.workers):
         os.kill(pid, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("stop", [_to_the_server, _ctrl_c, _to_each_process])
-def test_all_stop_gracefully_however_they_are_told(serve: Callable[..., Server], stop: Callable[[Any], None]) -> None:
+def test_all_stop_gracefully_however_they_are_told(
+    serve: Callable[..., WorkersServer], stop: Callable[[Any], None]
+) -> None:
     server = serve()
 
     stop(server)
@@ -195,7 +187,7 @@ def test_all_stop_gracefully_however_they_are_told(serve: Callable[..., Server],
     assert "Traceback" not in log
 
 
-def test_nobody_works_for_a_server_that_cannot_listen(serve: Callable[..., Server]) -> None:
+def test_nobody_works_for_a_server_that_cannot_listen(serve: Callable[..., WorkersServer]) -> None:
     port = serve().said()["port"]
 
     second = serve("--port", str(port))
@@ -205,7 +197,7 @@ def test_nobody_works_for_a_server_that_cannot_listen(serve: Callable[..., Serve
     assert second.process.returncode == 1
 
 
-def test_more_connections_than_postgres_takes_are_said_at_the_start(serve: Callable[..., Server]) -> None:
+def test_more_connections_than_postgres_takes_are_said_at_the_start(serve: Callable[..., WorkersServer]) -> None:
     server = serve(BLADE_DATABASE_POOL_SIZE="200", BLADE_MAX_RUNNING_JOBS="1")
 
     # 200 and a listener; a worker: three for its job, two for its lease, a listener

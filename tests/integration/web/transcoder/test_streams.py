@@ -116,29 +116,30 @@ def test_messages_come_as_they_are_made(rest, backend):
         assert b'"b"' in next(lines)
 
 
-def test_a_client_that_leaves_in_mid_stream_ends_the_call(rest, backend, eventually):
+def test_a_client_that_leaves_in_mid_stream_ends_the_call(rest, backend, wait_until):
     async def endless():
         yield snapshot(1)
         await asyncio.Event().wait()
 
     backend.answers["WatchJob"] = endless
     with rest.get("/jobs/job-1:watch", headers={"accept": "text/event-stream"}, stream=True) as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()
+        next(lines)  # whoever drops the iterator drops the connection
         assert backend.ended == []
-    eventually(lambda: backend.ended == ["WatchJob"])
+    wait_until(lambda: backend.ended == ["WatchJob"])
 
 
-def test_a_client_that_leaves_before_the_answer_ends_the_call(rest, backend, eventually):
+def test_a_client_that_leaves_before_the_answer_ends_the_call(rest, backend, wait_until):
     async def never():
         await asyncio.Event().wait()
 
     backend.answers["GetJob"] = never
     with pytest.raises(requests.Timeout):
         rest.session.get(rest.url + "/jobs/job-1", timeout=0.3)
-    eventually(lambda: backend.ended == ["GetJob"])
+    wait_until(lambda: backend.ended == ["GetJob"])
 
 
-def test_a_slow_reader_holds_the_source_back(rest, backend, eventually):
+def test_a_slow_reader_holds_the_source_back(rest, backend, wait_until):
     made = []
     seen = []
 
@@ -155,11 +156,11 @@ def test_a_slow_reader_holds_the_source_back(rest, backend, eventually):
     backend.answers["QueryItems"] = wide
     with rest.get("/blade/maintenance", stream=True) as answer:
         answer.raw.read(10)
-        eventually(stands_still)
+        wait_until(stands_still)
         assert len(made) < 400, "40 MB were made for a reader that took ten bytes"
 
 
-def test_a_client_that_takes_nothing_is_dropped(rest, backend, eventually, monkeypatch):
+def test_a_client_that_takes_nothing_is_dropped(rest, backend, wait_until, monkeypatch):
     monkeypatch.setattr("blade_server.web.transcoder.exchange.STALL_TIMEOUT_S", 0.3)
 
     async def wide():
@@ -169,16 +170,17 @@ def test_a_client_that_takes_nothing_is_dropped(rest, backend, eventually, monke
     backend.answers["QueryItems"] = wide
     with rest.get("/blade/maintenance", stream=True) as answer:
         answer.raw.read(10)
-        eventually(lambda: backend.ended == ["QueryItems"])
+        wait_until(lambda: backend.ended == ["QueryItems"])
 
 
-def test_stopping_ends_open_streams(rest, backend, eventually):
+def test_stopping_ends_open_streams(rest, backend, wait_until):
     async def endless():
         yield snapshot(1)
         await asyncio.Event().wait()
 
     backend.answers["WatchJob"] = endless
     with rest.get("/jobs/job-1:watch", headers={"accept": "text/event-stream"}, stream=True) as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()
+        next(lines)  # whoever drops the iterator drops the connection
         rest.do(rest.web.stop(0))
-    eventually(lambda: backend.ended == ["WatchJob"])
+    wait_until(lambda: backend.ended == ["WatchJob"])

@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 from databricks import sql
 from databricks.sql.exc import DatabaseError, RequestError, ServerOperationError
+from tests.support.waiting import wait_until
 from urllib3.exceptions import HTTPError, MaxRetryError
 
 from blade_sandbox.warehouse import Warehouse
 
-from .conftest import ROWS, Connect, control, open_connection, wait_until
+from .conftest import ROWS, Connect, control, open_connection
 
 SLOW = "SELECT count(*) AS n FROM range(100000) a, range(10000000) b WHERE a.id * b.id % 7 = 3"
 ALL = "SELECT id, name, amount FROM main.blade.item ORDER BY id"

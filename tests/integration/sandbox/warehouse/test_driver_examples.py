@@ -19,10 +19,11 @@ from databricks import sql
 from databricks.sql.exc import DatabaseError
 from databricks.sql.parameters import DecimalParameter, TimestampNTZParameter
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from tests.support.waiting import wait_until
 
 from blade_sandbox.warehouse import Warehouse
 
-from .conftest import Connect, control, wait_until
+from .conftest import Connect, control
 
 ENDLESS = "SELECT sum(a.id - b.id) FROM range(1000000000) a CROSS JOIN range(100000000) b GROUP BY (a.id - b.id)"
 

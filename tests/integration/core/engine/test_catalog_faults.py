@@ -101,7 +101,7 @@ def test_items_that_the_catalog_refuses_are_errors_and_the_rest_of_their_batch_i
 
 def test_a_batch_that_is_refused_as_a_whole_is_split_until_the_bad_item_stands_alone(make_world, ended):
     """The catalog's limit is below one item's size: 413 for any request that carries it."""
-    from .conftest import maintenance_rows
+    from tests.support.engine import maintenance_rows
 
     rows = maintenance_rows(64)
     rows["tail_number"][21] = "x" * 40_000

@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 import sqlalchemy
+from tests.support.servers import TIMEOUT_S, Served, run
 
 from blade.v1 import job_service_pb2, job_service_pb2_grpc
-
-TIMEOUT_S = 30.0
-COMMAND = [sys.executable, "-m", "blade_server"]
-
-
-def environment(**changes: str) -> dict[str, str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("BLADE_", "DATABRICKS_", "PG"))}
-    own.pop("DATABASE_URL", None)
-    return own | {"BLADE_PORT": "0", "BLADE_HTTP_PORT": "0"} | changes
-
-
-class Served:
-    """A server process that has said it is ready."""
-
-    def __init__(self, *arguments: str, **changes: str) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, "serve", *arguments],
-            env=environment(**changes),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.line = self.process.stdout.readline()
-
-    def said(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.line)
-        return found
-
-    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=TIMEOUT_S)
-        return self.process.returncode, errors
 
 
 @pytest.fixture
@@ -121,20 +85,6 @@ def test_a_second_signal_ends_it_at_once_although_a_call_is_running(
     engine.dispose()
 
     assert status == 128 + signal.SIGTERM
-
-
-def run(*arguments: str, **changes: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        env=environment(**changes),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
-    assert "s3cret" not in done.stdout + done.stderr
-    return done.returncode, (done.stderr + done.stdout).strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(

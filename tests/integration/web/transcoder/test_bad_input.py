@@ -199,7 +199,7 @@ def test_huge_headers_are_refused(rest):
     assert answer[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 431")
 
 
-def test_a_thousand_connections_left_open_are_turned_away_and_do_no_harm(rest, eventually):
+def test_a_thousand_connections_left_open_are_turned_away_and_do_no_harm(rest, wait_until):
     def code():
         return raw(rest, "GET /jobs/job-1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[9:12]
 
@@ -210,7 +210,7 @@ def test_a_thousand_connections_left_open_are_turned_away_and_do_no_harm(rest, e
     finally:
         for connection in left:
             connection.close()
-    eventually(lambda: code() == b"200")
+    wait_until(lambda: code() == b"200")
 
 
 def test_a_connection_that_says_nothing_is_closed(rest, monkeypatch):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.engine import maintenance_rows
 
 from blade_server.core.jobs.preview import Preview
 from blade_server.errors import Invalid, Precondition, Reason
 from blade_server.model import EventKind, Status
 from blade_server.storage.retention import Retention
-
-from .conftest import maintenance_rows
 
 
 def test_every_row_of_a_job_ends_in_the_catalog_once(make_world, ended):

@@ -1,4 +1,7 @@
-"""A whole BLADE below the wire: real PostgreSQL and driver, sandbox warehouse and catalog, runners in this process."""
+"""A whole BLADE below the wire: real PostgreSQL and driver, sandbox warehouse and catalog, runners in this process.
+
+Its fixtures are for a conftest.py to import.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
+from tests.support.waiting import wait_until
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
@@ -22,7 +26,7 @@ from blade_server.core.engine.runner import Runner
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.start import StartJob
 from blade_server.core.sources.sources import Sources
-from blade_server.model import Classification, Job, RowMapping, Source, SourceConfig, Status
+from blade_server.model import Classification, Job, RowMapping, Source, SourceConfig
 from blade_server.settings import Settings
 from blade_server.storage.database import Database
 from blade_server.storage.engine.leases import Leases
@@ -47,8 +51,8 @@ def maintenance_rows(count: int) -> dict[str, list[Any]]:
     }
 
 
-class World:
-    """What a test of jobs works with. `settings` may be replaced before a runner is made."""
+class EngineWorld:
+    """What a test of the job engine works with. `settings` may be replaced before a runner is made."""
 
     def __init__(self, folder: Path, url: str, **catalog_options: Any) -> None:
         self._folder = folder
@@ -175,12 +179,12 @@ class World:
 
 
 @pytest.fixture
-def make_world(tmp_path: Path, postgres_url: str) -> Iterator[Callable[..., World]]:
+def make_world(tmp_path: Path, postgres_url: str) -> Iterator[Callable[..., EngineWorld]]:
     """`make_world(rows, **catalog_options)`: a world with one source over these rows, and no runner yet."""
-    worlds: list[World] = []
+    worlds: list[EngineWorld] = []
 
-    def make(rows: Any = 1000, *, source: Mapping[str, Any] | None = None, **catalog_options: Any) -> World:
-        world = World(tmp_path, postgres_url, **catalog_options)
+    def make(rows: Any = 1000, *, source: Mapping[str, Any] | None = None, **catalog_options: Any) -> EngineWorld:
+        world = EngineWorld(tmp_path, postgres_url, **catalog_options)
         worlds.append(world)
         world.start(maintenance_rows(rows) if isinstance(rows, int) else rows)
         world.add_source(**(source or {}))
@@ -192,10 +196,10 @@ def make_world(tmp_path: Path, postgres_url: str) -> Iterator[Callable[..., Worl
 
 
 @pytest.fixture
-def ended(wait_until: Callable[..., None]) -> Callable[..., Job]:
+def ended() -> Callable[..., Job]:
     """`ended(world, job)`: the job once it is final."""
 
-    def wait(world: World, job: Job, timeout_s: float = 30.0) -> Job:
+    def wait(world: EngineWorld, job: Job, timeout_s: float = 60.0) -> Job:
         wait_until(lambda: world.store.get(job.job_id).status.final, timeout_s)
         return world.store.get(job.job_id)
 
@@ -203,10 +207,10 @@ def ended(wait_until: Callable[..., None]) -> Callable[..., Job]:
 
 
 @pytest.fixture
-def reaches(wait_until: Callable[..., None]) -> Callable[..., Job]:
+def reaches() -> Callable[..., Job]:
     """`reaches(world, job, test)`: the job once `test(job)` is true; fails at once if the job ends first otherwise."""
 
-    def wait(world: World, job: Job, test: Callable[[Job], object], timeout_s: float = 20.0) -> Job:
+    def wait(world: EngineWorld, job: Job, test: Callable[[Job], object], timeout_s: float = 60.0) -> Job:
         latest = [job]
 
         def holds() -> bool:
@@ -218,6 +222,3 @@ def reaches(wait_until: Callable[..., None]) -> Callable[..., Job]:
         return latest[0]
 
     return wait
-
-
-__all__ = ["Status", "World"]
