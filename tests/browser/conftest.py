@@ -31,7 +31,7 @@ from blade.v1 import (
     job_service_pb2_grpc,
     source_pb2,
 )
-from blade_server.settings import Settings
+from blade_server.model.policy import ListenPolicy
 from blade_server.web.app import Web
 
 Job = job_pb2.Job
@@ -329,7 +329,7 @@ class Stage:
         job_service_pb2_grpc.add_JobServiceServicer_to_server(self.world, self._server)
         target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
-        self.web = Web(target, Settings(http_port=port))
+        self.web = Web(target, ListenPolicy(port=port), query_timeout_s=300.0)
         self.port = await self.web.start()
 
     async def _shut(self) -> None:

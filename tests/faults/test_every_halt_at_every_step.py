@@ -15,16 +15,17 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import text
 
+from blade_server.app.policies import engine_policy
 from blade_server.catalog.client import Catalog
-from blade_server.core.engine import halt, run
+from blade_server.core.engine import attempts, delivery, halt, run
+from blade_server.core.engine.attempts import Attempts
 from blade_server.core.engine.halt import clock
-from blade_server.core.engine.run import Parts, Pipeline
-from blade_server.core.engine.upload.pacing import Throttle
+from blade_server.core.engine.passes import local
+from blade_server.core.engine.run import EngineTools, Run
 from blade_server.errors import Precondition
 from blade_server.model import Status
-from blade_server.storage.engine.paces import PaceStore
 
-TRACED = {run.__file__, halt.__file__}
+TRACED = {module.__file__ for module in (attempts, delivery, halt, local, run)}
 ROWS = 30
 LEASE_S = 30.0
 
@@ -34,21 +35,22 @@ Step = tuple[str, int]
 class Stepper:
     """Runs claims of a job and calls `halt` when the thread reaches `step` for the first time."""
 
-    def __init__(self, world, parts, step: Step | None, halt: Callable[[Pipeline], None]) -> None:
+    def __init__(self, world, tools, step: Step | None, halt: Callable[[Run], None]) -> None:
         self.world = world
-        self.parts = parts
+        self.tools = tools
         self.step = step
         self.halt = halt
         self.steps: dict[Step, None] = {}
         self.reached = threading.Event()
 
-    def run(self, claim) -> tuple[Pipeline, threading.Thread]:
-        running = Pipeline(self.parts, claim, clock() + LEASE_S)
+    def run(self, claim) -> tuple[Run, threading.Thread]:
+        running = Run(self.tools, claim, clock() + LEASE_S)
+        life = Attempts(running)
 
         def traced() -> None:
             sys.settrace(lambda frame, event, arg: self._look(frame, running))
             try:
-                running.run()
+                life.run()
             finally:
                 sys.settrace(None)
 
@@ -83,43 +85,43 @@ class Caller:
         self.job = job
         self.claim = None
 
-    def beat(self, running: Pipeline) -> None:
-        flags = self.world.queue.beat("here", [self.claim], LEASE_S)
+    def beat(self, running: Run) -> None:
+        flags = self.world.leases.beat("here", [self.claim], LEASE_S)
         if self.job.job_id in flags:
             running.renew(clock() + LEASE_S, flags[self.job.job_id])
         else:
             running.lose()
 
-    def pause(self, running: Pipeline) -> None:
+    def pause(self, running: Run) -> None:
         with suppress(Precondition):
-            self.world.jobs.pause(self.job.job_id, actor="x")
+            self.world.jobs.control.pause(self.job.job_id, actor="x")
         self.beat(running)
 
-    def pause_and_resume(self, running: Pipeline) -> None:
+    def pause_and_resume(self, running: Run) -> None:
         self.pause(running)
         with suppress(Precondition):
-            self.world.jobs.resume(self.job.job_id, actor="x")
+            self.world.jobs.control.resume(self.job.job_id, actor="x")
         self.beat(running)
 
-    def pause_with_the_lease_out(self, running: Pipeline) -> None:
-        running._control.renew(clock() - 1.0)
+    def pause_with_the_lease_out(self, running: Run) -> None:
+        running.control.renew(clock() - 1.0)
         with suppress(Precondition):
-            self.world.jobs.pause(self.job.job_id, actor="x")
-        flags = self.world.queue.beat("here", [self.claim], LEASE_S)
+            self.world.jobs.control.pause(self.job.job_id, actor="x")
+        flags = self.world.leases.beat("here", [self.claim], LEASE_S)
         if self.job.job_id in flags:
-            running._obey(flags[self.job.job_id])  # as a record's answer would tell it
+            running.obey(flags[self.job.job_id])  # as a record's answer would tell it
         time.sleep(0.02)
         self.beat(running)
 
-    def cancel(self, running: Pipeline) -> None:
+    def cancel(self, running: Run) -> None:
         with suppress(Precondition):
             self.world.control.cancel(self.job.job_id, actor="x", reason="")
         self.beat(running)
 
-    def stop(self, running: Pipeline) -> None:
+    def stop(self, running: Run) -> None:
         running.stop()
 
-    def lose(self, running: Pipeline) -> None:
+    def lose(self, running: Run) -> None:
         with self.world.database.begin() as connection:
             connection.execute(
                 text(
@@ -130,7 +132,7 @@ class Caller:
             )
         self.beat(running)
 
-    def nothing(self, running: Pipeline) -> None:
+    def nothing(self, running: Run) -> None:
         """For the run that finds the steps."""
 
 
@@ -141,13 +143,13 @@ def finish(world, job, stepper, caller) -> Status:
     """Plays the runner until the job is final: beats, resumes a paused job, claims again what was let go."""
     deadline = time.monotonic() + 20.0
     while time.monotonic() < deadline:
-        claim = world.queue.claim_next("here", LEASE_S)
+        claim = world.leases.claim_next("here", LEASE_S)
         if claim is None:
             status = world.store.get(job.job_id).status
             if status.final:
                 return status
             assert status is Status.PAUSED, "no server has it and none may take it"
-            world.jobs.resume(job.job_id, actor="x")
+            world.jobs.control.resume(job.job_id, actor="x")
             continue
         caller.claim = claim
         running, thread = stepper.run(claim)
@@ -155,7 +157,7 @@ def finish(world, job, stepper, caller) -> Status:
             assert time.monotonic() < deadline, f"stuck: {world.store.get(job.job_id)}"
             thread.join(0.02)
             if thread.is_alive() and world.store.get(job.job_id, history=False).status is Status.PAUSED:
-                world.jobs.resume(job.job_id, actor="x")
+                world.jobs.control.resume(job.job_id, actor="x")
                 caller.beat(running)
         shown = world.store.get(job.job_id)
         with world.database.begin() as connection:
@@ -174,17 +176,8 @@ class Stage:
         self.catalog = Catalog(self.settings.catalog_url, timeout_s=0.2)
         self.runs = 0
 
-    def parts(self) -> Parts:
-        world = self.world
-        return Parts(
-            settings=self.settings,
-            claims=world.claims,
-            ledgers=world.ledgers,
-            records=world.records,
-            paces=PaceStore(world.database),
-            catalog=self.catalog,
-            throttle=Throttle(PaceStore(world.runners_own)),
-        )
+    def tools(self) -> EngineTools:
+        return EngineTools.of(engine_policy(self.settings), self.world.stores, self.catalog)
 
     def run(self, faults: dict, step: Step | None, halt: str) -> Stepper:
         world = self.world
@@ -194,7 +187,7 @@ class Stage:
         world.warehouse_faults(**faults)
         job = world.begin(source=name, batch_size=10, workers=2)
         caller = Caller(world, job)
-        stepper = Stepper(world, self.parts(), step, getattr(caller, halt))
+        stepper = Stepper(world, self.tools(), step, getattr(caller, halt))
         status = finish(world, job, stepper, caller)
         held = world.held(f"BLADE:{name}")
         assert set(held.values()) <= {1}, "an item came twice"

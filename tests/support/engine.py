@@ -5,6 +5,7 @@ Its fixtures are for a conftest.py to import.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,20 +19,18 @@ from tests.support.waiting import wait_until
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
+from blade_server.app.policies import engine_policy, job_policy, source_policy
 from blade_server.catalog.client import Catalog
-from blade_server.core.engine.run import Parts
+from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import Runner
-from blade_server.core.engine.upload.pacing import Throttle
-from blade_server.core.jobs.jobs import Jobs, StartJob
+from blade_server.core.jobs.jobs import Jobs
+from blade_server.core.jobs.start import StartJob
 from blade_server.core.sources.sources import Sources
 from blade_server.model import Classification, Job, RowMapping, Source, SourceConfig
 from blade_server.settings import Settings
 from blade_server.storage.database import Database
-from blade_server.storage.engine.claims import ClaimStore
 from blade_server.storage.engine.leases import Leases
-from blade_server.storage.engine.ledger import LedgerStore
-from blade_server.storage.engine.paces import PaceStore
-from blade_server.storage.engine.records import RecordStore
+from blade_server.storage.engine.stores import Stores
 from blade_server.storage.jobs.control import JobControl
 from blade_server.storage.jobs.new import NewJobs
 from blade_server.storage.jobs.show import JobStore
@@ -63,8 +62,9 @@ class EngineWorld:
         self.runners_own = Database(url, pool_size=4)
         self.store, self.new_jobs = JobStore(self.database), NewJobs(self.database)
         self.control = JobControl(self.database)
-        self.queue, self.claims = Leases(self.database), ClaimStore(self.database)
-        self.ledgers, self.records = LedgerStore(self.database), RecordStore(self.database)
+        self.stores = Stores.over(self.database, self.runners_own)
+        self.leases, self.claims = Leases(self.database), self.stores.claims
+        self.ledgers, self.records = self.stores.ledgers, self.stores.records
         self.runners: list[Runner] = []
         self.clients: list[Catalog] = []
         self.settings: Settings
@@ -77,10 +77,8 @@ class EngineWorld:
         self.warehouse.start()
         self.catalog.start()
         self.settings = self.configured()
-        self.sources = Sources(self.settings, SourceStore(self.database))
-        self.jobs = Jobs(
-            self.settings, self.store, self.sources, self._wake, new_jobs=self.new_jobs, control=self.control
-        )
+        self.sources = Sources(source_policy(self.settings), SourceStore(self.database))
+        self.jobs = Jobs.over(job_policy(self.settings), self.database, self.store, self.sources, self._wake)
 
     def configured(self, **changes: Any) -> Settings:
         """Settings for this world: quick retries, quick leases."""
@@ -121,18 +119,8 @@ class EngineWorld:
     def runner(self, settings: Settings | None = None) -> Runner:
         """Another server's job engine, running."""
         settings = settings or self.settings
-        paces = PaceStore(self.database)
         client = Catalog(settings.catalog_url, timeout_s=settings.catalog_timeout_s)
-        parts = Parts(
-            settings=settings,
-            claims=self.claims,
-            ledgers=self.ledgers,
-            records=self.records,
-            paces=paces,
-            catalog=client,
-            throttle=Throttle(PaceStore(self.runners_own)),
-        )
-        runner = Runner(parts, Leases(self.runners_own))
+        runner = Runner(EngineTools.of(engine_policy(settings), self.stores, client))
         runner.start()
         self.runners.append(runner)
         self.clients.append(client)
@@ -141,6 +129,13 @@ class EngineWorld:
     def begin(self, **request: Any) -> Job:
         """Starts a job over the maintenance source."""
         return self.jobs.start(StartJob(**{"source": "blade-maintenance", **request}), actor="tester")
+
+    def cancel(self, job_id: str, *, actor: str, reason: str = "") -> Job:
+        """Asks for the end and waits until no upload can start any more, as CancelJob does."""
+        self.jobs.control.cancel(job_id, actor=actor, reason=reason)
+        for seconds in self.jobs.control.cancelling(job_id, actor=actor):
+            time.sleep(seconds)
+        return self.store.get(job_id, history=False)
 
     def _wake(self) -> None:
         for runner in self.runners:

@@ -8,7 +8,7 @@ import pytest
 from tests.support.loops import LoopThread
 
 from blade_sandbox.world import World
-from blade_server.settings import Settings
+from blade_server.model.policy import ListenPolicy
 from blade_server.web.app import Web
 
 
@@ -21,7 +21,7 @@ def http_url(world: World) -> Iterator[str]:
     loop = LoopThread()
 
     async def start() -> tuple[Web, int]:
-        web = Web(world.target, Settings(http_port=0))
+        web = Web(world.target, ListenPolicy(port=0), query_timeout_s=300.0)
         return web, await web.start()
 
     web, port = loop.run(start())

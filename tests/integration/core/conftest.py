@@ -14,6 +14,7 @@ from tests.support.engine import ended, make_world, reaches
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
+from blade_server.app.policies import direct_policy, retry_policy, source_policy
 from blade_server.catalog.client import Catalog
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
@@ -98,18 +99,18 @@ def store(postgres_url: str) -> Iterator[SourceStore]:
 
 @pytest.fixture
 def sources(settings: Settings, store: SourceStore) -> Sources:
-    return Sources(settings, store)
+    return Sources(source_policy(settings), store)
 
 
 @pytest.fixture
 def queries(settings: Settings, sources: Sources) -> Queries:
-    return Queries(settings, sources)
+    return Queries(direct_policy(settings), sources)
 
 
 @pytest.fixture
-def ingest(settings: Settings, sources: Sources, store: SourceStore) -> Iterator[Ingest]:
+def ingest(settings: Settings, sources: Sources, store: SourceStore, queries: Queries) -> Iterator[Ingest]:
     catalog = Catalog(settings.catalog_url)
-    yield Ingest(settings, sources, catalog, store)
+    yield Ingest(retry_policy(settings), sources, catalog, store, queries)
     catalog.close()
 
 

@@ -11,9 +11,11 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from tests.support.loops import LoopThread
 
+from blade_server.app.policies import rpc_policy
 from blade_server.core.jobs.watch import Feed
 from blade_server.model import Job
 from blade_server.rpc.server import RpcServer
+from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
 
 TIMEOUT_S = 30.0
@@ -29,7 +31,8 @@ class RpcWorld:
         self.sources = SimpleNamespace()
         self.queries = SimpleNamespace()
         self.ingest = SimpleNamespace()
-        self.jobs = SimpleNamespace(get_quickly=_nothing)  # GetJob asks `get` then, which a test puts in place
+        show = SimpleNamespace(get_quickly=_nothing)  # GetJob asks `get` then, which a test puts in place
+        self.jobs = SimpleNamespace(show=show, control=SimpleNamespace())
         self.stored: dict[str, Job] = {}
         self.settings = Settings(**({"port": 0} | settings))
         self._loop = LoopThread()
@@ -51,7 +54,8 @@ class RpcWorld:
             "ingest": self.ingest,
             "jobs": self.jobs,
         }
-        self.server = RpcServer(self.settings, **core, feed=self.feed)
+        threads = Threads(stored=self.settings.database_pool_size, streams=self.settings.max_direct_queries)
+        self.server = RpcServer(rpc_policy(self.settings), threads, **core, feed=self.feed)
         await self.server.start()
 
     def _read(self, job_ids: Any) -> list[Job]:

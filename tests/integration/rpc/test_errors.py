@@ -73,7 +73,7 @@ def test_an_error_of_the_tree_is_its_status_with_reason_and_details(
     def get(job_id: str) -> None:
         raise error
 
-    world.jobs.get = get
+    world.jobs.show.get = get
 
     seen = get_job(world)
 
@@ -92,7 +92,7 @@ def test_the_wish_of_the_other_side_is_passed_on_as_the_retry_delay(world: RpcWo
     def get(job_id: str) -> None:
         raise errors.StorageUnavailable("down", retry_after_s=7.5)
 
-    world.jobs.get = get
+    world.jobs.show.get = get
 
     delay = Details(get_job(world)).of(details_pb2.RetryInfo).retry_delay
 
@@ -108,7 +108,7 @@ def test_a_bug_is_internal_with_an_incident_that_is_in_the_log(
     def get(job_id: str) -> None:
         raise bug
 
-    world.jobs.get = get
+    world.jobs.show.get = get
 
     with caplog.at_level(logging.ERROR):
         seen = get_job(world)
@@ -123,7 +123,7 @@ def test_a_bug_is_internal_with_an_incident_that_is_in_the_log(
 
 
 def test_an_answer_that_cannot_be_made_is_a_bug_and_not_a_hung_call(world: RpcWorld) -> None:
-    world.jobs.get = lambda job_id: a_job(success_count=2**40)
+    world.jobs.show.get = lambda job_id: a_job(success_count=2**40)
 
     assert get_job(world).code() is grpc.StatusCode.INTERNAL
 
@@ -134,7 +134,7 @@ def test_hundreds_of_violations_and_long_texts_still_reach_the_caller(world: Rpc
             [errors.Violation(field=f"поле[{n}]", description="слишком длинно " * 100) for n in range(500)]
         )
 
-    world.jobs.get = get
+    world.jobs.show.get = get
 
     seen = get_job(world)
 
@@ -187,7 +187,7 @@ def test_a_nul_character_in_a_map_is_refused(world: RpcWorld) -> None:
 
 
 def test_a_request_beyond_4_mib_is_refused_and_the_server_goes_on(world: RpcWorld) -> None:
-    world.jobs.get = lambda job_id: a_job()
+    world.jobs.show.get = lambda job_id: a_job()
     stub = job_service_pb2_grpc.JobServiceStub(world.channel)
 
     seen = failure(
@@ -204,7 +204,7 @@ def test_one_line_of_log_for_a_call_says_method_code_and_peer_but_not_the_reques
     def get(job_id: str) -> None:
         raise errors.NotFound("there is no such job", reason=Reason.JOB_NOT_FOUND)
 
-    world.jobs.get = get
+    world.jobs.show.get = get
     stub = job_service_pb2_grpc.JobServiceStub(world.channel)
 
     with caplog.at_level(logging.INFO, "blade_server.rpc"):

@@ -322,7 +322,7 @@ def test_calls_are_answered_while_every_stream_is_taken(make_world: Callable[...
     streams = [SlowRows() for _ in range(40)]
     waiting = iter(streams)
     world.queries.items = lambda **_: next(waiting)
-    world.jobs.get = lambda job_id: a_job()
+    world.jobs.show.get = lambda job_id: a_job()
     calls = [query_items(world) for _ in streams]
     threads = world.server._threads.streams._max_workers
     assert streams[threads - 1].running.wait(TIMEOUT_S)

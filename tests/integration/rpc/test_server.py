@@ -110,7 +110,7 @@ def test_tls_serves_with_the_given_certificate(make_world: Callable[..., RpcWorl
         capture_output=True,
     )
     world = make_world(tls_cert_file=cert, tls_key_file=key)
-    world.jobs.get = lambda job_id: a_job()
+    world.jobs.show.get = lambda job_id: a_job()
 
     with grpc.secure_channel(world.address, grpc.ssl_channel_credentials(cert.read_bytes())) as channel:
         answer = job_service_pb2_grpc.JobServiceStub(channel).GetJob(
@@ -133,7 +133,7 @@ def test_the_actor_is_what_the_caller_says_or_else_its_address(
         seen.update(fields)
         return a_job()
 
-    world.jobs.pause = pause
+    world.jobs.control.pause = pause
     request = job_service_pb2.PauseJobRequest(job_id="x", reason="lunch")
 
     job_service_pb2_grpc.JobServiceStub(world.channel).PauseJob(request, metadata=sent, timeout=TIMEOUT_S)
@@ -166,7 +166,7 @@ class Gate:
 
 def test_a_stop_lets_running_calls_finish_although_a_health_watch_never_ends(world: RpcWorld) -> None:
     gate = Gate()
-    world.jobs.get = gate.get
+    world.jobs.show.get = gate.get
     watch = health_pb2_grpc.HealthStub(world.channel).Watch(health_pb2.HealthCheckRequest())
     assert next(watch).status == SERVING
     call = job_service_pb2_grpc.JobServiceStub(world.channel).GetJob.future(
@@ -183,7 +183,7 @@ def test_a_stop_lets_running_calls_finish_although_a_health_watch_never_ends(wor
 
 def test_a_stop_ends_calls_that_take_too_long_with_unavailable(world: RpcWorld) -> None:
     gate = Gate()
-    world.jobs.get = gate.get
+    world.jobs.show.get = gate.get
     call = job_service_pb2_grpc.JobServiceStub(world.channel).GetJob.future(
         job_service_pb2.GetJobRequest(id="x"), timeout=TIMEOUT_S
     )

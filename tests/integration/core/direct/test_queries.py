@@ -9,6 +9,7 @@ import time
 import pyarrow as pa
 import pytest
 
+from blade_server.app.policies import direct_policy
 from blade_server.core.direct.queries import Queries
 from blade_server.core.sources.sources import Sources
 from blade_server.errors import (
@@ -212,7 +213,8 @@ class TestEnding:
 
     def test_the_time_limit_ends_a_query(self, make_settings, store, sandbox):
         settings = make_settings(query_timeout_s=0.4)
-        stream = Queries(settings, Sources(settings, store)).items(data_type="maintenance")
+        policy = direct_policy(settings)
+        stream = Queries(policy, Sources(policy.source, store)).items(data_type="maintenance")
         sandbox.faults.set({"slow_execute_ms": 10_000})
         with pytest.raises(Deadline):
             list(stream)

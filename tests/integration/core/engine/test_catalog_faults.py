@@ -83,7 +83,7 @@ def test_a_job_that_waits_for_the_catalog_can_be_cancelled(make_world, reaches):
     world.runner()
     world.catalog.set_faults(down={"seconds": 30})
     job = reaches(world, world.begin(), lambda job: job.wait_reason is WaitReason.CATALOG_DOWN)
-    assert world.jobs.cancel(job.job_id, actor="x").status is Status.CANCELLED
+    assert world.cancel(job.job_id, actor="x").status is Status.CANCELLED
     assert world.store.get(job.job_id).success_count == 0
 
 
@@ -93,7 +93,7 @@ def test_items_that_the_catalog_refuses_are_errors_and_the_rest_of_their_batch_i
     world.catalog.set_faults(reject_ids=["MAINT-3", "MAINT-4", "MAINT-499"])
     job = ended(world, world.begin())
     assert (job.status, job.success_count, job.error_count) == (Status.COMPLETED, 497, 3)
-    errors, _ = world.jobs.errors(job.job_id)
+    errors, _ = world.jobs.show.errors(job.job_id)
     assert sorted(error.item_id for error in errors) == ["MAINT-3", "MAINT-4", "MAINT-499"]
     assert {error.reason for error in errors} == {Reason.CATALOG_REJECTED}
     assert all(error.row_json for error in errors)
@@ -109,7 +109,7 @@ def test_a_batch_that_is_refused_as_a_whole_is_split_until_the_bad_item_stands_a
     world.runner()
     job = ended(world, world.begin(batch_size=64))
     assert (job.status, job.success_count, job.error_count) == (Status.COMPLETED, 63, 1)
-    errors, _ = world.jobs.errors(job.job_id)
+    errors, _ = world.jobs.show.errors(job.job_id)
     assert [error.item_id for error in errors] == ["MAINT-21"]
 
 

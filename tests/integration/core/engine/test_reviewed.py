@@ -52,7 +52,7 @@ def test_a_retry_finds_rejected_rows_again_after_they_were_mended(make_world, en
         from .test_warehouse_faults import run
 
         run(world, "UPDATE main.blade.blade_maintenance_data SET classification = 'CUI' WHERE classification = 'WRONG'")
-    child = ended(world, world.jobs.retry(parent.job_id, actor="x"))
+    child = ended(world, world.jobs.retry_failed(parent.job_id, actor="x"))
     assert (child.status, child.total_items, child.success_count) == (Status.COMPLETED, 10, 10)
     assert len(world.held()) == 100
 
@@ -70,7 +70,7 @@ def test_rows_without_an_id_are_found_again_after_the_template_was_mended(make_w
     world.sources.update(
         replace(source, mapping=replace(source.mapping, item_id="N-{number}"), etag=""), {"mapping.item_id"}
     )
-    child = ended(world, world.jobs.retry(parent.job_id, actor="x"))
+    child = ended(world, world.jobs.retry_failed(parent.job_id, actor="x"))
     assert (child.status, child.success_count, child.skipped_count) == (Status.COMPLETED, 2, 0)
     assert {"N-3", "N-4"} <= set(world.held())
 
@@ -80,11 +80,11 @@ def test_a_job_resumed_and_paused_again_at_once_is_paused(make_world, reaches):
     world.runner()
     world.catalog.set_faults(latency_ms=30)
     job = reaches(world, world.begin(batch_size=20), sent)
-    world.jobs.pause(job.job_id, actor="x")
+    world.jobs.control.pause(job.job_id, actor="x")
     world.wake()
     reaches(world, job, lambda job: job.status is Status.PAUSED)
-    world.jobs.resume(job.job_id, actor="x")
-    world.jobs.pause(job.job_id, actor="x")
+    world.jobs.control.resume(job.job_id, actor="x")
+    world.jobs.control.pause(job.job_id, actor="x")
     world.wake()
     paused = reaches(world, job, lambda job: job.status is Status.PAUSED and job.pending_action is None)
     assert paused.wait_reason is WaitReason.PAUSE_REQUESTED
@@ -95,7 +95,7 @@ def test_a_raised_limit_is_heard_by_workers_that_wait(make_world, ended, reaches
     world.runner()
     job = world.begin(items_per_second=0.05, batch_size=20)
     reaches(world, job, lambda job: job.wait_reason is WaitReason.RATE_LIMITED)
-    world.jobs.update_limits(job.job_id, JobLimits(), actor="x")
+    world.jobs.control.update_limits(job.job_id, JobLimits(), actor="x")
     world.wake()
     assert ended(world, job, 15).success_count == 200
 
@@ -104,7 +104,7 @@ def test_held_pauses_take_up_no_place(make_world, ended, reaches):
     world = make_world(2000)
     world.runner(world.configured(max_running_jobs=1))
     slow = reaches(world, world.begin(items_per_second=100), sent)
-    world.jobs.pause(slow.job_id, actor="x")
+    world.jobs.control.pause(slow.job_id, actor="x")
     world.wake()
     reaches(world, slow, lambda job: job.status is Status.PAUSED)
     assert ended(world, world.begin()).status is Status.COMPLETED
@@ -115,11 +115,11 @@ def test_a_pause_during_planning_and_a_resume_leave_the_job_well(make_world, end
     world.runner()
     world.warehouse_faults(slow_execute_ms=1500)
     job = reaches(world, world.begin(), lambda job: job.wait_reason is WaitReason.WAREHOUSE_STARTING and job.start_time)
-    world.jobs.pause(job.job_id, actor="x")
+    world.jobs.control.pause(job.job_id, actor="x")
     world.wake()
     reaches(world, job, lambda job: job.status is Status.PAUSED)
     world.warehouse_faults(slow_execute_ms=0)
-    world.jobs.resume(job.job_id, actor="x")
+    world.jobs.control.resume(job.job_id, actor="x")
     world.wake()
     done = ended(world, job)
     assert (done.status, done.success_count) == (Status.COMPLETED, 500), done.error_message
@@ -155,7 +155,7 @@ def test_poison_items_do_not_wait_out_the_patience_each(make_world, ended):
     client.upload = failing
     job = ended(world, world.begin(batch_size=20, workers=2), 60)
     assert (job.status, job.success_count, job.error_count) == (Status.COMPLETED, 57, 3)
-    errors, _ = world.jobs.errors(job.job_id)
+    errors, _ = world.jobs.show.errors(job.job_id)
     assert {error.item_id for error in errors} == poisoned
     assert {error.reason for error in errors} == {Reason.CATALOG_UNAVAILABLE}
 
@@ -163,7 +163,7 @@ def test_poison_items_do_not_wait_out_the_patience_each(make_world, ended):
 def test_a_429_while_postgresql_breaks_the_connection_costs_time_only(make_world, ended):
     world = make_world(300)
     runner = world.runner()
-    paces = runner._parts.throttle._store
+    paces = runner._tools.stores.holds
     hold, calls = paces.hold, []
 
     def broken_once(key, seconds):
@@ -188,7 +188,7 @@ def test_an_absurd_retry_after_holds_for_five_minutes_at_most(make_world, reache
     with world.database.begin() as connection:
         query = text("SELECT extract(epoch FROM hold_until - now())::float8 FROM pace WHERE key = 'catalog'")
         assert 200 < connection.execute(query).scalar_one() <= 300
-    assert world.jobs.cancel(job.job_id, actor="x").status is Status.CANCELLED
+    assert world.cancel(job.job_id, actor="x").status is Status.CANCELLED
 
 
 def test_what_a_lost_server_may_still_be_sending_is_not_sent_a_second_time(make_world, ended, reaches, wait_until):

@@ -6,13 +6,14 @@ import secrets
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from sqlalchemy import text
 
+from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import DEFERENCE_S, POLL_S, Runner
-from blade_server.core.engine.upload.pacing import Throttle
 from blade_server.model import Display, Record, Status, WaitReason
 from blade_server.storage.bell import Listener
 from blade_server.storage.database import CHANNEL, Database
@@ -40,6 +41,12 @@ class Counting(Leases):
         return super().beat(owner, claims, lease_s)
 
 
+def with_stores(runner: Runner, **stores) -> EngineTools:
+    """The tools of a runner, with these stores instead of its own."""
+    tools = runner._tools
+    return EngineTools.of(tools.policy, replace(tools.stores, **stores), tools.catalog)
+
+
 @pytest.fixture
 def counting_runner():
     """`counting_runner(world, settings)`: a runner and what counts its calls."""
@@ -49,7 +56,7 @@ def counting_runner():
         runner = world.runner(settings)
         runner.stop(5)
         counting = Counting(world.runners_own)
-        own = Runner(runner._parts, counting)
+        own = Runner(with_stores(runner, leases=counting))
         runners.append(own)
         return own, counting
 
@@ -107,12 +114,12 @@ def test_what_changes_the_queue_rings_for_it(make_world, wait_until):
         return QUEUE in heard
 
     assert rings(world.begin)
-    claim = world.queue.claim_next("me", 100)
+    claim = world.leases.claim_next("me", 100)
     assert not rings(lambda: world.records.record(claim, Record(number=1, success=1, display=Display())) and claim)
     assert rings(lambda: world.claims.release(claim, "stopping") or claim)
-    assert not rings(lambda: world.jobs.pause(claim.job_id, actor="x"))
-    assert rings(lambda: world.jobs.resume(claim.job_id, actor="x"))
-    claim = world.queue.claim_next("me", 100)
+    assert not rings(lambda: world.jobs.control.pause(claim.job_id, actor="x"))
+    assert rings(lambda: world.jobs.control.resume(claim.job_id, actor="x"))
+    claim = world.leases.claim_next("me", 100)
     assert rings(lambda: world.claims.finish(claim, Status.COMPLETED, operation="Completed") or claim)
     listener.stop()
 
@@ -161,8 +168,7 @@ def test_a_throttle_that_cannot_be_asked_costs_no_lease(make_world, ended):
     runner = world.runner()
     runner.stop(5)
     nowhere = Database("postgresql://x@127.0.0.1:1/x")
-    runner = Runner(runner._parts, Leases(world.runners_own))
-    object.__setattr__(runner._parts, "throttle", Throttle(PaceStore(nowhere)))
+    runner = Runner(with_stores(runner, holds=PaceStore(nowhere)))
     runner.start()
     world.runners.append(runner)
     job = ended(world, world.begin(items_per_second=120), 20)  # longer than the lease

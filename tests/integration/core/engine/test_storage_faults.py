@@ -50,7 +50,7 @@ def count(database: Database, table: str) -> int:
 def test_a_record_that_writes_many_errors_holds_up_no_beat(make_world):
     world = make_world(10)
     world.begin()
-    claim = world.queue.claim_next("me", 100)
+    claim = world.leases.claim_next("me", 100)
     recording = threading.Thread(target=world.records.record, args=(claim, record(1, 100)), daemon=True)
     with world.database.begin() as slow:  # as long as this lasts no error can be written
         slow.execute(text("LOCK TABLE job_item_error IN SHARE MODE"))
@@ -70,12 +70,12 @@ def test_a_record_that_writes_many_errors_holds_up_no_beat(make_world):
 def test_a_record_that_is_stored_already_adds_nothing_and_one_of_a_lost_claim_neither(make_world):
     world = make_world(10)
     job = world.begin()
-    claim = world.queue.claim_next("me", 100)
+    claim = world.leases.claim_next("me", 100)
     first = record(1, 3)
     world.records.record(claim, first)
     assert world.records.record(claim, first).status is Status.RUNNING
     dies(world, job.job_id)
-    world.queue.claim_next("another", 100)
+    world.leases.claim_next("another", 100)
     with pytest.raises(LeaseLost):
         world.records.record(claim, record(2, 5))
     assert world.store.get(job.job_id).error_count == 3
@@ -85,7 +85,7 @@ def test_a_record_that_is_stored_already_adds_nothing_and_one_of_a_lost_claim_ne
 def test_a_record_of_a_job_that_is_gone_is_a_lost_lease_and_no_bug(make_world):
     world = make_world(10)
     world.begin()
-    claim = world.queue.claim_next("me", 100)
+    claim = world.leases.claim_next("me", 100)
     run(world.database, "DELETE FROM job")
     with pytest.raises(LeaseLost):
         world.records.record(claim, record(1, 5))
@@ -156,7 +156,7 @@ def test_a_server_that_takes_no_writes_is_left_for_one_that_does(make_world, end
 
 
 def claimed(world: Any, owner: str) -> Claim:
-    claim = world.queue.claim_next(owner, 100)
+    claim = world.leases.claim_next(owner, 100)
     assert claim is not None
     return claim
 
@@ -167,7 +167,7 @@ def test_a_job_that_kills_every_server_that_runs_it_fails_in_the_end(make_world)
     for number in range(MAX_DEATHS):
         claimed(world, f"victim-{number}")
         dies(world, job.job_id)
-    assert world.queue.claim_next("me", 100) is None
+    assert world.leases.claim_next("me", 100) is None
     failed = world.store.get(job.job_id)
     assert (failed.status, failed.error_reason) == (Status.FAILED, Reason.INTERNAL)
     last = f"died {MAX_DEATHS} times without progress, victim-{MAX_DEATHS - 1} last"
@@ -195,7 +195,7 @@ def test_records_that_only_change_the_display_are_no_progress(make_world):
             claimed(world, "victim"), Record(number=number, display=Display(current_operation=f"{number}"))
         )
         dies(world, job.job_id)
-    assert world.queue.claim_next("me", 100) is None
+    assert world.leases.claim_next("me", 100) is None
     assert world.store.get(job.job_id).status is Status.FAILED
 
 
@@ -214,7 +214,7 @@ def test_a_cancel_asked_of_a_dead_server_is_done_however_often_it_died(make_worl
     world = make_world(10)
     job = world.begin()
     for _ in range(MAX_DEATHS + 1):
-        world.queue.claim_next("victim", 100)
+        world.leases.claim_next("victim", 100)
         world.control.cancel(job.job_id, actor="x", reason="")
         dies(world, job.job_id)
     world.runner()
@@ -246,7 +246,7 @@ def test_what_a_newer_replica_stored_is_read_by_an_older_one(make_world):
     )
     claim = claimed(world, "me")
     assert claim.job.spec == job.spec
-    assert world.queue.beat("me", [claim], 100)[job.job_id].limits == job.spec.limits
+    assert world.leases.beat("me", [claim], 100)[job.job_id].limits == job.spec.limits
 
 
 # ------------------------------------------------------------------------------------------------ what is stored
@@ -266,7 +266,7 @@ def test_the_same_limits_again_leave_no_entry_in_the_history(make_world):
     world = make_world(10)
     job = world.begin()
     for _ in range(3):
-        world.jobs.update_limits(job.job_id, JobLimits(max_errors=3), actor="x")
+        world.jobs.control.update_limits(job.job_id, JobLimits(max_errors=3), actor="x")
     kinds = [event.kind for event in world.store.get(job.job_id).history]
     assert kinds.count(EventKind.LIMITS_CHANGED) == 1
 
@@ -276,13 +276,13 @@ def test_a_forged_token_of_errors_is_refused(make_world, after):
     world = make_world(10)
     job_id = world.begin().job_id
     with pytest.raises(Invalid, match="page_token"):
-        world.jobs.errors(job_id, page_token=make_token(after, scope=f"errors\0{job_id}"))
+        world.jobs.show.errors(job_id, page_token=make_token(after, scope=f"errors\0{job_id}"))
 
 
 def test_a_forged_token_of_jobs_is_refused(make_world):
     world = make_world(10)
     with pytest.raises(Invalid, match="page_token"):
-        world.jobs.list(page_token=make_token("job-\0", scope="jobs\0[]\0\0None\0None"))
+        world.jobs.show.list(page_token=make_token("job-\0", scope="jobs\0[]\0\0None\0None"))
 
 
 def test_a_retry_is_repeated_after_its_parent_was_pruned(make_world, ended):
@@ -290,10 +290,10 @@ def test_a_retry_is_repeated_after_its_parent_was_pruned(make_world, ended):
     world.runner()
     world.catalog.set_faults(reject_ids=["MAINT-3"])
     done = ended(world, world.begin())
-    again = world.jobs.retry(done.job_id, request_id="retry", actor="x")
+    again = world.jobs.retry_failed(done.job_id, request_id="retry", actor="x")
     ended(world, again)
     run(world.database, "DELETE FROM job WHERE job_id = :id", id=done.job_id)
-    assert world.jobs.retry(done.job_id, request_id="retry", actor="x").job_id == again.job_id
+    assert world.jobs.retry_failed(done.job_id, request_id="retry", actor="x").job_id == again.job_id
 
 
 def test_a_start_is_repeated_after_its_source_was_switched_off(make_world):

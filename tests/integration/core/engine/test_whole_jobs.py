@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.engine import maintenance_rows
 
+from blade_server.core.jobs.preview import Preview
 from blade_server.errors import Invalid, Precondition, Reason
 from blade_server.model import EventKind, Status
 from blade_server.storage.retention import Retention
@@ -60,7 +61,7 @@ def test_rows_without_an_id_are_errors_each_even_if_they_are_equal(make_world, e
     world.runner()
     job = ended(world, world.begin())
     assert (job.success_count, job.error_count) == (47, 3)
-    errors, _ = world.jobs.errors(job.job_id)
+    errors, _ = world.jobs.show.errors(job.job_id)
     assert {(error.reason, error.field) for error in errors} == {(Reason.MISSING_ITEM_ID, "item_id")}
     assert '"number":7' in errors[0].row_json.replace(" ", "")
 
@@ -84,7 +85,7 @@ def test_errors_come_in_pages_that_together_are_all_of_them(make_world, ended):
     assert job.error_count == 100
     seen, token = [], ""
     while True:
-        page, token = world.jobs.errors(job.job_id, page_size=30, page_token=token)
+        page, token = world.jobs.show.errors(job.job_id, page_size=30, page_token=token)
         seen += [error.item_id for error in page]
         if not token:
             break
@@ -109,7 +110,7 @@ def test_a_retry_sends_the_failed_items_and_no_others(make_world, ended):
     assert (parent.success_count, parent.error_count) == (297, 3)
     world.catalog.clear_faults()
     uploads = world.catalog.status()["uploads"]
-    child = ended(world, world.jobs.retry(parent.job_id, actor="tester"))
+    child = ended(world, world.jobs.retry_failed(parent.job_id, actor="tester"))
     assert (child.status, child.total_items, child.success_count) == (Status.COMPLETED, 3, 3)
     assert child.parent_job_id == parent.job_id
     assert world.catalog.status()["uploads"] == uploads + 1
@@ -122,7 +123,7 @@ def test_there_is_nothing_to_retry_in_a_job_without_errors(make_world, ended):
     world.runner()
     job = ended(world, world.begin())
     with pytest.raises(Precondition, match="no failed items"):
-        world.jobs.retry(job.job_id, actor="tester")
+        world.jobs.retry_failed(job.job_id, actor="tester")
 
 
 def test_a_short_result_fails_the_job(make_world, ended):
@@ -179,11 +180,11 @@ def test_a_preview_shows_items_and_rejections_and_writes_nothing(make_world):
     rows = maintenance_rows(50)
     rows["classification"][1] = None
     world = make_world(rows)
-    shown = world.jobs.preview(source="blade-maintenance", limit=5)
+    shown = world.jobs.preview(Preview(source="blade-maintenance", limit=5))
     assert [item.item_id for item in shown.items] == ["MAINT-0", "MAINT-2", "MAINT-3", "MAINT-4"]
     assert [row.error.reason for row in shown.rejected] == [Reason.MISSING_CLASSIFICATION]
     assert world.held() == {}
-    assert world.jobs.list() == ([], "")
+    assert world.jobs.show.list() == ([], "")
 
 
 def test_the_history_tells_who_did_what_and_the_stats_count_the_items(make_world, ended):
@@ -210,5 +211,5 @@ def test_final_jobs_are_pruned_after_their_time_and_running_ones_never(make_worl
     assert not retention.prune(older_than_s=3600)
     assert retention.prune(older_than_s=0)
     assert not retention.prune(older_than_s=0)
-    assert [job.job_id for job in world.jobs.list()[0]] == [waiting.job_id]
+    assert [job.job_id for job in world.jobs.show.list()[0]] == [waiting.job_id]
     assert done.job_id != waiting.job_id

@@ -39,14 +39,14 @@ def test_a_job_is_kept_until_its_retry_has_ended(make_world, ended):
     runner = world.runner()
     parent = failed_job(world, ended)
     runner.stop(5)
-    child = world.jobs.retry(parent.job_id, actor="x")
+    child = world.jobs.retry_failed(parent.job_id, actor="x")
     retention = Retention(world.database)
     assert prune_all(retention) == 0
     world.runner()
     done = ended(world, child)
     assert (done.status, done.success_count, done.skipped_count) == (Status.COMPLETED, 2, 0)
     assert prune_all(retention) == 1
-    assert world.jobs.list()[0] == []
+    assert world.jobs.show.list()[0] == []
 
 
 def test_errors_and_history_go_slice_by_slice_and_the_job_last(make_world, ended):
@@ -58,7 +58,7 @@ def test_errors_and_history_go_slice_by_slice_and_the_job_last(make_world, ended
     assert count(world, "job_item_error") == 15
     # From here on it cannot be retried: a part of its errors is gone.
     with pytest.raises((Precondition, NotFound)):
-        world.jobs.retry(parent.job_id, actor="x")
+        world.jobs.retry_failed(parent.job_id, actor="x")
     assert prune_all(retention) == 2
     assert [count(world, table) for table in ("job", "job_item_error", "job_event", "job_error_count")] == [0] * 4
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from blade_server.app.policies import source_policy
 from blade_server.core.sources.connection_test import try_connection
 from blade_server.core.sources.sources import Sources
 from blade_server.errors import (
@@ -82,7 +83,7 @@ class TestAdd:
     def test_a_wrong_token_fails_at_authenticate_and_is_not_shown(self, make_settings, store, source):
         settings = make_settings(databricks_token="wrong-token-value")
         with pytest.raises(ConnectionTestFailed) as caught:
-            Sources(settings, store).add(source())
+            Sources(source_policy(settings), store).add(source())
         assert failed_step(caught)[0] is StepKind.AUTHENTICATE
         assert "wrong-token-value" not in str(caught.value) + str(caught.value.steps)
 
@@ -134,7 +135,7 @@ class TestTimeLimit:
     def test_a_slow_warehouse_fails_the_step_that_is_under_way(self, settings, source, sandbox):
         sandbox.faults.set({"slow_execute_ms": 20_000})
         began = time.monotonic()
-        tested = try_connection(settings, source(), timeout_s=1.0)
+        tested = try_connection(source_policy(settings), source(), timeout_s=1.0)
         assert time.monotonic() - began < 3.0
         assert [step.outcome for step in tested.steps] == [StepOutcome.PASSED] * 4 + [StepOutcome.FAILED] + [
             StepOutcome.NOT_RUN

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from tests.support.nouns import a_source, a_spec
 
 from blade_server.errors import StorageUnavailable
 from blade_server.model import Job, WaitReason
+from blade_server.storage import connect
 from blade_server.storage.codec import source_document, spec_document
 from blade_server.storage.database import Database
 from blade_server.storage.jobs import live as live_module
@@ -271,7 +271,7 @@ def test_its_plan_goes_along_indexes_however_small_the_tables_are(database: Data
     try:
         with connection.cursor() as cursor:
             cursor.execute("EXPLAIN (FORMAT JSON) EXECUTE shown (%s)", ([JOB_ID],))
-            live_module._finish(connection, time.monotonic() + TIMEOUT_S)
+            connect.finish(connection, connect.within(TIMEOUT_S))
             plan = json.dumps(cursor.fetchone())
     finally:
         connection.close()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from blade_server.arrow.items import Items
 from blade_server.catalog.forms.multipart import Form
-from blade_server.core.engine.batches import BATCH_BYTES, ENCODED_BYTES, Supply
+from blade_server.core.engine.batches import BATCH_BYTES, ENCODED_BYTES, Chunk, Supply
 from blade_server.core.engine.ledger import item_key
-from blade_server.core.engine.read.reader import Chunk
 from blade_server.model import Item
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +14,11 @@ from blade_server.catalog.forms.multipart import Form
 from blade_server.core.engine.batches import Batch, Report
 from blade_server.core.engine.halt import Control
 from blade_server.core.engine.ledger import Mark, item_key
-from blade_server.core.engine.upload.uploader import Uploader, UploadPolicy
+from blade_server.core.engine.upload.outage import Outage
+from blade_server.core.engine.upload.send_batch import SendTools, send_batch
 from blade_server.errors import CatalogRejected, CatalogUnavailable
 from blade_server.model import Item
+from blade_server.model.policy import RetryPolicy
 
 
 class Cued:
@@ -63,37 +64,30 @@ class Free:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
-    monkeypatch.setattr("blade_server.core.engine.upload.uploader.PROBE_S", (0.01, 0.01))
+    monkeypatch.setattr("blade_server.core.engine.upload.outage.PROBE_S", (0.01, 0.01))
 
 
 def sent(catalog: Cued, count: int, *, uncertain: tuple[int, ...] = (), skip: bool = False) -> list[Report]:
     """The reports over a batch of items `i0`, `i1` ... until something has become of each."""
-    reports: list[Report | BaseException] = []
     free: Any = Free()
     anything: Any = catalog
-    uploader = Uploader(
+    tools = SendTools(
         catalog=anything,
-        data_source="d",
-        scope="",
-        policy=UploadPolicy(retry_attempts=0, retry_base_s=0.01, patience_s=60.0, skip_existing=skip),
+        control=Control(float("inf")),
         pace=free,
         throttle=free,
-        control=Control(float("inf")),
-        inbox=reports.append,
+        outage=Outage(60.0),
+        retry=RetryPolicy(attempts=0, base_s=0.01),
+        data_source="d",
+        scope="",
+        skip_existing=skip,
     )
     items = Items.of([Item(f"i{number}", "t", b"{}", "UNCLASS", None, {}) for number in range(count)])
     keys = [item_key(item.item_id) for item in items]
-    uploader.work.put(Batch(0, keys, Form("d").encode(items), uncertain=uncertain))
-    uploader.work.put(None)
-    thread = threading.Thread(target=uploader.run, daemon=True)
-    thread.start()
-    thread.join(10.0)
-    assert not thread.is_alive()
-    found = []
-    for report in reports:
-        assert isinstance(report, Report), report
-        found.append(report)
-    return found
+    batch = Batch(0, keys, Form("d").encode(items), uncertain=uncertain)
+    reports = list(send_batch(batch, tools))
+    assert not batch.open
+    return reports
 
 
 def outcomes(reports: list[Report]) -> list[tuple[int, Mark]]:
