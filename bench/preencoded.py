@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import requests
 import rows
 
-from blade_server.catalog.forms.multipart import Form
+from blade_server.catalog import encode
 from blade_server.catalog.wire.pool import Connections
 from blade_server.core.transform.transform import Transform
 from blade_server.model import Classification, RowMapping, Source, SourceConfig
@@ -31,7 +31,7 @@ def requests_of(batch: int) -> list[tuple[str, bytes]]:
     source = Source(name="b", display_name="", data_type="bench", enabled=True, config=config, mapping=mapping)
     metadata = {"job": "a-job", "source": "bench", "warehouse": "bench"}
     transform = Transform(source, table.schema, known_classifications=frozenset({"UNCLASS"}), metadata=metadata)
-    encoded = Form(source.data_source).encode(transform.all(table.to_batches()).items)
+    encoded = encode(source.data_source, transform.all(table.to_batches()).items)
     return [encoded.cut(start, start + batch).body() for start in range(0, ENCODED, batch)]
 
 

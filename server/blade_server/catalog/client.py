@@ -23,8 +23,6 @@ from blade_server.catalog.forms.multipart import Encoded, files
 from blade_server.catalog.wire.pool import Connections
 from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
 
-__all__ = ["Capabilities", "Catalog", "Refusal", "Uploaded"]
-
 _REMEMBER_S = 300.0
 _MAX_LOOKUP_IDS = 1000
 _ABSENT = frozenset({404, 405, 501})

@@ -16,13 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from blade_server.errors import BladeError, Deadline, StatementCancelled, WarehouseRefused
-from blade_server.warehouse.probe import connect_steps
 from blade_server.warehouse.schema import clean, conform
 from blade_server.warehouse.session import Session
 from blade_server.warehouse.statement import Statement
 from blade_server.warehouse.target import Target
-
-__all__ = ["MAX_BATCH_ROWS", "Result", "Target", "Warehouse", "connect_steps"]
 
 MAX_BATCH_ROWS = 10_000
 

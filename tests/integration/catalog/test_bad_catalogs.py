@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from blade_server.catalog.client import Capabilities, Catalog
+from blade_server.catalog import Capabilities, Catalog
 from blade_server.errors import CatalogRejected, CatalogUnavailable, Precondition
 
 

@@ -14,7 +14,7 @@ import requests
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
-from blade_server.catalog.client import Catalog
+from blade_server.catalog import Catalog
 from blade_server.core.engine.run import Parts
 from blade_server.core.engine.runner import Runner
 from blade_server.core.engine.upload.pacing import Throttle

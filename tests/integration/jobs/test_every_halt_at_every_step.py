@@ -15,7 +15,7 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import text
 
-from blade_server.catalog.client import Catalog
+from blade_server.catalog import Catalog
 from blade_server.core.engine import halt, run
 from blade_server.core.engine.halt import clock
 from blade_server.core.engine.run import Parts, Pipeline

@@ -24,7 +24,7 @@ from blade_server.errors import (
     WarehouseUnavailable,
 )
 from blade_server.model import StepKind, StepOutcome
-from blade_server.warehouse.databricks import Warehouse, connect_steps
+from blade_server.warehouse import Warehouse, connect_steps
 
 from .conftest import ROWS
 

@@ -45,39 +45,35 @@ def files(items: Items) -> pa.BinaryArray:
     )
 
 
-class Form:
-    """Makes the parts for items of one data source."""
+def encode(data_source: str, items: Items, *, about_bytes: int | None = None) -> Encoded:
+    """The items of one data source as they stand in a body: five parts each, in the contract's order.
 
-    def __init__(self, data_source: str) -> None:
-        """Raises UnicodeEncodeError for a name that is not Unicode."""
-        self.data_source = data_source
-        self._written = data_source.encode()
+    Items that were never modified get the present as their timestamp. Given `about_bytes`, only as many of the first
+    items as take about so much, and at least one. Raises UnicodeEncodeError for a data source that is not Unicode.
+    """
+    if about_bytes is not None:
+        items = items[: _count(items, about_bytes)]
+    boundary = secrets.token_hex(16).encode()
+    between = b"\r\n--%b\r\n" % boundary
+    uploaded_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    parts = pc.binary_join_element_wise(
+        b"--%b\r\n" % boundary + _FILE,
+        files(items),
+        between + _FIELD % b"dataSource" + data_source.encode() + between + _FIELD % b"classification",
+        _bytes(items.classifications),
+        between + _FIELD % b"metadata" + orjson.dumps(dict(items.metadata)) + between + _FIELD % b"timestamp",
+        _bytes(pc.fill_null(items.last_modified, uploaded_at)),
+        b"\r\n",
+        b"",
+    )
+    return Encoded(data_source, items, parts, boundary)
 
-    def encode(self, items: Items) -> Encoded:
-        """The items as they stand in a body: five parts each, in the contract's order.
 
-        Items that were never modified get the present as their timestamp.
-        """
-        boundary = secrets.token_hex(16).encode()
-        between = b"\r\n--%b\r\n" % boundary
-        uploaded_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        parts = pc.binary_join_element_wise(
-            b"--%b\r\n" % boundary + _FILE,
-            files(items),
-            between + _FIELD % b"dataSource" + self._written + between + _FIELD % b"classification",
-            _bytes(items.classifications),
-            between + _FIELD % b"metadata" + orjson.dumps(dict(items.metadata)) + between + _FIELD % b"timestamp",
-            _bytes(pc.fill_null(items.last_modified, uploaded_at)),
-            b"\r\n",
-            b"",
-        )
-        return Encoded(self.data_source, items, parts, boundary)
-
-    def count(self, items: Items, size_bytes: int) -> int:
-        """How many of the items take about so many bytes once they are encoded; at least one."""
-        metadata = len(orjson.dumps(dict(items.metadata)))
-        each = _FIXED_BYTES + 2 * metadata + items.rows.nbytes // max(1, len(items))
-        return max(1, size_bytes // int(each))
+def _count(items: Items, size_bytes: int) -> int:
+    """How many of the items take about so many bytes once they are encoded; at least one."""
+    metadata = len(orjson.dumps(dict(items.metadata)))
+    each = _FIXED_BYTES + 2 * metadata + items.rows.nbytes // max(1, len(items))
+    return max(1, size_bytes // int(each))
 
 
 class Encoded:

@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from blade_server.catalog.client import Catalog
-from blade_server.catalog.forms.multipart import Form
+from blade_server.catalog import Catalog
 from blade_server.core.engine.batches import Batch, Report, Supply
 from blade_server.core.engine.ledger import Ledger, Mark
 from blade_server.core.engine.read.reader import Chunk, End, Reader
@@ -20,7 +19,7 @@ from blade_server.core.engine.upload.pool import UploadPool
 from blade_server.core.transform.transform import Transform
 from blade_server.errors import BladeError
 from blade_server.model import WaitReason
-from blade_server.warehouse.databricks import Warehouse
+from blade_server.warehouse import Warehouse
 
 LEAVE_READER_S = 10.0
 
@@ -43,7 +42,7 @@ class Delivery:
         inbox: Callable[[Chunk | End | BaseException], None],
         catalog: Catalog,
         settled_at: float,
-        form: Form,
+        data_source: str,
         batch_size: int,
         first_block: int,
         recorder: Recorder,
@@ -55,7 +54,7 @@ class Delivery:
         self._settled_at = settled_at
         self._recorder = recorder
         self._pool = pool
-        self._supply = Supply(batch_size, form)
+        self._supply = Supply(batch_size, data_source)
         self._unsettled: list[Chunk] = []
         self._end: End | None = None
         self.next_block = first_block

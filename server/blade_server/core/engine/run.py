@@ -20,8 +20,7 @@ import time
 from dataclasses import dataclass
 from queue import Empty, Queue
 
-from blade_server.catalog.client import Catalog
-from blade_server.catalog.forms.multipart import Form
+from blade_server.catalog import Catalog
 from blade_server.core import retry
 from blade_server.core.engine.batches import Report
 from blade_server.core.engine.delivery import Delivery
@@ -40,7 +39,7 @@ from blade_server.storage.engine.claims import Claim, ClaimStore, Flags, Plan
 from blade_server.storage.engine.ledger import LedgerStore
 from blade_server.storage.engine.paces import PaceStore
 from blade_server.storage.engine.records import RecordStore
-from blade_server.warehouse.databricks import Warehouse
+from blade_server.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +65,6 @@ class Pipeline:
         self._claim = claim
         self._spec = claim.job.spec
         self._limits = self._spec.limits
-        self._form = Form(claim.job.source.data_source)
         self._control = Control(lease_until)
         self._progress = Progress(claim.job, self._spec.batch_size)
         self._recorder = Recorder(
@@ -101,7 +99,7 @@ class Pipeline:
         settings, source, throttle = self._parts.settings, self._claim.job.source, self._parts.throttle
         return Uploader(
             catalog=self._parts.catalog,
-            data_source=self._form.data_source,
+            data_source=source.data_source,
             scope=f"{self._claim.job_id}/{secrets.token_hex(8)}",
             policy=UploadPolicy(
                 retry_attempts=settings.retry_attempts,
@@ -265,7 +263,7 @@ class Pipeline:
             inbox=self._inbox.put,
             catalog=self._parts.catalog,
             settled_at=self._settled_at,
-            form=self._form,
+            data_source=self._claim.job.source.data_source,
             batch_size=self._spec.batch_size,
             first_block=self._next_block,
             recorder=self._recorder,

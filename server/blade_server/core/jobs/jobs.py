@@ -26,7 +26,7 @@ from blade_server.settings import Settings
 from blade_server.storage.jobs.control import JobControl
 from blade_server.storage.jobs.new import NewJobs
 from blade_server.storage.jobs.show import JobStore
-from blade_server.warehouse.databricks import Warehouse
+from blade_server.warehouse import Warehouse
 
 MAX_BATCH_SIZE = 1000
 MAX_WORKERS = 64

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from blade_server.catalog.forms.multipart import Form
 from blade_server.core.engine.delivery import Delivery
 
 
@@ -28,7 +27,7 @@ def test_a_pass_whose_reader_could_not_be_started_can_be_left(monkeypatch):
         inbox=fake,
         catalog=fake,
         settled_at=0.0,
-        form=Form("d"),
+        data_source="d",
         batch_size=1,
         first_block=0,
         recorder=fake,

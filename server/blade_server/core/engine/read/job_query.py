@@ -23,7 +23,7 @@ from blade_server.model import WaitReason
 from blade_server.settings import Settings
 from blade_server.storage.engine.claims import Claim, Plan
 from blade_server.storage.engine.ledger import LedgerStore
-from blade_server.warehouse.databricks import Warehouse
+from blade_server.warehouse import Warehouse
 
 
 class JobQuery:

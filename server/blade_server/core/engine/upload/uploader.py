@@ -27,8 +27,7 @@ from dataclasses import dataclass
 from queue import Queue
 
 from blade_server.arrow.items import Items
-from blade_server.catalog.client import Catalog, Refusal
-from blade_server.catalog.forms.multipart import Encoded
+from blade_server.catalog import Catalog, Encoded, Refusal
 from blade_server.core import retry
 from blade_server.core.engine.batches import Batch, Report
 from blade_server.core.engine.halt import Control, Halt, HaltedError

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from blade_server.arrow.items import Items
-from blade_server.catalog.client import Capabilities, Refusal, Uploaded
-from blade_server.catalog.forms.multipart import Form
+from blade_server.catalog import Capabilities, Refusal, Uploaded, encode
 from blade_server.core.engine.batches import Batch, Report
 from blade_server.core.engine.halt import Control
 from blade_server.core.engine.ledger import Mark, item_key
@@ -83,7 +82,7 @@ def sent(catalog: Cued, count: int, *, uncertain: tuple[int, ...] = (), skip: bo
     )
     items = Items.of([Item(f"i{number}", "t", b"{}", "UNCLASS", None, {}) for number in range(count)])
     keys = [item_key(item.item_id) for item in items]
-    uploader.work.put(Batch(0, keys, Form("d").encode(items), uncertain=uncertain))
+    uploader.work.put(Batch(0, keys, encode("d", items), uncertain=uncertain))
     uploader.work.put(None)
     thread = threading.Thread(target=uploader.run, daemon=True)
     thread.start()
