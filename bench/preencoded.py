@@ -13,7 +13,7 @@ import requests
 import rows
 
 from blade_server.catalog import encode
-from blade_server.catalog.wire.pool import Connections
+from blade_server.catalog.wire.pool import ConnectionPool
 from blade_server.core.transform.transform import Transform
 from blade_server.model import Classification, RowMapping, Source, SourceConfig
 
@@ -39,7 +39,7 @@ def main() -> None:
     sink, items, batch, threads = sys.argv[1], *map(int, sys.argv[2:5])
     encoded = requests_of(batch)
     path = "/v1/items" + ("" if batch == 1 else ":batch")
-    own = Connections(sink, token=None, ca_file=None, timeout_s=30.0, size=threads) if "own" in sys.argv else None
+    own = ConnectionPool(sink, token=None, ca_file=None, timeout_s=30.0, size=threads) if "own" in sys.argv else None
 
     def send(thread: int) -> int:
         sent = 0

@@ -39,7 +39,7 @@ def until(condition, what: str, within_s: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def couriers() -> list[str]:
+def driver_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("warehouse-sandbox")]
 
 
@@ -317,7 +317,7 @@ class TestNothingIsLeft:
         cancelled.close()
         until(lambda: sessions(sandbox) == before, "sessions are left")
         gc.collect()
-        until(lambda: not couriers(), "threads are left")
+        until(lambda: not driver_threads(), "threads are left")
 
     def test_close_is_quick_when_the_warehouse_is_dead(self, target):
         """A listener that takes connections and never answers."""
