@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 from pydantic import SecretStr
 
+from blade_server.arrow.arrays import values
 from blade_server.arrow.items import Items
 from blade_server.catalog.answers import AnswerParser, Capabilities, Refusal, Uploaded
 from blade_server.catalog.failures import Answer, refusal
@@ -105,9 +106,9 @@ class Catalog:
         The one answer that tells an upload whose reply was lost from an older item of the same id. One request for each
         item that is there at all; a catalog that gives no item back is believed by the id. Raises as `existing`.
         """
-        ids = items.ids.to_pylist()
+        ids = items.item_ids
         there = self.existing(data_source, ids)
-        written = zip(ids, files(items).to_pylist(), strict=True)
+        written = zip(ids, values(files(items)), strict=True)
         return {item_id for item_id, file in written if item_id in there and self._holds(data_source, item_id, file)}
 
     def _look_up(self, data_source: str, item_ids: list[str]) -> set[str]:
@@ -189,7 +190,7 @@ class Catalog:
             uploaded.replaced.update(places[at] for at in sent.replaced)
 
     def _send(self, encoded: Encoded, scope: str, before_request: Callable[[], object]) -> Uploaded:
-        ids = encoded.items.ids.to_pylist()
+        ids = encoded.items.item_ids
         content_type, body = encoded.body()
         key = blake2b(digest_size=16)
         key.update("\0".join([scope, encoded.data_source, *ids]).encode())

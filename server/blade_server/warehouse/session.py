@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -94,7 +95,7 @@ class Session:
         self._retired: Future[None] | None = None
         self._lock = threading.Lock()
 
-    def ask(self, call: Any) -> Future[Any]:
+    def ask(self, call: Callable[[], T]) -> Future[T]:
         """Have a call made on the session's thread.
 
         Raises:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from blade_server.arrow.arrays import AnyArray, as_text, join_text, known_as
 from blade_server.core.transform.columns import find_column, rows_where
 from blade_server.core.transform.json_columns import plain_decimals
 from blade_server.core.transform.times import in_calendar, is_time, iso_text, parse_times
@@ -63,7 +63,7 @@ class Failure:
 class Rendered:
     """Ids of a batch, in order. An id is null exactly where `failures` has the row."""
 
-    ids: pa.Array
+    ids: pa.StringArray
     failures: Mapping[int, Failure]
 
 
@@ -126,13 +126,13 @@ class Template:
         """
         kinds = {column.name: column.type for column in batch.schema}
         failures: dict[int, Failure] = {}
-        pieces: list[Any] = []
+        pieces: list[pa.StringArray | str] = []
         for part, name in self.resolve(kinds):
             if not name:
                 pieces.append(part.literal)
                 continue
             column = batch.column(name)
-            values = trimmed(column) if pa.types.is_string(column.type) else column
+            values = trimmed(column) if isinstance(column, pa.StringArray) else column
             for row in rows_where(values.is_null()):
                 message = f"column {name!r} is null or blank, and the item id {self.text} needs it"
                 failures.setdefault(row, Failure(reason=Reason.MISSING_ITEM_ID, column=name, message=message))
@@ -143,7 +143,7 @@ class Template:
                 message = f"column {name!r} holds {shown.as_py()[:80]!r}: {_expected(column.type)}"
                 failures.setdefault(row, Failure(reason=Reason.UNSERIALISABLE_VALUE, column=name, message=message))
             pieces.append(piece)
-        return Rendered(ids=pc.binary_join_element_wise(*pieces, ""), failures=failures)
+        return Rendered(ids=join_text(*pieces), failures=failures)
 
     def resolve(self, types: Mapping[str, pa.DataType]) -> list[tuple[Part, str]]:
         """The parts, each with the real name of its column ('' for a literal).
@@ -218,43 +218,43 @@ def _check_type(name: str, kind: pa.DataType, pattern: str) -> None:
         )
 
 
-def trimmed(texts: pa.Array) -> pa.Array:
+def trimmed(texts: pa.StringArray) -> pa.StringArray:
     """Text without blanks around, null where nothing is left."""
     values = pc.utf8_trim(texts, BLANKS)
-    empty = pc.equal(values, "")
-    return pc.if_else(empty, None, values) if pc.any(empty).as_py() else values
+    empty = pc.equal(values, pa.scalar(""))
+    return known_as(pa.StringArray, pc.if_else(empty, None, values)) if pc.any(empty).as_py() else values
 
 
-def _spelled(column: pa.Array) -> pa.Array:
+def _spelled(column: AnyArray) -> pa.StringArray:
     """A value as written; null also where it cannot be."""
-    kind = column.type
-    if pa.types.is_string(kind):
+    if isinstance(column, pa.StringArray):
         return column
+    kind = column.type
     if pa.types.is_decimal(kind):
         return plain_decimals(column)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return iso_text(in_calendar(column), zone="" if pa.types.is_date(kind) else "Z")
-    return column.cast(pa.string())
+    return as_text(column)
 
 
-def _formatted(column: pa.Array, pattern: str) -> pa.Array:
+def _formatted(column: AnyArray, pattern: str) -> pa.StringArray:
     """A date, timestamp or date text in a strftime format; null also where it cannot be read."""
     if pa.types.is_null(column.type):
-        return column.cast(pa.string())
-    times = parse_times(column, lenient=False) if pa.types.is_string(column.type) else in_calendar(column)
+        return as_text(column)
+    times = parse_times(column, lenient=False) if isinstance(column, pa.StringArray) else in_calendar(column)
     text = iso_text(times)
     if pa.types.is_date(times.type):
-        text = pc.binary_join_element_wise(text, "T00:00:00", "")
-    pieces: list[Any] = []
+        text = join_text(text, "T00:00:00")
+    pieces: list[pa.StringArray | str] = []
     for literal, letter in format_pieces(pattern):
         if literal:
             pieces.append(literal)
         elif letter == "j":
-            pieces.append(pc.utf8_lpad(pc.day_of_year(times).cast(pa.string()), 3, "0"))
+            pieces.append(pc.utf8_lpad(as_text(pc.day_of_year(times)), 3, "0"))
         else:
             start, stop = _DIRECTIVES[letter]
             pieces.append(pc.utf8_slice_codeunits(text, start, stop))
-    return pc.binary_join_element_wise(*pieces, "")
+    return join_text(*pieces)
 
 
 def _expected(kind: pa.DataType) -> str:

@@ -287,7 +287,7 @@ class Uploader:
         return rest
 
     def _existing(self, data_source: str, items: Items) -> set[str]:
-        return self._catalog.existing(data_source, items.ids.to_pylist())
+        return self._catalog.existing(data_source, items.item_ids)
 
     def _looked_up(
         self, batch: Batch, ats: list[int], mark: Mark, look_up: Callable[[str, Items], set[str]]
@@ -302,7 +302,7 @@ class Uploader:
                     ids = look_up(self._data_source, items)
             except CatalogRejected as exc:  # a look-up that is refused says nothing about the items
                 raise CatalogUnavailable(exc.message) from exc
-            known = [at for at, item_id in zip(some, items.ids.to_pylist(), strict=True) if item_id in ids]
+            known = [at for at, item_id in zip(some, items.item_ids, strict=True) if item_id in ids]
             self._report(batch, mark, known)
             found.update(known)
         return found
