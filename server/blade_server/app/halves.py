@@ -26,7 +26,7 @@ from blade_server.settings import Settings
 from blade_server.storage.database import Database
 from blade_server.storage.embedded.postgres import EmbeddedPostgres
 from blade_server.storage.engine.claims import ClaimStore
-from blade_server.storage.engine.leases import JobQueue
+from blade_server.storage.engine.leases import Leases
 from blade_server.storage.engine.ledger import LedgerStore
 from blade_server.storage.engine.paces import PaceStore
 from blade_server.storage.engine.records import RecordStore
@@ -125,7 +125,7 @@ class JobsHere:
             throttle=Throttle(PaceStore(own)),
         )
         self._drain_timeout_s = settings.drain_timeout_s
-        self._runner = Runner(parts, JobQueue(own))
+        self._runner = Runner(parts, Leases(own))
 
     async def open(self) -> None:
         """Has nothing to wait for."""

@@ -29,7 +29,8 @@ from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
 from blade_server.core.sources.sources import Sources
-from blade_server.rpc.around.calls import CallInterceptor
+from blade_server.rpc.around.chain import Chain
+from blade_server.rpc.around.drain import Drain
 from blade_server.rpc.config_service import ConfigService
 from blade_server.rpc.ingest_service import IngestService
 from blade_server.rpc.job_service import JobService
@@ -88,8 +89,8 @@ class RpcServer:
     ) -> None:
         self._settings = settings
         self._threads = Threads(stored=settings.database_pool_size, streams=settings.max_direct_queries)
-        self._calls = CallInterceptor()
-        self._server = grpc.aio.server(interceptors=[self._calls], options=_OPTIONS)
+        self._drain = Drain()
+        self._server = grpc.aio.server(interceptors=[Chain(self._drain)], options=_OPTIONS)
         add = self._server
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(sources, self._threads), add)
         query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(queries, self._threads), add)
@@ -125,10 +126,10 @@ class RpcServer:
         # Does not wait for the grace itself: somebody's health watch never ends and would use all of it up.
         stopped = asyncio.create_task(self._server.stop(grace_s + 2 * _LAST_WORDS_S))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._calls.idle(), grace_s)
-        self._calls.end_calls()
+            await asyncio.wait_for(self._drain.idle(), grace_s)
+        self._drain.end_calls()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._calls.idle(), _LAST_WORDS_S)
+            await asyncio.wait_for(self._drain.idle(), _LAST_WORDS_S)
         await self._server.stop(None)
         await stopped
         self._threads.close()

@@ -24,7 +24,7 @@ from blade_server.model import Classification, Job, RowMapping, Source, SourceCo
 from blade_server.settings import Settings
 from blade_server.storage.database import Database
 from blade_server.storage.engine.claims import ClaimStore
-from blade_server.storage.engine.leases import JobQueue
+from blade_server.storage.engine.leases import Leases
 from blade_server.storage.engine.ledger import LedgerStore
 from blade_server.storage.engine.paces import PaceStore
 from blade_server.storage.engine.records import RecordStore
@@ -59,7 +59,7 @@ class World:
         self.runners_own = Database(url, pool_size=4)
         self.store, self.new_jobs = JobStore(self.database), NewJobs(self.database)
         self.control = JobControl(self.database)
-        self.queue, self.claims = JobQueue(self.database), ClaimStore(self.database)
+        self.queue, self.claims = Leases(self.database), ClaimStore(self.database)
         self.ledgers, self.records = LedgerStore(self.database), RecordStore(self.database)
         self.runners: list[Runner] = []
         self.clients: list[Catalog] = []
@@ -128,7 +128,7 @@ class World:
             catalog=client,
             throttle=Throttle(PaceStore(self.runners_own)),
         )
-        runner = Runner(parts, JobQueue(self.runners_own))
+        runner = Runner(parts, Leases(self.runners_own))
         runner.start()
         self.runners.append(runner)
         self.clients.append(client)

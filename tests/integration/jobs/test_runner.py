@@ -13,16 +13,15 @@ from sqlalchemy import text
 
 from blade_server.core.engine.runner import DEFERENCE_S, POLL_S, Runner
 from blade_server.core.engine.upload.pacing import Throttle
-from blade_server.model import Status, WaitReason
+from blade_server.model import Display, Record, Status, WaitReason
 from blade_server.storage.bell import Listener
 from blade_server.storage.database import CHANNEL, Database
-from blade_server.storage.engine.leases import JobQueue
+from blade_server.storage.engine.leases import Leases
 from blade_server.storage.engine.paces import PaceStore
-from blade_server.storage.engine.records import Display, Record
 from blade_server.storage.jobs.rows import QUEUE
 
 
-class Counting(JobQueue):
+class Counting(Leases):
     """Counts what a runner asks for."""
 
     def __init__(self, database: Database) -> None:
@@ -162,7 +161,7 @@ def test_a_throttle_that_cannot_be_asked_costs_no_lease(make_world, ended):
     runner = world.runner()
     runner.stop(5)
     nowhere = Database("postgresql://x@127.0.0.1:1/x")
-    runner = Runner(runner._parts, JobQueue(world.runners_own))
+    runner = Runner(runner._parts, Leases(world.runners_own))
     object.__setattr__(runner._parts, "throttle", Throttle(PaceStore(nowhere)))
     runner.start()
     world.runners.append(runner)

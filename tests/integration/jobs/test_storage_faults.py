@@ -14,11 +14,9 @@ from sqlalchemy import text
 
 from blade_server.core.paging import make_token
 from blade_server.errors import Invalid, LeaseLost, Precondition, Reason, StorageUnavailable
-from blade_server.model import EventKind, ItemError, JobLimits, Stage, Status
+from blade_server.model import Claim, Display, EventKind, ItemError, JobLimits, Record, Stage, Status
 from blade_server.storage.database import Database
-from blade_server.storage.engine.claims import Claim
 from blade_server.storage.engine.leases import MAX_DEATHS
-from blade_server.storage.engine.records import Display, Record
 from blade_server.storage.sources import SourceStore
 
 

@@ -209,7 +209,7 @@ def test_one_line_of_log_for_a_call_says_method_code_and_peer_but_not_the_reques
     with caplog.at_level(logging.INFO, "blade_server.rpc"):
         failure(lambda: stub.GetJob(job_service_pb2.GetJobRequest(id="s3cret"), timeout=TIMEOUT_S))
 
-    [line] = [record.getMessage() for record in caplog.records if record.name == "blade_server.rpc.around.calls"]
+    [line] = [record.getMessage() for record in caplog.records if record.name == "blade_server.rpc.around.log"]
     assert line.startswith("blade.v1.JobService/GetJob NOT_FOUND JOB_NOT_FOUND ")
     assert "127.0.0.1:" in line
     assert "s3cret" not in line

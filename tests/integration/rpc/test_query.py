@@ -306,7 +306,7 @@ def test_a_client_that_leaves_while_the_query_is_being_opened_leaves_nothing_ope
     assert opening.wait(TIMEOUT_S)
 
     call.cancel()
-    world.run(world.server._calls.idle())  # the server has noticed
+    world.run(world.server._drain.idle())  # the server has noticed
     left.set()
 
     assert rows.closed.wait(TIMEOUT_S)

@@ -94,7 +94,7 @@ def test_a_watcher_that_leaves_gives_its_place_back(make_world: Any) -> None:
     refused = failure(lambda: next(watch(world)))
 
     first.cancel()
-    world.run(world.server._calls.idle())
+    world.run(world.server._drain.idle())
 
     assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert Details(refused).of(error_details_pb2.QuotaFailure).violations[0].subject == "watchers"
