@@ -93,7 +93,7 @@ class JobSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """A job that is not stored yet. It will run `statement`; the same `request_id` and `request_hash` are the same job."""
+    """A job that is not stored yet and will run `statement`. The same `request_id` and `request_hash`: the same job."""
 
     job_id: str
     spec: JobSpec

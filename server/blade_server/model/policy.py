@@ -1,4 +1,4 @@
-"""What an operator has decided, in the parts in which the rooms of the server need it; `app` makes them of the settings.
+"""What an operator has decided, in the parts that the rooms of the server need; `app` makes them of the settings.
 
 Secrets are held as SecretStr, so that printing a policy shows none.
 """

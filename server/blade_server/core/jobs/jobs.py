@@ -30,9 +30,11 @@ class Jobs:
     control: ControlJobs
 
     @classmethod
-    def over(cls, policy: JobPolicy, database: Database, sources: Sources, wake: Callable[[], None]) -> Self:
+    def over(
+        cls, policy: JobPolicy, database: Database, store: JobStore, sources: Sources, wake: Callable[[], None]
+    ) -> Self:
         """`wake` is called whenever a job is stored."""
-        store, new_jobs = JobStore(database), NewJobs(database)
+        new_jobs = NewJobs(database)
         return cls(
             start=StartQueryJob(policy, sources, new_jobs, wake),
             preview=PreviewItems(policy.direct, sources),

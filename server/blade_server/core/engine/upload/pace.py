@@ -1,4 +1,4 @@
-"""How fast the items of a job may go: its own limit, its source's over all replicas, the catalog's wish to slow down."""
+"""How fast the items of a job may go: its limit, its source's over all replicas, what the catalog asked for."""
 
 from __future__ import annotations
 

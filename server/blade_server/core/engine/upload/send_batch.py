@@ -73,6 +73,7 @@ def send_batch(batch: Batch, tools: SendTools) -> Iterator[Report]:
     stack = [_Group(places=batch.open)]
     while stack:
         group = stack[-1]
+        sending.look_at(group)
         if group.places:
             stack += yield from sending.turn(group)
         else:
@@ -101,6 +102,13 @@ class _Sending:
         self._batch = batch
         self._tools = tools
 
+    def look_at(self, group: _Group) -> None:
+        """Leaves in the group what nothing has become of yet.
+
+        Suspects last: the others may prove the catalog well. Else as in the batch, also once suspicion is lifted.
+        """
+        group.places = sorted(self._still_open(group.places), key=lambda at: (at in group.suspects, at))
+
     def turn(self, group: _Group) -> Reports[list[_Group]]:
         """One attempt with a part of the group. Returns groups that have to be sent apart first."""
         halves: list[_Group] = []
@@ -116,8 +124,6 @@ class _Sending:
         except StorageUnavailable:
             # Only pacing asks PostgreSQL here; without it the lease cannot hold either, so nothing is sent.
             self._tools.control.wait(0.5, WaitReason.RETRY_BACKOFF, "PostgreSQL does not answer")
-        # Suspects last: the others may prove the catalog well. Else as in the batch, also once suspicion is lifted.
-        group.places = sorted(self._still_open(group.places), key=lambda at: (at in group.suspects, at))
         return halves
 
     def _next_part(self, group: _Group) -> list[int]:
