@@ -106,8 +106,8 @@ def session_options(*, root: bool) -> list[click.Parameter]:
 class BladeCommand(click.Command):
     """A command that takes the global options as well, listed apart in its help."""
 
-    def __init__(self, *args: object, **attributes: object) -> None:
-        super().__init__(*args, **attributes)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
         self._global = session_options(root=False)
         self.params.extend(self._global)
 

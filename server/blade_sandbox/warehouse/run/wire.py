@@ -104,7 +104,7 @@ def thrift_schema(columns: Sequence[Column]) -> ttypes.TTableSchema:
 
 def _type_desc(sql_type: SqlType) -> ttypes.TTypeDesc:
     qualifiers = None
-    if sql_type.base == "decimal":
+    if pa.types.is_decimal(sql_type.arrow):
         qualifiers = ttypes.TTypeQualifiers(
             qualifiers={
                 "precision": ttypes.TTypeQualifierValue(i32Value=sql_type.arrow.precision),
@@ -128,7 +128,7 @@ def convert(batch: pa.RecordBatch, columns: Sequence[Column], schema: pa.Schema)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _convert(array: pa.Array, sql_type: SqlType, target: pa.DataType) -> pa.Array:
+def _convert(array: pa.Array[Any], sql_type: SqlType, target: pa.DataType) -> pa.Array[Any]:
     if array.type == target:
         return array
     if pa.types.is_interval(array.type):

@@ -23,7 +23,7 @@ from blade_server.core.transform.transform import MAX_ITEM_ID_CHARACTERS, Transf
 from blade_server.errors import Invalid, NotFound, Precondition, Reason, WarehouseRefused
 from blade_server.model import Item, Source
 from blade_server.model.policy import DirectPolicy
-from blade_server.warehouse.databricks import MAX_BATCH_ROWS, Result, Target, Warehouse
+from blade_server.warehouse import MAX_BATCH_ROWS, Result, Target, Warehouse
 
 DEFAULT_ITEMS = 100
 MAX_ITEMS_LIMIT = 10_000

@@ -11,6 +11,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from blade_server.core.sql.guard import check_reads_only
+from blade_server.core.sql.item_id_sql import item_id_sql
 from blade_server.core.sql.parameters import cast_parameters, check_parameters, wrong_parameters
 from blade_server.core.sql.parse import (
     Edit,
@@ -90,7 +91,7 @@ def look_up(source: Source, schema: pa.Schema) -> str:
         Precondition: the template needs a column that the table does not have.
     """
     try:
-        item_id = Template.parse(source.mapping.item_id).sql({column.name: column.type for column in schema})
+        item_id = item_id_sql(Template.parse(source.mapping.item_id), {column.name: column.type for column in schema})
     except TemplateError as exc:
         raise Precondition(f"mapping.item_id {exc}", reason=Reason.MISSING_COLUMN) from exc
     wanted = exp.EQ(this=item_id, expression=exp.Placeholder(this="item_id"))

@@ -19,7 +19,7 @@ from blade_server.errors import BladeError, ResultTruncated
 from blade_server.model import Claim, Plan
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.engine.ledger import LedgerStore
-from blade_server.warehouse.databricks import Warehouse
+from blade_server.warehouse import Warehouse
 
 
 class JobQuery:
