@@ -68,14 +68,14 @@ def test_a_retry_that_comes_while_its_parent_is_being_pruned_is_refused(make_wor
     world.runner()
     parent = failed_job(world, ended, 25)
     Retention(world.database, slice_rows=10).prune(older_than_s=0)
+    child = NewJob(
+        job_id="job-child",
+        spec=parent.spec,
+        source=parent.source,
+        statement="SELECT 1",
+        parent_job_id=parent.job_id,
+    )
     with pytest.raises(NotFound, match=parent.job_id):
-        child = NewJob(
-            job_id="job-child",
-            spec=parent.spec,
-            source=parent.source,
-            statement="SELECT 1",
-            parent_job_id=parent.job_id,
-        )
         world.new_jobs.add(child, actor="x", max_open_jobs=10)
 
 
