@@ -78,7 +78,7 @@ class JobQuery:
             self._planning = True
             try:
                 self._control.check()
-                plan = make_plan(warehouse, plan.statement)
+                plan = make_plan(warehouse, plan.statement, batch_size=self._claim.job.spec.batch_size)
             finally:
                 self._planning = False
             self._recorder.plan(plan, self._total(plan))
