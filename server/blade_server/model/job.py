@@ -91,6 +91,19 @@ class JobSpec:
     skip_existing: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job that is not stored yet and will run `statement`. The same `request_id` and `request_hash`: the same job."""
+
+    job_id: str
+    spec: JobSpec
+    source: Source
+    statement: str
+    request_id: str = ""
+    request_hash: str = ""
+    parent_job_id: str = ""
+
+
 class Outcome(StrEnum):
     """What became of one row of a job. Together they are all rows of it."""
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,7 +14,9 @@ from google.protobuf.message import Message
 from blade.v1 import job_service_pb2 as pb
 from blade.v1.job_service_pb2_grpc import JobServiceServicer
 from blade_server import model
-from blade_server.core.jobs.jobs import Jobs, StartJob
+from blade_server.core.jobs.jobs import Jobs
+from blade_server.core.jobs.preview import Preview
+from blade_server.core.jobs.start import StartJob
 from blade_server.core.jobs.watch import Feed
 from blade_server.errors import Invalid
 from blade_server.rpc.caller import Context, actor
@@ -54,8 +57,7 @@ class JobService(JobServiceServicer):
         return pb.StartQueryJobResponse(job=job_message(job))
 
     async def PreviewItems(self, request: pb.PreviewItemsRequest, context: Context) -> pb.PreviewItemsResponse:
-        rows = await self._threads.outward(
-            self._jobs.preview,
+        preview = Preview(
             sql=request.sql,
             data_type=request.data_type,
             source=request.source,
@@ -63,20 +65,21 @@ class JobService(JobServiceServicer):
             metadata=dict(request.metadata),
             classification=request.classification,
         )
+        rows = await self._threads.outward(self._jobs.preview, preview)
         return pb.PreviewItemsResponse(
             items=[item_message(item) for item in rows.items],
             rejections=[rejection_message(rejected.error) for rejected in rows.rejected],
         )
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> Any:
-        job = await self._jobs.get_quickly(request.id)
+        job = await self._jobs.show.get_quickly(request.id)
         if job is not None:
             return self._shown.serialised(job)
-        return await self._threads.stored(lambda: _shown(self._jobs.get(request.id)))
+        return await self._threads.stored(lambda: _shown(self._jobs.show.get(request.id)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         jobs, next_page_token = await self._threads.stored(
-            self._jobs.list,
+            self._jobs.show.list,
             page_size=optional(request, "page_size"),
             page_token=request.page_token,
             statuses=statuses_from(request.statuses),
@@ -95,25 +98,31 @@ class JobService(JobServiceServicer):
         await self._feed.watch(request.job_id, seconds(request, "min_interval"), send)
 
     async def PauseJob(self, request: pb.PauseJobRequest, context: Context) -> pb.PauseJobResponse:
-        job = await self._threads.stored(self._jobs.pause, request.job_id, actor=actor(context), reason=request.reason)
+        pause = self._jobs.control.pause
+        job = await self._threads.stored(pause, request.job_id, actor=actor(context), reason=request.reason)
         return pb.PauseJobResponse(job=job_message(job))
 
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
-        job = await self._threads.stored(self._jobs.resume, request.job_id, actor=actor(context), reason=request.reason)
+        resume = self._jobs.control.resume
+        job = await self._threads.stored(resume, request.job_id, actor=actor(context), reason=request.reason)
         return pb.ResumeJobResponse(job=job_message(job))
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
-        # Waits for the server that runs the job, at most for its lease.
-        job = await self._threads.outward(
-            self._jobs.cancel, request.job_id, actor=actor(context), reason=request.reason
-        )
+        control, who = self._jobs.control, actor(context)
+        await self._threads.stored(control.cancel, request.job_id, actor=who, reason=request.reason)
+        # Waits for the server that runs the job, at most for its lease; in no thread, so that many cancels at once
+        # hold up no other call.
+        looks = control.cancelling(request.job_id, actor=who)
+        while (pause_s := await self._threads.stored(next, looks, None)) is not None:
+            await asyncio.sleep(pause_s)
+        job = await self._threads.stored(self._jobs.show.get, request.job_id)
         return pb.CancelJobResponse(job=job_message(job))
 
     async def UpdateJobLimits(self, request: pb.UpdateJobLimitsRequest, context: Context) -> pb.UpdateJobLimitsResponse:
         if not request.HasField("limits"):  # else a forgotten field would take every limit away
             raise Invalid.field("limits", "is required; send it empty to lift all limits")
         job = await self._threads.stored(
-            self._jobs.update_limits,
+            self._jobs.control.update_limits,
             request.job_id,
             limits_from(request.limits),
             actor=actor(context),
@@ -123,7 +132,7 @@ class JobService(JobServiceServicer):
 
     async def ListItemErrors(self, request: pb.ListItemErrorsRequest, context: Context) -> pb.ListItemErrorsResponse:
         errors, next_page_token = await self._threads.stored(
-            self._jobs.errors,
+            self._jobs.show.errors,
             request.job_id,
             page_size=optional(request, "page_size"),
             page_token=request.page_token,
@@ -136,7 +145,7 @@ class JobService(JobServiceServicer):
         self, request: pb.RetryFailedItemsRequest, context: Context
     ) -> pb.RetryFailedItemsResponse:
         job = await self._threads.stored(
-            self._jobs.retry,
+            self._jobs.retry_failed,
             request.job_id,
             request_id=request.request_id,
             actor=actor(context),

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from blade_server.errors import StorageUnavailable
-from blade_server.storage.database import normalised
+from blade_server.storage import connect
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def migrate(url: str, *, timeout_s: float = 60.0) -> None:
     in another replica waits for ever. Raises StorageUnavailable if PostgreSQL does not answer, or if that lock or a
     table stays taken for `timeout_s`; then nothing is changed.
     """
-    engine = create_engine(normalised(url), poolclass=NullPool, connect_args={"connect_timeout": 5})
+    engine = connect.engine(url, short=False, poolclass=NullPool)
     try:
         with _connected(engine) as connection:
             _take_lock(connection, timeout_s)

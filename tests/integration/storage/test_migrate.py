@@ -16,12 +16,14 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
+from tests.support.nouns import a_source, a_spec
 
 from blade_server.errors import StorageUnavailable
-from blade_server.model import Classification, JobSpec, RowMapping, Source, SourceConfig, Status
+from blade_server.model import Status
 from blade_server.storage import migrate as migrate_module
 from blade_server.storage.codec import source_document, spec_document
-from blade_server.storage.database import Database, normalised
+from blade_server.storage.connect import normalised
+from blade_server.storage.database import Database
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.migrate import LOCK, migrate
 from blade_server.storage.tables import metadata
@@ -73,15 +75,6 @@ def test_every_spelling_of_the_scheme_means_the_one_driver(scheme):
 
 # ------------------------------------------------------------------------------------- tables of the release before
 
-SOURCE = Source(
-    name="parts",
-    display_name="",
-    data_type="maintenance",
-    enabled=True,
-    config=SourceConfig(catalog="main", schema="blade", table="parts"),
-    mapping=RowMapping(item_id="{id}", classification=Classification(value="UNCLASS")),
-)
-SPEC = JobSpec(sql="SELECT * FROM parts", source="parts", data_type="maintenance")
 FULL = 2**31 - 1
 """The highest count that the first tables could hold."""
 
@@ -106,8 +99,8 @@ def first_tables(empty_postgres_url: str) -> Iterator[Engine]:
                 ),
                 {
                     "job_id": f"job-{number}",
-                    "source": json.dumps(source_document(SOURCE)),
-                    "spec": json.dumps(spec_document(SPEC)),
+                    "source": json.dumps(source_document(a_source())),
+                    "spec": json.dumps(spec_document(a_spec())),
                     "status": status,
                     "total": FULL,
                 },

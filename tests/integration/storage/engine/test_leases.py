@@ -6,17 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import text
+from tests.support.nouns import a_source, a_spec
 
-from blade_server.model import (
-    Classification,
-    Job,
-    JobSpec,
-    RowMapping,
-    Source,
-    SourceConfig,
-    Status,
-    WaitReason,
-)
+from blade_server.model import Job, NewJob, Status, WaitReason
 from blade_server.storage.database import Database
 from blade_server.storage.engine.leases import LEVEL, Leases
 from blade_server.storage.jobs.control import JobControl
@@ -24,15 +16,7 @@ from blade_server.storage.jobs.new import NewJobs
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.sources import SourceStore
 
-SOURCE = Source(
-    name="parts",
-    display_name="",
-    data_type="maintenance",
-    enabled=True,
-    config=SourceConfig(catalog="main", schema="blade", table="parts"),
-    mapping=RowMapping(item_id="{id}", classification=Classification(value="UNCLASS")),
-)
-SPEC = JobSpec(sql="SELECT * FROM parts", source="parts", data_type="maintenance")
+SOURCE = a_source()
 
 
 @pytest.fixture
@@ -44,7 +28,8 @@ def database(postgres_url: str) -> Iterator[Database]:
 
 
 def stored(database: Database, job_id: str, level: int) -> Job:
-    job = NewJobs(database).add(job_id, SPEC, SOURCE, statement=SPEC.sql, actor="tester", max_open_jobs=9)
+    new = NewJob(job_id=job_id, spec=a_spec(), source=SOURCE, statement="SELECT 1")
+    job = NewJobs(database).add(new, actor="tester", max_open_jobs=9)
     set_level(database, job_id, level)
     return job
 
