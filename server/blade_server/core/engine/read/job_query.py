@@ -64,7 +64,7 @@ class JobQuery:
         self._planning = True
         try:
             self._control.check()
-            self._plan = make_plan(warehouse, self._plan.statement)
+            self._plan = make_plan(warehouse, self._plan.statement, batch_size=self._claim.job.spec.batch_size)
         finally:
             self._planning = False
         return self._plan
