@@ -15,14 +15,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blade_sandbox.catalog.faults import UPLOADS, Faults
+from blade_sandbox.catalog.fault_switches import UPLOADS, FaultSwitches
 from blade_sandbox.catalog.journal import Journal
 
 
 class Gate:
     """The outermost ASGI application; `stopping` ends requests that hang."""
 
-    def __init__(self, app: ASGIApp, *, token: str | None, faults: Faults, journal: Journal) -> None:
+    def __init__(self, app: ASGIApp, *, token: str | None, faults: FaultSwitches, journal: Journal) -> None:
         self._app = app
         self._credentials = None if token is None else f"Bearer {token}".encode()
         self._faults = faults

@@ -10,7 +10,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from blade_sandbox.catalog.faults import Faults
+from blade_sandbox.catalog.fault_switches import FaultSwitches
 from blade_sandbox.catalog.journal import Answer, Answers
 from blade_sandbox.catalog.multipart import Malformed, boundary_of, split
 from blade_sandbox.catalog.store import Store
@@ -43,7 +43,7 @@ class Limits:
 class Intake:
     """The upload handlers; raise Refused where the whole request is."""
 
-    def __init__(self, store: Store, faults: Faults, answers: Answers, limits: Limits) -> None:
+    def __init__(self, store: Store, faults: FaultSwitches, answers: Answers, limits: Limits) -> None:
         self._store = store
         self._faults = faults
         self._answers = answers

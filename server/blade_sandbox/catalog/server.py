@@ -17,9 +17,9 @@ from typing import Any, Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from blade_sandbox.catalog.app import Catalog
-from blade_sandbox.catalog.faults import Faults
+from blade_sandbox.catalog.fault_switches import FaultSwitches
 from blade_sandbox.catalog.gate import Gate
+from blade_sandbox.catalog.handlers import Handlers
 from blade_sandbox.catalog.intake import Limits
 from blade_sandbox.catalog.journal import Answers, Journal
 from blade_sandbox.catalog.store import Store
@@ -72,7 +72,7 @@ class CatalogServer:
             max_batch_items=max_batch_items if batch else 1,
             max_request_bytes=max_request_bytes,
         )
-        self._faults = Faults()
+        self._faults = FaultSwitches()
         self._answers = Answers(idempotency_keys)
         self._journal = Journal()
         self._thread: threading.Thread | None = None
@@ -138,7 +138,7 @@ class CatalogServer:
         """As `GET /sandbox/status`."""
 
         async def figures() -> dict[str, Any]:
-            return self._catalog.figures()
+            return self._handlers.figures()
 
         return asyncio.run_coroutine_threadsafe(figures(), self._loop).result()
 
@@ -148,8 +148,8 @@ class CatalogServer:
         self._loop = asyncio.get_running_loop()
         store = Store(self._directory, replace=self._replace)
         try:
-            self._catalog = Catalog(store, self._faults, self._journal, self._answers, self._limits, down=self._down)
-            self._gate = Gate(self._catalog.app(), token=self._token, faults=self._faults, journal=self._journal)
+            self._handlers = Handlers(store, self._faults, self._journal, self._answers, self._limits, down=self._down)
+            self._gate = Gate(self._handlers.app(), token=self._token, faults=self._faults, journal=self._journal)
             config = uvicorn.Config(
                 self._gate,
                 http=_Connection,

@@ -13,14 +13,13 @@ from typing import Any, Self
 import anyio.to_thread
 import pyarrow as pa
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from blade_sandbox.warehouse.fault_switches import Faults
-from blade_sandbox.warehouse.http.app import Connections, Web
+from blade_sandbox.warehouse.fault_switches import FaultSwitches
+from blade_sandbox.warehouse.http.connections import Connections, tracking
+from blade_sandbox.warehouse.http.handlers import Handlers
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
 from blade_sandbox.warehouse.lake.table_names import TableName
 from blade_sandbox.warehouse.thrift.service import Service
-from blade_sandbox.warehouse.volumes import Volumes
 
 HANDLER_THREADS = 256
 
@@ -61,7 +60,7 @@ class Warehouse:
         self.host = host
         self.token = token
         self.warehouse_id = warehouse_id
-        self.faults = Faults()
+        self.faults = FaultSwitches()
         self._port = port
         self._tables = dict(tables or {})
         self._database = database
@@ -156,21 +155,20 @@ class Warehouse:
         try:
             if self._lakehouse is None:
                 self._lakehouse = Lakehouse(database=self._database, tables=self._tables)
-                self._volumes = Volumes()
         except BaseException:
             listener.close()
             raise
-        self._service = Service(self._lakehouse, self._volumes, self.faults)
-        web = Web(
+        self._service = Service(self._lakehouse, self.faults)
+        handlers = Handlers(
             service=self._service,
-            volumes=self._volumes,
+            volumes=self._lakehouse.volumes,
             faults=self.faults,
             connections=self._connections,
             token=self.token,
             warehouse_id=self.warehouse_id,
             kill=self._kill,
         )
-        self._server = uvicorn.Server(self._config(web))
+        self._server = uvicorn.Server(self._config(handlers))
         self._thread = threading.Thread(target=self._serve, args=(listener,), name="warehouse", daemon=True)
         started = threading.Event()
         self._started = started
@@ -186,7 +184,6 @@ class Warehouse:
         if self._lakehouse is not None:
             self._lakehouse.close()
             self._lakehouse = None
-            self._volumes.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -207,11 +204,11 @@ class Warehouse:
             self._service.close()
             self._service = None
 
-    def _config(self, web: Web) -> uvicorn.Config:
+    def _config(self, handlers: Handlers) -> uvicorn.Config:
         certificate, key = self._tls
         return uvicorn.Config(
-            web.app(),
-            http=_protocol(self._connections),
+            handlers.app(),
+            http=tracking(self._connections),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -272,20 +269,3 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _protocol(connections: Connections) -> type[asyncio.Protocol]:
-    """Uvicorn's HTTP protocol, telling which connections are open."""
-
-    class TrackedProtocol(H11Protocol):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            if self.client is not None:
-                connections.add(self.client, transport)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self.client is not None:
-                connections.remove(self.client)
-            super().connection_lost(exc)
-
-    return TrackedProtocol

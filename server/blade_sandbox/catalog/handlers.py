@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from blade_sandbox.catalog.faults import Faults
+from blade_sandbox.catalog.fault_switches import FaultSwitches
 from blade_sandbox.catalog.intake import Intake, Limits, Refused
 from blade_sandbox.catalog.journal import Answers, Journal
 from blade_sandbox.catalog.store import Store, Stored
@@ -28,13 +28,13 @@ _DEFAULT_PAGE = 1000
 _MAX_PAGE = 5000
 
 
-class Catalog:
+class Handlers:
     """The handlers. `down` takes the listener away for some seconds."""
 
     def __init__(
         self,
         store: Store,
-        faults: Faults,
+        faults: FaultSwitches,
         journal: Journal,
         answers: Answers,
         limits: Limits,
