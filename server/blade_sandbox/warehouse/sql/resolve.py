@@ -89,7 +89,7 @@ class Resolver:
         self._remember(name, physical_schema if physical_table == name.table else "")
 
     def _rows_of(self, name: TableName, version: exp.Expr | None) -> tuple[str, str]:
-        """Where DuckDB has the rows to read: the table, an old version of it, or the transaction's copy; schema and name."""
+        """Schema and name in DuckDB of the rows to read: the table, an old version of it, or a transaction's copy."""
         kind = self.lakehouse.require_table(name).kind
         transaction = self.session.transaction
         if transaction is None:
