@@ -112,7 +112,7 @@ def _texts(column: pa.Array, *, exact: bool) -> pa.Array:
     kind = column.type
     if pa.types.is_string(kind):
         return json_strings(column)
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return column.cast(pa.string())
     if pa.types.is_floating(kind):
         return _float_texts(column, exact=exact)
@@ -124,8 +124,6 @@ def _texts(column: pa.Array, *, exact: bool) -> pa.Array:
         return _struct_texts(column, exact=exact)
     if pa.types.is_list(kind) or pa.types.is_map(kind):
         return _list_texts(column, exact=exact)
-    if pa.types.is_null(kind):
-        return column.cast(pa.string())
     if pa.types.is_duration(kind):
         return in_quotes(duration_text(column))
     if pa.types.is_interval(kind):
