@@ -73,7 +73,7 @@ def demo(stay: bool) -> None:
     console.print("[bold]BLADE demo:[/bold] 336,776 real flights from a Databricks SQL warehouse into a catalog")
     begun_s = time.monotonic()
     try:
-        clean = _in_a_world_of_its_own(console, stay=stay)
+        clean = _in_a_sandbox_of_its_own(console, stay=stay)
     except ServerFailedError as exc:
         raise click.ClickException(str(exc)) from exc
     console.print("Everything is stopped and removed.")
@@ -83,7 +83,7 @@ def demo(stay: bool) -> None:
         sys.exit(1)
 
 
-def _in_a_world_of_its_own(console: Console, *, stay: bool) -> bool:
+def _in_a_sandbox_of_its_own(console: Console, *, stay: bool) -> bool:
     with ExitStack() as stack:
         stack.enter_context(sigterm_as_ctrl_c())
         with _timed(console, "a warehouse, a catalog and BLADE are up, on free ports, on this machine only"):

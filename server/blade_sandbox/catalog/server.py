@@ -18,11 +18,12 @@ from typing import Any, Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from blade_sandbox.catalog.counters import Counters
 from blade_sandbox.catalog.fault_switches import FaultSwitches
 from blade_sandbox.catalog.gate import Gate
 from blade_sandbox.catalog.handlers import Handlers
+from blade_sandbox.catalog.idempotency import IdempotencyCache
 from blade_sandbox.catalog.intake import Limits
-from blade_sandbox.catalog.journal import Answers, Journal
 from blade_sandbox.catalog.store import Store
 
 _BACKLOG = 1024
@@ -79,8 +80,8 @@ class CatalogServer:
             max_request_bytes=self.max_request_bytes,
         )
         self._faults = FaultSwitches()
-        self._answers = Answers(self.idempotency_keys)
-        self._journal = Journal()
+        self._answers = IdempotencyCache(self.idempotency_keys)
+        self._counters = Counters()
         self._thread: threading.Thread | None = None
 
     @property
@@ -154,8 +155,8 @@ class CatalogServer:
         self._loop = asyncio.get_running_loop()
         store = Store(self.directory, replace=self.replace)
         try:
-            self._handlers = Handlers(store, self._faults, self._journal, self._answers, self._limits, down=self._down)
-            self._gate = Gate(self._handlers.app(), token=self.token, faults=self._faults, journal=self._journal)
+            self._handlers = Handlers(store, self._faults, self._counters, self._answers, self._limits, down=self._down)
+            self._gate = Gate(self._handlers.app(), token=self.token, faults=self._faults, counters=self._counters)
             config = uvicorn.Config(
                 self._gate,
                 http=_Connection,
