@@ -141,14 +141,9 @@ class Sandbox:
         )
 
     def launch_server(self) -> None:
-        """Starts the server, on the port it had before; `server.wait_ready()` tells when it serves."""
+        """Starts the server, on the ports it had before; `server.wait_ready()` tells when it serves."""
         found = self.server.found
-        self.launch_replica(self.server, found.get("port"), found.get("http_port"))
-
-    def launch_replica(self, server: ServerProcess, port: str | None = None, http_port: str | None = None) -> None:
-        """Starts a BLADE server as `server`: another one on the same state if it is not `self.server`."""
-        own = server is self.server
-        server.launch(
+        self.server.launch(
             ["serve", "--json"],
             self._environment(
                 {
@@ -158,16 +153,12 @@ class Sandbox:
                     "BLADE_CATALOG_URL": self.catalog_url,
                     "BLADE_CATALOG_TOKEN": TOKEN,
                     "BLADE_DATA_DIR": str(self.folder / "postgres"),
-                    "BLADE_PORT": port or str(self._ports.grpc if own else 0),
-                    "BLADE_HTTP_PORT": http_port or str(self._ports.http if own else 0),
+                    "BLADE_PORT": found.get("port") or str(self._ports.grpc),
+                    "BLADE_HTTP_PORT": found.get("http_port") or str(self._ports.http),
                     **self._settings,
                 }
             ),
         )
-
-    def another_server(self, name: str) -> ServerProcess:
-        """A replica, not started yet: pass it to `launch_replica`; the caller stops it."""
-        return ServerProcess(name, self._log(name), _SERVING)
 
     def _environment(self, own: Mapping[str, str]) -> dict[str, str]:
         passed_on = {

@@ -6,7 +6,7 @@ import logging
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from databricks import sql
 from databricks.sql.backend.thrift_backend import ThriftDatabricksClient
@@ -16,8 +16,6 @@ from blade_server.warehouse.driver_thread import Courier
 from blade_server.warehouse.failures import DRIVER_ERRORS
 from blade_server.warehouse.oauth import CredentialsProvider
 from blade_server.warehouse.target import Target
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hmac
-import logging
 import struct
 import time
 from collections.abc import Awaitable, Callable
@@ -25,8 +24,6 @@ from blade_sandbox.warehouse.http.connections import Connections
 from blade_sandbox.warehouse.lake.volumes import Volumes
 from blade_sandbox.warehouse.links import BASE_URL
 from blade_sandbox.warehouse.thrift.service import GoneError, Service
-
-log = logging.getLogger(__name__)
 
 
 class Handlers:

@@ -31,7 +31,7 @@ class WireFormat:
         arrow: Arrow batches; otherwise Thrift columns.
         links: results may be files to download (CloudFetch).
         lz4: batches and files are LZ4 frames.
-        timestamps, decimals, nested, intervals, nulls: sent as Arrow types; otherwise as text.
+        timestamps, decimals, nested, nulls: sent as Arrow types; otherwise as text. Intervals are always text.
     """
 
     arrow: bool = False
@@ -40,7 +40,6 @@ class WireFormat:
     timestamps: bool = False
     decimals: bool = False
     nested: bool = False
-    intervals: bool = False
     nulls: bool = False
 
     @classmethod
@@ -55,7 +54,6 @@ class WireFormat:
             timestamps=bool(native.timestampAsArrow),
             decimals=bool(native.decimalAsArrow),
             nested=bool(native.complexTypesAsArrow),
-            intervals=bool(native.intervalTypesAsArrow),
             nulls=bool(native.nullTypeAsArrow),
         )
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextvars
-import logging
 import threading
 import time
 import uuid
@@ -38,8 +37,6 @@ from blade_sandbox.warehouse.thrift.replies import (
     refused,
     status_of,
 )
-
-log = logging.getLogger(__name__)
 
 EXECUTE_WAIT_S = 0.05
 """ExecuteStatement answers at the latest after this; a later result is polled for."""
