@@ -27,9 +27,8 @@ from blade.v1.source_pb2 import Source
 from blade_client import BladeClient
 from blade_client.errors import Precondition
 from blade_sandbox.check import catalog_items, warehouse_rows
-from blade_sandbox.part import Part, PartFailedError
-from blade_sandbox.world import HTTP_PATH, TOKEN, Ports
-from blade_sandbox.world import World as Sandbox
+from blade_sandbox.sandbox import HTTP_PATH, TOKEN, Ports, Sandbox
+from blade_sandbox.server_process import ServerFailedError, ServerProcess
 from blade_server import model
 from blade_server.errors import StorageUnavailable
 from blade_server.storage.jobs.show import JobStore
@@ -55,7 +54,7 @@ class Replica:
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
-        self.part = Part(f"server {name}", log, _SERVING)
+        self.part = ServerProcess(f"server {name}", log, _SERVING)
         self.settings: Mapping[str, str] | None = None
         self.up = False
         self.frozen = False
@@ -215,7 +214,7 @@ class World:
             if replica.ended:  # PostgreSQL was away when it started, for example
                 replica.part.kill()
                 self.restart(replica)
-            with suppress(PartFailedError):
+            with suppress(ServerFailedError):
                 replica.part.wait_ready(timeout_s=0)
                 replica.up = True
 

@@ -18,9 +18,9 @@ from blade_server.warehouse.failures import DRIVER_ERRORS
 from blade_server.warehouse.oauth import CredentialsProvider
 from blade_server.warehouse.target import Target
 
-T = TypeVar("T")
-
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DOWNLOAD_THREADS = 2
 """CloudFetch files in flight: as fast as the default of 10 on loopback, with half the memory."""
