@@ -31,7 +31,7 @@ class _Parts(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] in _PARTS:
-            command = getattr(import_module(f"blade_sandbox.{args[0]}.command"), args[0])
+            command = getattr(import_module(f"blade_sandbox.{args[0]}.cli"), args[0])
             assert isinstance(command, click.Command)
             return args[0], command, args[1:]
         return super().resolve_command(ctx, args)

@@ -13,7 +13,7 @@ import requests
 
 from blade_sandbox.catalog import CatalogServer
 
-RUN = [sys.executable, "-c", "from blade_sandbox.catalog.command import catalog; catalog()"]
+RUN = [sys.executable, "-c", "from blade_sandbox.catalog.cli import catalog; catalog()"]
 
 
 @contextlib.contextmanager
