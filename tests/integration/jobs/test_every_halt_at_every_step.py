@@ -49,6 +49,7 @@ class Stepper:
             sys.settrace(lambda frame, event, arg: self._look(frame, running))
             try:
                 running.run()
+                running.close()
             finally:
                 sys.settrace(None)
 

@@ -162,10 +162,9 @@ class Pipeline:
     # ---------------------------------------------------------------------------------------- the job's thread
 
     def run(self) -> None:
-        """Runs the job until it is final, handed back or lost. Never raises."""
+        """Runs the job until it is final, handed back or lost; `close` comes after it. Never raises."""
         try:
             self._obey(self._flags)
-            self._pool.start()
             self._recorder.begin()
             self._work()
         except HaltedError:
@@ -174,8 +173,13 @@ class Pipeline:
             log.info("%s", exc)
         except BaseException as exc:
             self._fail(exc)
-        finally:
-            self._close()
+
+    def close(self) -> None:
+        """Lets go of what the job used; nothing is written any more. May take as long as the warehouse does."""
+        self._stop_reading()
+        self._control.halt(Halt.LOST)
+        self._pool.close()
+        self._query.close()
 
     def _work(self) -> None:
         """Passes over the result, again after a transient failure or a pause, until one gets to its end."""
@@ -247,8 +251,9 @@ class Pipeline:
                 self._pause()
             self._raise_if_over()
             delivery.dispatch()
-            if self._recorder.due:
-                self._recorder.record(*(delivery.waits_for() or self._control.why_waiting()))
+            waits = delivery.waits_for() or self._control.why_waiting()
+            if self._recorder.due(waits[0]):
+                self._recorder.record(*waits)
                 self._check_errors()
             self._take(0.1)
         self._recorder.record()
@@ -312,8 +317,9 @@ class Pipeline:
         """From the request to the end of the pause; then the job goes on, or is halted for another reason."""
         while self._pool.flying and self._control.halted is Halt.PAUSE:
             self._take(0.1)
-            if self._recorder.due:
-                self._recorder.record(*self._control.why_waiting())
+            waits = self._control.why_waiting()
+            if self._recorder.due(waits[0]):
+                self._recorder.record(*waits)
         if self._control.halted is not Halt.PAUSE:
             return
         self._recorder.record_rest()
@@ -346,7 +352,7 @@ class Pipeline:
         self._stop_reading()
         while self._pool.flying:
             self._take(1.0)
-            if self._control.halted is not Halt.LOST and self._recorder.due:
+            if self._control.halted is not Halt.LOST and self._recorder.due(None):
                 self._recorder.record_rest()
         self._take(0)
         if self._control.halted is not Halt.LOST:
@@ -387,12 +393,6 @@ class Pipeline:
             self._recorder.finish(Status.FAILED, "Failed", reason, message)
         except LeaseLost as lost:
             log.info("%s", lost)
-
-    def _close(self) -> None:
-        self._stop_reading()
-        self._control.halt(Halt.LOST)
-        self._pool.close()
-        self._query.close()
 
 
 def _flags_of(claim: Claim) -> Flags:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -287,6 +288,23 @@ def test_a_halt_ends_a_wait_at_once():
         assert control.why_waiting() == (None, "")
     control.halt(Halt.CANCEL)
     assert halted.wait(5.0)
+    thread.join()
+
+
+def test_a_rate_is_why_also_while_another_thread_sends():
+    control = Control(lease_until=float("inf"))
+
+    def wait() -> None:
+        with suppress(HaltedError):
+            control.wait(3600.0, WaitReason.RATE_LIMITED, "10 items/s")
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while control.why_waiting()[0] is None:
+        threading.Event().wait(0.005)
+    with control.busy():
+        assert control.why_waiting() == (WaitReason.RATE_LIMITED, "10 items/s")
+    control.halt(Halt.CANCEL)
     thread.join()
 
 

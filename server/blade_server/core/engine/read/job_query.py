@@ -104,7 +104,8 @@ class JobQuery:
         ledgers, job_id = self._ledgers, self._claim.job_id
         blocks = ((block.keys, block.outcomes) for some in ledgers.blocks(job_id) for block in some)
         past = Past.load(ledgers.size(job_id), blocks)
-        return Ledger(past, lambda keys: ledgers.known_keys(job_id, first_block, keys))
+        expected_rows = self._claim.plan.announced
+        return Ledger(past, lambda keys: ledgers.known_keys(job_id, first_block, keys), expected_rows=expected_rows)
 
     def transform(self, schema: pa.Schema) -> Transform:
         """What makes items of the rows of a result. Raises Precondition, Invalid."""

@@ -32,19 +32,15 @@ class UploadPool:
             threading.Thread(target=uploader.run, name=f"upload {name} {number}", daemon=True)
             for number in range(workers)
         ]
+        self._started = 0
         self._flying_bytes = 0
         self._least, self._most = workers * WINDOW[0], workers * WINDOW[1]
         self._window = self._least
         self._came_back, self._counted_since = 0, time.monotonic()
 
-    def start(self) -> None:
-        """Starts the threads."""
-        for thread in self._threads:
-            thread.start()
-
     def close(self) -> None:
         """Ends the threads, each after what it holds."""
-        for _ in self._threads:
+        for _ in range(self._started):
             self._uploader.work.put(None)
 
     def has_room(self, batches: int = 0, size_bytes: int = 0) -> bool:
@@ -53,7 +49,10 @@ class UploadPool:
         return flying == 0 or (flying < self._window and self._flying_bytes + size_bytes < WINDOW_BYTES)
 
     def send(self, batch: Batch) -> None:
-        """Gives the batch to the next free worker."""
+        """Gives the batch to the next free worker; a small job needs few of them."""
+        if self.flying >= self._started < len(self._threads):
+            self._threads[self._started].start()
+            self._started += 1
         self.flying += 1
         self._flying_bytes += batch.size_bytes
         self._uploader.work.put(batch)
