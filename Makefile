@@ -21,17 +21,27 @@ demo: $(VENV)/.ready ## The main job on real flights, from start to checked fini
 run: $(VENV)/.ready ## A server with a sandbox warehouse and catalog, until Ctrl+C
 	@$(BIN)/blade sandbox
 
+# Tests run side by side, in processes with servers of their own, and in a new random order each time.
+TEST := $(BIN)/pytest -n auto --dist worksteal
+MAIN_TESTS := tests/unit tests/integration/core/direct tests/integration/core/engine/test_whole_jobs.py tests/integration/rpc \
+  tests/integration/storage/jobs tests/integration/web
+
 test: $(VENV)/.ready ## Unit, integration and end-to-end tests
 	@test -d ../shared/data || echo "note: ../shared/data is absent; the tests on its real records are left out and listed at the end"
-	$(BIN)/pytest $(ARGS)
+	$(TEST) $(ARGS)
+
+test-quick: $(VENV)/.ready ## Unit tests and the main integration tests, within a minute
+	$(TEST) $(MAIN_TESTS) $(ARGS)
 
 test-faults: $(VENV)/.ready ## Fault tests: real servers, killed at every step
-	@test -n "$$(ls tests/faults/test_*.py 2>/dev/null)" || { echo "there are no fault tests yet: tests/faults has no test_*.py"; exit 1; }
 	$(BIN)/pytest tests/faults $(ARGS)
 
 test-browser: $(VENV)/.ready ## The job page in a real Chromium, and schemathesis against REST (needs a chromium on the PATH)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
 	BLADE_REQUIRE_BROWSER=1 BLADE_REQUIRE_SCHEMATHESIS=1 $(BIN)/pytest tests/browser tests/e2e/web $(ARGS)
+
+flaky: $(VENV)/.ready ## RUNS=10 runs of `make test`, half of them beside a load: which tests fail now and then
+	$(BIN)/python tests/flaky.py $(or $(RUNS),10) $(TEST) $(ARGS)
 
 bench: $(VENV)/.ready .build/bench-venv/.ready ## All figures against their peers into BENCHMARKS.md (QUICK=1, FULL=1)
 	@for figure in bench/bench_*.py; do QUICK=$(QUICK) FULL=$(FULL) $(BIN)/python $$figure || exit 1; done
@@ -112,5 +122,5 @@ mkdir -p $(1)/blade/v1 && \
 	touch $(1)/blade/py.typed
 endef
 
-.PHONY: help setup demo run test test-browser test-faults bench lint lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker \
+.PHONY: help setup demo run test test-quick test-browser test-faults flaky bench lint lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker \
   format generate baseline constraints clean

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.waiting import wait_until
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 SHARED_FILES = (
@@ -16,36 +17,26 @@ SHARED_FILES = (
     "maintenance_faa_aid_1975_2008.parquet",
 )
 _TEMPLATE = "blade_template"
-_left_out = pytest.StashKey[list[str]]()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Ctrl+C works in what the tests start, also where this run was put in the background with SIGINT ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if _absent() and os.environ.get("BLADE_REQUIRE_SHARED_DATA") == "1":
+        raise pytest.UsageError(f"BLADE_REQUIRE_SHARED_DATA=1, and {SHARED_DATA} lacks {', '.join(_absent())}")
 
 
-# ------------------------------------------------------------------------------------------------- the real records
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests marked shared_data where the records are absent; never where they are required."""
-    config.stash[_left_out] = []
-    absent = [name for name in SHARED_FILES if not (SHARED_DATA / name).is_file()]
-    if not absent:
-        return
-    if os.environ.get("BLADE_REQUIRE_SHARED_DATA") == "1":
-        raise pytest.UsageError(f"BLADE_REQUIRE_SHARED_DATA=1, and {SHARED_DATA} lacks {', '.join(absent)}")
-    reason = f"needs {SHARED_DATA}"
-    for item in items:
-        if item.get_closest_marker("shared_data"):
-            config.stash[_left_out].append(item.nodeid)
-            item.add_marker(pytest.mark.skip(reason=reason))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Of `-n auto`: two a core, because most tests wait more than they compute."""
+    return min(2 * (os.cpu_count() or 1), 8)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Says plainly which extra tests did not run."""
-    left_out = config.stash.get(_left_out, [])
+    """Says which extra tests did not run, and how to have this order again."""
+    skipped = terminalreporter.getreports("skipped")
+    left_out = sorted(report.nodeid for report in skipped if "shared_data" in report.keywords)
     if left_out:
         terminalreporter.section("left out", sep="-", yellow=True)
         terminalreporter.line(
@@ -53,6 +44,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         )
         for nodeid in left_out:
             terminalreporter.line(f"  {nodeid}")
+    terminalreporter.line(f"The same order again: --randomly-seed={config.getoption('randomly_seed')}")
+
+
+# ------------------------------------------------------------------------------------------------- the real records
+
+
+def _absent() -> list[str]:
+    return [name for name in SHARED_FILES if not (SHARED_DATA / name).is_file()]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves out the tests marked shared_data where the records are absent."""
+    if _absent():
+        for item in items:
+            if item.get_closest_marker("shared_data"):
+                item.add_marker(pytest.mark.skip(reason=f"needs {SHARED_DATA}"))
 
 
 @pytest.fixture(scope="session")
@@ -117,15 +124,7 @@ def _statement(server: str, statement: str) -> None:
 # ------------------------------------------------------------------------------------------------- waiting
 
 
-@pytest.fixture(scope="session")
-def wait_until() -> Callable[..., None]:
-    """`wait_until(condition, timeout_s=10)`: polls where there is no event to wait for."""
-    import time
-
-    def wait(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-        deadline_s = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline_s, f"still not so after {timeout_s} s"
-            time.sleep(0.02)
-
-    return wait
+@pytest.fixture(name="wait_until", scope="session")
+def _wait_until() -> Callable[..., None]:
+    """`wait_until(condition, timeout_s=30)`: polls where there is no event to wait for."""
+    return wait_until

@@ -24,9 +24,10 @@ from pydantic import ValidationError
 # gRPC's core explains a port that is taken in a dozen lines of its own. Read when it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from blade_server.app.halves import checked_database_url
-from blade_server.app.serve import Serving, work
+from blade_server.app.serve import Serving
 from blade_server.app.serve import serve as serve_until_signalled
+from blade_server.app.state import checked_database_url
+from blade_server.app.worker import work
 from blade_server.app.worker_processes import READY, WorkerError
 from blade_server.errors import BladeError
 from blade_server.rpc.server import ListenError

@@ -11,15 +11,15 @@ import importlib.util
 import json
 import os
 import shutil
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from tests.support.loops import LoopThread
 
 from blade.v1 import (
     config_service_pb2,
@@ -31,11 +31,10 @@ from blade.v1 import (
     job_service_pb2_grpc,
     source_pb2,
 )
-from blade_server.settings import Settings
+from blade_server.model.policy import ListenPolicy
 from blade_server.web.app import Web
 
 Job = job_pb2.Job
-T = TypeVar("T")
 _FINAL = {Job.COMPLETED, Job.FAILED, Job.CANCELLED}
 _BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _MISSING = [
@@ -49,27 +48,29 @@ _MISSING = [
 
 
 _MESSAGE = f"the job page was not tested in a browser: it needs {' and '.join(_MISSING)}"
-_left_out: list[pytest.Item] = []
+
+
+def pytest_configure() -> None:
+    """Leaves these tests out where there is no browser; never where one is required."""
+    if _MISSING and os.environ.get("BLADE_REQUIRE_BROWSER"):
+        raise pytest.UsageError(f"BLADE_REQUIRE_BROWSER is set, and {_MESSAGE}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves these tests out where there is no browser; never where one is required."""
-    if not _MISSING:
-        return
-    if os.environ.get("BLADE_REQUIRE_BROWSER"):
-        raise pytest.UsageError(f"BLADE_REQUIRE_BROWSER is set, and {_MESSAGE}")
-    _left_out.extend(item for item in items if item.path.is_relative_to(Path(__file__).parent))
-    for item in _left_out:
-        item.add_marker(pytest.mark.skip(reason=_MESSAGE))
+    if _MISSING:
+        for item in items:
+            if item.path.is_relative_to(Path(__file__).parent):
+                item.add_marker(pytest.mark.skip(reason=_MESSAGE))
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _left_out:
-        terminalreporter.section("left out")
-        terminalreporter.line(f"{len(_left_out)} tests: {_MESSAGE}")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    left_out = [report for report in terminalreporter.getreports("skipped") if _MESSAGE in str(report.longrepr)]
+    if left_out:
+        terminalreporter.section("left out", sep="-", yellow=True)
+        terminalreporter.line(f"{len(left_out)} tests: {_MESSAGE}")
 
 
-class World(
+class MemoryBlade(
     config_service_pb2_grpc.ConfigServiceServicer,
     job_service_pb2_grpc.JobServiceServicer,
 ):
@@ -311,14 +312,10 @@ class Stage:
     """The world's servers, in a loop of their own; `do` runs something there and waits for it."""
 
     def __init__(self) -> None:
-        self.world = World()
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self._thread.start()
+        self.world = MemoryBlade()
+        self._loop = LoopThread()
+        self.do = self._loop.run
         self.do(self._open())
-
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
     def change(self, job: job_pb2.Job, **fields: Any) -> None:
         async def change() -> None:
@@ -332,7 +329,7 @@ class Stage:
         job_service_pb2_grpc.add_JobServiceServicer_to_server(self.world, self._server)
         target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
-        self.web = Web(target, Settings(http_port=port))
+        self.web = Web(target, ListenPolicy(port=port), query_timeout_s=300.0)
         self.port = await self.web.start()
 
     async def _shut(self) -> None:
@@ -347,9 +344,7 @@ class Stage:
 
     def close(self) -> None:
         self.do(self._shut())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
-        self.loop.close()
+        self._loop.close()
 
 
 @pytest.fixture
@@ -360,7 +355,7 @@ def stage() -> Iterator[Stage]:
 
 
 @pytest.fixture
-def world(stage: Stage) -> World:
+def world(stage: Stage) -> MemoryBlade:
     """Three sources and no job."""
     stage.world.add_source("blade-maintenance", "maintenance", display_name="BLADE Maintenance Data")
     stage.world.add_source("blade-sortie", "sortie", display_name="Sorties")

@@ -10,8 +10,11 @@ import pytest
 from tests.faults.postgres import Postgres
 from tests.faults.tally import Tally
 from tests.faults.world import World
+from tests.support.engine import make_world
 
 from blade_server.storage.embedded.postgres import EmbeddedPostgres
+
+__all__ = ["make_world"]
 
 _tally = pytest.StashKey[Tally]()
 
@@ -30,16 +33,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def _mortal_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     # A path that is too long for a socket: its folder lies elsewhere, and must be the same after a crash.
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / ("long-" * 20)) as embedded:
         yield embedded
 
 
 @pytest.fixture(scope="session")
-def _world(_postgres: EmbeddedPostgres) -> Iterator[World]:
+def _world(_mortal_postgres: EmbeddedPostgres) -> Iterator[World]:
     with tempfile.TemporaryDirectory(prefix="blade-faults-", ignore_cleanup_errors=True) as folder:
-        postgres = Postgres(_postgres)
+        postgres = Postgres(_mortal_postgres)
         world = World(Path(folder), postgres)
         yield world
         world.close()

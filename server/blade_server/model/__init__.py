@@ -1,319 +1,78 @@
 """The nouns of BLADE as plain data: what is stored, computed and shown, without a word on how.
 
-Times are aware and in UTC. Counts are items, sizes bytes, durations seconds. The states and their transitions
-stand here, and the storage layer guards them in the database.
+Times are aware and in UTC. Counts are items, sizes bytes, durations seconds.
+
+    error_reason    why a call, a job or an item failed
+    source          a table and its mapping
+    item            a row as the catalog gets it, and a row that did not get there
+    job             what was asked for, its status and counters
+    claim           the right of one server to run one job
+    record          what a running job writes down
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
-from typing import NamedTuple
-
+from blade_server.model.claim import Claim, Flags, Plan
 from blade_server.model.error_reason import Reason
-
-MAX_ITEMS = 2**31 - 1
-"""Most items of one job: the contract counts in int32, so that JSON shows numbers."""
-
-
-# ---------------------------------------------------------------------------------------------------- sources
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceConfig:
-    """Where the rows are; empty strings stand for the server's defaults. Secrets by reference only."""
-
-    catalog: str
-    schema: str
-    table: str
-    warehouse_id: str = ""
-    host: str = ""
-    credentials: str = ""
-    items_per_second: float = 0.0
-    max_running_jobs: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Classification:
-    """Exactly one of a column and a fixed value."""
-
-    column: str = ""
-    value: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowMapping:
-    """How a row becomes an item; see `blade.v1.Mapping`. Empty `last_modified`: items have none."""
-
-    item_id: str
-    last_modified: str = ""
-    classification: Classification
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceStats:
-    """What a source has brought into the catalog so far."""
-
-    item_count: int = 0
-    last_job_id: str = ""
-    last_success_time: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """One table of a warehouse and its mapping. `etag` changes with every update."""
-
-    name: str
-    display_name: str
-    data_type: str
-    enabled: bool
-    config: SourceConfig
-    mapping: RowMapping
-    stats: SourceStats = field(default_factory=SourceStats)
-    create_time: datetime | None = None
-    update_time: datetime | None = None
-    etag: str = ""
-
-    @property
-    def data_source(self) -> str:
-        """The catalog's name for it, as in `BLADE:maintenance`."""
-        return f"BLADE:{self.data_type}"
-
-
-class StepKind(StrEnum):
-    """The steps of a connection test, in order."""
-
-    RESOLVE = "RESOLVE"
-    CONNECT = "CONNECT"
-    AUTHENTICATE = "AUTHENTICATE"
-    WAREHOUSE = "WAREHOUSE"
-    TABLE = "TABLE"
-    COLUMNS = "COLUMNS"
-    FETCH_ONE_ROW = "FETCH_ONE_ROW"
-
-
-class StepOutcome(StrEnum):
-    """How a step ended; NOT_RUN: an earlier one failed."""
-
-    PASSED = "PASSED"
-    FAILED = "FAILED"
-    NOT_RUN = "NOT_RUN"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TestStep:
-    """One step of a connection test, as taken."""
-
-    __test__ = False  # pytest: not a test class
-
-    kind: StepKind
-    outcome: StepOutcome
-    message: str = ""
-    duration_ms: float = 0.0
-
-
-# ------------------------------------------------------------------------------------------------------ items
-
-
-class Item(NamedTuple):
-    """One row as the catalog gets it. A tuple, because a job makes millions of them.
-
-    `data_json` is the row as UTF-8 JSON with exact integers and decimals as strings; `last_modified` is RFC 3339 in
-    UTC.
-    """
-
-    item_id: str
-    data_type: str
-    data_json: bytes
-    classification: str
-    last_modified: str | None
-    metadata: Mapping[str, str]
-
-
-class Stage(StrEnum):
-    """Where an item failed."""
-
-    TRANSFORM = "TRANSFORM"
-    UPLOAD = "UPLOAD"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ItemError:
-    """One row that did not reach the catalog. `row_json` is cut off at `MAX_ROW_JSON_BYTES`."""
-
-    item_id: str
-    stage: Stage
-    reason: Reason
-    field: str = ""
-    message: str
-    attempts: int = 1
-    row_json: str = ""
-    create_time: datetime | None = None
-
-
-MAX_ROW_JSON_BYTES = 8192
-"""Most of a failed row that is kept with its error."""
-
-
-# ------------------------------------------------------------------------------------------------------- jobs
-
-
-class Status(StrEnum):
-    """The customer's states, exactly."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    PAUSED = "PAUSED"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def final(self) -> bool:
-        """Written once, never left."""
-        return not TRANSITIONS[self]
-
-
-TRANSITIONS: Mapping[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset({Status.RUNNING, Status.CANCELLED}),
-    Status.RUNNING: frozenset({Status.PAUSED, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
-    Status.PAUSED: frozenset({Status.RUNNING, Status.CANCELLED}),
-    Status.COMPLETED: frozenset(),
-    Status.FAILED: frozenset(),
-    Status.CANCELLED: frozenset(),
-}
-"""Which status may follow which; no other transition exists."""
-
-FINAL = frozenset(status for status in Status if status.final)
-
-
-class Action(StrEnum):
-    """What was asked of a running job and is not done yet. Cancel beats pause."""
-
-    PAUSE = "PAUSE"
-    CANCEL = "CANCEL"
-
-
-class WaitReason(StrEnum):
-    """Why nothing moves; see `blade.v1.Job.WaitReason`."""
-
-    QUEUED = "QUEUED"
-    WAREHOUSE_STARTING = "WAREHOUSE_STARTING"
-    RATE_LIMITED = "RATE_LIMITED"
-    RETRY_BACKOFF = "RETRY_BACKOFF"
-    CATALOG_DOWN = "CATALOG_DOWN"
-    RECOVERING = "RECOVERING"
-    CATALOG_THROTTLED = "CATALOG_THROTTLED"
-    PAUSE_REQUESTED = "PAUSE_REQUESTED"
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobLimits:
-    """What holds a job back; 0 or None: no limit."""
-
-    items_per_second: float = 0.0
-    max_errors: int | None = None
-    max_error_share: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobSpec:
-    """What was asked for, defaults filled in. Only `limits` can change later.
-
-    `sql` is as the caller wrote it; the warehouse gets it with tables resolved and versions pinned.
-    """
-
-    sql: str
-    source: str
-    data_type: str
-    batch_size: int = 100
-    workers: int = 8
-    limits: JobLimits = field(default_factory=JobLimits)
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    classification: str = ""
-    skip_existing: bool = False
-
-
-class Outcome(StrEnum):
-    """What became of one row of a job. Together they are all rows of it."""
-
-    SUCCESS = "SUCCESS"
-    ERROR = "ERROR"
-    SKIPPED = "SKIPPED"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErrorSummary:
-    """The item errors of one reason: how many, and up to 5 of them."""
-
-    reason: Reason
-    count: int
-    samples: Sequence[ItemError] = ()
-
-
-class EventKind(StrEnum):
-    """The entries of a job's history; see `blade.v1.JobEvent.Kind`."""
-
-    CREATED = "CREATED"
-    CLAIMED = "CLAIMED"
-    PAUSE_REQUESTED = "PAUSE_REQUESTED"
-    PAUSED = "PAUSED"
-    RESUMED = "RESUMED"
-    CANCEL_REQUESTED = "CANCEL_REQUESTED"
-    CANCELLED = "CANCELLED"
-    FAILED = "FAILED"
-    COMPLETED = "COMPLETED"
-    LIMITS_CHANGED = "LIMITS_CHANGED"
-    RELEASED = "RELEASED"
-    RETRIED = "RETRIED"
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobEvent:
-    """One entry of a job's history: what, when, who, why."""
-
-    kind: EventKind
-    time: datetime
-    actor: str = ""
-    reason: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A job as last committed. `processed_items` is the sum of the three counts by construction."""
-
-    job_id: str
-    status: Status
-    spec: JobSpec
-    source: Source
-    total_items: int | None = None
-    success_count: int = 0
-    error_count: int = 0
-    skipped_count: int = 0
-    items_per_second: float = 0.0
-    bytes_uploaded: int = 0
-    current_operation: str = ""
-    estimated_completion: datetime | None = None
-    wait_reason: WaitReason | None = None
-    wait_detail: str = ""
-    pending_action: Action | None = None
-    error_reason: Reason | None = None
-    error_message: str = ""
-    create_time: datetime
-    start_time: datetime | None = None
-    end_time: datetime | None = None
-    update_time: datetime
-    revision: int = 0
-    paused_s: float = 0.0
-    parent_job_id: str = ""
-    error_summaries: Sequence[ErrorSummary] = ()
-    history: Sequence[JobEvent] = ()
-
-    @property
-    def processed_items(self) -> int:
-        """Rows that are done with, whatever became of them."""
-        return self.success_count + self.error_count + self.skipped_count
+from blade_server.model.item import MAX_ROW_JSON_BYTES, Item, ItemError, Stage
+from blade_server.model.job import (
+    FINAL,
+    MAX_ITEMS,
+    TRANSITIONS,
+    Action,
+    ErrorSummary,
+    EventKind,
+    Job,
+    JobEvent,
+    JobLimits,
+    JobSpec,
+    NewJob,
+    Outcome,
+    Status,
+    WaitReason,
+)
+from blade_server.model.record import Block, Display, Record
+from blade_server.model.source import (
+    Classification,
+    RowMapping,
+    Source,
+    SourceConfig,
+    SourceStats,
+    StepKind,
+    StepOutcome,
+    TestStep,
+)
+
+__all__ = [
+    "Action",
+    "Block",
+    "Claim",
+    "Classification",
+    "Display",
+    "ErrorSummary",
+    "EventKind",
+    "FINAL",
+    "Flags",
+    "Item",
+    "ItemError",
+    "Job",
+    "JobEvent",
+    "JobLimits",
+    "JobSpec",
+    "MAX_ITEMS",
+    "NewJob",
+    "MAX_ROW_JSON_BYTES",
+    "Outcome",
+    "Plan",
+    "Reason",
+    "Record",
+    "RowMapping",
+    "Source",
+    "SourceConfig",
+    "SourceStats",
+    "Stage",
+    "Status",
+    "StepKind",
+    "StepOutcome",
+    "TRANSITIONS",
+    "TestStep",
+    "WaitReason",
+]

@@ -9,8 +9,9 @@ from blade.v1.config_service_pb2_grpc import ConfigServiceServicer
 from blade_server.core.sources.sources import Sources
 from blade_server.errors import Invalid
 from blade_server.model import StepOutcome
-from blade_server.rpc import convert
 from blade_server.rpc.caller import Context
+from blade_server.rpc.convert.fields import optional
+from blade_server.rpc.convert.source import set_fields, source_from, source_message, step_message
 from blade_server.rpc.threads import Threads
 
 
@@ -30,31 +31,31 @@ class ConfigService(ConfigServiceServicer):
         request.source.data_type = data_type
         source, steps = await self._threads.outward(
             self._sources.add,
-            convert.source_from(request.source),
+            source_from(request.source),
             validate_only=request.validate_only,
             request_id=request.request_id,
         )
-        return pb.AddSourceResponse(source=convert.source(source), steps=[convert.test_step(step) for step in steps])
+        return pb.AddSourceResponse(source=source_message(source), steps=[step_message(step) for step in steps])
 
     async def GetSource(self, request: pb.GetSourceRequest, context: Context) -> pb.GetSourceResponse:
         source = await self._threads.stored(self._sources.get, request.name)
-        return pb.GetSourceResponse(source=convert.source(source))
+        return pb.GetSourceResponse(source=source_message(source))
 
     async def ListSources(self, request: pb.ListSourcesRequest, context: Context) -> pb.ListSourcesResponse:
         sources, next_page_token = await self._threads.stored(
             self._sources.list,
-            page_size=convert.optional(request, "page_size"),
+            page_size=optional(request, "page_size"),
             page_token=request.page_token,
             data_type=request.data_type,
         )
         return pb.ListSourcesResponse(
-            sources=[convert.source(source) for source in sources], next_page_token=next_page_token
+            sources=[source_message(source) for source in sources], next_page_token=next_page_token
         )
 
     async def UpdateSource(self, request: pb.UpdateSourceRequest, context: Context) -> pb.UpdateSourceResponse:
-        fields = set(request.update_mask.paths) or convert.set_fields(request.source)
-        source = await self._threads.outward(self._sources.update, convert.source_from(request.source), fields)
-        return pb.UpdateSourceResponse(source=convert.source(source))
+        fields = set(request.update_mask.paths) or set_fields(request.source)
+        source = await self._threads.outward(self._sources.update, source_from(request.source), fields)
+        return pb.UpdateSourceResponse(source=source_message(source))
 
     async def RemoveSource(self, request: pb.RemoveSourceRequest, context: Context) -> pb.RemoveSourceResponse:
         await self._threads.stored(self._sources.remove, request.name, request.etag)
@@ -64,5 +65,5 @@ class ConfigService(ConfigServiceServicer):
         steps = await self._threads.outward(self._sources.test, request.name)
         return pb.TestSourceResponse(
             passed=all(step.outcome is StepOutcome.PASSED for step in steps),
-            steps=[convert.test_step(step) for step in steps],
+            steps=[step_message(step) for step in steps],
         )

@@ -7,8 +7,8 @@ from __future__ import annotations
 from blade.v1 import ingest_service_pb2 as pb
 from blade.v1.ingest_service_pb2_grpc import IngestServiceServicer
 from blade_server.core.direct.ingest import Ingest
-from blade_server.rpc import convert
 from blade_server.rpc.caller import Context
+from blade_server.rpc.convert.item import ingest_outcome, item_message
 from blade_server.rpc.threads import Threads
 
 
@@ -29,7 +29,7 @@ class IngestService(IngestServiceServicer):
             metadata=dict(request.metadata),
         )
         return pb.IngestItemResponse(
-            outcome=convert.ingest_outcome(ingested.outcome),
-            item=convert.item(ingested.item) if ingested.item is not None else None,
+            outcome=ingest_outcome(ingested.outcome),
+            item=item_message(ingested.item) if ingested.item is not None else None,
             bytes_uploaded=ingested.bytes_uploaded,
         )

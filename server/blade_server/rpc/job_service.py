@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,11 +14,15 @@ from google.protobuf.message import Message
 from blade.v1 import job_service_pb2 as pb
 from blade.v1.job_service_pb2_grpc import JobServiceServicer
 from blade_server import model
-from blade_server.core.jobs.jobs import Jobs, StartJob
+from blade_server.core.jobs.jobs import Jobs
+from blade_server.core.jobs.preview import Preview
+from blade_server.core.jobs.start import StartJob
 from blade_server.core.jobs.watch import Feed
 from blade_server.errors import Invalid
-from blade_server.rpc import convert
 from blade_server.rpc.caller import Context, actor
+from blade_server.rpc.convert.fields import instant, optional, seconds
+from blade_server.rpc.convert.item import item_message, rejection_message
+from blade_server.rpc.convert.job import item_error_message, job_message, limits_from, statuses_from
 from blade_server.rpc.threads import Threads
 
 HEARTBEAT = pb.WatchJobResponse(heartbeat=True).SerializeToString()
@@ -38,51 +43,51 @@ class JobService(JobServiceServicer):
             sql=request.sql,
             data_type=request.data_type,
             source=request.source,
-            batch_size=convert.optional(request, "batch_size"),
-            workers=convert.optional(request, "workers"),
-            items_per_second=convert.optional(request, "items_per_second"),
-            max_errors=convert.optional(request, "max_errors"),
-            max_error_share=convert.optional(request, "max_error_share"),
+            batch_size=optional(request, "batch_size"),
+            workers=optional(request, "workers"),
+            items_per_second=optional(request, "items_per_second"),
+            max_errors=optional(request, "max_errors"),
+            max_error_share=optional(request, "max_error_share"),
             metadata=dict(request.metadata),
             classification=request.classification,
             skip_existing=request.skip_existing,
             request_id=request.request_id,
         )
         job = await self._threads.stored(self._jobs.start, start, actor=actor(context))
-        return pb.StartQueryJobResponse(job=convert.job(job))
+        return pb.StartQueryJobResponse(job=job_message(job))
 
     async def PreviewItems(self, request: pb.PreviewItemsRequest, context: Context) -> pb.PreviewItemsResponse:
-        rows = await self._threads.outward(
-            self._jobs.preview,
+        preview = Preview(
             sql=request.sql,
             data_type=request.data_type,
             source=request.source,
-            limit=convert.optional(request, "limit"),
+            limit=optional(request, "limit"),
             metadata=dict(request.metadata),
             classification=request.classification,
         )
+        rows = await self._threads.outward(self._jobs.preview, preview)
         return pb.PreviewItemsResponse(
-            items=[convert.item(item) for item in rows.items],
-            rejections=[convert.rejection(rejected.error) for rejected in rows.rejected],
+            items=[item_message(item) for item in rows.items],
+            rejections=[rejection_message(rejected.error) for rejected in rows.rejected],
         )
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> Any:
-        job = await self._jobs.get_quickly(request.id)
+        job = await self._jobs.show.get_quickly(request.id)
         if job is not None:
             return self._shown.serialised(job)
-        return await self._threads.stored(lambda: _shown(self._jobs.get(request.id)))
+        return await self._threads.stored(lambda: _shown(self._jobs.show.get(request.id)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         jobs, next_page_token = await self._threads.stored(
-            self._jobs.list,
-            page_size=convert.optional(request, "page_size"),
+            self._jobs.show.list,
+            page_size=optional(request, "page_size"),
             page_token=request.page_token,
-            statuses=convert.statuses(request.statuses),
+            statuses=statuses_from(request.statuses),
             source=request.source,
-            created_after=convert.instant(request, "created_after"),
-            created_before=convert.instant(request, "created_before"),
+            created_after=instant(request, "created_after"),
+            created_before=instant(request, "created_before"),
         )
-        return pb.ListJobsResponse(jobs=[convert.job(job) for job in jobs], next_page_token=next_page_token)
+        return pb.ListJobsResponse(jobs=[job_message(job) for job in jobs], next_page_token=next_page_token)
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> None:  # type: ignore[override]
         def send(job: model.Job, heartbeat: bool) -> Awaitable[None]:
@@ -90,61 +95,67 @@ class JobService(JobServiceServicer):
             # Two messages of a type, one behind the other, are their merge.
             return context.write(snapshot + HEARTBEAT if heartbeat else snapshot)
 
-        await self._feed.watch(request.job_id, convert.seconds(request, "min_interval"), send)
+        await self._feed.watch(request.job_id, seconds(request, "min_interval"), send)
 
     async def PauseJob(self, request: pb.PauseJobRequest, context: Context) -> pb.PauseJobResponse:
-        job = await self._threads.stored(self._jobs.pause, request.job_id, actor=actor(context), reason=request.reason)
-        return pb.PauseJobResponse(job=convert.job(job))
+        pause = self._jobs.control.pause
+        job = await self._threads.stored(pause, request.job_id, actor=actor(context), reason=request.reason)
+        return pb.PauseJobResponse(job=job_message(job))
 
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
-        job = await self._threads.stored(self._jobs.resume, request.job_id, actor=actor(context), reason=request.reason)
-        return pb.ResumeJobResponse(job=convert.job(job))
+        resume = self._jobs.control.resume
+        job = await self._threads.stored(resume, request.job_id, actor=actor(context), reason=request.reason)
+        return pb.ResumeJobResponse(job=job_message(job))
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
-        # Waits for the server that runs the job, at most for its lease.
-        job = await self._threads.outward(
-            self._jobs.cancel, request.job_id, actor=actor(context), reason=request.reason
-        )
-        return pb.CancelJobResponse(job=convert.job(job))
+        control, who = self._jobs.control, actor(context)
+        await self._threads.stored(control.cancel, request.job_id, actor=who, reason=request.reason)
+        # Waits for the server that runs the job, at most for its lease; in no thread, so that many cancels at once
+        # hold up no other call.
+        looks = control.cancelling(request.job_id, actor=who)
+        while (pause_s := await self._threads.stored(next, looks, None)) is not None:
+            await asyncio.sleep(pause_s)
+        job = await self._threads.stored(self._jobs.show.get, request.job_id)
+        return pb.CancelJobResponse(job=job_message(job))
 
     async def UpdateJobLimits(self, request: pb.UpdateJobLimitsRequest, context: Context) -> pb.UpdateJobLimitsResponse:
         if not request.HasField("limits"):  # else a forgotten field would take every limit away
             raise Invalid.field("limits", "is required; send it empty to lift all limits")
         job = await self._threads.stored(
-            self._jobs.update_limits,
+            self._jobs.control.update_limits,
             request.job_id,
-            convert.limits_from(request.limits),
+            limits_from(request.limits),
             actor=actor(context),
             reason=request.reason,
         )
-        return pb.UpdateJobLimitsResponse(job=convert.job(job))
+        return pb.UpdateJobLimitsResponse(job=job_message(job))
 
     async def ListItemErrors(self, request: pb.ListItemErrorsRequest, context: Context) -> pb.ListItemErrorsResponse:
         errors, next_page_token = await self._threads.stored(
-            self._jobs.errors,
+            self._jobs.show.errors,
             request.job_id,
-            page_size=convert.optional(request, "page_size"),
+            page_size=optional(request, "page_size"),
             page_token=request.page_token,
         )
         return pb.ListItemErrorsResponse(
-            errors=[convert.item_error(error) for error in errors], next_page_token=next_page_token
+            errors=[item_error_message(error) for error in errors], next_page_token=next_page_token
         )
 
     async def RetryFailedItems(
         self, request: pb.RetryFailedItemsRequest, context: Context
     ) -> pb.RetryFailedItemsResponse:
         job = await self._threads.stored(
-            self._jobs.retry,
+            self._jobs.retry_failed,
             request.job_id,
             request_id=request.request_id,
             actor=actor(context),
             reason=request.reason,
         )
-        return pb.RetryFailedItemsResponse(job=convert.job(job))
+        return pb.RetryFailedItemsResponse(job=job_message(job))
 
 
 def _shown(job: model.Job) -> bytes:
-    return pb.GetJobResponse(job=convert.job(job)).SerializeToString()
+    return pb.GetJobResponse(job=job_message(job)).SerializeToString()
 
 
 class Serialised:
@@ -162,6 +173,6 @@ class Serialised:
         """The bytes of a message with this job."""
         key = id(job)
         if key not in self._bytes:
-            self._bytes[key] = self._message(job=convert.job(job)).SerializeToString()
+            self._bytes[key] = self._message(job=job_message(job)).SerializeToString()
             weakref.finalize(job, self._bytes.pop, key).atexit = False
         return self._bytes[key]

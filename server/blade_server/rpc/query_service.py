@@ -11,8 +11,10 @@ from blade.v1 import query_service_pb2 as pb
 from blade.v1.query_service_pb2_grpc import QueryServiceServicer
 from blade_server.core.direct.queries import Queries
 from blade_server.core.transform.transform import Transformed
-from blade_server.rpc import arrow, convert
+from blade_server.rpc import arrow
 from blade_server.rpc.caller import Context
+from blade_server.rpc.convert.fields import optional
+from blade_server.rpc.convert.item import item_message, rejection_message
 from blade_server.rpc.streaming import stream
 from blade_server.rpc.threads import Threads
 
@@ -45,7 +47,7 @@ class QueryService(QueryServiceServicer):
         item = await self._threads.outward(
             self._queries.item, data_type=request.data_type, source=request.source, item_id=request.item_id
         )
-        return pb.GetItemResponse(item=convert.item(item))
+        return pb.GetItemResponse(item=item_message(item))
 
 
 def _asked(request: pb.QueryItemsRequest | pb.QueryArrowRequest) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def _asked(request: pb.QueryItemsRequest | pb.QueryArrowRequest) -> dict[str, An
         "parameters": dict(request.parameters),
         "columns": list(request.columns),
         "order_by": list(request.order_by),
-        "limit": convert.optional(request, "limit"),
+        "limit": optional(request, "limit"),
         "offset": request.offset,
     }
 
@@ -70,13 +72,13 @@ def chunks(batches: Iterable[Transformed]) -> Iterator[bytes]:
             if rows == MAX_CHUNK_ROWS or size_bytes > MAX_CHUNK_BYTES:
                 yield chunk.SerializeToString()
                 chunk, rows, size_bytes = pb.QueryItemsResponse(), 0, 0
-            chunk.items.append(convert.item(item))
+            chunk.items.append(item_message(item))
             rows, size_bytes = rows + 1, size_bytes + len(item.data_json)
         for rejected in batch.rejected:
             if rows == MAX_CHUNK_ROWS:  # a rejection carries at most 8 KiB of its row
                 yield chunk.SerializeToString()
                 chunk, rows = pb.QueryItemsResponse(), 0
-            chunk.rejections.append(convert.rejection(rejected.error))
+            chunk.rejections.append(rejection_message(rejected.error))
             rows += 1
         if rows:
             yield chunk.SerializeToString()

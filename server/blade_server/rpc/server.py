@@ -29,13 +29,14 @@ from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
 from blade_server.core.sources.sources import Sources
-from blade_server.rpc.around.calls import CallInterceptor
+from blade_server.model.policy import ListenPolicy
+from blade_server.rpc.around.chain import Chain
+from blade_server.rpc.around.drain import Drain
 from blade_server.rpc.config_service import ConfigService
 from blade_server.rpc.ingest_service import IngestService
 from blade_server.rpc.job_service import JobService
 from blade_server.rpc.query_service import QueryService
 from blade_server.rpc.threads import Threads
-from blade_server.settings import Settings
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
@@ -78,7 +79,8 @@ class RpcServer:
 
     def __init__(
         self,
-        settings: Settings,
+        policy: ListenPolicy,
+        threads: Threads,
         *,
         sources: Sources,
         queries: Queries,
@@ -86,10 +88,11 @@ class RpcServer:
         jobs: Jobs,
         feed: Feed,
     ) -> None:
-        self._settings = settings
-        self._threads = Threads(stored=settings.database_pool_size, streams=settings.max_direct_queries)
-        self._calls = CallInterceptor()
-        self._server = grpc.aio.server(interceptors=[self._calls], options=_OPTIONS)
+        """Listens nowhere yet. `threads` are closed with it."""
+        self._policy = policy
+        self._threads = threads
+        self._drain = Drain()
+        self._server = grpc.aio.server(interceptors=[Chain(self._drain)], options=_OPTIONS)
         add = self._server
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(sources, self._threads), add)
         query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(queries, self._threads), add)
@@ -98,7 +101,7 @@ class RpcServer:
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
         self._add_reflection()
-        self.host = settings.host
+        self.host = policy.host
         self.port = 0
         self.local_target = ""
         """Address for this process itself, without TLS; from `start` to `stop`."""
@@ -125,10 +128,10 @@ class RpcServer:
         # Does not wait for the grace itself: somebody's health watch never ends and would use all of it up.
         stopped = asyncio.create_task(self._server.stop(grace_s + 2 * _LAST_WORDS_S))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._calls.idle(), grace_s)
-        self._calls.end_calls()
+            await asyncio.wait_for(self._drain.idle(), grace_s)
+        self._drain.end_calls()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._calls.idle(), _LAST_WORDS_S)
+            await asyncio.wait_for(self._drain.idle(), _LAST_WORDS_S)
         await self._server.stop(None)
         await stopped
         self._threads.close()
@@ -137,7 +140,7 @@ class RpcServer:
     def _listen(self) -> int:
         host = f"[{self.host}]" if ":" in self.host else self.host
         credentials = self._credentials()
-        address = f"{host}:{self._settings.port}"
+        address = f"{host}:{self._policy.port}"
         try:
             if credentials is None:
                 return self._server.add_insecure_port(address)
@@ -148,7 +151,7 @@ class RpcServer:
     def _why_not(self) -> str:
         """The reason, which gRPC keeps to itself."""
         try:
-            found = socket.getaddrinfo(self.host, self._settings.port, type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(self.host, self._policy.port, type=socket.SOCK_STREAM)
             for family, kind, protocol, _, address in found:
                 with socket.socket(family, kind, protocol) as probe:
                     probe.bind(address)
@@ -157,7 +160,7 @@ class RpcServer:
         return "gRPC refused the address"
 
     def _credentials(self) -> grpc.ServerCredentials | None:
-        cert, key = self._settings.tls_cert_file, self._settings.tls_key_file
+        cert, key = self._policy.tls_cert_file, self._policy.tls_key_file
         if cert is None and key is None:
             return None
         if cert is None or key is None:

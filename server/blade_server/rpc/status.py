@@ -18,7 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from blade.v1.config_service_pb2 import TestSourceResponse
 from blade_server import errors
-from blade_server.rpc import convert
+from blade_server.rpc.convert.source import step_message
 
 DOMAIN = "blade"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -81,7 +81,7 @@ def _details(error: errors.BladeError) -> Iterator[Message]:
     metadata = {key: _cut(value, _MAX_METADATA_VALUE_BYTES) for key, value in error.metadata.items()}
     yield error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=metadata)
     if isinstance(error, errors.ConnectionTestFailed):
-        yield TestSourceResponse(steps=[convert.test_step(step) for step in error.steps])
+        yield TestSourceResponse(steps=[step_message(step) for step in error.steps])
     if isinstance(error, errors.Invalid):
         yield _bad_request(error)
     elif isinstance(error, errors.Precondition):

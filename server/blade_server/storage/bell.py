@@ -16,11 +16,10 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
-import psycopg2.extensions
-from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
-from sqlalchemy import make_url
+from psycopg2.extensions import POLL_READ, POLL_WRITE
 
-from blade_server.storage.database import CHANNEL, normalised
+from blade_server.storage import connect
+from blade_server.storage.database import CHANNEL
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +52,7 @@ class Listener:
             ping_s: how long the connection may be silent before it is asked whether it still lives.
             timeout_s: longest wait for a connection and for an answer.
         """
-        target = make_url(normalised(url))
-        _, self._connect_args = target.get_dialect()().create_connect_args(target)
+        self._url = url
         self._on_ring = on_ring
         self._on_connect = on_connect
         self._ping_s = ping_s
@@ -101,13 +99,8 @@ class Listener:
                 return
 
     def _connected(self) -> Any:
-        connection = psycopg2.connect(
-            **self._connect_args,
-            async_=True,
-            application_name="blade-listener",
-        )
+        connection = connect.asynchronous(self._url, self._in_time(), name="blade-listener")
         try:
-            self._finish(connection)
             with connection.cursor() as cursor:
                 cursor.execute(f"LISTEN {CHANNEL}")
                 self._finish(connection)
@@ -130,11 +123,11 @@ class Listener:
                 self._on_ring(rung)
 
     def _finish(self, connection: Any) -> None:
-        """Drives what the connection is doing to its end."""
+        connect.finish(connection, self._in_time())
+
+    def _in_time(self) -> connect.Ready:
         deadline_s = time.monotonic() + self._timeout_s
-        while (state := connection.poll()) != POLL_OK:
-            if not self._ready(connection, state, deadline_s):
-                raise psycopg2.OperationalError(f"no answer within {self._timeout_s:g} s")
+        return lambda connection, state: self._ready(connection, state, deadline_s)
 
     def _ready(self, connection: Any, state: int, deadline_s: float) -> bool:
         """Waits until the socket can be read or written; False at the deadline."""

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, ExceptionContext, event, make_url, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from blade_server.errors import StorageUnavailable
+from blade_server.storage import connect
+from blade_server.storage.connect import normalised
 
 log = logging.getLogger(__name__)
 
@@ -31,30 +33,6 @@ _AWAY = frozenset({"08", "40", "53", "57", "58"})
 """Classes of SQLSTATEs that say nothing about the statement: connection, rollback, resources, operator, system."""
 
 
-_CONNECT_ARGS = {
-    "connect_timeout": 5,
-    "application_name": "blade",
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    # Keepalives are not sent while data waits to be acknowledged: without this a query on its way when the other
-    # machine vanishes holds its thread, and the beat with it, for a quarter of an hour.
-    "tcp_user_timeout": 20_000,
-    "options": "-c timezone=UTC -c statement_timeout=60000 "
-    # All transactions are short. A server that is stopped in the middle of one must not hold its locks longer than its
-    # leases, or nobody could take its jobs over.
-    "-c idle_in_transaction_session_timeout=5000",
-}
-
-
-def normalised(url: str) -> str:
-    """The URL with the driver named: `postgres://` is unknown to SQLAlchemy, `postgresql://` means psycopg 3 in 2.1."""
-    for scheme in ("postgres://", "postgresql://"):
-        if url.startswith(scheme):
-            return "postgresql+psycopg2://" + url.removeprefix(scheme)
-    return url
-
-
 class Database:
     """A pool of connections to one PostgreSQL. Thread-safe.
 
@@ -64,13 +42,12 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 16) -> None:
         self.url = normalised(url)
-        self.engine: Engine = create_engine(
+        self.engine: Engine = connect.engine(
             self.url,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
             hide_parameters=True,  # rows of items are among them, and errors end up in logs
-            connect_args=_CONNECT_ARGS,
         )
         self.generation = 0
         """Raised when the connections so far lead to a server that is not to be used any more."""
@@ -113,11 +90,6 @@ class Database:
             if exc.connection_invalidated or _sqlstate(exc.orig)[:2] in _AWAY:
                 raise self._unavailable(exc) from exc
             raise
-
-    def connect_arguments(self) -> dict[str, Any]:
-        """What psycopg2 needs to connect as the pool does."""
-        _, arguments = self.engine.dialect.create_connect_args(self.engine.url)
-        return {**arguments, **_CONNECT_ARGS}
 
     def _leave(self, context: ExceptionContext) -> None:
         if _sqlstate(context.original_exception) in _LEAVE:

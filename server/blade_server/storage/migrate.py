@@ -8,12 +8,12 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from blade_server.errors import StorageUnavailable
-from blade_server.storage.database import normalised
+from blade_server.storage import connect
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def migrate(url: str, *, timeout_s: float = 60.0) -> None:
     Waits for a free lock by trying again and again: a blocking pg_advisory_lock together with CREATE INDEX CONCURRENTLY
     in another replica waits for ever. Raises StorageUnavailable if PostgreSQL does not answer or the lock stays taken.
     """
-    engine = create_engine(normalised(url), poolclass=NullPool, connect_args={"connect_timeout": 5})
+    engine = connect.engine(url, short=False, poolclass=NullPool)
     try:
         with _connected(engine) as connection:
             _take_lock(connection, timeout_s)

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
-from blade_server.settings import Settings
+from blade_server.model.policy import ListenPolicy
 from blade_server.web import site
 from blade_server.web.guard import Guard, is_loopback
 from blade_server.web.listener import Listener
@@ -28,18 +28,19 @@ _FILES: tuple[FileDescriptor, ...] = tuple(
 _UNARY_SPARE_S = 30.0
 
 
-def build(channel_target: str, settings: Settings) -> Starlette:
+def build(channel_target: str, *, host: str, query_timeout_s: float) -> Starlette:
     """The application: the pages, /openapi.json, and the REST form of every call.
 
     Args:
         channel_target: the gRPC server, plaintext, in gRPC's notation (`127.0.0.1:50051`, `unix:/run/blade.sock`).
-        settings: `host` says whether only loopback names are answered; `query_timeout_s` bounds a call.
+        host: where it listens; on loopback only loopback names are answered.
+        query_timeout_s: the longest run of a direct query, which bounds a call.
     """
     transcoder = Transcoder(
         [service for file in _FILES for service in file.services_by_name.values()],
         channel_target=channel_target,
         # The server's own limit comes first, with a better message.
-        unary_timeout_s=settings.query_timeout_s + _UNARY_SPARE_S,
+        unary_timeout_s=query_timeout_s + _UNARY_SPARE_S,
     )
     openapi = document(transcoder.rules)
 
@@ -53,7 +54,7 @@ def build(channel_target: str, settings: Settings) -> Starlette:
 
     app = Starlette(
         routes=[Route("/openapi.json", serve_openapi), *site.routes()],
-        middleware=[Middleware(Guard, loopback=is_loopback(settings.host))],
+        middleware=[Middleware(Guard, loopback=is_loopback(host))],
         exception_handlers={HTTPException: _refuse},
         lifespan=lifespan,
     )
@@ -74,11 +75,10 @@ async def _refuse(request: Request, error: Exception) -> Response:
 class Web:
     """The HTTP port. Start it after the gRPC server; stop it before."""
 
-    def __init__(self, channel_target: str, settings: Settings) -> None:
-        tls = settings.tls_cert_file and settings.tls_key_file and (settings.tls_cert_file, settings.tls_key_file)
-        self._listener = Listener(
-            build(channel_target, settings), host=settings.host, port=settings.listens_for_http_on, tls=tls or None
-        )
+    def __init__(self, channel_target: str, policy: ListenPolicy, *, query_timeout_s: float) -> None:
+        tls = policy.tls_cert_file and policy.tls_key_file and (policy.tls_cert_file, policy.tls_key_file)
+        app = build(channel_target, host=policy.host, query_timeout_s=query_timeout_s)
+        self._listener = Listener(app, host=policy.host, port=policy.port, tls=tls or None)
 
     async def start(self) -> int:
         """Listens and returns the port. Raises OSError naming the address if it is taken."""

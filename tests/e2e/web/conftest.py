@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 
 import pytest
+from tests.support.loops import LoopThread
 
 from blade_sandbox.world import World
-from blade_server.settings import Settings
+from blade_server.model.policy import ListenPolicy
 from blade_server.web.app import Web
 
 
@@ -19,17 +18,13 @@ def http_url(world: World) -> Iterator[str]:
     if world.http_url:
         yield world.http_url
         return
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
+    loop = LoopThread()
 
     async def start() -> tuple[Web, int]:
-        web = Web(world.target, Settings(http_port=0))
+        web = Web(world.target, ListenPolicy(port=0), query_timeout_s=300.0)
         return web, await web.start()
 
-    web, port = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    web, port = loop.run(start())
     yield f"http://127.0.0.1:{port}"
-    asyncio.run_coroutine_threadsafe(web.stop(0), loop).result(30)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
+    loop.run(web.stop(0))
     loop.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from tests.support.ports import free_port
 
 from blade_server.catalog.client import Capabilities, Catalog
 from blade_server.errors import CatalogRejected, CatalogUnavailable, Precondition
@@ -14,11 +15,6 @@ from blade_server.errors import CatalogRejected, CatalogUnavailable, Preconditio
 
 def results(*ids, **fields):
     return json.dumps({"results": [{"itemId": i, "status": 201, "outcome": "CREATED"} | fields for i in ids]}).encode()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def test_a_catalog_that_is_not_there_stores_nothing(connect, make_item):

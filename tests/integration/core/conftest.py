@@ -10,9 +10,11 @@ from typing import Any
 import duckdb
 import pytest
 from pydantic import SecretStr
+from tests.support.engine import ended, make_world, reaches
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
+from blade_server.app.policies import direct_policy, retry_policy, source_policy
 from blade_server.catalog.client import Catalog
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
@@ -22,6 +24,8 @@ from blade_server.model import Classification, RowMapping, Source, SourceConfig
 from blade_server.settings import Settings
 from blade_server.storage.database import Database
 from blade_server.storage.sources import SourceStore
+
+__all__ = ["ended", "make_world", "reaches"]
 
 TOKEN = "sandbox-secret-token"
 
@@ -95,18 +99,18 @@ def store(postgres_url: str) -> Iterator[SourceStore]:
 
 @pytest.fixture
 def sources(settings: Settings, store: SourceStore) -> Sources:
-    return Sources(settings, store)
+    return Sources(source_policy(settings), store)
 
 
 @pytest.fixture
 def queries(settings: Settings, sources: Sources) -> Queries:
-    return Queries(settings, sources)
+    return Queries(direct_policy(settings), sources)
 
 
 @pytest.fixture
-def ingest(settings: Settings, sources: Sources, store: SourceStore) -> Iterator[Ingest]:
+def ingest(settings: Settings, sources: Sources, store: SourceStore, queries: Queries) -> Iterator[Ingest]:
     catalog = Catalog(settings.catalog_url)
-    yield Ingest(settings, sources, catalog, store)
+    yield Ingest(retry_policy(settings), sources, catalog, store, queries)
     catalog.close()
 
 

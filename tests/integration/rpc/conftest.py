@@ -2,83 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from tests.support.loops import LoopThread
 
+from blade_server.app.policies import rpc_policy
 from blade_server.core.jobs.watch import Feed
-from blade_server.model import Classification, Job, JobSpec, RowMapping, Source, SourceConfig, Status
+from blade_server.model import Job
 from blade_server.rpc.server import RpcServer
+from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
 
-TIMEOUT_S = 10.0
-JOB_ID = "job-0123456789abcdefghij"
-
-
-def a_source(**changes: Any) -> Source:
-    fields: dict[str, Any] = {
-        "name": "parts",
-        "display_name": "Parts",
-        "data_type": "maintenance",
-        "enabled": True,
-        "config": SourceConfig(catalog="main", schema="blade", table="parts"),
-        "mapping": RowMapping(item_id="P-{id}", classification=Classification(value="UNCLASS")),
-    }
-    return Source(**(fields | changes))
-
-
-def a_job(**changes: Any) -> Job:
-    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    fields: dict[str, Any] = {
-        "job_id": JOB_ID,
-        "status": Status.RUNNING,
-        "spec": JobSpec(sql="SELECT 1", source="parts", data_type="maintenance"),
-        "source": a_source(),
-        "create_time": now,
-        "update_time": now,
-        "revision": 1,
-    }
-    return Job(**(fields | changes))
+TIMEOUT_S = 30.0
 
 
 async def _nothing(job_id: str) -> None: ...
 
 
-class World:
+class RpcWorld:
     """The server, its hand-made core, a channel to it, and the jobs that `Feed` reads."""
 
     def __init__(self, **settings: Any) -> None:
         self.sources = SimpleNamespace()
         self.queries = SimpleNamespace()
         self.ingest = SimpleNamespace()
-        self.jobs = SimpleNamespace(get_quickly=_nothing)  # GetJob asks `get` then, which a test puts in place
+        show = SimpleNamespace(get_quickly=_nothing)  # GetJob asks `get` then, which a test puts in place
+        self.jobs = SimpleNamespace(show=show, control=SimpleNamespace())
         self.stored: dict[str, Job] = {}
         self.settings = Settings(**({"port": 0} | settings))
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
+        self._loop = LoopThread()
+        self.submit, self.run = self._loop.submit, self._loop.run
         try:
             self.run(self._start())
         except BaseException:
-            self._end_loop()
+            self._loop.close()
             raise
         self.address = f"127.0.0.1:{self.server.port}"
         self.channel = grpc.insecure_channel(self.address)
-
-    def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Runs in the server's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.submit(work).result(TIMEOUT_S)
 
     async def _start(self) -> None:
         self.feed = Feed(self._read, max_watchers=self.settings.max_watchers, heartbeat_s=0.5)
@@ -89,7 +54,8 @@ class World:
             "ingest": self.ingest,
             "jobs": self.jobs,
         }
-        self.server = RpcServer(self.settings, **core, feed=self.feed)
+        threads = Threads(stored=self.settings.database_pool_size, streams=self.settings.max_direct_queries)
+        self.server = RpcServer(rpc_policy(self.settings), threads, **core, feed=self.feed)
         await self.server.start()
 
     def _read(self, job_ids: Any) -> list[Job]:
@@ -103,20 +69,15 @@ class World:
         self.channel.close()
         self.run(self.feed.close())
         self.run(self.server.stop(grace_s))
-        self._end_loop()
-
-    def _end_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
         self._loop.close()
 
 
 @pytest.fixture
-def make_world() -> Iterator[Callable[..., World]]:
+def make_world() -> Iterator[Callable[..., RpcWorld]]:
     worlds = []
 
-    def make(**settings: Any) -> World:
-        worlds.append(World(**settings))
+    def make(**settings: Any) -> RpcWorld:
+        worlds.append(RpcWorld(**settings))
         return worlds[-1]
 
     yield make
@@ -125,7 +86,7 @@ def make_world() -> Iterator[Callable[..., World]]:
 
 
 @pytest.fixture
-def world(make_world: Callable[..., World]) -> World:
+def world(make_world: Callable[..., RpcWorld]) -> RpcWorld:
     return make_world()
 
 

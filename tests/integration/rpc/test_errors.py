@@ -7,18 +7,19 @@ import logging
 import grpc
 import pytest
 from google.rpc import error_details_pb2 as details_pb2
+from tests.support.nouns import a_job
 
 from blade.v1 import config_service_pb2, config_service_pb2_grpc, job_service_pb2, job_service_pb2_grpc
 from blade_server import errors
 from blade_server.errors import Reason
 from blade_server.model import StepKind, StepOutcome, TestStep
 
-from .conftest import TIMEOUT_S, Details, World, a_job, failure
+from .conftest import TIMEOUT_S, Details, RpcWorld, failure
 
 STEPS = [TestStep(kind=StepKind.RESOLVE, outcome=StepOutcome.FAILED, message="no such host")]
 
 
-def get_job(world: World, **options: object) -> grpc.RpcError:
+def get_job(world: RpcWorld, **options: object) -> grpc.RpcError:
     stub = job_service_pb2_grpc.JobServiceStub(world.channel)
     return failure(lambda: stub.GetJob(job_service_pb2.GetJobRequest(id="x"), timeout=TIMEOUT_S, **options))
 
@@ -67,12 +68,12 @@ def get_job(world: World, **options: object) -> grpc.RpcError:
     ],
 )
 def test_an_error_of_the_tree_is_its_status_with_reason_and_details(
-    world: World, error: errors.BladeError, code: str, reason: str, detail: type | None
+    world: RpcWorld, error: errors.BladeError, code: str, reason: str, detail: type | None
 ) -> None:
     def get(job_id: str) -> None:
         raise error
 
-    world.jobs.get = get
+    world.jobs.show.get = get
 
     seen = get_job(world)
 
@@ -87,11 +88,11 @@ def test_an_error_of_the_tree_is_its_status_with_reason_and_details(
         assert details.of(detail) is not None
 
 
-def test_the_wish_of_the_other_side_is_passed_on_as_the_retry_delay(world: World) -> None:
+def test_the_wish_of_the_other_side_is_passed_on_as_the_retry_delay(world: RpcWorld) -> None:
     def get(job_id: str) -> None:
         raise errors.StorageUnavailable("down", retry_after_s=7.5)
 
-    world.jobs.get = get
+    world.jobs.show.get = get
 
     delay = Details(get_job(world)).of(details_pb2.RetryInfo).retry_delay
 
@@ -102,12 +103,12 @@ def test_the_wish_of_the_other_side_is_passed_on_as_the_retry_delay(world: World
     "bug", [KeyError("s3cret"), errors.LeaseLost("s3cret"), UnicodeDecodeError("utf-8", b"s3", 0, 1, "s3cret")]
 )
 def test_a_bug_is_internal_with_an_incident_that_is_in_the_log(
-    world: World, caplog: pytest.LogCaptureFixture, bug: Exception
+    world: RpcWorld, caplog: pytest.LogCaptureFixture, bug: Exception
 ) -> None:
     def get(job_id: str) -> None:
         raise bug
 
-    world.jobs.get = get
+    world.jobs.show.get = get
 
     with caplog.at_level(logging.ERROR):
         seen = get_job(world)
@@ -121,19 +122,19 @@ def test_a_bug_is_internal_with_an_incident_that_is_in_the_log(
     assert record.exc_info[1] is bug
 
 
-def test_an_answer_that_cannot_be_made_is_a_bug_and_not_a_hung_call(world: World) -> None:
-    world.jobs.get = lambda job_id: a_job(success_count=2**40)
+def test_an_answer_that_cannot_be_made_is_a_bug_and_not_a_hung_call(world: RpcWorld) -> None:
+    world.jobs.show.get = lambda job_id: a_job(success_count=2**40)
 
     assert get_job(world).code() is grpc.StatusCode.INTERNAL
 
 
-def test_hundreds_of_violations_and_long_texts_still_reach_the_caller(world: World) -> None:
+def test_hundreds_of_violations_and_long_texts_still_reach_the_caller(world: RpcWorld) -> None:
     def get(job_id: str) -> None:
         raise errors.Invalid(
             [errors.Violation(field=f"поле[{n}]", description="слишком длинно " * 100) for n in range(500)]
         )
 
-    world.jobs.get = get
+    world.jobs.show.get = get
 
     seen = get_job(world)
 
@@ -143,13 +144,13 @@ def test_hundreds_of_violations_and_long_texts_still_reach_the_caller(world: Wor
     assert len(seen.details()) > 300
 
 
-def raw_call(world: World, method: str, raw: bytes) -> grpc.RpcError:
+def raw_call(world: RpcWorld, method: str, raw: bytes) -> grpc.RpcError:
     call = world.channel.unary_unary(method, request_serializer=None, response_deserializer=None)
     return failure(lambda: call(raw, timeout=TIMEOUT_S))
 
 
 @pytest.mark.parametrize(("raw", "says"), [(b"\x0a\x02\xff\xfe", "not UTF-8"), (b"\xff\xff\xff", "not such a message")])
-def test_bytes_that_are_no_request_are_invalid(world: World, raw: bytes, says: str) -> None:
+def test_bytes_that_are_no_request_are_invalid(world: RpcWorld, raw: bytes, says: str) -> None:
     seen = raw_call(world, "/blade.v1.JobService/GetJob", raw)
 
     assert seen.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -157,7 +158,7 @@ def test_bytes_that_are_no_request_are_invalid(world: World, raw: bytes, says: s
     assert Details(seen).info.reason == "INVALID_FIELD"
 
 
-def test_a_stream_refuses_bytes_that_are_no_request_too(world: World) -> None:
+def test_a_stream_refuses_bytes_that_are_no_request_too(world: RpcWorld) -> None:
     call = world.channel.unary_stream("/blade.v1.JobService/WatchJob")
 
     seen = failure(lambda: list(call(b"\x0a\x02\xff\xfe", timeout=TIMEOUT_S)))
@@ -165,7 +166,7 @@ def test_a_stream_refuses_bytes_that_are_no_request_too(world: World) -> None:
     assert seen.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_a_nul_character_is_refused_with_the_path_of_its_field(world: World) -> None:
+def test_a_nul_character_is_refused_with_the_path_of_its_field(world: RpcWorld) -> None:
     stub = config_service_pb2_grpc.ConfigServiceStub(world.channel)
     request = config_service_pb2.AddSourceRequest()
     request.source.config.table = "a\0b"
@@ -176,7 +177,7 @@ def test_a_nul_character_is_refused_with_the_path_of_its_field(world: World) -> 
     assert Details(seen).of(details_pb2.BadRequest).field_violations[0].field == "source.config.table"
 
 
-def test_a_nul_character_in_a_map_is_refused(world: World) -> None:
+def test_a_nul_character_in_a_map_is_refused(world: RpcWorld) -> None:
     stub = job_service_pb2_grpc.JobServiceStub(world.channel)
     request = job_service_pb2.StartQueryJobRequest(metadata={"k": "a\0"})
 
@@ -185,8 +186,8 @@ def test_a_nul_character_in_a_map_is_refused(world: World) -> None:
     assert Details(seen).of(details_pb2.BadRequest).field_violations[0].field == "metadata"
 
 
-def test_a_request_beyond_4_mib_is_refused_and_the_server_goes_on(world: World) -> None:
-    world.jobs.get = lambda job_id: a_job()
+def test_a_request_beyond_4_mib_is_refused_and_the_server_goes_on(world: RpcWorld) -> None:
+    world.jobs.show.get = lambda job_id: a_job()
     stub = job_service_pb2_grpc.JobServiceStub(world.channel)
 
     seen = failure(
@@ -198,18 +199,18 @@ def test_a_request_beyond_4_mib_is_refused_and_the_server_goes_on(world: World) 
 
 
 def test_one_line_of_log_for_a_call_says_method_code_and_peer_but_not_the_request(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: RpcWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     def get(job_id: str) -> None:
         raise errors.NotFound("there is no such job", reason=Reason.JOB_NOT_FOUND)
 
-    world.jobs.get = get
+    world.jobs.show.get = get
     stub = job_service_pb2_grpc.JobServiceStub(world.channel)
 
     with caplog.at_level(logging.INFO, "blade_server.rpc"):
         failure(lambda: stub.GetJob(job_service_pb2.GetJobRequest(id="s3cret"), timeout=TIMEOUT_S))
 
-    [line] = [record.getMessage() for record in caplog.records if record.name == "blade_server.rpc.around.calls"]
+    [line] = [record.getMessage() for record in caplog.records if record.name == "blade_server.rpc.around.log"]
     assert line.startswith("blade.v1.JobService/GetJob NOT_FOUND JOB_NOT_FOUND ")
     assert "127.0.0.1:" in line
     assert "s3cret" not in line

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pyarrow as pa
 import pytest
+from tests.support.nouns import a_job
 
 from blade.v1 import job_service_pb2, job_service_pb2_grpc, query_service_pb2, query_service_pb2_grpc
 from blade_server.core.transform.transform import Rejected, Transformed
@@ -17,7 +18,7 @@ from blade_server.errors import Reason, ResultTruncated, StatementCancelled, War
 from blade_server.model import Item, ItemError, Stage
 from blade_server.rpc.streaming import LOOK_AHEAD
 
-from .conftest import TIMEOUT_S, World, a_job, failure
+from .conftest import TIMEOUT_S, RpcWorld, failure
 
 ARROW = query_service_pb2.QueryArrowRequest
 
@@ -53,15 +54,15 @@ def a_rejection(number: int) -> Rejected:
     return Rejected(error, b"0" * 16)
 
 
-def stub(world: World) -> Any:
+def stub(world: RpcWorld) -> Any:
     return query_service_pb2_grpc.QueryServiceStub(world.channel)
 
 
-def query_items(world: World, **options: Any) -> Any:
+def query_items(world: RpcWorld, **options: Any) -> Any:
     return stub(world).QueryItems(query_service_pb2.QueryItemsRequest(data_type="maintenance"), **options)
 
 
-def query_arrow(world: World, **request: Any) -> tuple[pa.Table, int, list[int]]:
+def query_arrow(world: RpcWorld, **request: Any) -> tuple[pa.Table, int, list[int]]:
     """The table, the row count of the trailer, and the sizes of the messages with rows."""
     parts = list(stub(world).QueryArrow(ARROW(data_type="maintenance", **request), timeout=TIMEOUT_S))
     kinds = [part.WhichOneof("part") for part in parts]
@@ -73,7 +74,7 @@ def query_arrow(world: World, **request: Any) -> tuple[pa.Table, int, list[int]]
     return table, parts[-1].trailer.row_count, [len(message) for message in messages]
 
 
-def test_a_request_reaches_core_with_its_fields_and_unset_ones_are_none(world: World) -> None:
+def test_a_request_reaches_core_with_its_fields_and_unset_ones_are_none(world: RpcWorld) -> None:
     asked: dict[str, Any] = {}
 
     def items(**fields: Any) -> Rows:
@@ -98,7 +99,7 @@ def test_a_request_reaches_core_with_its_fields_and_unset_ones_are_none(world: W
     }
 
 
-def test_items_come_in_order_in_chunks_of_at_most_100_rows_with_rejections(world: World) -> None:
+def test_items_come_in_order_in_chunks_of_at_most_100_rows_with_rejections(world: RpcWorld) -> None:
     batches = [
         Transformed([an_item(n) for n in range(250)], [a_rejection(n) for n in range(120)]),
         Transformed([], []),
@@ -113,7 +114,7 @@ def test_items_come_in_order_in_chunks_of_at_most_100_rows_with_rejections(world
     assert all(0 < len(chunk.items) + len(chunk.rejections) <= 100 for chunk in chunks)
 
 
-def test_chunks_of_large_rows_fit_into_the_4_mib_that_clients_take_by_default(world: World) -> None:
+def test_chunks_of_large_rows_fit_into_the_4_mib_that_clients_take_by_default(world: RpcWorld) -> None:
     large = b'{"text": "' + b"x" * 500_000 + b'"}'
     world.queries.items = lambda **_: Rows([Transformed([an_item(n, large) for n in range(30)], [])])
 
@@ -122,7 +123,7 @@ def test_chunks_of_large_rows_fit_into_the_4_mib_that_clients_take_by_default(wo
     assert sum(len(chunk.items) for chunk in chunks) == 30
 
 
-def test_an_arrow_query_carries_every_type_as_it_is(world: World) -> None:
+def test_an_arrow_query_carries_every_type_as_it_is(world: RpcWorld) -> None:
     table = pa.table(
         {
             "big": pa.array([2**63 - 1, None, -(2**63)], pa.int64()),
@@ -144,7 +145,7 @@ def test_an_arrow_query_carries_every_type_as_it_is(world: World) -> None:
     assert not rows.cancelled.is_set()
 
 
-def test_an_empty_result_is_a_schema_and_a_trailer(world: World) -> None:
+def test_an_empty_result_is_a_schema_and_a_trailer(world: RpcWorld) -> None:
     schema = pa.schema([("a", pa.int64())])
     world.queries.arrow = lambda **_: Rows([pa.record_batch([pa.array([], pa.int64())], schema)], schema)
 
@@ -155,7 +156,7 @@ def test_an_empty_result_is_a_schema_and_a_trailer(world: World) -> None:
 
 
 @pytest.mark.parametrize("compression", [ARROW.COMPRESSION_UNSPECIFIED, ARROW.LZ4, ARROW.ZSTD])
-def test_large_batches_are_cut_into_messages_of_about_a_mebibyte(world: World, compression: int) -> None:
+def test_large_batches_are_cut_into_messages_of_about_a_mebibyte(world: RpcWorld, compression: int) -> None:
     table = pa.table({"n": pa.array(range(400_000), pa.int64()), "text": pa.array(["x" * 7] * 400_000)})
     world.queries.arrow = lambda **_: Rows(table.combine_chunks().to_batches(), table.schema)
 
@@ -170,7 +171,7 @@ def test_large_batches_are_cut_into_messages_of_about_a_mebibyte(world: World, c
         assert sum(sizes) < 0.7 * table.nbytes
 
 
-def test_rows_of_very_different_size_do_not_make_a_message_too_large(world: World) -> None:
+def test_rows_of_very_different_size_do_not_make_a_message_too_large(world: RpcWorld) -> None:
     table = pa.table({"text": ["x"] * 1000 + ["y" * 900_000] * 20 + ["z"] * 1000})
     world.queries.arrow = lambda **_: Rows(table.combine_chunks().to_batches(), table.schema)
 
@@ -181,7 +182,9 @@ def test_rows_of_very_different_size_do_not_make_a_message_too_large(world: Worl
 
 
 @pytest.mark.parametrize("compression", [ARROW.COMPRESSION_UNSPECIFIED, ARROW.ZSTD])
-def test_dictionary_columns_bring_their_dictionaries_in_messages_of_their_own(world: World, compression: int) -> None:
+def test_dictionary_columns_bring_their_dictionaries_in_messages_of_their_own(
+    world: RpcWorld, compression: int
+) -> None:
     batches = [
         pa.record_batch({"kind": pa.array(words).dictionary_encode()}) for words in (["a", "b", "a"], ["c", None, "b"])
     ]
@@ -194,13 +197,13 @@ def test_dictionary_columns_bring_their_dictionaries_in_messages_of_their_own(wo
     assert len(sizes) == 4
 
 
-def test_an_unknown_compression_is_invalid(world: World) -> None:
+def test_an_unknown_compression_is_invalid(world: RpcWorld) -> None:
     seen = failure(lambda: list(stub(world).QueryArrow(ARROW(compression=9), timeout=TIMEOUT_S)))
 
     assert seen.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_an_error_in_the_middle_ends_the_stream_without_a_trailer(world: World) -> None:
+def test_an_error_in_the_middle_ends_the_stream_without_a_trailer(world: RpcWorld) -> None:
     batch = pa.record_batch({"a": [1]})
 
     def broken() -> Iterator[pa.RecordBatch]:
@@ -218,7 +221,7 @@ def test_an_error_in_the_middle_ends_the_stream_without_a_trailer(world: World) 
     assert rows.closed.wait(TIMEOUT_S)
 
 
-def test_an_error_before_the_first_row_is_the_error_of_the_call(world: World) -> None:
+def test_an_error_before_the_first_row_is_the_error_of_the_call(world: RpcWorld) -> None:
     def items(**_: Any) -> Rows:
         raise WarehouseUnavailable("the warehouse does not answer")
 
@@ -244,7 +247,7 @@ class EndlessRows(Rows):
         raise StatementCancelled("cancelled")
 
 
-def test_the_warehouse_is_read_no_faster_than_the_client_reads(world: World) -> None:
+def test_the_warehouse_is_read_no_faster_than_the_client_reads(world: RpcWorld) -> None:
     rows = EndlessRows()
     world.queries.items = lambda **_: rows
     call = query_items(world)
@@ -257,7 +260,7 @@ def test_the_warehouse_is_read_no_faster_than_the_client_reads(world: World) -> 
     assert rows.closed.wait(TIMEOUT_S)
 
 
-def test_a_client_that_leaves_cancels_the_statement_and_frees_the_thread(world: World) -> None:
+def test_a_client_that_leaves_cancels_the_statement_and_frees_the_thread(world: RpcWorld) -> None:
     rows = EndlessRows()
     world.queries.items = lambda **_: rows
     call = query_items(world)
@@ -283,7 +286,7 @@ class SlowRows(Rows):
         yield
 
 
-def test_a_deadline_cancels_a_statement_that_has_not_answered_yet(world: World) -> None:
+def test_a_deadline_cancels_a_statement_that_has_not_answered_yet(world: RpcWorld) -> None:
     rows = SlowRows()
     world.queries.items = lambda **_: rows
 
@@ -293,7 +296,7 @@ def test_a_deadline_cancels_a_statement_that_has_not_answered_yet(world: World) 
     assert rows.closed.wait(TIMEOUT_S)
 
 
-def test_a_client_that_leaves_while_the_query_is_being_opened_leaves_nothing_open(world: World) -> None:
+def test_a_client_that_leaves_while_the_query_is_being_opened_leaves_nothing_open(world: RpcWorld) -> None:
     opening, left, rows = threading.Event(), threading.Event(), Rows([Transformed([an_item(1)], [])])
 
     def items(**_: Any) -> Rows:
@@ -306,7 +309,7 @@ def test_a_client_that_leaves_while_the_query_is_being_opened_leaves_nothing_ope
     assert opening.wait(TIMEOUT_S)
 
     call.cancel()
-    world.run(world.server._calls.idle())  # the server has noticed
+    world.run(world.server._drain.idle())  # the server has noticed
     left.set()
 
     assert rows.closed.wait(TIMEOUT_S)
@@ -314,12 +317,12 @@ def test_a_client_that_leaves_while_the_query_is_being_opened_leaves_nothing_ope
     assert rows.taken == 0
 
 
-def test_calls_are_answered_while_every_stream_is_taken(make_world: Callable[..., World]) -> None:
+def test_calls_are_answered_while_every_stream_is_taken(make_world: Callable[..., RpcWorld]) -> None:
     world = make_world(max_direct_queries=1)
     streams = [SlowRows() for _ in range(40)]
     waiting = iter(streams)
     world.queries.items = lambda **_: next(waiting)
-    world.jobs.get = lambda job_id: a_job()
+    world.jobs.show.get = lambda job_id: a_job()
     calls = [query_items(world) for _ in streams]
     threads = world.server._threads.streams._max_workers
     assert streams[threads - 1].running.wait(TIMEOUT_S)

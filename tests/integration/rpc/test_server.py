@@ -15,23 +15,24 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
+from tests.support.nouns import a_job
 
 from blade.v1 import job_service_pb2, job_service_pb2_grpc
 from blade_server.rpc.server import SERVICES, ListenError
 
-from .conftest import TIMEOUT_S, Details, World, a_job, failure
+from .conftest import TIMEOUT_S, Details, RpcWorld, failure
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-def health(world: World, service: str) -> int:
+def health(world: RpcWorld, service: str) -> int:
     stub = health_pb2_grpc.HealthStub(world.channel)
     return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT_S).status
 
 
 @pytest.mark.parametrize("service", ["", *SERVICES])
-def test_health_knows_every_service_and_says_when_the_server_is_about_to_stop(world: World, service: str) -> None:
+def test_health_knows_every_service_and_says_when_the_server_is_about_to_stop(world: RpcWorld, service: str) -> None:
     assert health(world, service) == SERVING
 
     world.run(world.server.announce_stop())
@@ -39,7 +40,7 @@ def test_health_knows_every_service_and_says_when_the_server_is_about_to_stop(wo
     assert health(world, service) == NOT_SERVING
 
 
-def reflect(world: World, version: str, **request: Any) -> Any:
+def reflect(world: RpcWorld, version: str, **request: Any) -> Any:
     call = world.channel.stream_stream(
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
         request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
@@ -49,7 +50,7 @@ def reflect(world: World, version: str, **request: Any) -> Any:
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-def test_reflection_lists_the_services_and_gives_files_with_their_http_options(world: World, version: str) -> None:
+def test_reflection_lists_the_services_and_gives_files_with_their_http_options(world: RpcWorld, version: str) -> None:
     names = {service.name for service in reflect(world, version, list_services="").list_services_response.service}
     assert set(SERVICES) <= names
 
@@ -61,32 +62,32 @@ def test_reflection_lists_the_services_and_gives_files_with_their_http_options(w
     assert "google/api/http.proto" in protos
 
 
-def test_an_unknown_method_is_unimplemented(world: World) -> None:
+def test_an_unknown_method_is_unimplemented(world: RpcWorld) -> None:
     call = world.channel.unary_unary("/blade.v1.JobService/Explode")
 
     assert failure(lambda: call(b"", timeout=TIMEOUT_S)).code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_port_that_is_taken_is_said_in_words(make_world: Callable[..., World]) -> None:
+def test_a_port_that_is_taken_is_said_in_words(make_world: Callable[..., RpcWorld]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ListenError, match=f"127.0.0.1:{port}: Address already in use"):
             make_world(port=port)
 
 
-def test_two_servers_do_not_share_a_port(make_world: Callable[..., World]) -> None:
+def test_two_servers_do_not_share_a_port(make_world: Callable[..., RpcWorld]) -> None:
     world = make_world()
 
     with pytest.raises(ListenError, match="Address already in use"):
         make_world(port=world.server.port)
 
 
-def test_a_host_that_does_not_exist_is_said_in_words(make_world: Callable[..., World]) -> None:
+def test_a_host_that_does_not_exist_is_said_in_words(make_world: Callable[..., RpcWorld]) -> None:
     with pytest.raises(ListenError, match=r"no-such-host\.invalid"):
         make_world(host="no-such-host.invalid")
 
 
-def test_tls_needs_both_files_and_usable_ones(make_world: Callable[..., World], tmp_path: Path) -> None:
+def test_tls_needs_both_files_and_usable_ones(make_world: Callable[..., RpcWorld], tmp_path: Path) -> None:
     broken = tmp_path / "broken.pem"
     broken.write_text("nothing")
 
@@ -98,7 +99,7 @@ def test_tls_needs_both_files_and_usable_ones(make_world: Callable[..., World], 
         make_world(tls_cert_file=tmp_path / "absent.pem", tls_key_file=broken)
 
 
-def test_tls_serves_with_the_given_certificate(make_world: Callable[..., World], tmp_path: Path) -> None:
+def test_tls_serves_with_the_given_certificate(make_world: Callable[..., RpcWorld], tmp_path: Path) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
         [
@@ -109,7 +110,7 @@ def test_tls_serves_with_the_given_certificate(make_world: Callable[..., World],
         capture_output=True,
     )
     world = make_world(tls_cert_file=cert, tls_key_file=key)
-    world.jobs.get = lambda job_id: a_job()
+    world.jobs.show.get = lambda job_id: a_job()
 
     with grpc.secure_channel(world.address, grpc.ssl_channel_credentials(cert.read_bytes())) as channel:
         answer = job_service_pb2_grpc.JobServiceStub(channel).GetJob(
@@ -124,7 +125,7 @@ def test_tls_serves_with_the_given_certificate(make_world: Callable[..., World],
     [([("blade-actor", "ops@example.org")], "ops@example.org"), ([], None), ([("blade-actor", "x" * 201)], None)],
 )
 def test_the_actor_is_what_the_caller_says_or_else_its_address(
-    world: World, sent: list[tuple[str, str]], actor: str | None
+    world: RpcWorld, sent: list[tuple[str, str]], actor: str | None
 ) -> None:
     seen: dict[str, str] = {}
 
@@ -132,7 +133,7 @@ def test_the_actor_is_what_the_caller_says_or_else_its_address(
         seen.update(fields)
         return a_job()
 
-    world.jobs.pause = pause
+    world.jobs.control.pause = pause
     request = job_service_pb2.PauseJobRequest(job_id="x", reason="lunch")
 
     job_service_pb2_grpc.JobServiceStub(world.channel).PauseJob(request, metadata=sent, timeout=TIMEOUT_S)
@@ -144,7 +145,7 @@ def test_the_actor_is_what_the_caller_says_or_else_its_address(
         assert seen["actor"] == actor
 
 
-def test_limits_that_were_forgotten_do_not_lift_the_limits(world: World) -> None:
+def test_limits_that_were_forgotten_do_not_lift_the_limits(world: RpcWorld) -> None:
     request = job_service_pb2.UpdateJobLimitsRequest(job_id="x")
     stub = job_service_pb2_grpc.JobServiceStub(world.channel)
 
@@ -163,9 +164,9 @@ class Gate:
         return a_job()
 
 
-def test_a_stop_lets_running_calls_finish_although_a_health_watch_never_ends(world: World) -> None:
+def test_a_stop_lets_running_calls_finish_although_a_health_watch_never_ends(world: RpcWorld) -> None:
     gate = Gate()
-    world.jobs.get = gate.get
+    world.jobs.show.get = gate.get
     watch = health_pb2_grpc.HealthStub(world.channel).Watch(health_pb2.HealthCheckRequest())
     assert next(watch).status == SERVING
     call = job_service_pb2_grpc.JobServiceStub(world.channel).GetJob.future(
@@ -180,9 +181,9 @@ def test_a_stop_lets_running_calls_finish_although_a_health_watch_never_ends(wor
     stopping.result(TIMEOUT_S)
 
 
-def test_a_stop_ends_calls_that_take_too_long_with_unavailable(world: World) -> None:
+def test_a_stop_ends_calls_that_take_too_long_with_unavailable(world: RpcWorld) -> None:
     gate = Gate()
-    world.jobs.get = gate.get
+    world.jobs.show.get = gate.get
     call = job_service_pb2_grpc.JobServiceStub(world.channel).GetJob.future(
         job_service_pb2.GetJobRequest(id="x"), timeout=TIMEOUT_S
     )

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from blade_server.errors import StorageUnavailable
-from blade_server.storage.database import normalised
+from blade_server.storage.connect import normalised
 from blade_server.storage.migrate import LOCK, migrate
 from blade_server.storage.tables import metadata
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from databricks.sql.client import Cursor
 from pydantic import SecretStr
+from tests.support.waiting import wait_until
 
 from blade_server.errors import (
     Deadline,
@@ -30,13 +31,6 @@ from .conftest import ROWS
 
 ALL = "SELECT * FROM main.blade.numbers"
 ENDLESS = "SELECT count(*) FROM main.blade.numbers a, main.blade.numbers b WHERE a.amount * b.amount = 3.3"
-
-
-def until(condition, what: str, within_s: float = 10.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def couriers() -> list[str]:
@@ -208,7 +202,7 @@ class TestCancel:
         with pytest.raises(StatementCancelled):
             warehouse.execute(ENDLESS)
         assert time.monotonic() - began < 1.0
-        until(lambda: sandbox._service.running() == 0, "still running")
+        wait_until(lambda: sandbox._service.running() == 0, say=lambda: "still running")
 
     def test_a_reader_that_waits_for_a_slow_warehouse_is_freed(self, warehouse, faults):
         faults(slow_fetch_ms=8_000)
@@ -245,8 +239,8 @@ class TestCancel:
         reader.join(1.0)
         assert len(errors) == 1, "the reader still waits"
         may_send.set()
-        until(lambda: sandbox._service.cancelled == before + 1, "the warehouse was never told")
-        until(lambda: sandbox._service.running() == 0, "still running")
+        wait_until(lambda: sandbox._service.cancelled == before + 1, say=lambda: "the warehouse was never told")
+        wait_until(lambda: sandbox._service.running() == 0, say=lambda: "still running")
 
     def test_a_cancel_answers_at_once(self, warehouse, faults):
         faults(slow_fetch_ms=5_000)
@@ -315,9 +309,9 @@ class TestNothingIsLeft:
         cancelled.execute(ALL, max_batch_rows=100)
         cancelled.cancel()
         cancelled.close()
-        until(lambda: sessions(sandbox) == before, "sessions are left")
+        wait_until(lambda: sessions(sandbox) == before, say=lambda: "sessions are left")
         gc.collect()
-        until(lambda: not couriers(), "threads are left")
+        wait_until(lambda: not couriers(), say=lambda: "threads are left")
 
     def test_close_is_quick_when_the_warehouse_is_dead(self, target):
         """A listener that takes connections and never answers."""

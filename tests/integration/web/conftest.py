@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import time
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -15,12 +12,11 @@ from google.protobuf import message_factory
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.rpc import status_pb2
+from tests.support.loops import LoopThread
 
 from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
-from blade_server.settings import Settings
+from blade_server.model.policy import ListenPolicy
 from blade_server.web.app import Web
-
-T = TypeVar("T")
 
 
 class Failing:
@@ -106,23 +102,19 @@ class Rest:
 
     def __init__(self) -> None:
         self.backend = Backend()
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self._thread.start()
+        self._loop = LoopThread()
+        self.do, self.loop = self._loop.run, self._loop.loop
         self.session = requests.Session()
         self.session.trust_env = False
         self.do(self._open())
         self.url = f"http://127.0.0.1:{self.port}"
-
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
     async def _open(self) -> None:
         self._server = grpc.aio.server()
         self._server.add_generic_rpc_handlers((self.backend,))
         self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
-        self.web = Web(self.target, Settings(http_port=0))
+        self.web = Web(self.target, ListenPolicy(port=0), query_timeout_s=300.0)
         self.port = await self.web.start()
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
@@ -141,9 +133,7 @@ class Rest:
     def close(self) -> None:
         self.session.close()
         self.do(self._shut())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
-        self.loop.close()
+        self._loop.close()
 
 
 @pytest.fixture
@@ -161,14 +151,3 @@ def backend(rest: Rest) -> Backend:
 @pytest.fixture
 def failing() -> type[Failing]:
     return Failing
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], bool]], None]:
-    def wait(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.01)
-
-    return wait

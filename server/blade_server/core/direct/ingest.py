@@ -17,7 +17,7 @@ from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
 from blade_server.errors import CatalogUnavailable, Invalid, Violation
 from blade_server.model import Item
-from blade_server.settings import Settings
+from blade_server.model.policy import RetryPolicy
 from blade_server.storage.sources import SourceStore
 
 T = TypeVar("T")
@@ -44,13 +44,13 @@ class Ingest:
     """Ingests single items. Thread-safe; transient errors are tried again by the one retry policy."""
 
     def __init__(
-        self, settings: Settings, sources: Sources, catalog: Catalog, store: SourceStore, queries: Queries | None = None
+        self, policy: RetryPolicy, sources: Sources, catalog: Catalog, store: SourceStore, queries: Queries
     ) -> None:
-        self._settings = settings
+        self._retry = policy
         self._sources = sources
         self._catalog = catalog
         self._store = store
-        self._queries = queries or Queries(settings, sources)
+        self._queries = queries
 
     def ingest(
         self,
@@ -114,4 +114,4 @@ class Ingest:
         return bool(self._tried(attempt).replaced)
 
     def _tried(self, call: Callable[[], T]) -> T:
-        return retry.call(call, attempts=self._settings.retry_attempts, base_s=self._settings.retry_base_s)
+        return retry.call(call, attempts=self._retry.attempts, base_s=self._retry.base_s)

@@ -22,7 +22,7 @@ from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import MAX_ITEM_ID_CHARACTERS, Transform, Transformed
 from blade_server.errors import Invalid, NotFound, Precondition, Reason, WarehouseRefused
 from blade_server.model import Item, Source
-from blade_server.settings import Settings
+from blade_server.model.policy import DirectPolicy
 from blade_server.warehouse.databricks import MAX_BATCH_ROWS, Result, Target, Warehouse
 
 DEFAULT_ITEMS = 100
@@ -34,12 +34,12 @@ SCHEMA_TTL_S = 60.0
 
 
 class Queries:
-    """Opens queries, at most `settings.max_direct_queries` at once. Thread-safe."""
+    """Opens queries, at most `policy.max_queries` at once. Thread-safe."""
 
-    def __init__(self, settings: Settings, sources: Sources) -> None:
-        self._settings = settings
+    def __init__(self, policy: DirectPolicy, sources: Sources) -> None:
+        self._policy = policy
         self._sources = sources
-        self._slots = threading.BoundedSemaphore(settings.max_direct_queries)
+        self._slots = threading.BoundedSemaphore(policy.max_queries)
         self._schemas: dict[tuple[str, str], tuple[float, pa.Schema]] = {}
 
     def items(
@@ -74,7 +74,7 @@ class Queries:
             limit=limit,
             offset=offset,
         )
-        return ItemStream(self._open(found, query, ITEM_BATCH_ROWS), found, self._settings.known_classifications)
+        return ItemStream(self._open(found, query, ITEM_BATCH_ROWS), found, self._policy.source.classifications)
 
     def arrow(
         self,
@@ -120,7 +120,7 @@ class Queries:
         if not item_id or len(item_id) > MAX_ITEM_ID_CHARACTERS:
             raise Invalid.field("item_id", f"is required, and at most {MAX_ITEM_ID_CHARACTERS} characters long")
         found = self._sources.find(data_type, source)
-        where = target(self._settings, found.config)
+        where = target(self._policy.source.warehouse, found.config)
         with Slot(self._slots), Warehouse(where) as warehouse:
             transformed, rows = self._look_up(warehouse, found, where, item_id, metadata or {})
         return _the_one(transformed, rows, found, item_id)
@@ -132,7 +132,7 @@ class Queries:
         transform = Transform(
             source,
             result.schema,
-            known_classifications=self._settings.known_classifications,
+            known_classifications=self._policy.source.classifications,
             metadata=item_metadata(source, where.warehouse_id, metadata),
         )
         transformed = transform.all(result)
@@ -145,7 +145,7 @@ class Queries:
                 return warehouse.execute(
                     sql.look_up(source, schema),
                     {"item_id": item_id},
-                    timeout_s=self._settings.query_timeout_s,
+                    timeout_s=self._policy.query_timeout_s,
                 )
             except (WarehouseRefused, Precondition):
                 # The table may have changed since its columns were looked at.
@@ -159,7 +159,7 @@ class Queries:
         until, schema = self._schemas.get(key, (0.0, None))
         if not fresh and schema is not None and time.monotonic() < until:
             return schema, True
-        result = warehouse.execute(sql.all_rows(source.config, 0), timeout_s=self._settings.query_timeout_s)
+        result = warehouse.execute(sql.all_rows(source.config, 0), timeout_s=self._policy.query_timeout_s)
         result.close()
         now = time.monotonic()
         self._schemas = {kept: entry for kept, entry in self._schemas.items() if entry[0] > now}
@@ -169,7 +169,7 @@ class Queries:
     def _open(self, source: Source, query: sql.SourceQuery, batch_rows: int) -> OpenQuery:
         _check(query)
         sql.select(source, query)  # what is wrong with the request is said before anything is opened
-        where = target(self._settings, source.config)
+        where = target(self._policy.source.warehouse, source.config)
         slot = Slot(self._slots).take()
         return OpenQuery(where, slot, lambda warehouse: self._run(warehouse, source, query, batch_rows))
 
@@ -189,7 +189,7 @@ class Queries:
             statement,
             query.parameters,
             max_batch_rows=batch_rows,
-            timeout_s=self._settings.query_timeout_s,
+            timeout_s=self._policy.query_timeout_s,
         )
 
 

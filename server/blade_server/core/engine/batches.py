@@ -1,4 +1,4 @@
-"""Batches: what the uploads of a job carry, and how the chunks of a result are cut into them."""
+"""Batches: what the uploads of a job carry, and the chunks of a result out of which they are cut."""
 
 from __future__ import annotations
 
@@ -11,13 +11,42 @@ import numpy as np
 from blade_server.arrow.items import Items
 from blade_server.catalog.forms.multipart import Encoded, Form
 from blade_server.core.engine.ledger import Mark
-from blade_server.core.engine.read.reader import Chunk
 from blade_server.model import ItemError
 
 BATCH_BYTES = 8 << 20
 """A batch of large items ends early."""
 ENCODED_BYTES = BATCH_BYTES
 """About so many bytes of items are encoded at a time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunk:
+    """Some rows of the result that have to be processed. `keys` and `uncertain` (places) are those of `items`."""
+
+    items: Items
+    keys: Sequence[bytes]
+    uncertain: frozenset[int] = frozenset()
+    errors: Sequence[tuple[bytes, ItemError]] = ()
+
+    def parted(self) -> tuple[Chunk, Chunk]:
+        """What is certain, with the errors, and what is uncertain."""
+        certain = [at for at in range(len(self.items)) if at not in self.uncertain]
+        uncertain = sorted(self.uncertain)
+        return (
+            Chunk(items=self.items.take(certain), keys=[self.keys[at] for at in certain], errors=self.errors),
+            Chunk(
+                items=self.items.take(uncertain),
+                keys=[self.keys[at] for at in uncertain],
+                uncertain=frozenset(range(len(uncertain))),
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """The result is read to its end."""
+
+    rows_read: int
 
 
 class Batch:

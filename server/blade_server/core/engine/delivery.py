@@ -4,70 +4,39 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
-from blade_server.catalog.client import Catalog
 from blade_server.catalog.forms.multipart import Form
-from blade_server.core.engine.batches import Batch, Report, Supply
-from blade_server.core.engine.ledger import Ledger, Mark
-from blade_server.core.engine.read.reader import Chunk, End, Reader
-from blade_server.core.engine.record.recorder import Recorder
-from blade_server.core.engine.upload.pool import UploadPool
-from blade_server.core.transform.transform import Transform
+from blade_server.core.engine.batches import Batch, Chunk, End, Report, Supply
+from blade_server.core.engine.ledger import Mark
+from blade_server.core.engine.read.reader import Pass, Reader
+from blade_server.core.engine.run import Run
+from blade_server.core.engine.upload.threads import UploadThreads
 from blade_server.errors import BladeError
 from blade_server.model import WaitReason
-from blade_server.warehouse.databricks import Warehouse
 
 LEAVE_READER_S = 10.0
 
 
 class Delivery:
-    """Belongs to the job's thread; its reader has one of its own, whose chunks, end and failure go to `inbox`.
+    """Belongs to the job's thread; its reader has one of its own, whose chunks, end and failure go to the inbox."""
 
-    `settled_at`: when uploads of a lost server have come to their end, on the monotonic clock; until then rows that it
-    may have sent are held back. `only`: see Reader.
-    """
-
-    def __init__(
-        self,
-        *,
-        warehouse: Warehouse,
-        statement: str,
-        transform: Callable[[pa.Schema], Transform],
-        ledger: Ledger,
-        only: NDArray[np.uint64] | None,
-        inbox: Callable[[Chunk | End | BaseException], None],
-        catalog: Catalog,
-        settled_at: float,
-        form: Form,
-        batch_size: int,
-        first_block: int,
-        recorder: Recorder,
-        pool: UploadPool,
-        name: str,
-    ) -> None:
-        self._ledger = ledger
-        self._catalog = catalog
-        self._settled_at = settled_at
-        self._recorder = recorder
-        self._pool = pool
-        self._supply = Supply(batch_size, form)
+    def __init__(self, run: Run, reading: Pass, uploads: UploadThreads) -> None:
+        self._pass = reading
+        self._catalog = run.tools.catalog
+        self._recorder = run.recorder
+        self._uploads = uploads
+        job = run.claim.job
+        self._supply = Supply(job.spec.batch_size, Form(job.source.data_source))
         self._unsettled: list[Chunk] = []
         self._end: End | None = None
-        self.next_block = first_block
+        self.next_block = reading.first_block
         """Number of the next batch, which is that of its block in the ledger."""
-        self._reader = Reader(
-            warehouse=warehouse, statement=statement, transform=transform, ledger=ledger, inbox=inbox, only=only
-        )
-        self._thread = threading.Thread(target=self._reader.run, name=f"read {name}", daemon=True)
+        self._reader = Reader(reading, run.inbox.put)
+        self._thread = threading.Thread(target=self._reader.run, name=f"read {job.job_id}", daemon=True)
 
     def start(self) -> None:
         """Begins to read."""
-        self._pool.returned.clear()  # read again and looked up, like everything intended and not recorded
+        self._uploads.returned.clear()  # read again and looked up, like everything intended and not recorded
         self._thread.start()
 
     def leave(self) -> None:
@@ -88,7 +57,7 @@ class Delivery:
 
     @property
     def _idle(self) -> bool:
-        return not (self._pool.flying or self._pool.returned or self._supply or self._unsettled)
+        return not (self._uploads.flying or self._uploads.returned or self._supply or self._unsettled)
 
     def take(self, message: Chunk | End) -> None:
         """What the reader sent.
@@ -97,7 +66,7 @@ class Delivery:
         """
         if isinstance(message, End):
             self._end = message
-        elif message.uncertain and time.monotonic() < self._settled_at and not self._replaces():
+        elif message.uncertain and time.monotonic() < self._pass.settled_at and not self._replaces():
             certain, uncertain = message.parted()
             self._unsettled.append(uncertain)
             self._supply.add(certain)
@@ -112,11 +81,11 @@ class Delivery:
             return False
 
     def dispatch(self) -> None:
-        """Gives the workers what they have room for, after it is written down."""
+        """Gives the upload threads what they have room for, after it is written down."""
         self._let_settled_in()
-        pool = self._pool
-        while pool.returned and pool.has_room():
-            pool.send(pool.returned.popleft())
+        uploads = self._uploads
+        while uploads.returned and uploads.has_room():
+            uploads.send(uploads.returned.popleft())
         batches = self._cut()
         for _ in range(self._supply.used_up()):
             self._reader.consumed()
@@ -124,9 +93,9 @@ class Delivery:
             return
         self._recorder.intend(batches)
         for batch in batches:
-            self._ledger.written(batch.keys)
+            self._pass.ledger.written(batch.keys)
             if batch.encoded is not None:
-                pool.send(batch)
+                uploads.send(batch)
             else:
                 places = range(len(batch.keys))
                 self._recorder.add(Report(batch=batch, mark=Mark.ERROR, places=places, errors=batch.errors))
@@ -134,7 +103,7 @@ class Delivery:
     def _cut(self) -> list[Batch]:
         batches: list[Batch] = []
         size_bytes = 0
-        while self._pool.has_room(len(batches), size_bytes):
+        while self._uploads.has_room(len(batches), size_bytes):
             batch = self._supply.next(self.next_block, self._end is not None)
             if batch is None:
                 break
@@ -144,7 +113,7 @@ class Delivery:
         return batches
 
     def _let_settled_in(self) -> None:
-        if self._unsettled and time.monotonic() >= self._settled_at:
+        if self._unsettled and time.monotonic() >= self._pass.settled_at:
             for chunk in self._unsettled:
                 self._supply.add(chunk, counts=False)
             self._unsettled.clear()
@@ -153,7 +122,7 @@ class Delivery:
         """Why nothing moves on this side of the uploads, if so."""
         if not self._reader.began.is_set():
             return WaitReason.WAREHOUSE_STARTING, "the warehouse has not answered the query yet"
-        if self._unsettled and not (self._pool.flying or self._pool.returned or self._supply):
+        if self._unsettled and not (self._uploads.flying or self._uploads.returned or self._supply):
             return WaitReason.RECOVERING, "uploads that the lost server may have begun have time to end"
         if self._end is None and self._idle:
             return WaitReason.WAREHOUSE_STARTING, "waiting for rows from the warehouse"

@@ -12,11 +12,10 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from blade_server.core.engine.attempts import Attempts
 from blade_server.core.engine.halt import clock
-from blade_server.core.engine.run import Parts, Pipeline
+from blade_server.core.engine.run import EngineTools, Run
 from blade_server.errors import StorageUnavailable
-from blade_server.storage.engine.claims import Claim
-from blade_server.storage.engine.leases import JobQueue
 from blade_server.storage.jobs.rows import QUEUE
 
 log = logging.getLogger(__name__)
@@ -35,25 +34,24 @@ LONGEST_DEFERENCE_S = 1.0
 
 @dataclass(kw_only=True)
 class _Running:
-    claim: Claim
-    pipeline: Pipeline
+    run: Run
     over: bool = False
     """Nothing more is written of the job here: all that is left is to close its session."""
     closed: threading.Event = field(default_factory=threading.Event)
 
 
 class Runner:
-    """Runs up to `settings.max_running_jobs` jobs, one pipeline with its own threads each.
+    """Runs up to `max_running_jobs` jobs, each with threads of its own.
 
     One thread here does both in turn: beats (from its own clock, so that a slow batch is not a dead worker), then
     claims. `owner` names this server in leases and histories.
     """
 
-    def __init__(self, parts: Parts, queue: JobQueue) -> None:
-        """Nothing runs yet. `queue` has connections of its own, so that a beat never waits for the jobs' writes."""
-        self._parts = parts
-        self._settings = parts.settings
-        self._queue = queue
+    def __init__(self, tools: EngineTools) -> None:
+        """Nothing runs yet."""
+        self._tools = tools
+        self._policy = tools.policy
+        self._leases = tools.stores.leases
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._running: dict[str, _Running] = {}
         self._bell = threading.Condition()
@@ -96,7 +94,7 @@ class Runner:
                 self._reap()
                 if self._at_work() and (now >= next_beat or rung):
                     self._beat()
-                    next_beat = now + self._settings.lease_beat_s
+                    next_beat = now + self._policy.beat_s
                 if queue_rung:
                     next_claim = min(now + self._deference_s(), claimed_at + LONGEST_DEFERENCE_S)
                 if now >= next_claim:
@@ -147,63 +145,64 @@ class Runner:
     def _beat(self) -> None:
         at_work = {job_id: running for job_id, running in self._running.items() if not running.over}
         asked_at = clock()
-        flags = self._queue.beat(self.owner, [running.claim for running in at_work.values()], self._settings.lease_s)
+        flags = self._leases.beat(self.owner, [running.run.claim for running in at_work.values()], self._policy.lease_s)
         for job_id, running in at_work.items():
             if job_id in flags:
-                running.pipeline.renew(asked_at + self._settings.lease_s, flags[job_id])
+                running.run.renew(asked_at + self._policy.lease_s, flags[job_id])
             elif not running.over:
-                running.pipeline.lose()
+                running.run.lose()
         with suppress(StorageUnavailable):  # then holds of other replicas are heard of at the next beat
-            self._parts.throttle.refresh()
+            self._tools.throttle.refresh()
 
     def _has_room(self) -> bool:
         """Held pauses take up no place; when as many are held as may run, the oldest lets its cursor go."""
-        held = [running for running in self._running.values() if running.pipeline.holding]
-        if len(held) > self._settings.max_running_jobs:
-            held[0].pipeline.stop()
-        return len(self._running) - len(held) < self._settings.max_running_jobs
+        held = [running for running in self._running.values() if running.run.holding]
+        if len(held) > self._policy.max_running_jobs:
+            held[0].run.stop()
+        return len(self._running) - len(held) < self._policy.max_running_jobs
 
     def _claim(self) -> bool:
         """Whether it got a job."""
         if not self._has_room() or self._stopping:
             return False
         asked_at = clock()
-        claim = self._queue.claim_next(self.owner, self._settings.lease_s)
+        claim = self._leases.claim_next(self.owner, self._policy.lease_s)
         if claim is None:
             return False
         log.info("job %s: claimed, epoch %d", claim.job_id, claim.epoch)
-        pipeline = Pipeline(self._parts, claim, asked_at + self._settings.lease_s)
-        running = self._running[claim.job_id] = _Running(claim=claim, pipeline=pipeline)
+        run = Run(self._tools, claim, asked_at + self._policy.lease_s)
+        running = self._running[claim.job_id] = _Running(run=run)
         try:
-            threading.Thread(target=self._run, args=(running,), name=f"job {claim.job_id}", daemon=True).start()
+            threading.Thread(target=self._live, args=(running,), name=f"job {claim.job_id}", daemon=True).start()
         except RuntimeError:  # no more threads: the lease runs out
             running.closed.set()
             raise
         self._call(own=True)  # a cancel may have rung before it was known here
         return True
 
-    def _run(self, running: _Running) -> None:
+    def _live(self, running: _Running) -> None:
         """The life of a job's thread. Others need not wait until the session of a job that is over is closed."""
+        attempts = Attempts(running.run)
         try:
-            running.pipeline.run()
+            attempts.run()
         finally:
             running.over = True
             self._call(queue=True)  # nobody is deferred to for its sake any more
             try:
-                running.pipeline.close()
+                attempts.close()
             finally:
                 running.closed.set()
                 self._call(queue=True)  # there is room for another
 
     def _hand_back(self) -> None:
         for running in self._running.values():
-            running.pipeline.stop()
-        deadline = time.monotonic() + self._settings.drain_timeout_s
+            running.run.stop()
+        deadline = time.monotonic() + self._policy.drain_s
         self._reap()
         while self._running and time.monotonic() < deadline:
             with suppress(StorageUnavailable):
                 self._beat()  # uploads in flight may take longer than the lease
-            until = min(deadline, time.monotonic() + self._settings.lease_beat_s)
+            until = min(deadline, time.monotonic() + self._policy.beat_s)
             for running in self._running.values():
                 running.closed.wait(max(0.0, until - time.monotonic()))
             self._reap()

@@ -17,7 +17,7 @@ from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import Transform
 from blade_server.errors import BladeError, ConnectionTestFailed
 from blade_server.model import Source, StepKind, StepOutcome, TestStep
-from blade_server.settings import Settings
+from blade_server.model.policy import SourcePolicy
 from blade_server.warehouse.databricks import Target, Warehouse, connect_steps
 
 TEST_TIMEOUT_S = 30.0
@@ -51,14 +51,14 @@ class Tested:
         )
 
 
-def try_connection(settings: Settings, source: Source, *, timeout_s: float = TEST_TIMEOUT_S) -> Tested:
+def try_connection(policy: SourcePolicy, source: Source, *, timeout_s: float = TEST_TIMEOUT_S) -> Tested:
     """Take the steps. A failed step is part of the answer; those behind it are NOT_RUN.
 
     Raises:
         Invalid: the config leads to no warehouse or to no credentials.
     """
-    where = target(settings, source.config)
-    run = _Run(settings, source, replace(where, timeout_s=min(where.timeout_s, timeout_s)))
+    where = target(policy.warehouse, source.config)
+    run = _Run(policy, source, replace(where, timeout_s=min(where.timeout_s, timeout_s)))
     thread = threading.Thread(target=run.work, name="connection-test", daemon=True)
     thread.start()
     steps = list(_collect(run, timeout_s))
@@ -88,8 +88,8 @@ def _collect(run: _Run, timeout_s: float) -> Iterator[TestStep]:
 class _Run:
     """One test under way on a thread of its own: looking up a name or opening a socket cannot be interrupted."""
 
-    def __init__(self, settings: Settings, source: Source, where: Target) -> None:
-        self._settings = settings
+    def __init__(self, policy: SourcePolicy, source: Source, where: Target) -> None:
+        self._policy = policy
         self._target = where
         self._schema = pa.schema([])
         self._warehouse = Warehouse(where)
@@ -147,7 +147,7 @@ class _Run:
         return Transform(
             self.source,
             self._schema,
-            known_classifications=self._settings.known_classifications,
+            known_classifications=self._policy.classifications,
             metadata=item_metadata(self.source, self._target.warehouse_id),
         )
 

@@ -1,4 +1,4 @@
-"""From a source's config and the server's settings to a warehouse and the credentials for it.
+"""From a source's config and the server's own warehouse to a warehouse and the credentials for it.
 
 Two rules keep secrets in: a reference reads only what is meant to be referred to, and the server's own credentials go
 to the server's own host and nowhere else.
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from blade_server.errors import Invalid
 from blade_server.model import SourceConfig
-from blade_server.settings import Settings
+from blade_server.model.policy import WarehousePolicy
 from blade_server.warehouse.databricks import Target
 
 MAX_SECRET_BYTES = 64 * 1024
@@ -25,29 +25,29 @@ _HOST = re.compile(r"(https?://)?[A-Za-z0-9.\-]+(:\d{1,5})?|(https?://)?\[[0-9A-
 _HOST_FIELD, _CREDENTIALS_FIELD = "source.config.host", "source.config.credentials"
 
 
-def target(settings: Settings, config: SourceConfig) -> Target:
+def target(policy: WarehousePolicy, config: SourceConfig) -> Target:
     """The warehouse of a source.
 
     Raises:
         Invalid: no host, a host that is not allowed, no warehouse, or a reference that is not allowed or leads nowhere.
     """
-    own = _normalized(settings.databricks_server_hostname)
+    own = _normalized(policy.host)
     host = _normalized(config.host) or own
     if not host:
         raise Invalid.field(
             _HOST_FIELD, "is not set and the server has no default; set it, or DATABRICKS_SERVER_HOSTNAME on the server"
         )
-    token = _secret(settings, config.credentials) if config.credentials else None
+    token = _secret(policy, config.credentials) if config.credentials else None
     if host != own:
-        _check_foreign(settings, host, token)
+        _check_foreign(policy, host, token)
     return Target(
         host=host,
-        http_path=_http_path(settings, config, foreign=host != own),
-        token=token or (None if host != own else settings.databricks_token),
-        client_id="" if token or host != own else settings.databricks_client_id,
-        client_secret=None if token or host != own else settings.databricks_client_secret,
-        ca_file=settings.warehouse_ca_file,
-        timeout_s=settings.warehouse_timeout_s,
+        http_path=_http_path(policy, config, foreign=host != own),
+        token=token or (None if host != own else policy.token),
+        client_id="" if token or host != own else policy.client_id,
+        client_secret=None if token or host != own else policy.client_secret,
+        ca_file=policy.ca_file,
+        timeout_s=policy.timeout_s,
     )
 
 
@@ -55,10 +55,10 @@ def _normalized(host: str) -> str:
     return host.strip().lower().removeprefix("https://").rstrip("/")
 
 
-def _check_foreign(settings: Settings, host: str, token: SecretStr | None) -> None:
+def _check_foreign(policy: WarehousePolicy, host: str, token: SecretStr | None) -> None:
     if not _HOST.fullmatch(host):
         raise Invalid.field(_HOST_FIELD, f"{host!r} is not a host name, with `:port` if need be")
-    if host not in {_normalized(allowed) for allowed in settings.allowed_warehouse_hosts}:
+    if host not in {_normalized(allowed) for allowed in policy.allowed_hosts}:
         raise Invalid.field(
             _HOST_FIELD, f"{host!r} is not allowed; its operator can add it to BLADE_ALLOWED_WAREHOUSE_HOSTS"
         )
@@ -67,32 +67,32 @@ def _check_foreign(settings: Settings, host: str, token: SecretStr | None) -> No
             _CREDENTIALS_FIELD,
             f"must be set for another host than the server's own: the server's are not sent to {host!r}",
         )
-    own = (settings.databricks_token, settings.databricks_client_secret)
+    own = (policy.token, policy.client_secret)
     if any(secret is not None and secret.get_secret_value() == token.get_secret_value() for secret in own):
         raise Invalid.field(
             _CREDENTIALS_FIELD, f"leads to the server's own credentials, which are not sent to {host!r}"
         )
 
 
-def _http_path(settings: Settings, config: SourceConfig, *, foreign: bool) -> str:
+def _http_path(policy: WarehousePolicy, config: SourceConfig, *, foreign: bool) -> str:
     if config.warehouse_id:
         if not _WAREHOUSE_ID.fullmatch(config.warehouse_id):
             raise Invalid.field(
                 "source.config.warehouse_id", f"{config.warehouse_id!r} is not a warehouse id like 'f3d0a1b2c4e56789'"
             )
         return f"/sql/1.0/warehouses/{config.warehouse_id}"
-    if foreign or not settings.databricks_http_path:
+    if foreign or not policy.http_path:
         why = "the server's default is on another host" if foreign else "the server has no default DATABRICKS_HTTP_PATH"
         raise Invalid.field("source.config.warehouse_id", f"must be set: {why}")
-    return settings.databricks_http_path
+    return policy.http_path
 
 
-def _secret(settings: Settings, reference: str) -> SecretStr:
+def _secret(policy: WarehousePolicy, reference: str) -> SecretStr:
     kind, _, name = reference.partition(":")
     if kind == "env" and name:
         return _from_environment(name)
     if kind == "file" and name:
-        return _from_file(settings.secret_dir, name)
+        return _from_file(policy.secret_dir, name)
     # The value itself is not shown: whoever did not write a reference may have pasted the token.
     raise Invalid.field(_CREDENTIALS_FIELD, "must be a reference, `env:NAME` or `file:PATH`, never the secret itself")
 

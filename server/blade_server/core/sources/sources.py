@@ -15,7 +15,7 @@ from blade_server.core.sources.connection_test import try_connection
 from blade_server.core.sources.rules import check, with_defaults
 from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason
 from blade_server.model import Source, TestStep
-from blade_server.settings import Settings
+from blade_server.model.policy import SourcePolicy
 from blade_server.storage.sources import SourceStore
 
 DEFAULT_PAGE_SIZE = 100
@@ -38,8 +38,8 @@ _PATHS = {
 class Sources:
     """The sources of all replicas. Thread-safe; every call blocks on PostgreSQL, some on the warehouse too."""
 
-    def __init__(self, settings: Settings, store: SourceStore) -> None:
-        self._settings = settings
+    def __init__(self, policy: SourcePolicy, store: SourceStore) -> None:
+        self._policy = policy
         self._store = store
 
     def add(
@@ -63,7 +63,7 @@ class Sources:
                 raise _taken(source.name)
             # Repeated, or the name is taken: the store knows which.
             return self._store.add(source, request_id=request_id, request_hash=fingerprint), []
-        tested = try_connection(self._settings, source).require()
+        tested = try_connection(self._policy, source).require()
         if validate_only:
             return tested.source, tested.steps
         stored = self._store.add(tested.source, request_id=request_id, request_hash=fingerprint)
@@ -113,7 +113,7 @@ class Sources:
                 )
             changed = self._checked(_merged(current, source, paths))
             if paths - _UNTESTED and _differs(current, changed):
-                changed = try_connection(self._settings, changed).require().source
+                changed = try_connection(self._policy, changed).require().source
             try:
                 return self._store.update(changed, current.etag)
             except Conflict:
@@ -134,7 +134,7 @@ class Sources:
         Raises:
             NotFound; Invalid if the server's settings no longer allow the source's host or credentials.
         """
-        return try_connection(self._settings, self.get(name)).steps
+        return try_connection(self._policy, self.get(name)).steps
 
     def find(self, data_type: str, source_name: str = "") -> Source:
         """The source a call means: by its name, else the one source of the data type.
@@ -171,7 +171,7 @@ class Sources:
 
     def _checked(self, source: Source) -> Source:
         source = with_defaults(source)
-        check(source, known_classifications=self._settings.known_classifications)
+        check(source, known_classifications=self._policy.classifications)
         return source
 
     def _exists(self, name: str) -> bool:

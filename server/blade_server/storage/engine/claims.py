@@ -7,13 +7,12 @@ nothing written. `leases.py` gives claims out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
 from blade_server.errors import LeaseLost, Reason
-from blade_server.model import Action, EventKind, Job, JobLimits, Status, WaitReason
+from blade_server.model import Action, Claim, EventKind, Flags, Plan, Status, WaitReason
 from blade_server.storage import tables
 from blade_server.storage.codec import limits_from
 from blade_server.storage.database import Database
@@ -21,41 +20,6 @@ from blade_server.storage.jobs.rows import CHANGED, SETTLED, add_event, count_fo
 
 _job = tables.job
 _PROCESSED = _job.c.success_count + _job.c.error_count + _job.c.skipped_count
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What to run: at first with the tables resolved; from the first claim on with pinned versions and counted."""
-
-    statement: str
-    announced: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """The right to run a job, and the job as it was when it was claimed."""
-
-    job: Job
-    owner: str
-    epoch: int
-    plan: Plan
-    taken_over: bool = False
-    """From a server that let its lease run out: what it sent last may still be on its way."""
-
-    @property
-    def job_id(self) -> str:
-        """Id of the job."""
-        return self.job.job_id
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flags:
-    """What callers want of a running job now; those of a higher revision are newer."""
-
-    revision: int
-    status: Status
-    pending_action: Action | None
-    limits: JobLimits
 
 
 class ClaimStore:

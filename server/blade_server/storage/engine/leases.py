@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, text, update
 
 from blade_server.errors import Reason
-from blade_server.model import EventKind, Status
+from blade_server.model import Claim, EventKind, Flags, Plan, Status
 from blade_server.storage import tables
 from blade_server.storage.database import Database
-from blade_server.storage.engine.claims import Claim, Flags, Plan, ended, flags_from
+from blade_server.storage.engine.claims import ended, flags_from
 from blade_server.storage.jobs.rows import add_event, count_for_source, job_from, ring
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ _BEAT = text(
 )
 
 
-class JobQueue:
+class Leases:
     """Both methods are one transaction, or one for each job met, and raise StorageUnavailable."""
 
     def __init__(self, database: Database) -> None:

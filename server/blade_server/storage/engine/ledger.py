@@ -7,14 +7,14 @@ outcomes are made and read is in `core/engine/ledger.py`; here they are bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, text
 
 from blade_server.errors import Reason
+from blade_server.model import Block, Claim
 from blade_server.storage import tables
 from blade_server.storage.database import Database
-from blade_server.storage.engine.claims import Claim, fence_values, lost
+from blade_server.storage.engine.claims import fence_values, lost
 
 _block = tables.job_block
 
@@ -37,15 +37,6 @@ _OUTCOMES = text(
     WHERE job_block.job_id = :job_id AND job_block.block = done.block
     """
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """A stretch of the ledger: `keys` holds 16 bytes a row, `outcomes` one."""
-
-    number: int
-    keys: bytes
-    outcomes: bytes
 
 
 class LedgerStore:

@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from blade_server.errors import Reason
-from blade_server.model import ItemError, Status, WaitReason
+from blade_server.model import Claim, Flags, ItemError, Record, Status
 from blade_server.storage import tables
 from blade_server.storage.database import Database
-from blade_server.storage.engine.claims import FLAG_COLUMNS, Claim, Flags, fence, flags_from, lost
-from blade_server.storage.engine.ledger import Block, set_outcomes
+from blade_server.storage.engine.claims import FLAG_COLUMNS, fence, flags_from, lost
+from blade_server.storage.engine.ledger import set_outcomes
 from blade_server.storage.jobs.rows import ring, storable
 
 _job = tables.job
-
-
-@dataclass(frozen=True, kw_only=True)
-class Display:
-    """What a running job shows beside its counters."""
-
-    current_operation: str = ""
-    items_per_second: float = 0.0
-    estimated_completion: datetime | None = None
-    wait_reason: WaitReason | None = None
-    wait_detail: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """One commit of progress. `number` counts from 1 over the whole job; counts are what is added."""
-
-    number: int
-    success: int = 0
-    error: int = 0
-    skipped: int = 0
-    bytes_uploaded: int = 0
-    blocks: Sequence[Block] = ()
-    errors: Sequence[tuple[bytes, ItemError]] = ()
-    display: Display
 
 
 class RecordStore:

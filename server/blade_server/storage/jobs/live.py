@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import select
 import threading
 import time
 from functools import lru_cache
@@ -23,6 +22,7 @@ import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_WRITE
 
 from blade_server.model import Job
+from blade_server.storage import connect
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.documents import job_from_document, shown
 
@@ -189,24 +189,14 @@ def _answer(answers: list[asyncio.Future[Job | None]], job: Job | None) -> None:
 
 
 def _connected(database: Database) -> Any:
-    connection = psycopg2.connect(**database.connect_arguments(), async_=True)
+    ready = connect.within(ANSWER_TIMEOUT_S)
+    connection = connect.asynchronous(database.url, ready)
     try:
-        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
-        _finish(connection, deadline_s)
         with connection.cursor() as cursor:
             for statement in _SETTINGS:
                 cursor.execute(statement)
-                _finish(connection, deadline_s)
+                connect.finish(connection, ready)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _finish(connection: Any, deadline_s: float) -> None:
-    """Drives what the connection is doing to its end; blocks."""
-    while (state := connection.poll()) != POLL_OK:
-        watched = select.poll()
-        watched.register(connection, select.POLLOUT if state == POLL_WRITE else select.POLLIN)
-        if not watched.poll(max(0.0, deadline_s - time.monotonic()) * 1000):
-            raise psycopg2.OperationalError(f"no answer within {ANSWER_TIMEOUT_S:g} s")

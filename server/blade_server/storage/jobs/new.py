@@ -6,7 +6,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from blade_server.errors import Invalid, NotFound, QuotaExceeded, Reason
-from blade_server.model import FINAL, EventKind, Job, JobSpec, Source, Status
+from blade_server.model import FINAL, EventKind, Job, NewJob, Status
 from blade_server.storage import tables
 from blade_server.storage.codec import source_document, spec_document
 from blade_server.storage.database import Database
@@ -21,37 +21,25 @@ class NewJobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(
-        self,
-        job_id: str,
-        spec: JobSpec,
-        source: Source,
-        *,
-        statement: str,
-        actor: str,
-        max_open_jobs: int,
-        request_id: str = "",
-        request_hash: str = "",
-        parent_job_id: str = "",
-        reason: str = "",
-    ) -> Job:
-        """Stores a PENDING job that will run `statement`.
+    def add(self, new: NewJob, *, actor: str, max_open_jobs: int, reason: str = "") -> Job:
+        """Stores a PENDING job.
 
         The same `request_id` and `request_hash` again return the job of the first call. Raises Invalid if the request
         id was used with another hash, QuotaExceeded if `max_open_jobs` are not final, NotFound if the source is gone
         or the parent is being pruned.
         """
+        job_id, source, parent_job_id = new.job_id, new.source, new.parent_job_id
         values = {
             "job_id": job_id,
             "source": source.name,
             "data_type": source.data_type,
             "source_json": source_document(source),
-            "spec": spec_document(spec),
-            "plan": {"statement": statement},
+            "spec": spec_document(new.spec),
+            "plan": {"statement": new.statement},
             "status": Status.PENDING,
             "current_operation": "Waiting to start",
-            "request_id": request_id or None,
-            "request_hash": request_hash,
+            "request_id": new.request_id or None,
+            "request_hash": new.request_hash,
             "parent_job_id": parent_job_id,
             "create_time": func.now(),
             "update_time": func.now(),
@@ -60,7 +48,7 @@ class NewJobs:
         }
         try:
             with self._database.begin() as connection:
-                stored = self._replay(connection, request_id, request_hash)
+                stored = self._replay(connection, new.request_id, new.request_hash)
                 if stored is not None:
                     return stored
                 self._check_room(connection, source.name, max_open_jobs)
@@ -79,7 +67,7 @@ class NewJobs:
                 ring_queue(connection)
                 return job_from(row)
         except IntegrityError:  # two calls with one request id at the same moment
-            stored = self.replay(request_id, request_hash)
+            stored = self.replay(new.request_id, new.request_hash)
             if stored is None:
                 raise
             return stored

@@ -16,7 +16,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -25,6 +24,7 @@ from threading import Thread
 import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
+from tests.support.waiting import wait_until
 
 from blade_server.storage.embedded.binaries import binaries_for, installed_binaries
 from blade_server.storage.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
@@ -42,13 +42,6 @@ with EmbeddedPostgres(Path(sys.argv[1])) as postgres:
     print(postgres.postmaster_pid(), postgres.url, flush=True)
     sys.stdin.readline()
 """
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"still not so after {timeout_s} s"
-        time.sleep(0.02)
 
 
 def is_free(lock: Path) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from tests.support.nouns import a_source, a_spec
 
 from blade_server.errors import StorageUnavailable
-from blade_server.model import Classification, Job, JobSpec, RowMapping, Source, SourceConfig, WaitReason
+from blade_server.model import Job, WaitReason
+from blade_server.storage import connect
 from blade_server.storage.codec import source_document, spec_document
 from blade_server.storage.database import Database
 from blade_server.storage.jobs import live as live_module
@@ -23,15 +24,7 @@ from blade_server.storage.jobs.show import JobStore
 TIMEOUT_S = 10.0
 JOB_ID = "job-1"
 
-SOURCE = Source(
-    name="x",
-    display_name="",
-    data_type="x",
-    enabled=True,
-    config=SourceConfig(catalog="a", schema="b", table="c"),
-    mapping=RowMapping(item_id="{id}", classification=Classification(value="UNCLASS")),
-)
-SPEC = JobSpec(sql="SELECT 'é' FROM x", source="x", data_type="x", metadata={"a": "b"})
+SPEC = a_spec(sql="SELECT 'é' FROM x", metadata={"a": "b"})
 _STORE = """
 INSERT INTO job (job_id, source, data_type, source_json, spec, plan, status, owner, lease_until, total_items,
         success_count, error_count, items_per_second, current_operation, estimated_completion, revision, create_time,
@@ -54,7 +47,7 @@ INSERT INTO job_error_count (job_id, reason, items)
 @pytest.fixture
 def database(postgres_url: str) -> Iterator[Database]:
     database = Database(postgres_url)
-    values = {"source": json.dumps(source_document(SOURCE)), "spec": json.dumps(spec_document(SPEC))}
+    values = {"source": json.dumps(source_document(a_source())), "spec": json.dumps(spec_document(SPEC))}
     with database.begin() as connection:
         for statement in _STORE.split(";\n"):
             connection.execute(text(statement), values)
@@ -278,7 +271,7 @@ def test_its_plan_goes_along_indexes_however_small_the_tables_are(database: Data
     try:
         with connection.cursor() as cursor:
             cursor.execute("EXPLAIN (FORMAT JSON) EXECUTE shown (%s)", ([JOB_ID],))
-            live_module._finish(connection, time.monotonic() + TIMEOUT_S)
+            connect.finish(connection, connect.within(TIMEOUT_S))
             plan = json.dumps(cursor.fetchone())
     finally:
         connection.close()

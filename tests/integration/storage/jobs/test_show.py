@@ -8,23 +8,16 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, text
+from tests.support.nouns import a_source, a_spec
 
-from blade_server.model import Classification, JobSpec, RowMapping, Source, SourceConfig, Status
+from blade_server.model import Status
 from blade_server.storage.codec import source_document, spec_document
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.show import JobStore
 
 JOBS, ERRORS, PAGE = 20_000, 50_000, 50
 
-SOURCE = Source(
-    name="x",
-    display_name="",
-    data_type="x",
-    enabled=True,
-    config=SourceConfig(catalog="a", schema="b", table="c"),
-    mapping=RowMapping(item_id="{id}", classification=Classification(value="UNCLASS")),
-)
-SPEC = JobSpec(sql="SELECT * FROM x", source="x", data_type="x")
+SPEC = a_spec()
 _FILL = """
 INSERT INTO source (name, data_type, enabled, config, mapping, create_time, update_time)
     VALUES ('rare', 'rare', true, '{}', '{}', now(), now()), ('common', 'common', true, '{}', '{}', now(), now());
@@ -45,7 +38,7 @@ def database(postgres_url: str) -> Iterator[Database]:
     values = {
         "jobs": JOBS,
         "errors": ERRORS,
-        "source": json.dumps(source_document(SOURCE)),
+        "source": json.dumps(source_document(a_source())),
         "spec": json.dumps(spec_document(SPEC)),
     }
     with database.begin() as connection:

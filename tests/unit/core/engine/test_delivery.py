@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from blade_server.catalog.forms.multipart import Form
 from blade_server.core.engine.delivery import Delivery
+from blade_server.core.engine.read.reader import Pass
 
 
 def test_a_pass_whose_reader_could_not_be_started_can_be_left(monkeypatch):
@@ -19,22 +19,14 @@ def test_a_pass_whose_reader_could_not_be_started_can_be_left(monkeypatch):
 
     cancelled: list[bool] = []
     fake: Any = SimpleNamespace(cancel=lambda: cancelled.append(True), returned=deque())
-    delivery = Delivery(
-        warehouse=fake,
-        statement="",
-        transform=fake,
-        ledger=fake,
-        only=None,
-        inbox=fake,
-        catalog=fake,
-        settled_at=0.0,
-        form=Form("d"),
-        batch_size=1,
-        first_block=0,
+    job = SimpleNamespace(job_id="job-1", spec=SimpleNamespace(batch_size=1), source=SimpleNamespace(data_source="d"))
+    run: Any = SimpleNamespace(
+        tools=SimpleNamespace(catalog=fake),
         recorder=fake,
-        pool=fake,
-        name="job-1",
+        claim=SimpleNamespace(job=job),
+        inbox=SimpleNamespace(put=fake),
     )
+    delivery = Delivery(run, Pass(warehouse=fake, statement="", transform=fake, ledger=fake), fake)
     monkeypatch.setattr(threading.Thread, "start", full)
     with pytest.raises(RuntimeError, match="new thread"):
         delivery.start()

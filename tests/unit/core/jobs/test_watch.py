@@ -6,49 +6,18 @@ import asyncio
 import itertools
 import selectors
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.support.nouns import JOB_ID, a_job
 
 from blade_server.core.jobs.watch import Feed
 from blade_server.errors import Invalid, NotFound, QuotaExceeded, ShuttingDown, StorageUnavailable
-from blade_server.model import (
-    Action,
-    Classification,
-    Job,
-    JobSpec,
-    RowMapping,
-    Source,
-    SourceConfig,
-    Status,
-    WaitReason,
-)
-
-JOB_ID = "job-0123456789abcdefghij"
-SOURCE = Source(
-    name="parts",
-    display_name="Parts",
-    data_type="maintenance",
-    enabled=True,
-    config=SourceConfig(catalog="main", schema="blade", table="parts"),
-    mapping=RowMapping(item_id="{id}", classification=Classification(value="UNCLASS")),
-)
+from blade_server.model import Action, Job, Status, WaitReason
 
 
-def a_job(revision: int, status: Status = Status.RUNNING, job_id: str = JOB_ID, **fields: Any) -> Job:
-    now = datetime(2026, 1, 2, tzinfo=UTC)
-    spec = JobSpec(sql="SELECT 1", source="parts", data_type="maintenance")
-    return Job(
-        job_id=job_id,
-        status=status,
-        spec=spec,
-        source=SOURCE,
-        create_time=now,
-        update_time=now,
-        revision=revision,
-        **fields,
-    )
+def revision_of(revision: int, status: Status = Status.RUNNING, job_id: str = JOB_ID, **state: Any) -> Job:
+    return a_job(revision=revision, status=status, job_id=job_id, **state)
 
 
 class _SkippingSelector(selectors.DefaultSelector):
@@ -151,7 +120,7 @@ async def _as_coroutine(work: Coroutine[Any, Any, None]) -> None:
 async def change_every(storage: Storage, feed: Feed, interval_s: float, times: int) -> None:
     for revision in range(2, 2 + times):
         await asyncio.sleep(interval_s)
-        storage.jobs[JOB_ID] = a_job(revision)
+        storage.jobs[JOB_ID] = revision_of(revision)
         feed.ring([JOB_ID])
 
 
@@ -164,7 +133,7 @@ def test_the_first_snapshot_comes_at_once_and_a_newer_one_as_soon_as_the_interva
         assert stream.got == [(0.0, 1, False), (1.0, 3, False)]
         await stream.leave()
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 def test_a_change_after_a_long_silence_comes_at_once() -> None:
@@ -176,7 +145,7 @@ def test_a_change_after_a_long_silence_comes_at_once() -> None:
         assert stream.got == [(0.0, 1, False), (7.0, 2, False)]
         await stream.leave()
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 @pytest.mark.parametrize("busy_s", [[0.05], [0.3, 0.01, 0.01], [0.01, 0.39]])
@@ -189,7 +158,7 @@ def test_changes_at_the_pace_of_the_interval_are_all_delivered_although_some_are
         assert [revision for _, revision, _ in stream.got] == list(range(1, 52))
         await stream.leave()
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +175,7 @@ def test_a_change_of_state_comes_at_once_and_the_progress_after_it_an_interval_l
         stream = Stream(feed, 40.0)
         await asyncio.sleep(1)
         for revision in (2, 3):
-            storage.jobs[JOB_ID] = a_job(revision, **state)
+            storage.jobs[JOB_ID] = revision_of(revision, **state)
             feed.ring([JOB_ID])
             await asyncio.sleep(1)
         await asyncio.sleep(100)
@@ -215,7 +184,7 @@ def test_a_change_of_state_comes_at_once_and_the_progress_after_it_an_interval_l
         assert stream.got == [(0.0, 1, False), (1.0, 2, False), *after]
         await stream.leave()
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 @pytest.mark.parametrize("takes_s", [0.0, 0.3])
@@ -224,9 +193,9 @@ def test_a_job_whose_state_changes_all_the_time_is_sent_five_times_a_second_and_
         stream = Stream(feed, 60.0, takes_s=[takes_s])
         for revision in range(2, 302):
             await asyncio.sleep(0.01)
-            storage.jobs[JOB_ID] = a_job(revision, wait_reason=WaitReason.RETRY_BACKOFF if revision % 2 else None)
+            storage.jobs[JOB_ID] = revision_of(revision, wait_reason=WaitReason.RETRY_BACKOFF if revision % 2 else None)
             feed.ring([JOB_ID])
-        storage.jobs[JOB_ID] = a_job(302, Status.FAILED)
+        storage.jobs[JOB_ID] = revision_of(302, Status.FAILED)
         feed.ring([JOB_ID])
         await stream.task
 
@@ -236,7 +205,7 @@ def test_a_job_whose_state_changes_all_the_time_is_sent_five_times_a_second_and_
         assert all(later - earlier >= 0.999 for earlier, later in zip(times[:-1], times[5:-1], strict=False))
         assert len(times) >= 3 / max(0.2, takes_s)
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 def test_a_slow_reader_gets_the_newest_and_never_a_queue() -> None:
@@ -251,7 +220,7 @@ def test_a_slow_reader_gets_the_newest_and_never_a_queue() -> None:
             assert revision >= int(time_s / 0.2)
         await stream.leave()
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 @pytest.mark.parametrize("takes_s", [0.0, 0.3, 0.9, 1.7])
@@ -267,7 +236,7 @@ def test_no_span_has_more_snapshots_than_intervals_however_slow_the_reader(takes
             assert j - i <= after - before + 1
         await stream.leave()
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 def test_silence_is_broken_by_heartbeats_with_the_last_snapshot() -> None:
@@ -280,7 +249,7 @@ def test_silence_is_broken_by_heartbeats_with_the_last_snapshot() -> None:
         assert stream.got == [(0.0, 1, False), (15.0, 1, True), (30.0, 1, True), (32.0, 2, False), (47.0, 2, True)]
         await stream.leave()
 
-    virtually(test, Storage(a_job(1)), heartbeat_s=15)
+    virtually(test, Storage(revision_of(1)), heartbeat_s=15)
 
 
 def test_an_interval_longer_than_the_silence_keeps_the_heartbeats_and_its_slots() -> None:
@@ -292,7 +261,7 @@ def test_an_interval_longer_than_the_silence_keeps_the_heartbeats_and_its_slots(
         assert stream.got == [(0.0, 1, False), (15.0, 1, True), (30.0, 1, True), (40.0, 2, False)]
         await stream.leave()
 
-    virtually(test, Storage(a_job(1)), heartbeat_s=15)
+    virtually(test, Storage(revision_of(1)), heartbeat_s=15)
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
@@ -300,14 +269,14 @@ def test_a_stream_ends_after_the_final_snapshot(status: Status) -> None:
     async def test(storage: Storage, feed: Feed) -> None:
         stream = Stream(feed)
         await asyncio.sleep(2)
-        storage.jobs[JOB_ID] = a_job(2, status)
+        storage.jobs[JOB_ID] = revision_of(2, status)
         feed.ring([JOB_ID])
         await stream.task
 
         assert [revision for _, revision, _ in stream.got] == [1, 2]
         assert stream.error is None
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 def test_a_thousand_watchers_of_one_job_cost_one_read_a_ring() -> None:
@@ -324,7 +293,7 @@ def test_a_thousand_watchers_of_one_job_cost_one_read_a_ring() -> None:
         for stream in streams:
             await stream.leave()
 
-    virtually(test, Storage(a_job(1)), max_watchers=1000)
+    virtually(test, Storage(revision_of(1)), max_watchers=1000)
 
 
 def test_watchers_get_a_change_in_the_order_they_came_so_that_each_connection_has_its_messages_together() -> None:
@@ -347,14 +316,14 @@ def test_watchers_get_a_change_in_the_order_they_came_so_that_each_connection_ha
             task.cancel()
         await asyncio.wait(tasks)
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 def test_a_new_watcher_sees_what_was_committed_before_it_came_although_no_ring_was_heard() -> None:
     async def test(storage: Storage, feed: Feed) -> None:
         first = Stream(feed)
         await asyncio.sleep(2)
-        storage.jobs[JOB_ID] = a_job(2)
+        storage.jobs[JOB_ID] = revision_of(2)
         second = Stream(feed)
         await asyncio.sleep(2)
 
@@ -363,7 +332,7 @@ def test_a_new_watcher_sees_what_was_committed_before_it_came_although_no_ring_w
         await first.leave()
         await second.leave()
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 def test_a_lost_ring_costs_one_poll_also_while_other_jobs_ring_all_the_time() -> None:
@@ -373,45 +342,45 @@ def test_a_lost_ring_costs_one_poll_also_while_other_jobs_ring_all_the_time() ->
         stream = Stream(feed)
         noisy = Stream(feed, job_id=other)
         await asyncio.sleep(1)
-        storage.jobs[JOB_ID] = a_job(2)
+        storage.jobs[JOB_ID] = revision_of(2)
         for revision in range(2, 100):
             await asyncio.sleep(0.1)
-            storage.jobs[other] = a_job(revision, job_id=other)
+            storage.jobs[other] = revision_of(revision, job_id=other)
             feed.ring([other])
 
         assert stream.got == [(0.0, 1, False), (5.0, 2, False)]
         await stream.leave()
         await noisy.leave()
 
-    virtually(test, Storage(a_job(1), a_job(1, job_id=other)), poll_s=5)
+    virtually(test, Storage(revision_of(1), revision_of(1, job_id=other)), poll_s=5)
 
 
 def test_after_a_reconnect_everything_watched_is_read() -> None:
     async def test(storage: Storage, feed: Feed) -> None:
         stream = Stream(feed)
         await asyncio.sleep(2)
-        storage.jobs[JOB_ID] = a_job(2)
+        storage.jobs[JOB_ID] = revision_of(2)
         feed.ring_all()
         await asyncio.sleep(0.1)
 
         assert [revision for _, revision, _ in stream.got] == [1, 2]
         await stream.leave()
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 def test_a_poll_that_finds_nothing_new_sends_nothing() -> None:
     async def test(storage: Storage, feed: Feed) -> None:
         stream = Stream(feed)
         await asyncio.sleep(1)
-        storage.jobs[JOB_ID] = a_job(1)  # another object, as each read makes one
+        storage.jobs[JOB_ID] = revision_of(1)  # another object, as each read makes one
         await asyncio.sleep(60)
 
         assert len(storage.asked) > 10
         assert len(stream.got) == 1
         await stream.leave()
 
-    virtually(test, Storage(a_job(1)), poll_s=5)
+    virtually(test, Storage(revision_of(1)), poll_s=5)
 
 
 def test_rings_of_jobs_nobody_watches_cost_nothing() -> None:
@@ -424,14 +393,14 @@ def test_rings_of_jobs_nobody_watches_cost_nothing() -> None:
 
         assert len(storage.asked) == 1
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 def test_a_storage_that_does_not_answer_delays_watchers_and_refuses_new_ones() -> None:
     async def test(storage: Storage, feed: Feed) -> None:
         stream = Stream(feed)
         await asyncio.sleep(2)
-        storage.jobs[JOB_ID] = a_job(2)
+        storage.jobs[JOB_ID] = revision_of(2)
         storage.error = StorageUnavailable("down")
         feed.ring([JOB_ID])
         await asyncio.sleep(2)
@@ -444,7 +413,7 @@ def test_a_storage_that_does_not_answer_delays_watchers_and_refuses_new_ones() -
         assert [revision for _, revision, _ in stream.got] == [1, 2]
         await stream.leave()
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 @pytest.mark.parametrize("interval_s", [0.0, 0.19, 60.1, float("nan"), -1.0])
@@ -456,7 +425,7 @@ def test_an_interval_out_of_range_is_invalid(interval_s: float) -> None:
         assert isinstance(stream.error, Invalid)
         assert stream.error.violations[0].field == "min_interval"
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 def test_an_unknown_job_is_not_found_and_an_empty_id_invalid() -> None:
@@ -480,7 +449,7 @@ def test_a_job_that_is_removed_ends_its_streams() -> None:
 
         assert isinstance(stream.error, NotFound)
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 def test_a_place_is_free_again_when_a_watcher_has_left() -> None:
@@ -497,7 +466,7 @@ def test_a_place_is_free_again_when_a_watcher_has_left() -> None:
         assert len(second.got) == 1
         await second.leave()
 
-    virtually(test, Storage(a_job(1)), max_watchers=1)
+    virtually(test, Storage(revision_of(1)), max_watchers=1)
 
 
 def test_closing_ends_every_stream_and_those_that_come_later() -> None:
@@ -511,7 +480,7 @@ def test_closing_ends_every_stream_and_those_that_come_later() -> None:
         assert isinstance(stream.error, ShuttingDown)
         assert isinstance(late.error, ShuttingDown)
 
-    virtually(test, Storage(a_job(1)))
+    virtually(test, Storage(revision_of(1)))
 
 
 def test_closing_during_a_read_does_not_leave_a_subscriber_behind() -> None:

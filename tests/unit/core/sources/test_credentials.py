@@ -7,23 +7,25 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from blade_server.app.policies import source_policy
 from blade_server.core.sources.credentials import target
 from blade_server.errors import Invalid
 from blade_server.model import SourceConfig
+from blade_server.model.policy import WarehousePolicy
 from blade_server.settings import Settings
 
 OWN = "dbc-own.cloud.databricks.com"
 OTHER = "dbc-other.cloud.databricks.com"
 
 
-def settings(**changes) -> Settings:
+def policy(**changes) -> WarehousePolicy:
     values = {
         "databricks_server_hostname": OWN,
         "databricks_http_path": "/sql/1.0/warehouses/own1",
         "databricks_token": SecretStr("own-token"),
         "allowed_warehouse_hosts": (OTHER, "http://127.0.0.1:8443"),
     }
-    return Settings(**{**values, **changes})
+    return source_policy(Settings(**{**values, **changes})).warehouse
 
 
 def config(**fields) -> SourceConfig:
@@ -32,7 +34,7 @@ def config(**fields) -> SourceConfig:
 
 def refusal(config_: SourceConfig, **changes) -> tuple[str, str]:
     with pytest.raises(Invalid) as caught:
-        target(settings(**changes), config_)
+        target(policy(**changes), config_)
     [violation] = caught.value.violations
     return violation.field, violation.description
 
@@ -47,26 +49,26 @@ def environment(monkeypatch):
 
 class TestDefaults:
     def test_everything_comes_from_the_server(self):
-        found = target(settings(), config())
+        found = target(policy(), config())
         assert (found.host, found.http_path) == (OWN, "/sql/1.0/warehouses/own1")
         assert found.token.get_secret_value() == "own-token"
         assert found.warehouse_id == "own1"
 
     def test_a_client_id_and_secret_stand_in_for_a_token(self):
         found = target(
-            settings(databricks_token=None, databricks_client_id="id", databricks_client_secret="secret"), config()
+            policy(databricks_token=None, databricks_client_id="id", databricks_client_secret="secret"), config()
         )
         assert (found.client_id, found.client_secret.get_secret_value()) == ("id", "secret")
         assert "secret" not in repr(found).replace("client_secret", "")
 
     def test_a_source_has_its_own_warehouse_and_token(self):
-        found = target(settings(), config(warehouse_id="other2", credentials="env:BLADE_SECRET_OTHER"))
+        found = target(policy(), config(warehouse_id="other2", credentials="env:BLADE_SECRET_OTHER"))
         assert found.http_path == "/sql/1.0/warehouses/other2"
         assert found.token.get_secret_value() == "other-token"
 
     @pytest.mark.parametrize("host", [OWN, f"https://{OWN}/", OWN.upper()])
     def test_the_servers_own_host_needs_no_permission(self, host):
-        assert target(settings(), config(host=host)).token.get_secret_value() == "own-token"
+        assert target(policy(), config(host=host)).token.get_secret_value() == "own-token"
 
     def test_without_any_host_both_ways_out_are_named(self):
         field, text = refusal(config(), databricks_server_hostname="")
@@ -83,7 +85,7 @@ class TestDefaults:
 
 class TestOtherHosts:
     def test_an_allowed_host_with_credentials_of_its_own(self):
-        found = target(settings(), config(host=OTHER, warehouse_id="w", credentials="env:BLADE_SECRET_OTHER"))
+        found = target(policy(), config(host=OTHER, warehouse_id="w", credentials="env:BLADE_SECRET_OTHER"))
         assert found.host == OTHER
         assert found.token.get_secret_value() == "other-token"
         assert not found.client_id
@@ -146,14 +148,14 @@ class TestReferences:
         (tmp_path / "sub").mkdir()
         (tmp_path / "sub" / "token").write_text("file-token\n")
         for name in ("sub/token", str(tmp_path / "sub" / "token"), "sub/../sub/token"):
-            found = target(settings(secret_dir=tmp_path), config(credentials=f"file:{name}"))
+            found = target(policy(secret_dir=tmp_path), config(credentials=f"file:{name}"))
             assert found.token.get_secret_value() == "file-token"
 
     def test_links_inside_are_followed_as_kubernetes_makes_them(self, tmp_path: Path):
         (tmp_path / "..data").mkdir()
         (tmp_path / "..data" / "token").write_text("file-token")
         (tmp_path / "token").symlink_to(tmp_path / "..data" / "token")
-        found = target(settings(secret_dir=tmp_path), config(credentials="file:token"))
+        found = target(policy(secret_dir=tmp_path), config(credentials="file:token"))
         assert found.token.get_secret_value() == "file-token"
 
     def test_nothing_outside_can_be_reached(self, tmp_path: Path):

@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from blade_server.arrow.items import Items
+from blade_server.core.engine.batches import Chunk, End
 from blade_server.core.engine.ledger import Ledger, Verdict, heads, item_key, item_keys, rejected_key
 from blade_server.core.transform.json_columns import text_bytes
 from blade_server.core.transform.transform import Rejected, Transform, Transformed
@@ -30,58 +31,33 @@ TEXT_BYTES = 4 * CHUNK_BYTES
 AHEAD = 2
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chunk:
-    """Some rows of the result that have to be processed. `keys` and `uncertain` (places) are those of `items`."""
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One reading of a job's result, from its first row to its last.
 
-    items: Items
-    keys: Sequence[bytes]
-    uncertain: frozenset[int] = frozenset()
-    errors: Sequence[tuple[bytes, ItemError]] = ()
+    `transform` makes, for the result's schema, what makes its rows items. `only` restricts the job to rows with these
+    keys (sorted, see ledger.heads): a retry of failed items. `first_block` numbers the first batch. `settled_at`: when
+    uploads of a lost server have come to their end, on the monotonic clock; until then rows that it may have sent are
+    held back.
+    """
 
-    def parted(self) -> tuple[Chunk, Chunk]:
-        """What is certain, with the errors, and what is uncertain."""
-        certain = [at for at in range(len(self.items)) if at not in self.uncertain]
-        uncertain = sorted(self.uncertain)
-        return (
-            Chunk(items=self.items.take(certain), keys=[self.keys[at] for at in certain], errors=self.errors),
-            Chunk(
-                items=self.items.take(uncertain),
-                keys=[self.keys[at] for at in uncertain],
-                uncertain=frozenset(range(len(uncertain))),
-            ),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class End:
-    """The result is read to its end."""
-
-    rows_read: int
+    warehouse: Warehouse
+    statement: str
+    transform: Callable[[pa.Schema], Transform]
+    ledger: Ledger
+    only: NDArray[np.uint64] | None = None
+    first_block: int = 0
+    settled_at: float = 0.0
 
 
 class Reader:
-    """Reads one statement. Chunks, then End, or else the error, go to `inbox`.
+    """Reads the statement of one pass. Chunks, then End, or else the error, go to `inbox`."""
 
-    `only` restricts the job to rows with these keys (sorted, see ledger.heads): a retry of failed items.
-    """
-
-    def __init__(
-        self,
-        *,
-        warehouse: Warehouse,
-        statement: str,
-        transform: Callable[[pa.Schema], Transform],
-        ledger: Ledger,
-        inbox: Callable[[Chunk | End | BaseException], None],
-        only: NDArray[np.uint64] | None = None,
-    ) -> None:
-        self._warehouse = warehouse
-        self._statement = statement
-        self._transform = transform
-        self._ledger = ledger
+    def __init__(self, reading: Pass, inbox: Callable[[Chunk | End | BaseException], None]) -> None:
+        self._pass = reading
+        self._only = reading.only
+        self._ledger = reading.ledger
         self._inbox = inbox
-        self._only = only
         self._room = threading.Semaphore(AHEAD)
         self._left = False
         self.began = threading.Event()
@@ -95,7 +71,7 @@ class Reader:
         """Ends the thread soon, wherever it is: the statement is cancelled."""
         self._left = True
         self._room.release()
-        self._warehouse.cancel()
+        self._pass.warehouse.cancel()
 
     def run(self) -> None:
         """The life of the thread."""
@@ -106,10 +82,10 @@ class Reader:
                 self._inbox(exc)
 
     def _read(self) -> None:
-        result = self._warehouse.execute(self._statement, max_batch_rows=CHUNK_ROWS)
+        result = self._pass.warehouse.execute(self._pass.statement, max_batch_rows=CHUNK_ROWS)
         try:
             self.began.set()
-            transform = self._transform(result.schema)
+            transform = self._pass.transform(result.schema)
             for batch in result:
                 for part in _slices(batch):
                     chunk = self._chunk(transform(part) if self._only is None else self._failed_before(transform, part))

@@ -6,8 +6,7 @@ import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
 
-from blade_server.model import Job, JobLimits, WaitReason
-from blade_server.storage.engine.records import Display
+from blade_server.model import Display, Job, JobLimits, WaitReason
 
 WINDOW_S = 10.0
 LONGEST_ETA_S = 10 * 365 * 86400.0

@@ -11,10 +11,8 @@ from blade_server.core.engine.halt import Control, Halt
 from blade_server.core.engine.ledger import Mark
 from blade_server.core.engine.record.progress import Progress
 from blade_server.errors import LeaseLost, Reason, StorageUnavailable
-from blade_server.model import ItemError, Status, WaitReason
-from blade_server.storage.engine.claims import Claim, ClaimStore, Flags, Plan
-from blade_server.storage.engine.ledger import Block, LedgerStore
-from blade_server.storage.engine.records import Display, Record, RecordStore
+from blade_server.model import Block, Claim, Display, Flags, ItemError, Plan, Record, Status, WaitReason
+from blade_server.storage.engine.stores import Stores
 
 T = TypeVar("T")
 
@@ -32,24 +30,13 @@ class Recorder:
     job is another's, or when it must be left and PostgreSQL does not come back.
     """
 
-    def __init__(
-        self,
-        claims: ClaimStore,
-        claim: Claim,
-        control: Control,
-        progress: Progress,
-        obey: Callable[[Flags], None],
-        *,
-        ledgers: LedgerStore,
-        records: RecordStore,
-    ) -> None:
-        self._claims = claims
-        self._ledgers = ledgers
-        self._records = records
+    def __init__(self, stores: Stores, claim: Claim, control: Control, progress: Progress) -> None:
+        self._claims = stores.claims
+        self._ledgers = stores.ledgers
+        self._records = stores.records
         self._claim = claim
         self._control = control
         self._progress = progress
-        self._obey = obey
         self._number = 0
         self._shown: Display | None = None
         self._shown_at = 0.0
@@ -98,13 +85,16 @@ class Recorder:
         same = self._shown is None or reason is self._shown.wait_reason
         return now - self._shown_at >= (SHOW_EVERY_S if same else RECORD_EVERY_S)
 
-    def record(self, reason: WaitReason | None = None, detail: str = "") -> None:
-        """Commits what there is to commit, in one transaction; nothing if nothing has changed."""
+    def record(self, reason: WaitReason | None = None, detail: str = "") -> Flags | None:
+        """Commits what there is to commit, in one transaction; returns what callers want of the job now.
+
+        None, and nothing is written, if nothing has changed.
+        """
         rows = sum(self._counts.values())
         display = self._progress.display(reason, detail, adding=rows)
         self._shown_at = time.monotonic()
         if not rows and not self._touched and display == self._shown:
-            return
+            return None
         self._number += 1
         record = Record(
             number=self._number,
@@ -120,12 +110,11 @@ class Recorder:
         flags = self.insist(lambda: self._records.record(self._claim, record))
         self._progress.committed(record.success, record.error, record.skipped)
         self._shown = display
-        self._obey(flags)
+        return flags
 
-    def record_rest(self) -> None:
-        """Commits outcomes that are not yet committed, if there are any."""
-        if self._touched:
-            self.record()
+    def record_rest(self) -> Flags | None:
+        """As `record`, if there are outcomes that are not yet committed."""
+        return self.record() if self._touched else None
 
     # ------------------------------------------------------------------------------------------------- states
 
@@ -138,12 +127,9 @@ class Recorder:
         blocks = [Block(number=b.number, keys=b"".join(b.keys), outcomes=bytes(b.recorded)) for b in batches]
         self.insist(lambda: self._ledgers.intend(self._claim, blocks))
 
-    def paused(self) -> bool:
-        """Writes PAUSED. False if the pause was taken back."""
-        flags = self.insist(lambda: self._claims.pause(self._claim))
-        if flags is not None:
-            self._obey(flags)
-        return flags is not None
+    def paused(self) -> Flags | None:
+        """Writes PAUSED. None if the pause was taken back."""
+        return self.insist(lambda: self._claims.pause(self._claim))
 
     def release(self, detail: str) -> None:
         """Hands the job back."""

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from blade_server.core.engine.batches import Chunk, End
 from blade_server.core.engine.ledger import Ledger, Past
-from blade_server.core.engine.read.reader import CHUNK_BYTES, CHUNK_ROWS, TEXT_BYTES, Chunk, End, Reader
+from blade_server.core.engine.read.reader import CHUNK_BYTES, CHUNK_ROWS, TEXT_BYTES, Pass, Reader
 from blade_server.core.transform.transform import Transform
 from blade_server.model import Classification, RowMapping, Source, SourceConfig
 
@@ -48,13 +49,13 @@ def read(batch: pa.RecordBatch) -> list[Chunk]:
         reader.consumed()
 
     warehouse: Any = Result(batch)
-    reader = Reader(
+    reading = Pass(
         warehouse=warehouse,
         statement="",
         transform=lambda schema: Transform(SOURCE, schema, known_classifications=frozenset({"UNCLASS"}), metadata={}),
         ledger=Ledger(Past(np.zeros(0, dtype=np.uint64)), lambda _keys: set()),
-        inbox=inbox,
     )
+    reader = Reader(reading, inbox)
     reader.run()
     assert messages.pop() == End(rows_read=batch.num_rows)
     return [message for message in messages if isinstance(message, Chunk)]

@@ -1,0 +1,67 @@
+"""The part of a server that answers calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from blade_server.app.policies import direct_policy, job_policy, rpc_policy, web_policy
+from blade_server.app.state import State
+from blade_server.core.direct.ingest import Ingest
+from blade_server.core.direct.queries import Queries
+from blade_server.core.jobs.jobs import Jobs
+from blade_server.core.jobs.watch import Feed
+from blade_server.core.sources.sources import Sources
+from blade_server.rpc.server import RpcServer
+from blade_server.rpc.threads import Threads
+from blade_server.settings import Settings
+from blade_server.storage.jobs.show import JobStore
+from blade_server.storage.sources import SourceStore
+from blade_server.web.app import Web
+
+
+class Calls:
+    """Answers calls, over gRPC and HTTP. Belongs to the event loop it is made in."""
+
+    def __init__(self, settings: Settings, state: State, jobs_wait: Callable[[], None]) -> None:
+        """Listens nowhere yet. `jobs_wait` is called whenever a call has stored a job."""
+        self._settings = settings
+        self._job_store, source_store = JobStore(state.database), SourceStore(state.database)
+        direct = direct_policy(settings)
+        sources = Sources(direct.source, source_store)
+        queries = Queries(direct, sources)
+        self.feed = Feed(self._job_store.get_many, max_watchers=settings.max_watchers)
+        self.rpc = RpcServer(
+            rpc_policy(settings),
+            Threads(stored=settings.database_pool_size, streams=settings.max_direct_queries),
+            sources=sources,
+            queries=queries,
+            ingest=Ingest(direct.retry, sources, state.catalog, source_store, queries),
+            jobs=Jobs.over(job_policy(settings), state.database, self._job_store, sources, jobs_wait),
+            feed=self.feed,
+        )
+        self.http_port = 0
+
+    async def listen(self, stack: AsyncExitStack) -> None:
+        """Listens for gRPC. Raises ListenError. `stop` is for whoever got this far; the feed closes with the stack."""
+        stack.callback(self._job_store.live.close)
+        self.feed.start()
+        stack.push_async_callback(self.feed.close)
+        await self.rpc.start()
+        self._web = Web(
+            self.rpc.local_target, web_policy(self._settings), query_timeout_s=self._settings.query_timeout_s
+        )
+
+    async def listen_for_http(self) -> None:
+        """Listens for HTTP, too. Raises ListenError."""
+        self.http_port = await self._web.start()
+
+    async def announce_stop(self) -> None:
+        """Load balancers hear of it first, watchers second; other calls still work."""
+        await self.rpc.announce_stop()
+        await self.feed.close()
+
+    async def stop(self) -> None:
+        """Lets calls under way end: those over HTTP, then the others."""
+        await self._web.stop(self._settings.drain_timeout_s)
+        await self.rpc.stop(self._settings.drain_timeout_s)

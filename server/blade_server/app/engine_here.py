@@ -1,0 +1,48 @@
+"""The engine of this process: it claims jobs and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+
+from blade_server.app.policies import engine_policy
+from blade_server.app.state import URGENT_CONNECTIONS, State
+from blade_server.core.engine.run import EngineTools
+from blade_server.core.engine.runner import Runner
+from blade_server.settings import Settings
+from blade_server.storage.database import Database
+from blade_server.storage.engine.stores import Stores
+
+
+class EngineHere:
+    """Runs jobs in this process. With `--workers` each job process has one, and the server has none."""
+
+    pids: tuple[int, ...] = ()
+
+    def __init__(self, settings: Settings, state: State, stack: AsyncExitStack) -> None:
+        """Nothing runs yet; what it opens is closed with the stack."""
+        urgent = Database(state.url, pool_size=URGENT_CONNECTIONS)
+        stack.callback(urgent.close)
+        stores = Stores.over(state.database, urgent)
+        self._policy = engine_policy(settings)
+        self._runner = Runner(EngineTools.of(self._policy, stores, state.catalog))
+
+    async def open(self) -> None:
+        """Has nothing to wait for."""
+
+    def start(self) -> None:
+        """Begins to claim jobs."""
+        self._runner.start()
+
+    def wake(self) -> None:
+        """Jobs may wait. Any thread."""
+        self._runner.wake()
+
+    def ring(self, job_ids: Collection[str]) -> None:
+        """These jobs have changed. Any thread."""
+        self._runner.ring(job_ids)
+
+    async def stop(self) -> None:
+        """Hands all jobs back. Harmless if called again."""
+        await asyncio.to_thread(self._runner.stop, self._policy.drain_s)

@@ -1,0 +1,32 @@
+"""What every process of a server does with itself: signals, garbage collection."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+
+
+def stop_at_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; a second one ends the process."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def stop_then_exit() -> None:
+        stop.set()
+        for number in signals:  # leases, transactions and the embedded PostgreSQL all survive this
+            loop.add_signal_handler(number, os._exit, 128 + number)
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, stop_then_exit)
+    return stop
+
+
+def freeze() -> None:
+    """The garbage collector looks from here on only at what jobs and calls make: a tenth more items a second.
+
+    And seldom: by default it looks at everything once in 70,000 new objects, which is each second with 5,000 watchers.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

@@ -1,0 +1,83 @@
+"""What a process works on: PostgreSQL with its tables up to date, and the catalog."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from blade_server.catalog.client import Catalog
+from blade_server.core.jobs.checks import MAX_WORKERS
+from blade_server.settings import Settings
+from blade_server.storage.database import Database
+from blade_server.storage.embedded.postgres import EmbeddedPostgres
+from blade_server.storage.migrate import migrate
+
+_POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
+URGENT_CONNECTIONS = 2  # to PostgreSQL, for beats, claims and the catalog's holds: they never wait for the jobs' writes
+_SPARE_CONNECTIONS = 16  # to the catalog, beside those of the jobs: single ingestion and probes
+_LISTENING = 1
+_READING_LIVE = 1  # GetJob's own connection
+_OF_A_JOB = 3
+"""Connections to PostgreSQL that a job can use at one moment: its own thread, its reader, the upload next in pace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """PostgreSQL with its tables up to date, and the catalog."""
+
+    url: str
+    database: Database
+    catalog: Catalog
+
+
+async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -> State:
+    """The state, until the stack is left.
+
+    Raises ValueError for a setting that cannot be right, EmbeddedPostgresError, StorageUnavailable.
+    """
+    url = await _database_url(settings, stack)
+    await asyncio.to_thread(migrate, url)
+    database = Database(url, pool_size=pool_size)
+    stack.callback(database.close)
+    catalog = Catalog(
+        settings.catalog_url,
+        settings.catalog_token,
+        settings.catalog_ca_file,
+        settings.catalog_timeout_s,
+        settings.max_running_jobs * MAX_WORKERS + _SPARE_CONNECTIONS,
+    )
+    stack.callback(catalog.close)
+    return State(url=url, database=database, catalog=catalog)
+
+
+async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:
+    if settings.database_url is None:
+        embedded = EmbeddedPostgres(settings.data_dir)
+        stack.push_async_callback(asyncio.to_thread, embedded.stop)
+        return await asyncio.to_thread(embedded.start)
+    return checked_database_url(settings.database_url.get_secret_value())
+
+
+def checked_database_url(url: str) -> str:
+    """The URL as it is. Raises ValueError, without the URL's password, if it cannot be one of PostgreSQL."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as exc:
+        raise ValueError("DATABASE_URL is not a URL; write postgresql://user:password@host:5432/database") from exc
+    if parts.scheme not in _POSTGRES_SCHEMES:
+        raise ValueError(f"DATABASE_URL begins with {parts.scheme or 'nothing'!r}; BLADE needs postgresql://")
+    return url
+
+
+def worker_pool_size(settings: Settings) -> int:
+    """Connections for the jobs of a process that runs nothing else: many such processes share one PostgreSQL."""
+    return min(settings.database_pool_size, _OF_A_JOB * settings.max_running_jobs)
+
+
+def most_connections(settings: Settings) -> int:
+    """How many connections a server and its job processes may have to PostgreSQL, all together."""
+    each_worker = worker_pool_size(settings) + URGENT_CONNECTIONS + _LISTENING
+    return settings.database_pool_size + _LISTENING + _READING_LIVE + settings.workers * each_worker

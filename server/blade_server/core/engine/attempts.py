@@ -1,0 +1,194 @@
+"""The life of one claim: passes over the result, again after a transient failure or a pause, until the job is final.
+
+The order that makes it safe: a batch's keys are in the ledger before it is sent (intend); what became of it is
+committed after, together with errors and counters (record, every 0.2 s). What was intended and not recorded when a
+server dies is looked up in the catalog by its successor.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+
+from blade_server.core import retry
+from blade_server.core.engine.halt import Halt, HaltedError
+from blade_server.core.engine.passes.local import LocalPasses
+from blade_server.core.engine.run import Run
+from blade_server.errors import BladeError, LeaseLost, Reason, StatementCancelled
+from blade_server.model import Action, Status, WaitReason
+from blade_server.warehouse.databricks import Warehouse
+
+log = logging.getLogger(__name__)
+
+
+class Attempts:
+    """`run` is the life of a job's own thread."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._control = run.control
+        self._passes = LocalPasses(run)
+
+    def run(self) -> None:
+        """Runs the job until it is final, handed back or lost; `close` comes after it. Never raises."""
+        try:
+            self._run.obey(self._run.flags)
+            self._run.recorder.begin()
+            self._work()
+        except HaltedError:
+            self._leave()
+        except LeaseLost as exc:
+            log.info("%s", exc)
+        except BaseException as exc:
+            self._fail(exc)
+
+    def close(self) -> None:
+        """Lets go of what the job used; nothing is written any more. May take as long as the warehouse does."""
+        self._passes.leave()
+        self._control.halt(Halt.LOST)
+        self._passes.close()
+        self._run.query.close()
+
+    def _work(self) -> None:
+        attempt = 0
+        while True:
+            before = self._run.progress.processed
+            failure: BladeError | None = None
+            try:
+                self._attempt()
+                return
+            except (HaltedError, StatementCancelled):
+                pass
+            except LeaseLost:
+                raise
+            except BladeError as exc:
+                failure = exc
+            self._passes.drain()
+            self._sit_out_pauses()
+            if failure is None:
+                continue
+            attempt = 1 if self._run.progress.processed > before else attempt + 1
+            self._back_off(failure, attempt)
+
+    def _sit_out_pauses(self) -> None:
+        """Returns when something may start, after any number of pauses. Raises HaltedError for every other halt."""
+        while True:
+            if self._control.halted is Halt.PAUSE:
+                self._pause()
+            try:
+                self._control.check()  # may wait for the lease, and a pause may come in meanwhile
+                return
+            except HaltedError as exc:
+                if exc.why is not Halt.PAUSE:
+                    raise
+
+    def _attempt(self) -> None:
+        run = self._run
+        warehouse = run.query.connect()
+        self._plan(warehouse)
+        reading = run.query.reading(warehouse, first_block=run.next_block, settled_at=run.settled_at)
+        for _ in self._passes.deliver(reading):
+            if self._control.halted is Halt.PAUSE:
+                self._pause()
+        gone = run.query.check_whole(warehouse, self._passes.rows_read, run.progress.processed)
+        if gone:  # a retry ends with as many rows as its parent's errors
+            run.recorder.skip(gone)
+            run.record()
+        done = run.progress
+        words = f"Completed: {done.success} uploaded, {done.error} failed, {done.skipped} skipped"
+        if gone:
+            words += f" ({gone} of them not found again in the source)"
+        run.recorder.finish(Status.COMPLETED, words)
+
+    def _plan(self, warehouse: Warehouse) -> None:
+        """What to run and how many rows to expect; made once for a job and then kept."""
+        run = self._run
+        if not run.query.planned:
+            run.record(WaitReason.WAREHOUSE_STARTING, "counting the rows")
+            plan = run.query.plan(warehouse)
+            run.recorder.plan(plan, run.query.total)
+        run.progress.total = run.query.total
+
+    def _back_off(self, failure: BladeError, attempt: int) -> None:
+        policy = self._run.tools.policy.retry
+        if not failure.transient or attempt > policy.attempts:
+            raise failure
+        seconds = retry.delay_s(attempt, policy.base_s, failure)
+        detail = f"attempt {attempt + 1} of {policy.attempts + 1} in {seconds:.1f} s: {failure.message}"
+        self._run.record(WaitReason.RETRY_BACKOFF, detail)
+        try:
+            self._control.wait(seconds, WaitReason.RETRY_BACKOFF, detail)
+        except HaltedError:
+            return  # the next attempt finds out
+
+    # --------------------------------------------------------------------------------------------------- pauses
+
+    def _pause(self) -> None:
+        """From the request to the end of the pause; then the job goes on, or is halted for another reason."""
+        run, passes = self._run, self._passes
+        while passes.flying and self._control.halted is Halt.PAUSE:
+            passes.take(0.1)
+            waits = self._control.why_waiting()
+            if run.recorder.due(waits[0]):
+                run.record(*waits)
+        if self._control.halted is not Halt.PAUSE:
+            return
+        run.record_rest()
+        if not run.paused():
+            self._control.go_on()
+            return
+        self._hold()
+        run.limiter.forget()
+        run.progress.went_on()
+
+    def _hold(self) -> None:
+        """Keeps the cursor of a paused job for a while; resumed and paused again, it is PAUSED anew."""
+        run = self._run
+        hold_until = time.monotonic() + run.tools.policy.pause_hold_s
+        run.holding = True
+        try:
+            while self._control.halted is Halt.PAUSE:
+                left = hold_until - time.monotonic()
+                if left <= 0:
+                    self._control.halt(Halt.STOP)
+                    return
+                if run.flags.pending_action is Action.PAUSE and not run.paused():
+                    self._control.go_on()
+                    return
+                self._passes.take(min(left, 60.0))
+        finally:
+            run.holding = False
+
+    # -------------------------------------------------------------------------------------------------- endings
+
+    def _leave(self) -> None:
+        """Ends what runs here for the reason the job was halted for."""
+        run = self._run
+        try:
+            match self._control.halted:
+                case Halt.CANCEL:
+                    run.recorder.finish(Status.CANCELLED, "Cancelled")
+                case Halt.STOP:
+                    if run.flags.status is Status.RUNNING:
+                        run.recorder.unsent(self._passes.returned)
+                        run.record()
+                    run.recorder.release("its server was stopping, or the pause lasted longer than a cursor is held")
+                case Halt.FAIL:
+                    self._fail(self._passes.failure or RuntimeError("halted without an error"))
+        except LeaseLost as exc:
+            log.info("%s", exc)
+
+    def _fail(self, exc: BaseException) -> None:
+        try:
+            self._control.halt(Halt.FAIL)
+            self._passes.drain()
+            if isinstance(exc, BladeError):
+                reason, message = exc.reason, exc.message
+            else:
+                incident = secrets.token_hex(4)
+                log.error("incident %s: job %s met a bug", incident, self._run.claim.job_id, exc_info=exc)
+                reason, message = Reason.INTERNAL, f"a bug in BLADE; the server's log tells more at incident {incident}"
+            self._run.recorder.finish(Status.FAILED, "Failed", reason, message)
+        except LeaseLost as lost:
+            log.info("%s", lost)

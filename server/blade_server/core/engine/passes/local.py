@@ -1,0 +1,155 @@
+"""Passes over a job's result in this process: one thread reads, others upload.
+
+reader thread --chunks--> the job's thread --batches--> upload threads
+                           |       ^                   |
+                   intend, |       +----- reports -----+
+                   record  v
+                       the ledger
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from functools import partial
+from queue import Empty
+
+from blade_server.core.engine.batches import Batch, Chunk, End, Report
+from blade_server.core.engine.delivery import Delivery
+from blade_server.core.engine.halt import Halt, HaltedError
+from blade_server.core.engine.read.reader import Pass
+from blade_server.core.engine.run import Message, Run
+from blade_server.core.engine.upload.outage import Outage
+from blade_server.core.engine.upload.pace import Pace
+from blade_server.core.engine.upload.send_batch import SendTools, send_batch
+from blade_server.core.engine.upload.threads import UploadThreads
+
+
+class LocalPasses:
+    """Belongs to the job's thread. One pass at a time; the upload threads are the same for all passes of a run."""
+
+    def __init__(self, run: Run) -> None:
+        """Nothing runs yet."""
+        self._run = run
+        self._uploads = UploadThreads(
+            partial(send_batch, tools=_send_tools(run)),
+            run.control,
+            run.inbox.put,
+            threads=run.claim.job.spec.workers,
+            name=run.claim.job_id,
+        )
+        self._delivery: Delivery | None = None
+        self.failure: BaseException | None = None
+        """What ended the last pass early."""
+        self.rows_read = 0
+        """Rows of the result, once a pass got to its end."""
+
+    def close(self) -> None:
+        """Ends them, each after what it holds."""
+        self._uploads.close()
+
+    @property
+    def flying(self) -> int:
+        """Batches on their way."""
+        return self._uploads.flying
+
+    @property
+    def returned(self) -> list[Batch]:
+        """Batches that came back with items that nothing has become of."""
+        return list(self._uploads.returned)
+
+    def deliver(self, reading: Pass) -> Iterator[None]:
+        """Reads the result once and gets every new row of it recorded, by turns of at most 0.1 s.
+
+        Between them whoever iterates may pause. Raises what ended the pass early.
+        """
+        run = self._run
+        self.failure = None
+        delivery = self._delivery = Delivery(run, reading, self._uploads)
+        delivery.start()
+        run.progress.went_on()
+        while not delivery.done:
+            yield
+            self._raise_if_over()
+            delivery.dispatch()
+            waits = delivery.waits_for() or run.control.why_waiting()
+            if run.recorder.due(waits[0]):
+                run.record(*waits)
+                run.check_errors()
+            self.take(0.1)
+        run.record()
+        run.check_errors()
+        self.rows_read = delivery.rows_read
+
+    def _raise_if_over(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        halted = self._run.control.halted
+        if halted not in {None, Halt.PAUSE}:
+            raise HaltedError(halted)
+
+    def take(self, timeout_s: float) -> None:
+        """Takes in what threads have to tell, waiting at most so long for the first word."""
+        inbox = self._run.inbox
+        try:
+            message = inbox.get(timeout=timeout_s) if timeout_s else inbox.get_nowait()
+            while True:
+                self._take_in(message)
+                message = inbox.get_nowait()
+        except Empty:
+            return
+
+    def _take_in(self, message: Message) -> None:
+        match message:
+            case Report():
+                self._run.recorder.add(message)
+                if message.left:
+                    self._uploads.take_back(message.batch)
+            case Chunk() | End():
+                if self._delivery is not None:
+                    self._delivery.take(message)
+            case BaseException():
+                self.failure = self.failure or message
+
+    def drain(self) -> None:
+        """Waits until nothing is in flight and records all of it. What was not sent stays in `returned`."""
+        run = self._run
+        self.leave()
+        while self._uploads.flying:
+            self.take(1.0)
+            if run.control.halted is not Halt.LOST and run.recorder.due(None):
+                run.record_rest()
+        self.take(0)
+        if run.control.halted is not Halt.LOST:
+            run.record_rest()
+
+    def leave(self) -> None:
+        """Ends the pass, if there is one."""
+        if self._delivery is not None:
+            self._delivery.leave()
+            self._run.next_block = self._delivery.next_block
+            self._delivery = None
+
+
+def _send_tools(run: Run) -> SendTools:
+    tools, job = run.tools, run.claim.job
+    source = job.source
+    pace = Pace(
+        run.limiter,
+        tools.throttle,
+        source_rate=source.config.items_per_second,
+        source_turn=lambda items: tools.stores.paces.reserve(
+            f"source:{source.name}", items, source.config.items_per_second
+        ),
+    )
+    return SendTools(
+        catalog=tools.catalog,
+        control=run.control,
+        pace=pace,
+        throttle=tools.throttle,
+        outage=Outage(tools.policy.patience_s),
+        retry=tools.policy.retry,
+        data_source=source.data_source,
+        scope=f"{job.job_id}/{secrets.token_hex(8)}",
+        skip_existing=job.spec.skip_existing,
+    )

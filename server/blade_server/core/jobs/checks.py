@@ -1,0 +1,67 @@
+"""What a request about jobs may say. The checks yield what is wrong, as (field, description)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from blade_server.errors import Invalid, Violation
+
+MAX_BATCH_SIZE = 1000
+MAX_WORKERS = 64
+MAX_REASON_CHARACTERS = 1000
+MAX_REQUEST_ID_CHARACTERS = 128
+
+
+def given(job_id: str, name: str = "job_id") -> str:
+    """The id. Raises Invalid if there is none."""
+    if not job_id:
+        raise Invalid.field(name, "is required")
+    return job_id
+
+
+def check_limits(
+    rate: float | None, max_errors: int | None, share: float | None, prefix: str = ""
+) -> Iterator[tuple[str, str]]:
+    """The limits of a job."""
+    if rate is not None and not (math.isfinite(rate) and rate > 0):
+        yield f"{prefix}items_per_second", f"{rate:g} is not a number above 0"
+    if max_errors is not None and max_errors < 0:
+        yield f"{prefix}max_errors", f"{max_errors} is below 0"
+    if share is not None and not 0 < share <= 1:
+        yield f"{prefix}max_error_share", f"{share:g} is not a share above 0 and up to 1"
+
+
+def check_range(name: str, value: int | None, least: int, most: int) -> Iterator[tuple[str, str]]:
+    """A number from `least` to `most`, or none."""
+    if value is not None and not least <= value <= most:
+        yield name, f"{value} is not between {least} and {most}"
+
+
+def check_length(name: str, value: str, most: int) -> Iterator[tuple[str, str]]:
+    """A text of at most so many characters."""
+    if len(value) > most:
+        yield name, f"has {len(value)} characters; at most {most} are allowed"
+
+
+def raise_for(wrong: Iterator[tuple[str, str]] | Sequence[tuple[str, str]]) -> None:
+    """Raises Invalid naming all these fields, if there are any."""
+    violations = [Violation(field=name, description=text) for name, text in wrong]
+    if violations:
+        raise Invalid(violations)
+
+
+def check_reason(reason: str) -> Iterator[tuple[str, str]]:
+    """Why somebody does what he does."""
+    return check_length("reason", reason, MAX_REASON_CHARACTERS)
+
+
+def check_request_id(request_id: str) -> Iterator[tuple[str, str]]:
+    """What makes a repeated call the same call."""
+    return check_length("request_id", request_id, MAX_REQUEST_ID_CHARACTERS)
+
+
+def check_classification(value: str, known: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """One of those that this server knows, or none."""
+    if value and value not in known:
+        yield "classification", f"{value[:80]!r} is not one of the known ones: {', '.join(sorted(known))}"

@@ -1,0 +1,67 @@
+"""Look at what a job would upload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from blade_server.core import sql
+from blade_server.core.jobs.checks import check_classification, check_range, raise_for
+from blade_server.core.jobs.statement import resolve
+from blade_server.core.sources.credentials import target
+from blade_server.core.sources.rules import check_pairs
+from blade_server.core.sources.sources import Sources
+from blade_server.core.transform.provenance import item_metadata
+from blade_server.core.transform.transform import Transform, Transformed
+from blade_server.model.policy import DirectPolicy
+from blade_server.warehouse.databricks import Warehouse
+
+DEFAULT_PREVIEW_ROWS = 10
+MAX_PREVIEW_ROWS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What a caller asks for; see blade.v1.PreviewItemsRequest. None stands for the default."""
+
+    sql: str = ""
+    data_type: str = ""
+    source: str = ""
+    limit: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    classification: str = ""
+
+
+class PreviewItems:
+    """Runs queries as jobs would, and writes nothing. Thread-safe."""
+
+    def __init__(self, policy: DirectPolicy, sources: Sources) -> None:
+        self._policy = policy
+        self._sources = sources
+
+    def __call__(self, request: Preview) -> Transformed:
+        """The first `limit` rows of a query as a job would upload them.
+
+        Raises:
+            Invalid, NotFound, Precondition as the start of a job; WarehouseRefused and the like for the query.
+        """
+        raise_for(
+            [
+                *check_range("limit", request.limit, 1, MAX_PREVIEW_ROWS),
+                *check_pairs("metadata", request.metadata),
+                *check_classification(request.classification, self._policy.source.classifications),
+            ]
+        )
+        resolved = resolve(self._sources, request.sql, request.data_type, request.source)
+        where = target(self._policy.source.warehouse, resolved.source.config)
+        statement = sql.limit(resolved.statement, request.limit or DEFAULT_PREVIEW_ROWS)
+        with Warehouse(where) as warehouse:
+            result = warehouse.execute(statement, timeout_s=self._policy.query_timeout_s)
+            transform = Transform(
+                resolved.source,
+                result.schema,
+                known_classifications=self._policy.source.classifications,
+                metadata=item_metadata(resolved.source, where.warehouse_id, request.metadata),
+                classification=request.classification,
+            )
+            return transform.all(result)

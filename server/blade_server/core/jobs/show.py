@@ -1,0 +1,89 @@
+"""Jobs as callers see them: one, a page of them, the items of one that failed."""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from blade_server.core import paging
+from blade_server.core.jobs.checks import given
+from blade_server.errors import Invalid
+from blade_server.model import ItemError, Job, Status
+from blade_server.storage.jobs.show import JobStore
+
+DEFAULT_PAGE_SIZE = 50
+DEFAULT_ERRORS_PAGE_SIZE = 100
+MAX_PAGE_SQL_BYTES = 8 << 20
+_SEQ = re.compile(r"-1|\d{1,18}", re.ASCII)
+
+
+class ShowJobs:
+    """Thread-safe; each call is one short transaction. Raises what the storage raises."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+
+    def get(self, job_id: str) -> Job:
+        """The job with error summaries and history. Raises NotFound."""
+        return self._store.get(given(job_id, "id"))
+
+    async def get_quickly(self, job_id: str) -> Job | None:
+        """The job as `get`, without a thread; the same object while nothing changes. None: `get` knows why."""
+        return await self._store.live.get(job_id)
+
+    def list(
+        self,
+        *,
+        page_size: int | None = None,
+        page_token: str = "",
+        statuses: Collection[Status] = (),
+        source: str = "",
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> tuple[builtins.list[Job], str]:
+        """A page of jobs, newest first, and the token of the next page ("" on the last). Raises Invalid.
+
+        A page ends early where the SQL of its jobs comes to MAX_PAGE_SQL_BYTES.
+        """
+        size = paging.page_size(page_size, default=DEFAULT_PAGE_SIZE)
+        scope = f"jobs\0{sorted(statuses)}\0{source}\0{created_after}\0{created_before}"
+        before = paging.read_token(page_token, scope=scope)
+        if not before.isprintable():
+            raise Invalid.field("page_token", "is forged; begin again without a token")
+        found = self._store.page(
+            limit=size + 1,
+            before_job_id=before,
+            statuses=statuses,
+            source=source,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        page = found[: min(size, _fitting(found))]
+        more = len(found) > len(page)
+        return page, paging.make_token(page[-1].job_id, scope=scope) if more else ""
+
+    def errors(
+        self, job_id: str, *, page_size: int | None = None, page_token: str = ""
+    ) -> tuple[builtins.list[ItemError], str]:
+        """A page of item errors in the order of recording, and the token of the next. Raises NotFound, Invalid."""
+        size = paging.page_size(page_size, default=DEFAULT_ERRORS_PAGE_SIZE)
+        scope = f"errors\0{given(job_id)}"
+        after = paging.read_token(page_token, scope=scope) or "-1"
+        if not _SEQ.fullmatch(after):
+            raise Invalid.field("page_token", "is forged; begin again without a token")
+        found = self._store.errors(job_id, after_seq=int(after), limit=size + 1)
+        more = len(found) > size
+        next_token = paging.make_token(str(found[size - 1][0]), scope=scope) if more else ""
+        return [error for _, error in found[:size]], next_token
+
+
+def _fitting(jobs: Sequence[Job]) -> int:
+    """How many of the jobs go into one page; at least one."""
+    size = 0
+    for count, job in enumerate(jobs):
+        size += len(job.spec.sql)
+        if size > MAX_PAGE_SQL_BYTES and count:
+            return count
+    return len(jobs)

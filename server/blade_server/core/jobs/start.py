@@ -1,0 +1,106 @@
+"""Start a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+
+from blade_server.core.jobs.checks import (
+    MAX_BATCH_SIZE,
+    MAX_WORKERS,
+    check_classification,
+    check_limits,
+    check_range,
+    check_request_id,
+    raise_for,
+)
+from blade_server.core.jobs.ids import fingerprint, new_job_id
+from blade_server.core.jobs.statement import resolve
+from blade_server.core.sources.rules import check_pairs
+from blade_server.core.sources.sources import Sources
+from blade_server.model import Job, JobLimits, JobSpec, NewJob
+from blade_server.model.policy import JobPolicy
+from blade_server.storage.jobs.new import NewJobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartJob:
+    """What a caller asks for; see blade.v1.StartQueryJobRequest. None stands for the default."""
+
+    sql: str = ""
+    data_type: str = ""
+    source: str = ""
+    batch_size: int | None = None
+    workers: int | None = None
+    items_per_second: float | None = None
+    max_errors: int | None = None
+    max_error_share: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    classification: str = ""
+    skip_existing: bool = False
+    request_id: str = ""
+
+
+class StartQueryJob:
+    """Stores jobs that run a query. Thread-safe."""
+
+    def __init__(self, policy: JobPolicy, sources: Sources, new_jobs: NewJobs, wake: Callable[[], None]) -> None:
+        """`wake` is called whenever a job is stored."""
+        self._policy = policy
+        self._sources = sources
+        self._new_jobs = new_jobs
+        self._wake = wake
+
+    def __call__(self, request: StartJob, *, actor: str) -> Job:
+        """Checks the request and stores a PENDING job; a repeated one gives the job of the first call.
+
+        Raises:
+            Invalid: naming all wrong fields; the SQL is parsed here, not run.
+            NotFound, Precondition: there is no such source, or it is switched off.
+            QuotaExceeded: too many open jobs.
+        """
+        self._check(request)
+        request_hash = fingerprint({**asdict(request), "request_id": ""})
+        stored = self._new_jobs.replay(request.request_id, request_hash)
+        if stored is not None:  # whatever became of the source since
+            return stored
+        resolved = resolve(self._sources, request.sql, request.data_type, request.source)
+        source = resolved.source
+        spec = JobSpec(
+            sql=request.sql or resolved.statement,
+            source=source.name,
+            data_type=source.data_type,
+            batch_size=request.batch_size or 100,
+            workers=request.workers or self._policy.workers,
+            limits=JobLimits(
+                items_per_second=request.items_per_second or 0.0,
+                max_errors=request.max_errors,
+                max_error_share=request.max_error_share,
+            ),
+            metadata=dict(request.metadata),
+            classification=request.classification,
+            skip_existing=request.skip_existing,
+        )
+        new = NewJob(
+            job_id=new_job_id(),
+            spec=spec,
+            source=source,
+            statement=resolved.statement,
+            request_id=request.request_id,
+            request_hash=request_hash,
+        )
+        job = self._new_jobs.add(new, actor=actor, max_open_jobs=self._policy.max_open_jobs)
+        self._wake()
+        return job
+
+    def _check(self, request: StartJob) -> None:
+        raise_for(
+            [
+                *check_limits(request.items_per_second, request.max_errors, request.max_error_share),
+                *check_range("batch_size", request.batch_size, 1, MAX_BATCH_SIZE),
+                *check_range("workers", request.workers, 1, MAX_WORKERS),
+                *check_request_id(request.request_id),
+                *check_pairs("metadata", request.metadata),
+                *check_classification(request.classification, self._policy.direct.source.classifications),
+            ]
+        )

@@ -1,0 +1,32 @@
+"""The statement of a job: its own SQL over sources, or every row of one source."""
+
+from __future__ import annotations
+
+from blade_server.core import sql
+from blade_server.core.sources.sources import Sources
+from blade_server.errors import Invalid
+from blade_server.model import Source
+
+
+def resolve(sources: Sources, text: str, data_type: str, source_name: str) -> sql.Resolved:
+    """The statement with its tables resolved, and the source whose mapping makes items of its rows.
+
+    Raises:
+        Invalid: the SQL, which is parsed here and not run; or neither SQL nor a source is given.
+        NotFound, Precondition: there is no such source, or it is switched off.
+    """
+    every = sources.all()
+    chosen: list[Source] = []
+    if source_name:
+        chosen = [sources.find(data_type, source_name)]
+    elif data_type:
+        chosen = [source for source in every if source.data_type == data_type]
+        if len(chosen) != 1 and (not chosen or not text):
+            sources.find(data_type)
+    if not text:
+        if not chosen:
+            raise Invalid.field("sql", "is required unless `source` or `data_type` is set")
+        text = sql.select(chosen[0], sql.SourceQuery())
+    resolved = sql.resolve(text, every, chosen=chosen)
+    sources.find("", resolved.source.name)  # refuses one that is switched off
+    return resolved

@@ -1,0 +1,42 @@
+"""A claim: the right of one server to run one job, what it is to run, and what callers want of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from blade_server.model.job import Action, Job, JobLimits, Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to run: at first with the tables resolved; from the first claim on with pinned versions and counted."""
+
+    statement: str
+    announced: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to run a job, and the job as it was when it was claimed."""
+
+    job: Job
+    owner: str
+    epoch: int
+    plan: Plan
+    taken_over: bool = False
+    """From a server that let its lease run out: what it sent last may still be on its way."""
+
+    @property
+    def job_id(self) -> str:
+        """Id of the job."""
+        return self.job.job_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """What callers want of a running job now; those of a higher revision are newer."""
+
+    revision: int
+    status: Status
+    pending_action: Action | None
+    limits: JobLimits

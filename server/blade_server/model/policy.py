@@ -1,0 +1,95 @@
+"""What an operator has decided, in the parts that the rooms of the server need; `app` makes them of the settings.
+
+Secrets are held as SecretStr, so that printing a policy shows none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarehousePolicy:
+    """The server's own warehouse and credentials, and which others sources may name.
+
+    `timeout_s` is the longest wait for one answer; `secret_dir` the root of `file:` references (None: none allowed).
+    """
+
+    host: str = ""
+    http_path: str = ""
+    token: SecretStr | None = None
+    client_id: str = ""
+    client_secret: SecretStr | None = None
+    ca_file: Path | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    secret_dir: Path | None = None
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePolicy:
+    """What a source may say, and where it may lead."""
+
+    warehouse: WarehousePolicy
+    classifications: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """`attempts` retries after the first attempt, the first of them after `base_s` seconds, then longer."""
+
+    attempts: int = 3
+    base_s: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectPolicy:
+    """Calls without a job: queries, previews, single items. `max_queries` streams at once."""
+
+    source: SourcePolicy
+    retry: RetryPolicy
+    query_timeout_s: float = 300.0
+    max_queries: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPolicy:
+    """Jobs as callers ask for them. `workers` is the default of a job's upload threads; a lease lasts `lease_s`."""
+
+    direct: DirectPolicy
+    max_open_jobs: int = 10_000
+    workers: int = 8
+    lease_s: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnginePolicy:
+    """Jobs as a process runs them; all durations in seconds.
+
+    A lease lasts `lease_s` and is renewed every `beat_s`; a paused job keeps its cursor for `pause_hold_s`; a stopping
+    process waits `drain_s` for uploads in flight. `catalog_timeout_s` is the longest an upload may be under way,
+    `patience_s` how long uploads may fail with the catalog well before items are errors.
+    """
+
+    source: SourcePolicy
+    retry: RetryPolicy
+    max_running_jobs: int = 4
+    lease_s: float = 10.0
+    beat_s: float = 3.0
+    pause_hold_s: float = 300.0
+    drain_s: float = 30.0
+    catalog_timeout_s: float = 30.0
+    patience_s: float = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenPolicy:
+    """One port: `host` a name or address, `port` 0 for a free one; both TLS files or none."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None

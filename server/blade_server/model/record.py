@@ -1,0 +1,44 @@
+"""What a running job writes down: the ledger before its items are sent, a record of what became of them after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from blade_server.model.item import ItemError
+from blade_server.model.job import WaitReason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A stretch of the ledger: `keys` holds 16 bytes a row, `outcomes` one."""
+
+    number: int
+    keys: bytes
+    outcomes: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Display:
+    """What a running job shows beside its counters."""
+
+    current_operation: str = ""
+    items_per_second: float = 0.0
+    estimated_completion: datetime | None = None
+    wait_reason: WaitReason | None = None
+    wait_detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One commit of progress. `number` counts from 1 over the whole job; counts are what is added."""
+
+    number: int
+    success: int = 0
+    error: int = 0
+    skipped: int = 0
+    bytes_uploaded: int = 0
+    blocks: Sequence[Block] = ()
+    errors: Sequence[tuple[bytes, ItemError]] = ()
+    display: Display

@@ -1,0 +1,141 @@
+"""`blade serve` as a process: how it says that it is ready, how it stops, what it says to an operator's mistakes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+import sqlalchemy
+from tests.support.servers import TIMEOUT_S, Served, run
+
+from blade.v1 import job_service_pb2, job_service_pb2_grpc
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    servers = []
+
+    def start(*arguments: str, **changes: str) -> Served:
+        servers.append(Served(*arguments, **changes))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.process.communicate()
+
+
+def test_it_says_that_it_is_ready_serves_and_stops_gracefully(postgres_url: str, serve: Callable[..., Served]) -> None:
+    server = serve("--json", DATABASE_URL=postgres_url)
+    said = server.said()
+
+    with grpc.insecure_channel(f"{said['host']}:{said['port']}") as channel:
+        stub = job_service_pb2_grpc.JobServiceStub(channel)
+        jobs = stub.ListJobs(job_service_pb2.ListJobsRequest(), timeout=TIMEOUT_S).jobs
+    status, errors = server.stop()
+
+    assert list(jobs) == []
+    assert said["pid"] == server.process.pid
+    assert status == 0
+    assert "blade.v1.JobService/ListJobs OK" in errors
+    assert "Traceback" not in errors
+
+
+def test_people_get_one_plain_line(postgres_url: str, serve: Callable[..., Served]) -> None:
+    server = serve(DATABASE_URL=postgres_url, BLADE_CATALOG_URL="http://catalog.test:81", BLADE_LOG_LEVEL="error")
+
+    assert server.line.startswith("BLADE 0.1.0 serves gRPC on 127.0.0.1:")
+    assert "warehouse: none, catalog: http://catalog.test:81)" in server.line
+    status, errors = server.stop(signal.SIGINT)
+    assert (status, errors) == (0, "")
+
+
+def test_without_a_database_url_it_brings_its_own_and_the_tables_stay(
+    tmp_path: Path, serve: Callable[..., Served]
+) -> None:
+    for _ in range(2):
+        server = serve("--json", BLADE_DATA_DIR=str(tmp_path))
+        assert server.said()["database"] == "embedded"
+        assert server.stop()[0] == 0
+    assert not (tmp_path / "pgdata" / "postmaster.pid").exists()
+
+
+def test_a_second_signal_ends_it_at_once_although_a_call_is_running(
+    postgres_url: str, serve: Callable[..., Served], wait_until: Callable[..., None]
+) -> None:
+    server = serve("--json", DATABASE_URL=postgres_url, BLADE_DRAIN_TIMEOUT_S="300")
+    engine = sqlalchemy.create_engine(postgres_url, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection, grpc.insecure_channel(f"127.0.0.1:{server.said()['port']}") as channel:
+        connection.exec_driver_sql("LOCK TABLE job")  # so that the call below waits
+        stub = job_service_pb2_grpc.JobServiceStub(channel)
+        call = stub.ListJobs.future(job_service_pb2.ListJobsRequest())
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        wait_until(lambda: connection.exec_driver_sql(waiting).scalar_one())
+
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(0.5)
+        status, _ = server.stop()
+        call.cancel()
+    engine.dispose()
+
+    assert status == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("BLADE_PORT", "http", "BLADE_PORT is 'http'"),
+        ("BLADE_MAX_WATCHERS", "0", "BLADE_MAX_WATCHERS is '0'"),
+        ("DATABASE_URL", "mysql://root:s3cret@db/x", "'mysql'"),
+        ("DATABASE_URL", "postgresql://root:s3cret@db:port/x", "DATABASE_URL is not a URL"),
+    ],
+)
+def test_a_setting_that_cannot_be_right_is_one_sentence_and_exit_code_2(variable: str, value: str, says: str) -> None:
+    status, sentence = run("serve", **{variable: value})
+
+    assert status == 2
+    assert says in sentence
+
+
+def test_settings_that_contradict_each_other_are_one_sentence_without_the_others() -> None:
+    status, sentence = run("serve", DATABASE_URL="postgresql://root:s3cret@db/x", BLADE_LEASE_BEAT_S="9")
+
+    assert status == 2
+    assert sentence.startswith("blade: BLADE_LEASE_BEAT_S=9 is more than a third of BLADE_LEASE_S=10")
+
+
+def test_a_wrong_catalog_url_is_one_sentence_and_exit_code_2(postgres_url: str) -> None:
+    status, sentence = run("serve", DATABASE_URL=postgres_url, BLADE_CATALOG_URL="catalog.test")
+
+    assert status == 2
+    assert "BLADE_CATALOG_URL is 'catalog.test'" in sentence
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_database_that_does_not_answer_is_one_sentence_and_exit_code_1(command: str) -> None:
+    status, sentence = run(command, DATABASE_URL="postgresql://blade:s3cret@127.0.0.1:1/blade")
+
+    assert status == 1
+    assert "does not answer; check DATABASE_URL" in sentence
+
+
+def test_a_port_that_is_taken_is_one_sentence_and_exit_code_1(postgres_url: str, serve: Callable[..., Served]) -> None:
+    port = str(serve("--json", DATABASE_URL=postgres_url).said()["port"])
+
+    status, sentence = run("serve", "--port", port, DATABASE_URL=postgres_url)
+
+    assert (status, sentence) == (1, f"blade: cannot listen on 127.0.0.1:{port}: Address already in use")
+
+
+def test_migrate_makes_the_tables(empty_postgres_url: str) -> None:
+    status, says = run("migrate", DATABASE_URL=empty_postgres_url)
+    engine = sqlalchemy.create_engine(empty_postgres_url, poolclass=sqlalchemy.NullPool)
+
+    assert (status, says) == (0, "The tables are up to date.")
+    assert "job" in sqlalchemy.inspect(engine).get_table_names()

@@ -1,0 +1,224 @@
+"""A whole BLADE below the wire: real PostgreSQL and driver, sandbox warehouse and catalog, runners in this process.
+
+Its fixtures are for a conftest.py to import.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import requests
+from tests.support.waiting import wait_until
+
+from blade_sandbox.catalog import CatalogServer
+from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
+from blade_server.app.policies import engine_policy, job_policy, source_policy
+from blade_server.catalog.client import Catalog
+from blade_server.core.engine.run import EngineTools
+from blade_server.core.engine.runner import Runner
+from blade_server.core.jobs.jobs import Jobs
+from blade_server.core.jobs.start import StartJob
+from blade_server.core.sources.sources import Sources
+from blade_server.model import Classification, Job, RowMapping, Source, SourceConfig
+from blade_server.settings import Settings
+from blade_server.storage.database import Database
+from blade_server.storage.engine.leases import Leases
+from blade_server.storage.engine.stores import Stores
+from blade_server.storage.jobs.control import JobControl
+from blade_server.storage.jobs.new import NewJobs
+from blade_server.storage.jobs.show import JobStore
+from blade_server.storage.sources import SourceStore
+
+TABLE = "main.blade.blade_maintenance_data"
+
+
+def maintenance_rows(count: int) -> dict[str, list[Any]]:
+    """Columns of a maintenance table whose default mapping works."""
+    return {
+        "item_id": [f"MAINT-{number}" for number in range(count)],
+        "tail_number": [f"AF-{number % 50:03}" for number in range(count)],
+        "priority": ["HIGH" if number % 2 else "LOW" for number in range(count)],
+        "number": list(range(count)),
+        "classification": ["UNCLASS"] * count,
+        "last_modified": [datetime(2024, 1, 10, 10, tzinfo=UTC)] * count,
+    }
+
+
+class EngineWorld:
+    """What a test of the job engine works with. `settings` may be replaced before a runner is made."""
+
+    def __init__(self, folder: Path, url: str, **catalog_options: Any) -> None:
+        self._folder = folder
+        self.warehouse = SandboxWarehouse(tables={})
+        self.catalog = CatalogServer(directory=folder / "catalog", **catalog_options)
+        self.database = Database(url)
+        self.runners_own = Database(url, pool_size=4)
+        self.store, self.new_jobs = JobStore(self.database), NewJobs(self.database)
+        self.control = JobControl(self.database)
+        self.stores = Stores.over(self.database, self.runners_own)
+        self.leases, self.claims = Leases(self.database), self.stores.claims
+        self.ledgers, self.records = self.stores.ledgers, self.stores.records
+        self.runners: list[Runner] = []
+        self.clients: list[Catalog] = []
+        self.settings: Settings
+
+    def start(self, rows: Mapping[str, Sequence[Any]] | pa.Table) -> None:
+        """Serves these rows as the maintenance table and starts the catalog."""
+        table = rows if isinstance(rows, pa.Table) else pa.table(dict(rows))
+        pq.write_table(table, self._folder / "rows.parquet")
+        self.warehouse = SandboxWarehouse(tables={TABLE: self._folder / "rows.parquet"})
+        self.warehouse.start()
+        self.catalog.start()
+        self.settings = self.configured()
+        self.sources = Sources(source_policy(self.settings), SourceStore(self.database))
+        self.jobs = Jobs.over(job_policy(self.settings), self.database, self.store, self.sources, self._wake)
+
+    def configured(self, **changes: Any) -> Settings:
+        """Settings for this world: quick retries, quick leases."""
+        values = {
+            "DATABRICKS_SERVER_HOSTNAME": self.warehouse.url,
+            "DATABRICKS_HTTP_PATH": self.warehouse.http_path,
+            "DATABRICKS_TOKEN": self.warehouse.token,
+            "catalog_url": self.catalog.url,
+            "catalog_timeout_s": 3.0,
+            "retry_base_s": 0.05,
+            "lease_s": 3.0,
+            "lease_beat_s": 0.5,
+            "upload_workers": 4,
+            **changes,
+        }
+        return Settings(**values)
+
+    def add_source(self, name: str = "blade-maintenance", **changes: Any) -> Source:
+        """Stores a source over the maintenance table."""
+        config = SourceConfig(
+            catalog="main",
+            schema="blade",
+            table="blade_maintenance_data",
+            items_per_second=changes.pop("items_per_second", 0.0),
+            max_running_jobs=changes.pop("max_running_jobs", 0),
+        )
+        source = Source(
+            name=name,
+            display_name="",
+            data_type=changes.pop("data_type", "maintenance"),
+            enabled=True,
+            config=config,
+            mapping=RowMapping(item_id=changes.pop("item_id", ""), classification=Classification()),
+        )
+        stored, _ = self.sources.add(source, validate_only=False, request_id="")
+        return stored
+
+    def runner(self, settings: Settings | None = None) -> Runner:
+        """Another server's job engine, running."""
+        settings = settings or self.settings
+        client = Catalog(settings.catalog_url, timeout_s=settings.catalog_timeout_s)
+        runner = Runner(EngineTools.of(engine_policy(settings), self.stores, client))
+        runner.start()
+        self.runners.append(runner)
+        self.clients.append(client)
+        return runner
+
+    def begin(self, **request: Any) -> Job:
+        """Starts a job over the maintenance source."""
+        return self.jobs.start(StartJob(**{"source": "blade-maintenance", **request}), actor="tester")
+
+    def cancel(self, job_id: str, *, actor: str, reason: str = "") -> Job:
+        """Asks for the end and waits until no upload can start any more, as CancelJob does."""
+        self.jobs.control.cancel(job_id, actor=actor, reason=reason)
+        for seconds in self.jobs.control.cancelling(job_id, actor=actor):
+            time.sleep(seconds)
+        return self.store.get(job_id, history=False)
+
+    def _wake(self) -> None:
+        for runner in self.runners:
+            runner.wake()
+
+    def wake(self) -> None:
+        """Rings the runners, as the listener does when somebody changed a job."""
+        self._wake()
+
+    def held(self, data_source: str = "BLADE:maintenance") -> dict[str, int]:
+        """Item ids in the catalog, and how many copies of each."""
+        copies: dict[str, int] = {}
+        token = ""
+        while True:
+            answer = requests.get(
+                f"{self.catalog.url}/v1/items",
+                params={"dataSource": data_source, "pageSize": 1000, "pageToken": token},
+                timeout=10,
+            ).json()
+            copies.update({item["itemId"]: item["copies"] for item in answer["items"]})
+            token = answer.get("nextPageToken", "")
+            if not token:
+                return copies
+
+    def warehouse_faults(self, **switches: Any) -> None:
+        """Sets faults of the warehouse."""
+        headers = {"Authorization": f"Bearer {self.warehouse.token}"}
+        url = f"{self.warehouse.url}/sandbox/faults"
+        requests.post(url, json=switches, headers=headers, timeout=10).raise_for_status()
+
+    def close(self) -> None:
+        """Stops everything."""
+        for runner in self.runners:
+            runner.stop(5)
+        for client in self.clients:
+            client.close()
+        self.catalog.stop()
+        self.warehouse.stop()
+        self.database.close()
+        self.runners_own.close()
+
+
+@pytest.fixture
+def make_world(tmp_path: Path, postgres_url: str) -> Iterator[Callable[..., EngineWorld]]:
+    """`make_world(rows, **catalog_options)`: a world with one source over these rows, and no runner yet."""
+    worlds: list[EngineWorld] = []
+
+    def make(rows: Any = 1000, *, source: Mapping[str, Any] | None = None, **catalog_options: Any) -> EngineWorld:
+        world = EngineWorld(tmp_path, postgres_url, **catalog_options)
+        worlds.append(world)
+        world.start(maintenance_rows(rows) if isinstance(rows, int) else rows)
+        world.add_source(**(source or {}))
+        return world
+
+    yield make
+    for world in worlds:
+        world.close()
+
+
+@pytest.fixture
+def ended() -> Callable[..., Job]:
+    """`ended(world, job)`: the job once it is final."""
+
+    def wait(world: EngineWorld, job: Job, timeout_s: float = 60.0) -> Job:
+        wait_until(lambda: world.store.get(job.job_id).status.final, timeout_s)
+        return world.store.get(job.job_id)
+
+    return wait
+
+
+@pytest.fixture
+def reaches() -> Callable[..., Job]:
+    """`reaches(world, job, test)`: the job once `test(job)` is true; fails at once if the job ends first otherwise."""
+
+    def wait(world: EngineWorld, job: Job, test: Callable[[Job], object], timeout_s: float = 60.0) -> Job:
+        latest = [job]
+
+        def holds() -> bool:
+            latest[0] = world.store.get(job.job_id)
+            assert test(latest[0]) or not latest[0].status.final, latest[0]
+            return bool(test(latest[0]))
+
+        wait_until(holds, timeout_s)
+        return latest[0]
+
+    return wait

@@ -1,0 +1,58 @@
+"""`blade serve` as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+TIMEOUT_S = 30.0
+COMMAND = [sys.executable, "-m", "blade_server"]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("BLADE_", "DATABRICKS_", "PG"))}
+    own.pop("DATABASE_URL", None)
+    return own | {"BLADE_PORT": "0", "BLADE_HTTP_PORT": "0"} | changes
+
+
+class Served:
+    """A server process that has said it is ready, in a process group of its own if asked for."""
+
+    def __init__(self, *arguments: str, own_group: bool = False, **changes: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "serve", *arguments],
+            env=environment(**changes),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=own_group,
+        )
+        assert self.process.stdout is not None
+        self.line = self.process.stdout.readline()
+
+    def said(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.line)
+        return found
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=TIMEOUT_S)
+        return self.process.returncode, errors
+
+
+def run(*arguments: str, **changes: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+    return done.returncode, (done.stderr + done.stdout).strip().splitlines()[-1]
