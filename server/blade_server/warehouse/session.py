@@ -13,14 +13,15 @@ from databricks import sql
 from databricks.sql.backend.thrift_backend import ThriftDatabricksClient
 
 from blade_server.errors import StatementCancelled, WarehouseDenied
+from blade_server.warehouse import trust
 from blade_server.warehouse.driver_thread import DriverThread
 from blade_server.warehouse.failures import DRIVER_ERRORS
 from blade_server.warehouse.oauth import CredentialsProvider
 from blade_server.warehouse.target import Target
 
-T = TypeVar("T")
-
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DOWNLOAD_THREADS = 2
 """CloudFetch files in flight: as fast as the default of 10 on loopback, with half the memory."""
@@ -43,7 +44,9 @@ def connect(target: Target) -> Any:
     Raises:
         WarehouseDenied: there are no credentials to present.
     """
-    return sql.connect(**_arguments(target))
+    arguments = _arguments(target)
+    with trust.shared(arguments.get("_tls_trusted_ca_file", "")):
+        return sql.connect(**arguments)
 
 
 def _arguments(target: Target) -> dict[str, Any]:

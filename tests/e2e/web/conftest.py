@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from tests.support.loops import LoopThread
 
-from blade_sandbox.world import World
+from blade_sandbox.sandbox import Sandbox
 from blade_server.model.policy import ListenPolicy
 from blade_server.web.app import Web
 
 
 @pytest.fixture(scope="session")
-def http_url(world: World) -> Iterator[str]:
+def http_url(world: Sandbox) -> Iterator[str]:
     """The HTTP port of the world's server; of one in front of it where the server has none (BLADE_HTTP_PORT unset)."""
     if world.http_url:
         yield world.http_url

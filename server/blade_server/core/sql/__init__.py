@@ -12,7 +12,6 @@ INVALID_SQL, naming the field, what is wrong and where.
 """
 
 from blade_server.core.sql.build import (
-    SourceQuery,
     all_rows,
     count,
     history,
@@ -30,7 +29,6 @@ __all__ = [
     "MAX_NESTING",
     "MAX_SQL_BYTES",
     "Resolved",
-    "SourceQuery",
     "all_rows",
     "count",
     "history",

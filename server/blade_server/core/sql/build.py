@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import pyarrow as pa
 from sqlglot import exp
@@ -28,24 +27,12 @@ from blade_server.core.sql.parse import (
 )
 from blade_server.core.transform.item_ids import Template, TemplateError
 from blade_server.errors import Precondition, Reason
-from blade_server.model import Source, SourceConfig
+from blade_server.model import RowQuery, Source, SourceConfig
 
 _DIRECTION = re.compile(r"^(?P<column>.+?)(?:\s+(?P<direction>asc|desc))?$", re.IGNORECASE | re.DOTALL)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceQuery:
-    """Which rows and columns of a source. `filter` is SQL, `columns` and `order_by` are names (with ` asc`/` desc`)."""
-
-    filter: str = ""
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    columns: Sequence[str] = ()
-    order_by: Sequence[str] = ()
-    limit: int | None = None
-    offset: int = 0
-
-
-def select(source: Source, query: SourceQuery, schema: pa.Schema | None = None) -> str:
+def select(source: Source, query: RowQuery, schema: pa.Schema | None = None) -> str:
     """The rows of a source that a query asks for. Its parameters stay parameters.
 
     Args:
@@ -159,7 +146,7 @@ def _ordering(text: str) -> tuple[str, bool]:
     return name, (match["direction"] or "asc").lower() == "desc"
 
 
-def _condition(query: SourceQuery, schema: pa.Schema | None) -> exp.Expr:
+def _condition(query: RowQuery, schema: pa.Schema | None) -> exp.Expr:
     tree = parse_condition(query.filter, field="filter")
     _check_condition(tree)
     check_parameters(tree, query.parameters)
