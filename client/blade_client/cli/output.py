@@ -130,10 +130,10 @@ def pairs_text(pairs: dict[str, str]) -> str:
 
 
 def message_dict(message: Message) -> Any:
-    """A message in protobuf's JSON form, with zeros and empty lists written out so that scripts can rely on them."""
-    from google.protobuf.json_format import MessageToDict
+    """A message in its JSON form, with zeros and empty lists written out so that scripts can rely on them."""
+    from blade_client.json_form import to_dict
 
-    return _tidy(MessageToDict(message, always_print_fields_with_no_presence=True))
+    return _tidy(to_dict(message))
 
 
 def _tidy(value: Any, *, free: bool = False) -> Any:

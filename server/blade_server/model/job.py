@@ -11,8 +11,8 @@ from blade_server.model.error_reason import Reason
 from blade_server.model.item import ItemError
 from blade_server.model.source import Source
 
-MAX_ITEMS = 2**31 - 1
-"""Most items of one job: the contract counts in int32, so that JSON shows numbers."""
+MAX_ITEMS = 2**53 - 1
+"""Most items of one job: JSON shows counts as numbers, and beyond this most of its readers round them."""
 
 
 class Status(StrEnum):

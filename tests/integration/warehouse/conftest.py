@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from blade_sandbox.warehouse import Warehouse as Sandbox
-from blade_server.warehouse.databricks import Target, Warehouse
+from blade_server.warehouse import Target, Warehouse
 
 ROWS = 200_000
 

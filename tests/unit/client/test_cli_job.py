@@ -266,6 +266,20 @@ def test_limits_that_are_not_named_stay_and_none_takes_one_away(server, run, mak
     assert not request.limits.HasField("max_errors")
 
 
+def test_a_limit_on_errors_may_be_beyond_32_bits_and_must_be_a_whole_number(server, run, make_job) -> None:
+    server.on("GetJob", jobs.GetJobResponse(job=make_job(1)))
+    server.on("UpdateJobLimits", jobs.UpdateJobLimitsResponse(job=make_job(1)))
+    server.on("StartQueryJob", jobs.StartQueryJobResponse(job=make_job(0, "PENDING")))
+    most = 2**63 - 1
+    assert run("job", "limits", ID, "--max-errors", str(most)).exit_code == 0
+    assert server.asked("UpdateJobLimits")[0].limits.max_errors == most
+    assert run("job", "start", "SELECT 1", "--max-errors", str(most)).exit_code == 0
+    assert server.asked("StartQueryJob")[0].max_errors == most
+    for wrong in ("1.5", "some", str(most + 1)):
+        result = run("job", "limits", ID, "--max-errors", wrong)
+        assert (result.exit_code, wrong in result.stderr) == (2, True)
+
+
 def test_limits_without_options_are_shown_and_not_changed(server, run, make_job) -> None:
     server.on("GetJob", jobs.GetJobResponse(job=make_job(1, spec={"limits": {"max_errors": 3}})))
     assert run("job", "limits", ID).stdout == f"{ID} is RUNNING: fails beyond 3 errors.\n"

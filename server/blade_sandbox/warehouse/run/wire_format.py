@@ -103,7 +103,7 @@ def convert(batch: pa.RecordBatch, columns: Sequence[Column], schema: pa.Schema)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _convert(array: pa.Array, sql_type: SqlType, target: pa.DataType) -> pa.Array:
+def _convert(array: pa.Array[Any], sql_type: SqlType, target: pa.DataType) -> pa.Array[Any]:
     if array.type == target:
         return array
     if pa.types.is_interval(array.type):

@@ -24,7 +24,7 @@ def thrift_schema(columns: Sequence[Column]) -> ttypes.TTableSchema:
 
 def _type_desc(sql_type: SqlType) -> ttypes.TTypeDesc:
     qualifiers = None
-    if sql_type.base == "decimal":
+    if pa.types.is_decimal(sql_type.arrow):
         qualifiers = ttypes.TTypeQualifiers(
             qualifiers={
                 "precision": ttypes.TTypeQualifierValue(i32Value=sql_type.arrow.precision),

@@ -5,13 +5,13 @@
     resolve      names of sources -> names of tables
     parameters   `:name` in filters: all there, all used, read as the right type
     build        statements of BLADE's own: select, look-up, count, preview, pin
+    item_id_sql  item id templates as SQL expressions
 
-sqlglot stays in here (and in `core.templates`, which renders item ids as SQL). All user mistakes are Invalid with
+sqlglot stays in here. All user mistakes are Invalid with
 INVALID_SQL, naming the field, what is wrong and where.
 """
 
 from blade_server.core.sql.build import (
-    SourceQuery,
     all_rows,
     count,
     history,
@@ -29,7 +29,6 @@ __all__ = [
     "MAX_NESTING",
     "MAX_SQL_BYTES",
     "Resolved",
-    "SourceQuery",
     "all_rows",
     "count",
     "history",

@@ -106,7 +106,7 @@ def test_a_job_shows_counts_times_waits_errors_and_history() -> None:
     )
 
     shown = json_format.MessageToDict(sent)
-    assert (shown["processedItems"], shown["status"], shown["pausedDuration"]) == (7, "FAILED", "1.250s")
+    assert (sent.processed_items, shown["status"], shown["pausedDuration"]) == (7, "FAILED", "1.250s")
     assert shown["error"] == {"reason": "ERROR_REASON_TOO_MANY_ERRORS", "message": "2 of 3"}
     assert (shown["waitReason"], shown["pendingAction"]) == ("CATALOG_DOWN", "CANCEL")
     assert shown["errorSummaries"][0]["samples"][0] == {
