@@ -40,11 +40,6 @@ class Warehouse:
         self._cancel_next = False
         self._closed = False
 
-    @property
-    def target(self) -> Target:
-        """Which warehouse, and as whom."""
-        return self._target
-
     def execute(
         self,
         sql: str,
