@@ -105,6 +105,7 @@ class JobCalls:
         source: str = "",
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        with_errors: bool = False,
         page_size: int | None = None,
     ) -> Iterator[Job]:
         """Jobs, newest first, fetched page by page as they are read.
@@ -114,6 +115,7 @@ class JobCalls:
             source: Only jobs of this source.
             created_after: Only jobs created at or after this time; aware.
             created_before: Only jobs created before this time; aware.
+            with_errors: Only jobs that are COMPLETED and have failed items.
             page_size: Jobs a call, 1 to 1000. Default: 50.
 
         Raises:
@@ -125,6 +127,7 @@ class JobCalls:
             source=source,
             created_after=_timestamp(created_after),
             created_before=_timestamp(created_before),
+            with_errors=with_errors,
         )
 
         def fetch(token: str) -> tuple[Iterable[Job], str]:
@@ -143,14 +146,15 @@ class JobCalls:
         timeout_s: float | None = None,
         on_reconnect: OnReconnect | None = None,
     ) -> Iterator[Job]:
-        """Snapshots of a job: as it is now, then each newer state, last the final one. Then the iterator ends.
+        """Snapshots of a job: as it is now, then newer ones, last the final one. Then the iterator ends.
 
+        A change of its status, pending action or wait reason comes at once, progress at most once in `min_interval_s`.
         A lost connection is made again by itself, after a growing pause and as the server asks (RetryInfo), until
         `timeout_s` passes. If not even the first snapshot comes, the client's `attempts` are the limit.
 
         Args:
             job_id: Id of the job.
-            min_interval_s: Shortest time between two snapshots, 0.2 to 60 seconds.
+            min_interval_s: Shortest time between two snapshots in which only progress differs, 0.2 to 60 seconds.
             repeats: Also yield snapshots that bring nothing new (after 15 s of silence, after a reconnect).
             timeout_s: Longest time to watch. Default: to the end of the job.
             on_reconnect: Called with the error and the seconds until the next attempt.
@@ -170,7 +174,10 @@ class JobCalls:
         )
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
-        """Waits until the job is final and returns it, COMPLETED, FAILED or CANCELLED. Raises as watch_job."""
+        """Waits until the job is final, which is known at once, and returns it, COMPLETED, FAILED or CANCELLED.
+
+        Raises as watch_job.
+        """
         *_, last = self.watch_job(job_id, timeout_s=timeout_s)
         return last
 

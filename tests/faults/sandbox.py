@@ -11,7 +11,7 @@ import requests
 from tests.support.ports import free_port
 
 from blade_sandbox.check import catalog_items, warehouse_rows
-from blade_sandbox.world import HTTP_PATH, TOKEN, Ports, World
+from blade_sandbox.sandbox import HTTP_PATH, TOKEN, Ports, Sandbox
 
 _APPEND = ("--append", "--idempotency-keys=0")
 """Every upload stays as another copy: what is sent twice is seen."""
@@ -23,7 +23,7 @@ class FaultSandbox:
 
     def __init__(self, folder: Path, files: Mapping[str, Path]) -> None:
         ports = Ports(warehouse=free_port(), catalog=free_port())
-        self.world = World(folder, tables=files, ports=ports, catalog_options=_APPEND)
+        self.world = Sandbox(folder, tables=files, ports=ports, catalog_options=_APPEND)
         self.warehouse, self.catalog = self.world.warehouse, self.world.catalog
         self.world.launch_warehouse()
         self.world.launch_catalog()

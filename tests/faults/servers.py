@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.support.waiting import wait_until
 
 from blade_client import BladeClient
-from blade_sandbox.part import Part, PartFailedError
+from blade_sandbox.server_process import ServerFailedError, ServerProcess
 
 LEASE_S = 2.0
 SETTINGS = {
@@ -33,7 +33,7 @@ class Replica:
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
-        self.part = Part(f"server {name}", log, _SERVING)
+        self.part = ServerProcess(f"server {name}", log, _SERVING)
         self.settings: Mapping[str, str] | None = None
         self.up = False
         self.frozen = False
@@ -146,7 +146,7 @@ class Servers:
             if replica.ended:  # PostgreSQL was away when it started, for example
                 replica.part.kill()
                 self.restart(replica)
-            with suppress(PartFailedError):
+            with suppress(ServerFailedError):
                 replica.part.wait_ready(timeout_s=0)
                 replica.up = True
 

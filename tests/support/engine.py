@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
 from blade_server.app.policies import engine_policy, job_policy, source_policy
-from blade_server.catalog.client import Catalog
+from blade_server.catalog import Catalog
 from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import Runner
 from blade_server.core.jobs.jobs import Jobs

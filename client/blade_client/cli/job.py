@@ -29,6 +29,7 @@ for command in (start, preview, retry, pause, resume, cancel, limits):
 
 @job.command("list")
 @click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False), multiple=True, help="Only these.")
+@click.option("--with-errors", is_flag=True, help="Only jobs that completed with errors.")
 @click.option("--source", default="", metavar="NAME", help="Only jobs of this source.")
 @click.option("--since", type=click.DateTime(), metavar="TIME", help="Created then or later; UTC.")
 @click.option("--before", type=click.DateTime(), metavar="TIME", help="Created earlier; UTC.")
@@ -38,6 +39,7 @@ def list_(
     session: Session,
     *,
     status: tuple[str, ...],
+    with_errors: bool,
     source: str,
     since: datetime | None,
     before: datetime | None,
@@ -53,6 +55,7 @@ def list_(
             source=source,
             created_after=since.replace(tzinfo=UTC) if since else None,
             created_before=before.replace(tzinfo=UTC) if before else None,
+            with_errors=with_errors,
             page_size=min(limit, 1000),
         )
         jobs = list(islice(found, limit))
@@ -73,7 +76,9 @@ def show(session: Session, job_id: str) -> None:
 
 @job.command()
 @click.argument("job_id")
-@click.option("--interval", type=float, default=1.0, show_default=True, help="Seconds between updates, 0.2 to 60.")
+@click.option(
+    "--interval", type=float, default=1.0, show_default=True, help="Seconds between updates of progress, 0.2 to 60."
+)
 @pass_session
 def watch(session: Session, job_id: str, interval: float) -> None:
     """Follow a job to its end; Ctrl-C leaves it running.

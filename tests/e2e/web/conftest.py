@@ -1,4 +1,4 @@
-"""The HTTP side of a whole world."""
+"""The HTTP side of a whole sandbox."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from blade_sandbox.world import World
+from blade_sandbox.sandbox import Sandbox
 
 
 @pytest.fixture
-def http_url(make_world: Callable[..., World]) -> Iterator[str]:
-    """The HTTP port of a world of the test's own: what the customer's document says is about an empty one."""
+def http_url(make_world: Callable[..., Sandbox]) -> Iterator[str]:
+    """The HTTP port of a sandbox of the test's own: what the customer's document says is about an empty one."""
     world = make_world()
     yield world.http_url
     world.stop()

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from tests.support.ports import free_port
 
-from blade_server.catalog.client import Capabilities, Catalog
+from blade_server.catalog import Capabilities, Catalog
 from blade_server.errors import CatalogRejected, CatalogUnavailable, Precondition
 
 

@@ -8,8 +8,7 @@ import pytest
 import requests
 
 from blade_server.arrow.items import Items
-from blade_server.catalog.client import Capabilities, Catalog, Uploaded
-from blade_server.catalog.forms.multipart import Form
+from blade_server.catalog import Capabilities, Catalog, Uploaded, encode
 from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
 
 ODD_IDS = ["a/b", ".", "..", "%2F", "ü ☃ 💥", 'q"uote', "line\r\nbreak", "nul\0", "a?b#c&d=e", " ", "x" * 5000]
@@ -48,7 +47,7 @@ def test_a_second_upload_replaces(catalog, make_item):
 
 
 def test_nothing_to_upload_sends_nothing(catalog, sandbox, make_item):
-    nothing = Form("BLADE:m").encode(Items.of([make_item("a")])).cut(0, 0)
+    nothing = encode("BLADE:m", Items.of([make_item("a")])).cut(0, 0)
     assert Catalog.upload(catalog, nothing) == Uploaded()
     assert sandbox.status()["uploads"] == 0
 

@@ -16,7 +16,7 @@ from tests.support.warehouses import lent
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
 from blade_server.app.policies import direct_policy, retry_policy, source_policy
-from blade_server.catalog.client import Catalog
+from blade_server.catalog import Catalog
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.sources.rules import with_defaults

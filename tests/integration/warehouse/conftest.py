@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from tests.support.warehouses import lent
 
 from blade_sandbox.warehouse import Warehouse as Sandbox
-from blade_server.warehouse.databricks import Target, Warehouse
+from blade_server.warehouse import Target, Warehouse
 
 ROWS = 200_000
 

@@ -40,11 +40,11 @@ _ERROR: Schema = {
 }
 _ABOUT = (
     "Rows of a Databricks SQL warehouse as catalog items, and the jobs that move them. The same calls are served as "
-    "gRPC (`blade.v1`). JSON is protobuf's: names in lowerCamelCase (snake_case is read as well), 64-bit integers as "
-    "strings, unknown fields refused. Query parameters: a repeated field once for each element, a map as "
-    "`parameters[name]=value`. Streams are a JSON array, or by the Accept header `application/x-ndjson` or "
-    '`text/event-stream`; an error in mid-stream is their last element, `{"error": ...}`. The headers `blade-actor` '
-    "(who asks; kept in a job's history) and `x-request-id` are passed on."
+    "gRPC (`blade.v1`). JSON is protobuf's: names in lowerCamelCase (snake_case is read as well), unknown fields "
+    "refused; but 64-bit integers are numbers (strings are read as well). Query parameters: a repeated field once for "
+    "each element, a map as `parameters[name]=value`. Streams are a JSON array, or by the Accept header "
+    '`application/x-ndjson` or `text/event-stream`; an error in mid-stream is their last element, `{"error": ...}`. '
+    "The headers `blade-actor` (who asks; kept in a job's history) and `x-request-id` are passed on."
 )
 
 

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import grpc.aio
-from google.protobuf import json_format
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
@@ -19,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from blade_server.web.transcoder import streams
 from blade_server.web.transcoder.conventions import EVENT_IDS, SUCCESS_CODES
 from blade_server.web.transcoder.exchange import ClientGone, Exchange
+from blade_server.web.transcoder.json_form import to_dict
 from blade_server.web.transcoder.problem import Problem
 from blade_server.web.transcoder.request import message_of
 from blade_server.web.transcoder.rules import Rule, Rules, rules_of
@@ -132,10 +132,10 @@ class Transcoder:
 
 
 def content_of(rule: Rule, response: Message) -> Any:
-    """The answer as JSON values: lowerCamelCase, enums by name; what is 0 or empty is written as well."""
+    """The answer as JSON values."""
     if rule.response_body:
         response = getattr(response, rule.response_body)
-    return json_format.MessageToDict(response, always_print_fields_with_no_presence=True)
+    return to_dict(response)
 
 
 def _written(rule: Rule, form: streams.Form, message: Message) -> bytes:
