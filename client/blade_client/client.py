@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -10,7 +9,7 @@ from typing import Self
 import grpc
 
 from blade_client.calls import Calls
-from blade_client.connection import DEFAULT_TARGET, Connection
+from blade_client.connection import DEFAULT_TARGET, Connection, Tls
 from blade_client.items import ItemCalls
 from blade_client.jobs import JobCalls
 from blade_client.sources import SourceCalls
@@ -25,48 +24,37 @@ class BladeClient(SourceCalls, ItemCalls, JobCalls):
     (reading, controlling, and creating, which carries a request_id) is tried again while the server cannot be reached.
 
     Args:
-        target: Address of the server, `host:port`.
-        tls: Encrypt, trusting the authorities that gRPC brings.
-        ca_file: Encrypt, trusting the authorities in this PEM file.
+        target: Address of the server, `host:port`; or a channel of the caller's own, with interceptors for example,
+            which the caller closes, and to which `tls` does not apply.
+        tls: Encrypt. True: trusting the authorities that gRPC brings; a path: trusting those in this PEM file.
         token: Sent as `authorization: Bearer ...`; needs TLS unless the server is on this machine.
         metadata: Further metadata of every call.
         timeout_s: Longest time of one call with all its retries. Queries and watching have their own.
         actor: Who calls, for the history of jobs. Default: user@host.
         attempts: How often a call that may be repeated is tried.
-        channel: A channel of the caller's own, with interceptors for example; the caller closes it.
 
     Raises:
         ValueError: The target is no address, a number is out of range, or a token would travel readable.
-        OSError: ca_file cannot be read.
+        OSError: The PEM file cannot be read.
     """
 
     def __init__(
         self,
-        target: str = DEFAULT_TARGET,
+        target: str | grpc.Channel = DEFAULT_TARGET,
         *,
-        tls: bool = False,
-        ca_file: str | os.PathLike[str] | None = None,
+        tls: Tls = False,
         token: str | None = None,
         metadata: Sequence[tuple[str, str]] = (),
         timeout_s: float = 60.0,
         actor: str | None = None,
         attempts: int = 4,
-        channel: grpc.Channel | None = None,
     ) -> None:
-        self._connection = Connection(
-            target,
-            tls=tls,
-            ca_file=ca_file,
-            token=token,
-            metadata=metadata,
-            actor=actor,
-            channel=channel,
-        )
+        self._connection = Connection(target, tls=tls, token=token, metadata=metadata, actor=actor)
         self._calls = Calls(self._connection, timeout_s=timeout_s, attempts=attempts)
 
     @property
     def target(self) -> str:
-        """The server's address."""
+        """The server's address, or words for the channel."""
         return self._connection.target
 
     def close(self) -> None:

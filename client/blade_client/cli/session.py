@@ -45,7 +45,7 @@ class Session:
         from blade_client.client import BladeClient
 
         try:
-            return BladeClient(self.server, tls=self.tls, ca_file=self.tls_ca, timeout_s=self.timeout_s or 60.0)
+            return BladeClient(self.server, tls=self.tls_ca or self.tls, timeout_s=self.timeout_s or 60.0)
         except (ValueError, OSError) as wrong:
             raise click.UsageError(str(wrong)) from wrong
 
