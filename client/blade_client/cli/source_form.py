@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import reduce
 from typing import IO, Any
 
 import click
@@ -15,7 +16,17 @@ from blade.v1.source_pb2 import Source
 # What the server fills in, and what identifies the source instead of changing it.
 _NOT_UPDATED = {"name", "etag", "stats", "create_time", "update_time"}
 _NESTED = {"config", "mapping"}
-_CONFIG = ("warehouse_id", "host", "credentials", "items_per_second", "max_running_jobs")
+# Where in a source the value of an option stands, but for those that say more than one thing.
+_PLACES = {
+    **{name: name for name in ("display_name", "data_type", "enabled")},
+    **{
+        name: f"config.{name}"
+        for name in ("warehouse_id", "host", "credentials", "items_per_second", "max_running_jobs")
+    },
+    **{name: f"mapping.{name}" for name in ("item_id", "last_modified")},
+    "classification": "mapping.classification.value",
+    "classification_column": "mapping.classification.column",
+}
 
 
 def read_source(file: IO[str] | None) -> tuple[Source, list[str]]:
@@ -61,30 +72,18 @@ def set_fields(source: Source, fields: Mapping[str, Any]) -> list[str]:
     if "classification" in given and "classification_column" in given:
         raise click.UsageError("Give --classification or --classification-column, not both.")
     paths: list[str] = []
-    for name in ("display_name", "data_type", "enabled"):
-        if name in given:
-            setattr(source, name, given[name])
-            paths.append(name)
+    for name in given.keys() & _PLACES.keys():
+        *way, last = _PLACES[name].split(".")
+        setattr(reduce(getattr, way, source), last, given[name])
+        paths.append(_PLACES[name].removesuffix(".value").removesuffix(".column"))
     if "table" in given:
         source.config.catalog, source.config.schema, source.config.table = split_table(given["table"])
         paths += ["config.catalog", "config.schema", "config.table"]
-    for name in _CONFIG:
-        if name in given:
-            setattr(source.config, name, given[name])
-            paths.append(f"config.{name}")
-    for name in ("item_id", "last_modified"):
-        if name in given:
-            setattr(source.mapping, name, given[name])
-            paths.append(f"mapping.{name}")
-    for name, part in (("classification", "value"), ("classification_column", "column")):
-        if name in given:
-            setattr(source.mapping.classification, part, given[name])
-            paths.append("mapping.classification")
     if "metadata" in given:
         source.mapping.metadata.clear()
         source.mapping.metadata.update(dict(given["metadata"]))
         paths.append("mapping.metadata")
-    return paths
+    return sorted(paths)
 
 
 def split_table(name: str) -> list[str]:
