@@ -14,7 +14,7 @@ from pathlib import Path
 from figure import FULL, KEPT, QUICK
 from world import HERE, PEERS
 
-ORDER = ("upload", "single", "latency", "processes", "growth", "stream", "watch", "calls", "lists")
+ORDER = ("upload", "single", "small", "latency", "processes", "growth", "stream", "watch", "calls", "lists")
 OURS = (
     "grpcio",
     "databricks-sql-connector",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
-
-import grpc
+from typing import Self, Unpack
 
 from blade_client.calls import Calls
-from blade_client.connection import DEFAULT_TARGET, Connection, Tls
+from blade_client.connection import DEFAULT_TARGET, Connection, ConnectionOptions
 from blade_client.items import ItemCalls
 from blade_client.jobs import JobCalls
 from blade_client.sources import SourceCalls
@@ -24,37 +21,35 @@ class BladeClient(SourceCalls, ItemCalls, JobCalls):
     (reading, controlling, and creating, which carries a request_id) is tried again while the server cannot be reached.
 
     Args:
-        target: Address of the server, `host:port`; or a channel of the caller's own, with interceptors for example,
-            which the caller closes, and to which `tls` does not apply.
-        tls: Encrypt. True: trusting the authorities that gRPC brings; a path: trusting those in this PEM file.
+        target: Address of the server, `host:port`.
+        tls: Encrypt, trusting the authorities that gRPC brings.
+        ca_file: Encrypt, trusting the authorities in this PEM file.
         token: Sent as `authorization: Bearer ...`; needs TLS unless the server is on this machine.
         metadata: Further metadata of every call.
         timeout_s: Longest time of one call with all its retries. Queries and watching have their own.
         actor: Who calls, for the history of jobs. Default: user@host.
         attempts: How often a call that may be repeated is tried.
+        channel: A channel of the caller's own, with interceptors for example; the caller closes it.
 
     Raises:
         ValueError: The target is no address, a number is out of range, or a token would travel readable.
-        OSError: The PEM file cannot be read.
+        OSError: ca_file cannot be read.
     """
 
     def __init__(
         self,
-        target: str | grpc.Channel = DEFAULT_TARGET,
+        target: str = DEFAULT_TARGET,
         *,
-        tls: Tls = False,
-        token: str | None = None,
-        metadata: Sequence[tuple[str, str]] = (),
         timeout_s: float = 60.0,
-        actor: str | None = None,
         attempts: int = 4,
+        **connection: Unpack[ConnectionOptions],
     ) -> None:
-        self._connection = Connection(target, tls=tls, token=token, metadata=metadata, actor=actor)
+        self._connection = Connection(target, **connection)
         self._calls = Calls(self._connection, timeout_s=timeout_s, attempts=attempts)
 
     @property
     def target(self) -> str:
-        """The server's address, or words for the channel."""
+        """The server's address."""
         return self._connection.target
 
     def close(self) -> None:

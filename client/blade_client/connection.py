@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypedDict
 
 import grpc
 
@@ -18,9 +18,6 @@ from blade.v1.ingest_service_pb2_grpc import IngestServiceStub
 from blade.v1.job_service_pb2_grpc import JobServiceStub
 from blade.v1.query_service_pb2 import QueryArrowRequest
 from blade.v1.query_service_pb2_grpc import QueryServiceStub
-
-Tls: TypeAlias = bool | str | os.PathLike[str]
-"""Whether to encrypt; a path: trusting the authorities in this PEM file, and no others."""
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -53,26 +50,40 @@ class Stubs:
         """QueryArrow with its answers as bytes; see arrow_answer.py."""
 
 
+class ConnectionOptions(TypedDict, total=False):
+    """How a server is reached; see BladeClient for what each means."""
+
+    tls: bool
+    ca_file: str | os.PathLike[str] | None
+    token: str | None
+    metadata: Sequence[tuple[str, str]]
+    actor: str | None
+    channel: grpc.Channel | None
+
+
 class Connection:
     """One server, reached over one channel that threads share; the first call connects it."""
 
     def __init__(
         self,
-        target: str | grpc.Channel,
+        target: str,
         *,
-        tls: Tls,
-        token: str | None,
-        metadata: Sequence[tuple[str, str]],
-        actor: str | None,
+        tls: bool = False,
+        ca_file: str | os.PathLike[str] | None = None,
+        token: str | None = None,
+        metadata: Sequence[tuple[str, str]] = (),
+        actor: str | None = None,
+        channel: grpc.Channel | None = None,
     ) -> None:
-        self._is_ours = isinstance(target, str)
-        self.target = check_target(target) if isinstance(target, str) else "the other end of the given channel"
-        if token and isinstance(target, str) and not tls and not is_local(target):
-            raise ValueError(f"A token for {target} needs TLS: pass tls=True or a PEM file, or it travels readable.")
+        self.target = check_target(target)
+        secure = tls or ca_file is not None
+        if token and not secure and channel is None and not is_local(target):
+            raise ValueError(f"A token for {target} needs TLS: pass tls=True or ca_file, or it travels readable.")
         self.metadata = [("blade-actor", header_value(actor or default_actor())), *metadata]
         if token:
             self.metadata.append(("authorization", f"Bearer {token}"))
-        self._channel = _open(target, tls) if isinstance(target, str) else target
+        self._channel = channel if channel is not None else _open(target, secure=secure, ca_file=ca_file)
+        self._is_ours = channel is None
         self._stubs = Stubs(self._channel)
         self._closed = False
 
@@ -89,13 +100,13 @@ class Connection:
             self._channel.close()
 
 
-def _open(target: str, tls: Tls) -> grpc.Channel:
+def _open(target: str, *, secure: bool, ca_file: str | os.PathLike[str] | None) -> grpc.Channel:
     options = list(_OPTIONS)
     if is_local(target):
         options.append(("grpc.enable_http_proxy", 0))  # http_proxy is never meant for the own machine
-    if not tls:
+    if not secure:
         return grpc.insecure_channel(target, options=options)
-    roots = None if tls is True else Path(tls).read_bytes()
+    roots = Path(ca_file).read_bytes() if ca_file is not None else None
     return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), options=options)
 
 

@@ -146,14 +146,15 @@ class JobCalls:
         timeout_s: float | None = None,
         on_reconnect: OnReconnect | None = None,
     ) -> Iterator[Job]:
-        """Snapshots of a job: as it is now, then each newer state, last the final one. Then the iterator ends.
+        """Snapshots of a job: as it is now, then newer ones, last the final one. Then the iterator ends.
 
+        A change of its status, pending action or wait reason comes at once, progress at most once in `min_interval_s`.
         A lost connection is made again by itself, after a growing pause and as the server asks (RetryInfo), until
         `timeout_s` passes. If not even the first snapshot comes, the client's `attempts` are the limit.
 
         Args:
             job_id: Id of the job.
-            min_interval_s: Shortest time between two snapshots, 0.2 to 60 seconds.
+            min_interval_s: Shortest time between two snapshots in which only progress differs, 0.2 to 60 seconds.
             repeats: Also yield snapshots that bring nothing new (after 15 s of silence, after a reconnect).
             timeout_s: Longest time to watch. Default: to the end of the job.
             on_reconnect: Called with the error and the seconds until the next attempt.
@@ -173,7 +174,10 @@ class JobCalls:
         )
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
-        """Waits until the job is final and returns it, COMPLETED, FAILED or CANCELLED. Raises as watch_job."""
+        """Waits until the job is final, which is known at once, and returns it, COMPLETED, FAILED or CANCELLED.
+
+        Raises as watch_job.
+        """
         *_, last = self.watch_job(job_id, timeout_s=timeout_s)
         return last
 

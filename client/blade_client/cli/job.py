@@ -76,7 +76,9 @@ def show(session: Session, job_id: str) -> None:
 
 @job.command()
 @click.argument("job_id")
-@click.option("--interval", type=float, default=1.0, show_default=True, help="Seconds between updates, 0.2 to 60.")
+@click.option(
+    "--interval", type=float, default=1.0, show_default=True, help="Seconds between updates of progress, 0.2 to 60."
+)
 @pass_session
 def watch(session: Session, job_id: str, interval: float) -> None:
     """Follow a job to its end; Ctrl-C leaves it running.

@@ -45,7 +45,7 @@ class Session:
         from blade_client.client import BladeClient
 
         try:
-            return BladeClient(self.server, tls=self.tls_ca or self.tls, timeout_s=self.timeout_s or 60.0)
+            return BladeClient(self.server, tls=self.tls, ca_file=self.tls_ca, timeout_s=self.timeout_s or 60.0)
         except (ValueError, OSError) as wrong:
             raise click.UsageError(str(wrong)) from wrong
 
@@ -109,8 +109,8 @@ def session_options(*, root: bool) -> list[click.Parameter]:
 class BladeCommand(click.Command):
     """A command that takes the global options as well, listed apart in its help."""
 
-    def __init__(self, *args: object, **attributes: object) -> None:
-        super().__init__(*args, **attributes)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
         self._global = session_options(root=False)
         self.params.extend(self._global)
 

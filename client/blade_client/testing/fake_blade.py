@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import grpc
 
@@ -12,6 +12,7 @@ from blade.v1.item_pb2 import Item, ItemRejection
 from blade.v1.job_pb2 import Job
 from blade.v1.source_pb2 import Source, SourceConfig, TestStep
 from blade_client.client import BladeClient
+from blade_client.connection import ConnectionOptions
 from blade_client.testing.items import Items, Matches, json_of, normal
 from blade_client.testing.jobs import Jobs
 from blade_client.testing.server import Answer, Server
@@ -51,9 +52,11 @@ class FakeBlade(Server):
             client.close()
         self.stop()
 
-    def client(self, **options: Any) -> BladeClient:
+    def client(
+        self, *, timeout_s: float = 60.0, attempts: int = 4, **connection: Unpack[ConnectionOptions]
+    ) -> BladeClient:
         """A client of this fake, with BladeClient's options; it is closed with the `with` block."""
-        self._clients.append(BladeClient(self.target, **options))
+        self._clients.append(BladeClient(self.target, timeout_s=timeout_s, attempts=attempts, **connection))
         return self._clients[-1]
 
     # ---------------------------------------------------------------------------------------------- sources and rows

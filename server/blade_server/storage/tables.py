@@ -7,6 +7,8 @@ history).
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -30,8 +32,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 metadata = MetaData()
 
 
-def _text(name: str, **options: object) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default="", **options)  # type: ignore[arg-type]
+def _text(name: str, **options: Any) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default="", **options)
 
 
 def _count(name: str, kind: type[Integer] = BigInteger) -> Column[int]:

@@ -7,7 +7,7 @@ Everything here runs on the session's own thread, except `cancel`. Of the driver
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -81,7 +81,7 @@ class Statement:
                 daemon=True,
             ).start()
 
-    def _guarded(self, call: Any, *, last: bool = False) -> pa.Table:
+    def _guarded(self, call: Callable[[], pa.Table], *, last: bool = False) -> pa.Table:
         """Make the driver's errors ours; an error after a cancel is the cancel's."""
         try:
             self._check()
@@ -102,8 +102,8 @@ class Statement:
         self._cursor = cursor = self._session.cursor()
         cursor.execute_async(self._sql, self._parameters or None)
         self._poll(cursor)
-        # No waiting in here: the state is final, so the driver's own 2 s poll is not reached.
-        cursor.get_async_execution_result()
+        # As Cursor.get_async_execution_result, which would first ask twice more for the state.
+        cursor.active_result_set = cursor.backend.get_execution_result(cursor.active_command_id, cursor)
         self._ledger = _Ledger(cursor.active_result_set, self._cancelled)
         return self._fetch()
 

@@ -25,7 +25,7 @@ from blade_server.errors import (
     WarehouseUnavailable,
 )
 from blade_server.model import StepKind, StepOutcome
-from blade_server.warehouse.databricks import Warehouse, connect_steps
+from blade_server.warehouse import Warehouse, connect_steps
 
 from .conftest import ROWS
 
@@ -33,7 +33,7 @@ ALL = "SELECT * FROM main.blade.numbers"
 ENDLESS = "SELECT count(*) FROM main.blade.numbers a, main.blade.numbers b WHERE a.amount * b.amount = 3.3"
 
 
-def couriers() -> list[str]:
+def driver_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("warehouse-sandbox")]
 
 
@@ -311,7 +311,7 @@ class TestNothingIsLeft:
         cancelled.close()
         wait_until(lambda: sessions(sandbox) == before, say=lambda: "sessions are left")
         gc.collect()
-        wait_until(lambda: not couriers(), say=lambda: "threads are left")
+        wait_until(lambda: not driver_threads(), say=lambda: "threads are left")
 
     def test_close_is_quick_when_the_warehouse_is_dead(self, target):
         """A listener that takes connections and never answers."""

@@ -17,7 +17,7 @@ from blade_server.core.engine.passes.local import LocalPasses
 from blade_server.core.engine.run import Run
 from blade_server.errors import BladeError, LeaseLost, Reason, StatementCancelled
 from blade_server.model import Action, Status, WaitReason
-from blade_server.warehouse.databricks import Warehouse
+from blade_server.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,9 @@ class Attempts:
         self._passes = LocalPasses(run)
 
     def run(self) -> None:
-        """Runs the job until it is final, handed back or lost. Never raises."""
+        """Runs the job until it is final, handed back or lost; `close` comes after it. Never raises."""
         try:
             self._run.obey(self._run.flags)
-            self._passes.start()
             self._run.recorder.begin()
             self._work()
         except HaltedError:
@@ -43,8 +42,13 @@ class Attempts:
             log.info("%s", exc)
         except BaseException as exc:
             self._fail(exc)
-        finally:
-            self._close()
+
+    def close(self) -> None:
+        """Lets go of what the job used; nothing is written any more. May take as long as the warehouse does."""
+        self._passes.leave()
+        self._control.halt(Halt.LOST)
+        self._passes.close()
+        self._run.query.close()
 
     def _work(self) -> None:
         attempt = 0
@@ -125,8 +129,9 @@ class Attempts:
         run, passes = self._run, self._passes
         while passes.flying and self._control.halted is Halt.PAUSE:
             passes.take(0.1)
-            if run.recorder.due:
-                run.record(*self._control.why_waiting())
+            waits = self._control.why_waiting()
+            if run.recorder.due(waits[0]):
+                run.record(*waits)
         if self._control.halted is not Halt.PAUSE:
             return
         run.record_rest()
@@ -187,9 +192,3 @@ class Attempts:
             self._run.recorder.finish(Status.FAILED, "Failed", reason, message)
         except LeaseLost as lost:
             log.info("%s", lost)
-
-    def _close(self) -> None:
-        self._passes.leave()
-        self._control.halt(Halt.LOST)
-        self._passes.close()
-        self._run.query.close()

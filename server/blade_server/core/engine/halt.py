@@ -122,8 +122,15 @@ class Control:
                 del self._busy[me]
 
     def why_waiting(self) -> tuple[WaitReason | None, str]:
-        """Why nothing moves: what the waiting threads wait for, if no thread is busy but those without an answer."""
+        """Why nothing moves: what the waiting threads wait for, if no thread is busy but those without an answer.
+
+        A rate is told also while something moves: at a limit one thread waits and another sends, and that is one state
+        and not two in turn, each of which would go out to all watchers at once.
+        """
         with self._changed:
+            for wait in self._waits.values():
+                if wait[0] is WaitReason.RATE_LIMITED:
+                    return wait
             silent_s = time.monotonic() - max(self._busy.values(), default=float("-inf"))
             if silent_s < SILENT_AFTER_S:
                 return None, ""

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blade_server.core.engine.attempts import Attempts
 from blade_server.core.engine.halt import clock
@@ -23,17 +23,21 @@ log = logging.getLogger(__name__)
 POLL_S = 0.5
 """How often it looks for jobs without having been rung: a lost ring, or a lease that ran out a moment ago."""
 RING_REST_S = 0.1
-"""Rings are answered at most so often."""
+"""Rings are answered at once, but at most so often: those of running jobs, whose own progress rings too."""
+IDLE_REST_S = 0.005
+"""The same for a runner that runs nothing and hears that a job waits: who waits for a small job waits for this."""
 DEFERENCE_S = 2 * RING_REST_S
 """So much later, for each job that it runs, a runner looks for another: an idle one has heard the ring by then."""
 LONGEST_DEFERENCE_S = 1.0
 """So long after its last look it looks again, however often it was rung meanwhile."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Running:
     run: Run
-    thread: threading.Thread
+    over: bool = False
+    """Nothing more is written of the job here: all that is left is to close its session."""
+    closed: threading.Event = field(default_factory=threading.Event)
 
 
 class Runner:
@@ -50,9 +54,8 @@ class Runner:
         self._leases = tools.stores.leases
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._running: dict[str, _Running] = {}
-        self._rung = threading.Event()
-        self._queue_rung = threading.Event()
-        self._stopping = threading.Event()
+        self._bell = threading.Condition()
+        self._rung = self._queue_rung = self._stopping = False  # changed with the bell held
         self._thread = threading.Thread(target=self._loop, name="runner", daemon=True)
 
     def start(self) -> None:
@@ -61,34 +64,38 @@ class Runner:
 
     def wake(self) -> None:
         """Anything may have changed: look at once, for jobs that wait too."""
-        self._queue_rung.set()
-        self._rung.set()
+        self._call(own=True, queue=True)
 
     def ring(self, job_ids: Collection[str]) -> None:
         """These have changed. Most rings are the progress of other servers' jobs: no reason to look for one."""
-        if QUEUE in job_ids:
-            self.wake()
-        elif any(job_id in self._running for job_id in job_ids):
-            self._rung.set()
+        own, queue = any(job_id in self._running for job_id in job_ids), QUEUE in job_ids
+        if own or queue:
+            self._call(own=own, queue=queue)
+
+    def _call(self, *, own: bool = False, queue: bool = False, stop: bool = False) -> None:
+        with self._bell:
+            self._rung |= own
+            self._queue_rung |= queue
+            self._stopping |= stop
+            self._bell.notify()
 
     def stop(self, timeout_s: float) -> None:
         """Claims nothing more, lets uploads in flight end, hands every job back. Blocks at most so long."""
-        self._stopping.set()
-        self._rung.set()
+        self._call(stop=True)
         if self._thread.is_alive():
             self._thread.join(timeout_s + 5)
 
     def _loop(self) -> None:
         next_beat = next_claim = claimed_at = 0.0
-        while not self._stopping.is_set():
+        while not self._stopping:
             now = time.monotonic()
-            rung, queue_rung = _heard(self._rung), _heard(self._queue_rung)  # what rings later is for the next turn
+            rung, queue_rung = self._heard()
             try:
-                ended = self._reap()
-                if self._running and (now >= next_beat or rung):
+                self._reap()
+                if self._at_work() and (now >= next_beat or rung):
                     self._beat()
                     next_beat = now + self._policy.beat_s
-                if ended or queue_rung:
+                if queue_rung:
                     next_claim = min(now + self._deference_s(), claimed_at + LONGEST_DEFERENCE_S)
                 if now >= next_claim:
                     pause_s = self._deference_s() if self._claim() else POLL_S
@@ -99,32 +106,50 @@ class Runner:
             except Exception:
                 log.exception("the runner met a bug and goes on")
             until = min(next_beat, next_claim) if self._running else next_claim
-            self._rest(min(POLL_S, max(0.0, until - time.monotonic())))
+            self._rest(now, min(until, time.monotonic() + POLL_S))
         self._hand_back()
+
+    def _at_work(self) -> int:
+        """How many jobs run here, without those that are over."""
+        return sum(not running.over for running in self._running.values())
 
     def _deference_s(self) -> float:
         """How long those that run fewer jobs may go first: else one process takes what two could share."""
-        return min(POLL_S, DEFERENCE_S * len(self._running))
+        return min(POLL_S, DEFERENCE_S * self._at_work())
 
-    def _rest(self, seconds: float) -> None:
-        self._rung.wait(max(RING_REST_S, seconds))
-        if not self._stopping.is_set() and self._rung.is_set():
-            self._stopping.wait(RING_REST_S)
+    def _heard(self) -> tuple[bool, bool]:
+        """Whether own jobs have rung, and whether the queue has; what rings later is for the next turn."""
+        with self._bell:
+            rung, queue_rung = self._rung, self._queue_rung
+            self._rung = self._queue_rung = False
+        return rung, queue_rung
 
-    def _reap(self) -> bool:
-        ended = [job_id for job_id, running in self._running.items() if not running.thread.is_alive()]
-        for job_id in ended:
+    def _rest(self, turned_at: float, until: float) -> None:
+        """From a turn to the next: until it is time, or something rings."""
+        with self._bell:
+            while not self._stopping:
+                due = max(until, turned_at + RING_REST_S)
+                if self._rung or self._queue_rung:
+                    due = turned_at + RING_REST_S
+                if self._queue_rung and not self._at_work():
+                    due = turned_at + IDLE_REST_S
+                wait_s = due - time.monotonic()
+                if wait_s <= 0:
+                    return
+                self._bell.wait(wait_s)
+
+    def _reap(self) -> None:
+        for job_id in [job_id for job_id, running in self._running.items() if running.closed.is_set()]:
             del self._running[job_id]
-        return bool(ended)
 
     def _beat(self) -> None:
-        claims = [running.run.claim for running in self._running.values()]
+        at_work = {job_id: running for job_id, running in self._running.items() if not running.over}
         asked_at = clock()
-        flags = self._leases.beat(self.owner, claims, self._policy.lease_s)
-        for job_id, running in self._running.items():
+        flags = self._leases.beat(self.owner, [running.run.claim for running in at_work.values()], self._policy.lease_s)
+        for job_id, running in at_work.items():
             if job_id in flags:
                 running.run.renew(asked_at + self._policy.lease_s, flags[job_id])
-            elif running.thread.is_alive():
+            elif not running.over:
                 running.run.lose()
         with suppress(StorageUnavailable):  # then holds of other replicas are heard of at the next beat
             self._tools.throttle.refresh()
@@ -138,7 +163,7 @@ class Runner:
 
     def _claim(self) -> bool:
         """Whether it got a job."""
-        if not self._has_room() or self._stopping.is_set():
+        if not self._has_room() or self._stopping:
             return False
         asked_at = clock()
         claim = self._leases.claim_next(self.owner, self._policy.lease_s)
@@ -146,11 +171,28 @@ class Runner:
             return False
         log.info("job %s: claimed, epoch %d", claim.job_id, claim.epoch)
         run = Run(self._tools, claim, asked_at + self._policy.lease_s)
-        thread = threading.Thread(target=Attempts(run).run, name=f"job {claim.job_id}", daemon=True)
-        self._running[claim.job_id] = _Running(run=run, thread=thread)
-        thread.start()
-        self._rung.set()  # a cancel may have rung before it was known here
+        running = self._running[claim.job_id] = _Running(run=run)
+        try:
+            threading.Thread(target=self._live, args=(running,), name=f"job {claim.job_id}", daemon=True).start()
+        except RuntimeError:  # no more threads: the lease runs out
+            running.closed.set()
+            raise
+        self._call(own=True)  # a cancel may have rung before it was known here
         return True
+
+    def _live(self, running: _Running) -> None:
+        """The life of a job's thread. Others need not wait until the session of a job that is over is closed."""
+        attempts = Attempts(running.run)
+        try:
+            attempts.run()
+        finally:
+            running.over = True
+            self._call(queue=True)  # nobody is deferred to for its sake any more
+            try:
+                attempts.close()
+            finally:
+                running.closed.set()
+                self._call(queue=True)  # there is room for another
 
     def _hand_back(self) -> None:
         for running in self._running.values():
@@ -162,15 +204,7 @@ class Runner:
                 self._beat()  # uploads in flight may take longer than the lease
             until = min(deadline, time.monotonic() + self._policy.beat_s)
             for running in self._running.values():
-                running.thread.join(max(0.0, until - time.monotonic()))
+                running.closed.wait(max(0.0, until - time.monotonic()))
             self._reap()
         for job_id in self._running:
             log.warning("job %s: uploads still in flight; its lease runs out and another server goes on", job_id)
-
-
-def _heard(bell: threading.Event) -> bool:
-    """Whether it has rung; silences it. A ring that comes in between is not lost."""
-    if not bell.is_set():
-        return False
-    bell.clear()
-    return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 DEFAULT_INTERVAL_S = 1.0
 MIN_INTERVAL_S = 0.2
 MAX_INTERVAL_S = 60.0
+STATES_PER_S = 5
+"""Changes of state sent to one watcher in any second, beside the final one; a job can be paused and resumed as fast as
+somebody clicks."""
 
 _PAUSE_AFTER_ERROR_S = 0.5
 
@@ -86,10 +90,12 @@ class Feed:
         self._loop.call_soon_threadsafe(lambda: self._want(self._watched.keys()))
 
     async def watch(self, job_id: str, min_interval_s: float | None, send: Send) -> None:
-        """Sends the job now, then each newer state, at most one in `min_interval_s` (default 1, from 0.2 to 60).
+        """Sends the job now, then a newer snapshot at most once in `min_interval_s` (default 1, from 0.2 to 60).
 
-        The last snapshot goes out again as a heartbeat when nothing was sent for a while. Returns after a final state.
-        Waits for `send` before it looks for the next, so whoever is slow skips.
+        A change of state (status, pending action, wait reason) does not wait for the interval: it goes out at once, up
+        to `STATES_PER_S`, the final one always. The last snapshot goes out again as a heartbeat when nothing was sent
+        for a while. Returns after a final state. Waits for `send` before it looks for the next, so whoever is slow
+        skips.
 
         Raises Invalid, NotFound, QuotaExceeded, StorageUnavailable (only before the first snapshot), ShuttingDown; and
         whatever `send` raises.
@@ -212,8 +218,9 @@ class _Watched:
         self.job = job
         self.since_s = now_s
         for watcher in self.watchers:
-            if watcher.slot_s > now_s and job is not None:
-                self.wake_at(watcher.slot_s, watcher)
+            due_s = now_s if job is None else watcher.due_s(job)
+            if due_s > now_s:
+                self.wake_at(due_s, watcher)
             else:
                 watcher.wake()
 
@@ -238,7 +245,7 @@ class _Watcher:
     """The timetable of one stream: when its next snapshot is due.
 
     A slot is counted from when the last one was due, not from when it got out; so delays do not add up to a skipped
-    snapshot. No span of time has more snapshots than intervals, plus one.
+    snapshot. Within a state no span of time has more snapshots than intervals, plus one.
     """
 
     def __init__(self, watched: _Watched, interval_s: float, heartbeat_s: float) -> None:
@@ -248,10 +255,10 @@ class _Watcher:
         self._loop = asyncio.get_running_loop()
         self._sleep: asyncio.Future[None] | None = None
         self._sent_s = 0.0
+        self._slot_s = 0.0
+        self._states_s: deque[float] = deque(maxlen=STATES_PER_S)  # when the last changes of state went out
         self.last: Job | None = None
         """What was sent last."""
-        self.slot_s = 0.0
-        """Nothing newer is sent before this time."""
 
     def __enter__(self) -> _Watcher:
         self._watched.watchers[self] = None
@@ -262,14 +269,25 @@ class _Watcher:
         self._alarm.cancel()
         del self._watched.watchers[self]
 
+    def due_s(self, newest: Job) -> float:
+        """The time from which this may be sent: what is new in a state waits for its slot, a new state does not."""
+        if _same_state(newest, self.last):
+            return self._slot_s
+        if newest.status.final or len(self._states_s) < STATES_PER_S:
+            return 0.0
+        return self._states_s[0] + 1.0
+
     def takes(self, newest: Job) -> bool:
         """Whether this is to be sent now; then it counts as sent."""
         if newest is self.last:
             return False
         now_s = self._loop.time()
-        if now_s < self.slot_s:
+        if now_s < self.due_s(newest):
             return False
-        self.slot_s = max(self.slot_s, self._watched.since_s) + self._interval_s
+        if not _same_state(newest, self.last):
+            self._states_s.append(now_s)
+        slot_s = self._slot_s if self._slot_s <= now_s else 0.0  # a new state did not wait: its interval begins with it
+        self._slot_s = max(slot_s, self._watched.since_s) + self._interval_s
         self.last = newest
         self._sent_s = now_s
         return True
@@ -284,8 +302,9 @@ class _Watcher:
 
     async def sleep(self) -> None:
         """Until there may be something to send."""
-        if self._watched.job is not self.last:
-            self._watched.wake_at(self.slot_s, self)
+        newest = self._watched.job
+        if newest is not None and newest is not self.last:
+            self._watched.wake_at(self.due_s(newest), self)
         self._sleep = self._loop.create_future()
         try:
             await self._sleep
@@ -303,3 +322,12 @@ class _Watcher:
             self.wake()
             due_s = now_s + self._heartbeat_s
         self._alarm = self._loop.call_at(due_s, self._look_for_silence)
+
+
+def _same_state(job: Job, before: Job | None) -> bool:
+    return (
+        before is not None
+        and job.status is before.status
+        and job.pending_action is before.pending_action
+        and job.wait_reason is before.wait_reason
+    )

@@ -48,7 +48,7 @@ def test_a_lost_reply_is_not_mistaken_for_an_older_item_of_the_same_id(make_worl
     import requests
 
     for number in range(200):
-        item = requests.get(f"{world.catalog.url}/v1/items/BLADE:maintenance/MAINT-{number}", timeout=5).json()
+        item = requests.get(f"{world.catalog.url}/v1/items/BLADE:maintenance/MAINT-{number}", timeout=60).json()
         assert item["metadata"]["job"] == second.job_id != first.job_id
 
 
@@ -85,6 +85,15 @@ def test_a_job_that_waits_for_the_catalog_can_be_cancelled(make_world, reaches):
     job = reaches(world, world.begin(), lambda job: job.wait_reason is WaitReason.CATALOG_DOWN)
     assert world.cancel(job.job_id, actor="x").status is Status.CANCELLED
     assert world.store.get(job.job_id).success_count == 0
+
+
+def test_a_new_reason_to_wait_is_told_before_the_display_would_be_renewed(make_world, reaches, monkeypatch):
+    monkeypatch.setattr("blade_server.core.engine.record.recorder.SHOW_EVERY_S", 3600.0)
+    world = make_world(100)
+    world.runner()
+    world.catalog.set_faults(down={"seconds": 30})
+    job = reaches(world, world.begin(), lambda job: job.wait_reason is WaitReason.CATALOG_DOWN)
+    world.cancel(job.job_id, actor="x")
 
 
 def test_items_that_the_catalog_refuses_are_errors_and_the_rest_of_their_batch_is_not(make_world, ended):

@@ -12,6 +12,7 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import text
 
+from blade_server.core.engine.attempts import Attempts
 from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import DEFERENCE_S, POLL_S, Runner
 from blade_server.model import Display, Record, Status, WaitReason
@@ -90,6 +91,48 @@ def test_a_runner_leaves_each_further_job_to_others_for_longer_and_takes_it_if_n
     gaps = [later - earlier for earlier, later in pairwise(claimed_at)]
     assert len(gaps) == 3
     assert all(gap > 0.9 * min(DEFERENCE_S * running, POLL_S) for running, gap in enumerate(gaps, start=1))
+
+
+def test_an_idle_runner_takes_a_job_at_once_whatever_it_has_just_done(
+    make_world, counting_runner, wait_until, monkeypatch
+):
+    world = make_world(10)
+    for pause in ("POLL_S", "RING_REST_S"):
+        monkeypatch.setattr(f"blade_server.core.engine.runner.{pause}", 60.0)
+    runner, asked = counting_runner(world)
+    runner.start()
+    wait_until(lambda: asked.claims == 1)
+    runner.ring({QUEUE})
+    wait_until(lambda: asked.claims == 2, 5)
+    job = world.begin()
+    runner.ring({QUEUE})
+    wait_until(lambda: world.store.get(job.job_id).status is Status.RUNNING, 5)
+
+
+def test_a_job_that_is_over_holds_nobody_up_while_its_session_is_closed(make_world, ended, monkeypatch):
+    world = make_world(10)
+    for pause in ("POLL_S", "DEFERENCE_S", "LONGEST_DEFERENCE_S"):
+        monkeypatch.setattr(f"blade_server.core.engine.runner.{pause}", 60.0)
+    let_go, close = threading.Event(), Attempts.close
+    monkeypatch.setattr(Attempts, "close", lambda attempts: let_go.wait(30) and close(attempts))
+    world.runner()
+    try:
+        assert ended(world, world.begin()).status is Status.COMPLETED
+        assert ended(world, world.begin()).status is Status.COMPLETED
+    finally:
+        let_go.set()
+
+
+def test_a_job_that_waits_for_another_is_taken_as_soon_as_that_one_is_over(make_world, ended, wait_until, monkeypatch):
+    world = make_world(30)
+    for pause in ("POLL_S", "DEFERENCE_S", "LONGEST_DEFERENCE_S"):
+        monkeypatch.setattr(f"blade_server.core.engine.runner.{pause}", 60.0)
+    world.runner()
+    first = world.begin(items_per_second=30, batch_size=1)
+    wait_until(lambda: world.store.get(first.job_id).success_count)
+    second = world.begin()
+    assert ended(world, first).status is Status.COMPLETED
+    assert ended(world, second).status is Status.COMPLETED
 
 
 def test_what_changes_the_queue_rings_for_it(make_world, wait_until):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from tests.support.waiting import wait_until
@@ -39,6 +40,22 @@ def test_a_stronger_reason_to_halt_replaces_a_weaker_one_and_only_a_pause_is_tak
     control.go_on()
     with pytest.raises(HaltedError):
         control.check()
+
+
+def test_a_rate_is_why_also_while_another_thread_sends():
+    control = Control(lease_until=float("inf"))
+
+    def wait() -> None:
+        with suppress(HaltedError):
+            control.wait(3600.0, WaitReason.RATE_LIMITED, "10 items/s")
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    wait_until(lambda: control.why_waiting()[0] is not None)
+    with control.busy():
+        assert control.why_waiting() == (WaitReason.RATE_LIMITED, "10 items/s")
+    control.halt(Halt.CANCEL)
+    thread.join()
 
 
 def test_a_halt_ends_a_wait_at_once():

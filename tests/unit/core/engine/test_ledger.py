@@ -128,14 +128,22 @@ def test_any_number_of_crashes_and_any_order_record_each_row_once(seed):
     assert sum(mark is Mark.SUCCESS for mark in recorded.values()) == len(set(rows))
 
 
-def test_the_filter_never_forgets_and_is_seldom_wrong():
-    bloom = Bloom()
+@pytest.mark.parametrize("expected", [None, 200_000])
+def test_the_filter_never_forgets_and_is_seldom_wrong(expected):
+    bloom = Bloom(expected)
     digests = b"".join(item_key(f"row {number}") for number in range(200_000))
     assert not bloom.add_new(digests[: 1000 * KEY_BYTES]).any()
     bloom.add_new(digests)
     assert bloom.add_new(digests).all()
     strangers = b"".join(item_key(f"stranger {number}") for number in range(10_000))
     assert bloom.add_new(strangers).sum() == 0
+
+
+def test_a_filter_for_fewer_keys_than_came_forgets_none_either():
+    bloom = Bloom(10)
+    digests = b"".join(item_key(f"row {number}") for number in range(20_000))
+    bloom.add_new(digests)
+    assert bloom.add_new(digests).all()
 
 
 def test_the_keys_of_a_column_are_those_of_its_texts():

@@ -13,11 +13,11 @@ from tests.support.nouns import JOB_ID, a_job
 
 from blade_server.core.jobs.watch import Feed
 from blade_server.errors import Invalid, NotFound, QuotaExceeded, ShuttingDown, StorageUnavailable
-from blade_server.model import Job, Status
+from blade_server.model import Action, Job, Status, WaitReason
 
 
-def revision_of(revision: int, status: Status = Status.RUNNING, job_id: str = JOB_ID) -> Job:
-    return a_job(revision=revision, status=status, job_id=job_id)
+def revision_of(revision: int, status: Status = Status.RUNNING, job_id: str = JOB_ID, **state: Any) -> Job:
+    return a_job(revision=revision, status=status, job_id=job_id, **state)
 
 
 class _SkippingSelector(selectors.DefaultSelector):
@@ -157,6 +157,53 @@ def test_changes_at_the_pace_of_the_interval_are_all_delivered_although_some_are
 
         assert [revision for _, revision, _ in stream.got] == list(range(1, 52))
         await stream.leave()
+
+    virtually(test, Storage(revision_of(1)))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"status": Status.PAUSED},
+        {"status": Status.COMPLETED},
+        {"pending_action": Action.PAUSE},
+        {"wait_reason": WaitReason.CATALOG_DOWN},
+    ],
+)
+def test_a_change_of_state_comes_at_once_and_the_progress_after_it_an_interval_later(state: dict[str, Any]) -> None:
+    async def test(storage: Storage, feed: Feed) -> None:
+        stream = Stream(feed, 40.0)
+        await asyncio.sleep(1)
+        for revision in (2, 3):
+            storage.jobs[JOB_ID] = revision_of(revision, **state)
+            feed.ring([JOB_ID])
+            await asyncio.sleep(1)
+        await asyncio.sleep(100)
+
+        after = [] if state.get("status") is Status.COMPLETED else [(41.0, 3, False)]
+        assert stream.got == [(0.0, 1, False), (1.0, 2, False), *after]
+        await stream.leave()
+
+    virtually(test, Storage(revision_of(1)))
+
+
+@pytest.mark.parametrize("takes_s", [0.0, 0.3])
+def test_a_job_whose_state_changes_all_the_time_is_sent_five_times_a_second_and_its_end_at_once(takes_s: float) -> None:
+    async def test(storage: Storage, feed: Feed) -> None:
+        stream = Stream(feed, 60.0, takes_s=[takes_s])
+        for revision in range(2, 302):
+            await asyncio.sleep(0.01)
+            storage.jobs[JOB_ID] = revision_of(revision, wait_reason=WaitReason.RETRY_BACKOFF if revision % 2 else None)
+            feed.ring([JOB_ID])
+        storage.jobs[JOB_ID] = revision_of(302, Status.FAILED)
+        feed.ring([JOB_ID])
+        await stream.task
+
+        times = [time_s for time_s, _, _ in stream.got]
+        assert times[-1] == pytest.approx(3.0 + takes_s, abs=takes_s + 0.01)
+        assert stream.got[-1][1] == 302
+        assert all(later - earlier >= 0.999 for earlier, later in zip(times[:-1], times[5:-1], strict=False))
+        assert len(times) >= 3 / max(0.2, takes_s)
 
     virtually(test, Storage(revision_of(1)))
 

@@ -44,10 +44,6 @@ class LocalPasses:
         self.rows_read = 0
         """Rows of the result, once a pass got to its end."""
 
-    def start(self) -> None:
-        """Starts the upload threads."""
-        self._uploads.start()
-
     def close(self) -> None:
         """Ends them, each after what it holds."""
         self._uploads.close()
@@ -76,8 +72,9 @@ class LocalPasses:
             yield
             self._raise_if_over()
             delivery.dispatch()
-            if run.recorder.due:
-                run.record(*(delivery.waits_for() or run.control.why_waiting()))
+            waits = delivery.waits_for() or run.control.why_waiting()
+            if run.recorder.due(waits[0]):
+                run.record(*waits)
                 run.check_errors()
             self.take(0.1)
         run.record()
@@ -120,7 +117,7 @@ class LocalPasses:
         self.leave()
         while self._uploads.flying:
             self.take(1.0)
-            if run.control.halted is not Halt.LOST and run.recorder.due:
+            if run.control.halted is not Halt.LOST and run.recorder.due(None):
                 run.record_rest()
         self.take(0)
         if run.control.halted is not Halt.LOST:

@@ -8,7 +8,7 @@ from typing import Any
 from blade_server.core import sql
 from blade_server.errors import BladeError, Reason, WarehouseRefused, WarehouseUnavailable
 from blade_server.model import MAX_ITEMS, Plan
-from blade_server.warehouse.databricks import Warehouse
+from blade_server.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 

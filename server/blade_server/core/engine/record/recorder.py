@@ -77,11 +77,13 @@ class Recorder:
                 batch.recorded[at] = Mark.UNSENT
             self._touched[batch.number] = batch
 
-    @property
-    def due(self) -> bool:
-        """Whether it is time for a record."""
+    def due(self, reason: WaitReason | None) -> bool:
+        """Whether it is time for a record: of outcomes, of another reason to wait, or of what else is shown."""
         now = time.monotonic()
-        return bool(self._since and now - self._since >= RECORD_EVERY_S) or now - self._shown_at >= SHOW_EVERY_S
+        if self._since and now - self._since >= RECORD_EVERY_S:
+            return True
+        same = self._shown is None or reason is self._shown.wait_reason
+        return now - self._shown_at >= (SHOW_EVERY_S if same else RECORD_EVERY_S)
 
     def record(self, reason: WaitReason | None = None, detail: str = "") -> Flags | None:
         """Commits what there is to commit, in one transaction; returns what callers want of the job now.

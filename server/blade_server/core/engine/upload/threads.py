@@ -45,19 +45,15 @@ class UploadThreads:
         self._threads = [
             threading.Thread(target=self._run, name=f"upload {name} {number}", daemon=True) for number in range(threads)
         ]
+        self._started = 0
         self._flying_bytes = 0
         self._least, self._most = threads * WINDOW[0], threads * WINDOW[1]
         self._window = self._least
         self._came_back, self._counted_since = 0, time.monotonic()
 
-    def start(self) -> None:
-        """Starts the threads."""
-        for thread in self._threads:
-            thread.start()
-
     def close(self) -> None:
         """Ends the threads, each after what it holds."""
-        for _ in self._threads:
+        for _ in range(self._started):
             self._work.put(None)
 
     def has_room(self, batches: int = 0, size_bytes: int = 0) -> bool:
@@ -66,7 +62,10 @@ class UploadThreads:
         return flying == 0 or (flying < self._window and self._flying_bytes + size_bytes < WINDOW_BYTES)
 
     def send(self, batch: Batch) -> None:
-        """Gives the batch to the next free thread."""
+        """Gives the batch to the next free thread, of which a small job needs few: they start as they are needed."""
+        if self.flying >= self._started < len(self._threads):
+            self._threads[self._started].start()
+            self._started += 1
         self.flying += 1
         self._flying_bytes += batch.size_bytes
         self._work.put(batch)

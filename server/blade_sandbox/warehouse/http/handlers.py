@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import hmac
-import logging
 import struct
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import anyio.to_thread
 import orjson
@@ -21,42 +19,15 @@ from starlette.routing import Route
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TTransport import TMemoryBuffer, TTransportException
 
-from blade_sandbox.warehouse.fault_switches import Failure, Faults
-from blade_sandbox.warehouse.thrift.replies import BASE_URL
+from blade_sandbox.warehouse.fault_switches import Failure, FaultSwitches
+from blade_sandbox.warehouse.http.connections import Connections
+from blade_sandbox.warehouse.lake.volumes import Volumes
+from blade_sandbox.warehouse.links import BASE_URL
 from blade_sandbox.warehouse.thrift.service import GoneError, Service
-from blade_sandbox.warehouse.volumes import Volumes
-
-log = logging.getLogger(__name__)
 
 
-class Connections:
-    """The open client connections, so that one of them can be cut without an answer."""
-
-    def __init__(self) -> None:
-        self._open: dict[tuple[str, int], Any] = {}
-
-    def add(self, peer: tuple[str, int], transport: Any) -> None:
-        """A client has connected."""
-        self._open[peer] = transport
-
-    def remove(self, peer: tuple[str, int]) -> None:
-        """A client has gone."""
-        self._open.pop(peer, None)
-
-    def cut(self, peer: tuple[str, int]) -> None:
-        """Close one connection at once."""
-        transport = self._open.pop(peer, None)
-        if transport is not None:
-            transport.abort()
-
-    def cut_all(self) -> None:
-        """Close every connection at once."""
-        for peer in list(self._open):
-            self.cut(peer)
-
-
-class Web:
-    """The request handlers.
+class Handlers:
+    """The handlers of all requests.
 
     Args:
         kill: stops the listener at once, called from the event loop.
@@ -67,7 +38,7 @@ class Web:
         *,
         service: Service,
         volumes: Volumes,
-        faults: Faults,
+        faults: FaultSwitches,
         connections: Connections,
         token: str,
         warehouse_id: str,

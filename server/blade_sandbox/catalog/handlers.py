@@ -18,9 +18,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from blade_sandbox.catalog.faults import Faults
+from blade_sandbox.catalog.counters import Counters
+from blade_sandbox.catalog.fault_switches import FaultSwitches
+from blade_sandbox.catalog.idempotency import IdempotencyCache
 from blade_sandbox.catalog.intake import Intake, Limits, Refused
-from blade_sandbox.catalog.journal import Answers, Journal
 from blade_sandbox.catalog.store import Store, Stored
 
 MAX_LOOKUP_IDS = 1000
@@ -28,22 +29,22 @@ _DEFAULT_PAGE = 1000
 _MAX_PAGE = 5000
 
 
-class Catalog:
+class Handlers:
     """The handlers. `down` takes the listener away for some seconds."""
 
     def __init__(
         self,
         store: Store,
-        faults: Faults,
-        journal: Journal,
-        answers: Answers,
+        faults: FaultSwitches,
+        counters: Counters,
+        answers: IdempotencyCache,
         limits: Limits,
         *,
         down: Callable[[float], Awaitable[None]],
     ) -> None:
         self._store = store
         self._faults = faults
-        self._journal = journal
+        self._counters = counters
         self._answers = answers
         self._limits = limits
         self._down = down
@@ -154,7 +155,7 @@ class Catalog:
         """What `GET /sandbox/status` shows."""
         counts = self._store.counts().values()
         held = {"items": sum(c.items for c in counts), "copies": sum(c.copies for c in counts)}
-        return self._journal.shown() | held | {"replayed": self._answers.replayed} | self._faults.shown()
+        return self._counters.shown() | held | {"replayed": self._answers.replayed} | self._faults.shown()
 
     async def status(self, _: Request) -> Response:
         """Figures since the start."""

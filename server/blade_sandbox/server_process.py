@@ -1,4 +1,4 @@
-"""One server of the sandbox's world as a process: started, found out where it listens, stopped or killed."""
+"""One server of the sandbox as a process: started, found out where it listens, stopped or killed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _POLL_S = 0.02
 _LOG_LINES = 12
 
 
-class PartFailedError(RuntimeError):
+class ServerFailedError(RuntimeError):
     """A server did not start; the message has the end of its log."""
 
 
-class Part:
+class ServerProcess:
     """One `blade ...` process on a leash. It can be started again after `stop` and `kill`, with other arguments too.
 
     Args:
@@ -58,7 +58,7 @@ class Part:
             )
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Blocks until it serves. Raises PartFailedError if it ended or took too long."""
+        """Blocks until it serves. Raises ServerFailedError if it ended or took too long."""
         assert self._process is not None
         deadline_s = time.monotonic() + timeout_s
         while True:
@@ -73,13 +73,13 @@ class Part:
             time.sleep(_POLL_S)
 
     def check(self) -> None:
-        """Raises PartFailedError if it was started and has ended by itself."""
+        """Raises ServerFailedError if it was started and has ended by itself."""
         if self._process is not None and self._process.poll() is not None:
             raise self._failed(f"ended with {self._process.returncode}")
 
-    def _failed(self, why: str) -> PartFailedError:
+    def _failed(self, why: str) -> ServerFailedError:
         tail = "\n".join(self._output().splitlines()[-_LOG_LINES:])
-        return PartFailedError(f"the {self.name} {why}; the end of {self.log}:\n{tail}")
+        return ServerFailedError(f"the {self.name} {why}; the end of {self.log}:\n{tail}")
 
     def send(self, signal: int) -> None:
         """Sends it a signal."""

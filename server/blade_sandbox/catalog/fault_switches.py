@@ -57,7 +57,7 @@ class Rule:
         return shown
 
 
-class Faults:
+class FaultSwitches:
     """All faults now set, and how often each struck since the start."""
 
     def __init__(self) -> None:

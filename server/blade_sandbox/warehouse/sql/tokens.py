@@ -1,16 +1,63 @@
-"""Reads a command word by word."""
+"""The tokens of one statement: as a whole, and read one by one where sqlglot has no grammar for them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import sqlglot
+import sqlglot.errors
 from sqlglot.tokenizer_core import Token, TokenType
 
 from blade_sandbox.warehouse.errors import SqlError, syntax_error
 
 
-class Words:
-    """A position in the tokens of one statement."""
+def tokenize(text: str) -> StatementTokens:
+    """The tokens of one statement, without a semicolon at its end.
+
+    Raises:
+        SqlError: an unclosed quote, nothing at all, or more than one statement.
+    """
+    try:
+        tokens = list(sqlglot.tokenize(text, read="databricks"))
+    except sqlglot.errors.TokenError as exc:
+        raise syntax_error("", str(exc).splitlines()[0]) from exc
+    while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
+        tokens.pop()
+    if not tokens:
+        raise SqlError("PARSE_EMPTY_STATEMENT", "42617", "Syntax error, unexpected empty statement.")
+    for token in tokens:
+        if token.token_type == TokenType.SEMICOLON:
+            raise syntax_error(";", "A request holds exactly one statement.")
+    return StatementTokens(text=text, tokens=tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatementTokens:
+    """One statement, with at least one token."""
+
+    text: str
+    tokens: Sequence[Token]
+
+    @property
+    def keyword(self) -> str:
+        """The first word in upper case; empty if it is in quotes, and so no keyword."""
+        first = self.tokens[0]
+        return "" if first.token_type in (TokenType.STRING, TokenType.IDENTIFIER) else first.text.upper()
+
+    @property
+    def words(self) -> list[str]:
+        """All tokens in upper case. sqlglot makes one token of everything after SHOW."""
+        return [token.text.upper() for token in self.tokens]
+
+    def after_keyword(self) -> TokenReader:
+        """Reads what follows the first word; it is taken apart again, for the reason ``words`` names."""
+        rest = self.text[self.tokens[0].end + 1 : self.tokens[-1].end + 1]
+        return TokenReader(rest, list(sqlglot.tokenize(rest, read="databricks")))
+
+
+class TokenReader:
+    """Reads a command word by word: a position in its tokens."""
 
     def __init__(self, text: str, tokens: Sequence[Token]) -> None:
         self._text = text
@@ -65,20 +112,12 @@ class Words:
             self._at = at
             return None
 
-    def number(self) -> str:
-        """Digits. Raises SqlError if none are next."""
+    def number(self) -> int:
+        """A whole number. Raises SqlError if none is next."""
         token = self.next()
         if not token.text.isdigit():
             raise syntax_error(token.text)
-        return token.text
-
-    def _part(self) -> str:
-        token = self.next()
-        if token.token_type == TokenType.IDENTIFIER:
-            return token.text
-        if token.token_type == TokenType.STRING or not token.text.replace("_", "a").isalnum():
-            raise syntax_error(token.text)
-        return token.text
+        return int(token.text)
 
     def string(self) -> str:
         """A string in quotes. Raises SqlError if none is next."""
@@ -98,3 +137,11 @@ class Words:
         token = self.peek()
         if token is not None:
             raise syntax_error(token.text)
+
+    def _part(self) -> str:
+        token = self.next()
+        if token.token_type == TokenType.IDENTIFIER:
+            return token.text
+        if token.token_type == TokenType.STRING or not token.text.replace("_", "a").isalnum():
+            raise syntax_error(token.text)
+        return token.text

@@ -1,4 +1,4 @@
-"""`blade sandbox`: the whole world on one machine, or one part of it.
+"""`blade sandbox`: all three servers on one machine, or the warehouse or the catalog alone.
 
 The sub-commands are imported when they are called: the catalog needs no DuckDB, and `--help` needs neither.
 """
@@ -74,27 +74,27 @@ def sandbox(
     from blade_sandbox.data import sample_tables
     from blade_sandbox.guide import describe
     from blade_sandbox.interrupt import sigterm_as_ctrl_c
-    from blade_sandbox.part import PartFailedError
+    from blade_sandbox.sandbox import Ports, Sandbox
     from blade_sandbox.scratch import temporary_folder
-    from blade_sandbox.world import Ports, World
+    from blade_sandbox.server_process import ServerFailedError
 
     with ExitStack() as stack:
         stack.enter_context(sigterm_as_ctrl_c())
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
         folder = directory or stack.enter_context(temporary_folder())
-        world = World(
+        servers = Sandbox(
             folder.absolute(),
             tables={**sample_tables(), **dict(_table(option) for option in tables)},
             ports=Ports(grpc=port, http=http_port, warehouse=warehouse_port, catalog=catalog_port),
         )
         try:
-            stack.enter_context(world)
-            click.echo(f"{describe(world)}\n\nCtrl+C stops everything.")
+            stack.enter_context(servers)
+            click.echo(f"{describe(servers)}\n\nCtrl+C stops everything.")
             while True:
                 time.sleep(_POLL_S)
-                world.check()
-        except PartFailedError as exc:
+                servers.check()
+        except ServerFailedError as exc:
             raise click.ClickException(str(exc)) from exc
         except KeyboardInterrupt:
             click.echo("\nStopping.")

@@ -1,7 +1,7 @@
-"""The world of the sandbox: a warehouse, a catalog and a BLADE server, each a process of its own.
+"""The whole sandbox: a warehouse, a catalog and a BLADE server, each a process of its own.
 
 Shared by `blade sandbox`, `blade demo` and the end-to-end tests, so that all of them mean the same by
-"everything together". Whoever starts a world may die in any way: its processes notice and stop (see leash.py).
+"everything together". Whoever starts a sandbox may die in any way: its processes notice and stop (see leash.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from blade_sandbox.part import Part
+from blade_sandbox.server_process import ServerProcess
 
 TOKEN = "sandbox-token"  # noqa: S105 - of servers on loopback that hold sample data
 WAREHOUSE_ID = "test-warehouse"  # as in the customer's configuration data
@@ -36,10 +36,10 @@ class Ports:
     http: int = 0
 
 
-class World:
+class Sandbox:
     """A warehouse with `tables`, a catalog and a BLADE server that knows both.
 
-    The parts can be stopped, killed and started again one by one; each comes back on its port.
+    The servers can be stopped, killed and started again one by one; each comes back on its port.
 
     Args:
         folder: state and logs of everything; the caller removes it.
@@ -63,9 +63,9 @@ class World:
         self._ports = ports or Ports()
         self._settings = dict(settings or {})
         self._catalog_options = list(catalog_options)
-        self.warehouse = Part("warehouse", self._log("warehouse"), _URL)
-        self.catalog = Part("catalog", self._log("catalog"), _URL)
-        self.server = Part("server", self._log("server"), _SERVING)
+        self.warehouse = ServerProcess("warehouse", self._log("warehouse"), _URL)
+        self.catalog = ServerProcess("catalog", self._log("catalog"), _URL)
+        self.server = ServerProcess("server", self._log("server"), _SERVING)
 
     @property
     def target(self) -> str:
@@ -89,7 +89,7 @@ class World:
         return str(self.catalog.found["url"])
 
     def start(self) -> None:
-        """Returns when all three serve. Raises PartFailedError if one does not; then none is left running."""
+        """Returns when all three serve. Raises ServerFailedError if one does not; then none is left running."""
         with ExitStack() as undo:
             undo.callback(self.stop)
             self.launch_warehouse()
@@ -109,9 +109,9 @@ class World:
         self.catalog.stop()
 
     def check(self) -> None:
-        """Raises PartFailedError if one of the three has ended by itself."""
-        for part in (self.warehouse, self.catalog, self.server):
-            part.check()
+        """Raises ServerFailedError if one of the three has ended by itself."""
+        for server in (self.warehouse, self.catalog, self.server):
+            server.check()
 
     def __enter__(self) -> Self:
         self.start()
@@ -141,14 +141,9 @@ class World:
         )
 
     def launch_server(self) -> None:
-        """Starts the server, on the port it had before; `server.wait_ready()` tells when it serves."""
+        """Starts the server, on the ports it had before; `server.wait_ready()` tells when it serves."""
         found = self.server.found
-        self.launch_replica(self.server, found.get("port"), found.get("http_port"))
-
-    def launch_replica(self, part: Part, port: str | None = None, http_port: str | None = None) -> None:
-        """Starts a server in `part`: another one on the same state if it is not `self.server`."""
-        own = part is self.server
-        part.launch(
+        self.server.launch(
             ["serve", "--json"],
             self._environment(
                 {
@@ -158,16 +153,12 @@ class World:
                     "BLADE_CATALOG_URL": self.catalog_url,
                     "BLADE_CATALOG_TOKEN": TOKEN,
                     "BLADE_DATA_DIR": str(self.folder / "postgres"),
-                    "BLADE_PORT": port or str(self._ports.grpc if own else 0),
-                    "BLADE_HTTP_PORT": http_port or str(self._ports.http if own else 0),
+                    "BLADE_PORT": found.get("port") or str(self._ports.grpc),
+                    "BLADE_HTTP_PORT": found.get("http_port") or str(self._ports.http),
                     **self._settings,
                 }
             ),
         )
-
-    def another_server(self, name: str) -> Part:
-        """A replica, not started yet: pass it to `launch_replica`; the caller stops it."""
-        return Part(name, self._log(name), _SERVING)
 
     def _environment(self, own: Mapping[str, str]) -> dict[str, str]:
         passed_on = {

@@ -1,7 +1,7 @@
 """Record batches in the form one client asked for.
 
 A client says in ``TSparkArrowTypes`` what it takes as Arrow and what as text; this module turns DuckDB's batches into
-exactly that, and describes the columns in Thrift's words.
+exactly that.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -20,7 +20,7 @@ import pyarrow as pa
 from databricks.sql.thrift_api.TCLIService import ttypes
 
 from blade_sandbox.warehouse.lake.duckdb_errors import from_duckdb
-from blade_sandbox.warehouse.lake.sqltypes import VOID, SqlType
+from blade_sandbox.warehouse.lake.sql_types import VOID, SqlType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class WireFormat:
         arrow: Arrow batches; otherwise Thrift columns.
         links: results may be files to download (CloudFetch).
         lz4: batches and files are LZ4 frames.
-        timestamps, decimals, nested, intervals, nulls: sent as Arrow types; otherwise as text.
+        timestamps, decimals, nested, nulls: sent as Arrow types; otherwise as text. Intervals are always text.
     """
 
     arrow: bool = False
@@ -40,7 +40,6 @@ class WireFormat:
     timestamps: bool = False
     decimals: bool = False
     nested: bool = False
-    intervals: bool = False
     nulls: bool = False
 
     @classmethod
@@ -55,7 +54,6 @@ class WireFormat:
             timestamps=bool(native.timestampAsArrow),
             decimals=bool(native.decimalAsArrow),
             nested=bool(native.complexTypesAsArrow),
-            intervals=bool(native.intervalTypesAsArrow),
             nulls=bool(native.nullTypeAsArrow),
         )
 
@@ -92,29 +90,6 @@ def arrow_schema(columns: Sequence[Column], wire: WireFormat) -> pa.Schema:
     )
 
 
-def thrift_schema(columns: Sequence[Column]) -> ttypes.TTableSchema:
-    """The columns as Thrift describes them, decimals with precision and scale."""
-    return ttypes.TTableSchema(
-        columns=[
-            ttypes.TColumnDesc(columnName=column.name, typeDesc=_type_desc(column.type), position=position, comment="")
-            for position, column in enumerate(columns, start=1)
-        ]
-    )
-
-
-def _type_desc(sql_type: SqlType) -> ttypes.TTypeDesc:
-    qualifiers = None
-    if sql_type.base == "decimal":
-        qualifiers = ttypes.TTypeQualifiers(
-            qualifiers={
-                "precision": ttypes.TTypeQualifierValue(i32Value=sql_type.arrow.precision),
-                "scale": ttypes.TTypeQualifierValue(i32Value=sql_type.arrow.scale),
-            }
-        )
-    entry = ttypes.TPrimitiveTypeEntry(type=sql_type.thrift, typeQualifiers=qualifiers)
-    return ttypes.TTypeDesc(types=[ttypes.TTypeEntry(primitiveEntry=entry)])
-
-
 def convert(batch: pa.RecordBatch, columns: Sequence[Column], schema: pa.Schema) -> pa.RecordBatch:
     """One batch from DuckDB in the wire's types.
 
@@ -128,7 +103,7 @@ def convert(batch: pa.RecordBatch, columns: Sequence[Column], schema: pa.Schema)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _convert(array: pa.Array, sql_type: SqlType, target: pa.DataType) -> pa.Array:
+def _convert(array: pa.Array[Any], sql_type: SqlType, target: pa.DataType) -> pa.Array[Any]:
     if array.type == target:
         return array
     if pa.types.is_interval(array.type):
@@ -190,32 +165,3 @@ def _interval(value: Any) -> str | None:
     seconds, fraction = divmod(total, 1_000_000_000)
     text = f"{sign}{seconds // 86400} {seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{fraction:09}"
     return f"{months // 12}-{months % 12} {text}" if months else text
-
-
-_COLUMNS = {
-    "boolean": ("boolVal", ttypes.TBoolColumn, False),
-    "tinyint": ("byteVal", ttypes.TByteColumn, 0),
-    "smallint": ("i16Val", ttypes.TI16Column, 0),
-    "int": ("i32Val", ttypes.TI32Column, 0),
-    "bigint": ("i64Val", ttypes.TI64Column, 0),
-    "float": ("doubleVal", ttypes.TDoubleColumn, 0.0),
-    "double": ("doubleVal", ttypes.TDoubleColumn, 0.0),
-    "binary": ("binaryVal", ttypes.TBinaryColumn, b""),
-}
-
-
-def thrift_columns(table: pa.Table, columns: Sequence[Column]) -> list[ttypes.TColumn]:
-    """Rows as Thrift columns, for a client without Arrow and for the metadata calls."""
-    result = []
-    for column, chunked in zip(columns, table.columns, strict=True):
-        values = chunked.to_pylist()
-        field, holder, empty = _COLUMNS.get(column.type.base, ("stringVal", ttypes.TStringColumn, ""))
-        if field == "stringVal":
-            values = [value if value is None else str(value) for value in values]
-        nulls = bytearray((len(values) + 7) // 8)
-        for row, value in enumerate(values):
-            if value is None:
-                nulls[row // 8] |= 1 << row % 8
-        filled = [empty if value is None else value for value in values]
-        result.append(ttypes.TColumn(**{field: holder(values=filled, nulls=bytes(nulls))}))
-    return result
