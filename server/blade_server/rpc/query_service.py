@@ -15,7 +15,7 @@ from blade_server.rpc import arrow
 from blade_server.rpc.caller import Context
 from blade_server.rpc.convert.fields import optional
 from blade_server.rpc.convert.item import item_message, rejection_message
-from blade_server.rpc.streaming import stream
+from blade_server.rpc.threaded_stream import stream
 from blade_server.rpc.threads import Threads
 
 MAX_CHUNK_ROWS = 100

@@ -17,7 +17,7 @@ from blade.v1 import job_service_pb2, job_service_pb2_grpc, query_service_pb2, q
 from blade_server.core.transform.transform import Rejected, Transformed
 from blade_server.errors import Reason, ResultTruncated, StatementCancelled, WarehouseUnavailable
 from blade_server.model import Item, ItemError, RowQuery, Stage
-from blade_server.rpc.streaming import LOOK_AHEAD
+from blade_server.rpc.threaded_stream import LOOK_AHEAD
 
 from .conftest import TIMEOUT_S, RpcWorld, failure
 

@@ -1,32 +1,19 @@
-"""The requests that the methods make, seen on grpcio-testing's fake channel, without a server."""
+"""The requests that the methods make, and what they make of the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import grpc
-import grpc_testing
 import pytest
 
 from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
 from blade.v1.item_pb2 import Item
 from blade.v1.job_pb2 import Job
 from blade.v1.source_pb2 import Source
-from blade_client import BladeClient, errors
+from blade_client import BladeClient
 
-SERVICES = [
-    module.DESCRIPTOR.services_by_name[name]
-    for module, name in (
-        (config_service_pb2, "ConfigService"),
-        (query_service_pb2, "QueryService"),
-        (ingest_service_pb2, "IngestService"),
-        (job_service_pb2, "JobService"),
-    )
-]
-METHODS = {method.name: method for service in SERVICES for method in service.methods}
 CASES: list[tuple[str, Callable[[BladeClient], Any], dict[str, Any], Any, Any]] = [
     (
         "GetSource",
@@ -94,59 +81,31 @@ CASES: list[tuple[str, Callable[[BladeClient], Any], dict[str, Any], Any, Any]] 
 ]
 
 
-@pytest.fixture
-def channel() -> grpc_testing.Channel:
-    return grpc_testing.channel(SERVICES, grpc_testing.strict_real_time())
-
-
-@pytest.fixture
-def caller() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
 @pytest.mark.parametrize(("rpc", "call", "fields", "answer", "result"), CASES, ids=[case[0] for case in CASES])
 def test_a_method_sends_what_it_was_given_and_returns_what_came(
-    channel, caller, rpc, call, fields, answer, result
+    server, blade, rpc, call, fields, answer, result
 ) -> None:
-    blade = BladeClient(channel=channel, actor="me")
-    pending = caller.submit(call, blade)
-    metadata, request, handle = channel.take_unary_unary(METHODS[rpc])
+    server.on(rpc, answer)
+    assert call(blade) == result
+    (request,) = server.asked(rpc)
     assert request == type(request)(**fields)
-    assert ("blade-actor", "me") in metadata
-    handle.send_initial_metadata(())
-    handle.terminate(answer, (), grpc.StatusCode.OK, "")
-    assert pending.result(10) == result
+    assert server.metadata["blade-actor"] == "tester"
 
 
-def test_list_jobs_takes_names_and_values_of_statuses_and_aware_times(channel, caller) -> None:
-    blade = BladeClient(channel=channel)
+def test_list_jobs_takes_names_and_values_of_statuses_and_aware_times(server, blade) -> None:
+    server.on("ListJobs", job_service_pb2.ListJobsResponse(jobs=[Job(job_id="j")]))
     since = datetime(2024, 1, 10, 15, 30, tzinfo=UTC)
-    pending = caller.submit(
-        lambda: list(blade.list_jobs(statuses=["RUNNING", Job.PAUSED], source="s", created_after=since, page_size=3))
-    )
-    _, request, handle = channel.take_unary_unary(METHODS["ListJobs"])
+    found = blade.list_jobs(statuses=["RUNNING", Job.PAUSED], source="s", created_after=since, page_size=3)
+    assert [job.job_id for job in found] == ["j"]
+    (request,) = server.asked("ListJobs")
     assert list(request.statuses) == [Job.RUNNING, Job.PAUSED]
     assert request.created_after.ToDatetime(tzinfo=UTC) == since
     assert (request.source, request.page_size, request.HasField("created_before")) == ("s", 3, False)
-    handle.send_initial_metadata(())
-    handle.terminate(job_service_pb2.ListJobsResponse(jobs=[Job(job_id="j")]), (), grpc.StatusCode.OK, "")
-    assert [job.job_id for job in pending.result(10)] == ["j"]
 
 
-def test_a_time_without_a_zone_and_an_unknown_status_are_refused_before_the_call(channel) -> None:
-    blade = BladeClient(channel=channel)
+def test_a_time_without_a_zone_and_an_unknown_status_are_refused_before_the_call(server, blade) -> None:
     with pytest.raises(ValueError, match="time zone"):
         blade.list_jobs(created_after=datetime(2024, 1, 10))  # noqa: DTZ001
     with pytest.raises(ValueError, match="RUNING"):
         blade.list_jobs(statuses=["RUNING"])
-
-
-def test_a_failure_on_the_channel_is_an_error_of_ours(channel, caller) -> None:
-    blade = BladeClient(channel=channel)
-    pending = caller.submit(blade.get_job, "j")
-    _, _, handle = channel.take_unary_unary(METHODS["GetJob"])
-    handle.send_initial_metadata(())
-    handle.terminate(None, (), grpc.StatusCode.NOT_FOUND, "no such job")
-    with pytest.raises(errors.NotFound, match="no such job"):
-        pending.result(10)
+    assert server.requests == []
