@@ -66,7 +66,7 @@ def flight(port: str, asked: str) -> float:
 
 
 def driver(here: World, count: int) -> float:
-    """As `flight`. To the end, too: the driver downloads ahead, and says so loudly if the result is closed meanwhile."""
+    """As `flight`. It downloads ahead, and complains aloud if the result is closed meanwhile: so to the end, too."""
     where = here.warehouse.found
     with (
         sql.connect(
