@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import requests
 import rows
 
-from blade_server.catalog.forms.multipart import Form
-from blade_server.catalog.wire.pool import Connections
+from blade_server.catalog import encode
+from blade_server.catalog.wire.pool import ConnectionPool
 from blade_server.core.transform.transform import Transform
 from blade_server.model import Classification, RowMapping, Source, SourceConfig
 
@@ -31,7 +31,7 @@ def requests_of(batch: int) -> list[tuple[str, bytes]]:
     source = Source(name="b", display_name="", data_type="bench", enabled=True, config=config, mapping=mapping)
     metadata = {"job": "a-job", "source": "bench", "warehouse": "bench"}
     transform = Transform(source, table.schema, known_classifications=frozenset({"UNCLASS"}), metadata=metadata)
-    encoded = Form(source.data_source).encode(transform.all(table.to_batches()).items)
+    encoded = encode(source.data_source, transform.all(table.to_batches()).items)
     return [encoded.cut(start, start + batch).body() for start in range(0, ENCODED, batch)]
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     sink, items, batch, threads = sys.argv[1], *map(int, sys.argv[2:5])
     encoded = requests_of(batch)
     path = "/v1/items" + ("" if batch == 1 else ":batch")
-    own = Connections(sink, token=None, ca_file=None, timeout_s=30.0, size=threads) if "own" in sys.argv else None
+    own = ConnectionPool(sink, token=None, ca_file=None, timeout_s=30.0, size=threads) if "own" in sys.argv else None
 
     def send(thread: int) -> int:
         sent = 0

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.paths import SHARED_DATA
 from tests.support.waiting import wait_until
 
-SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 SHARED_FILES = (
     "maintenance_faa_sdr_b737_ata32_2024_2025.parquet",
     "maintenance_faa_aid_1975_2008.parquet",
@@ -28,8 +28,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Of `-n auto`: two a core, because most tests wait more than they compute."""
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Of `-n auto`: two a core, because most tests wait more than they compute. Xdist's own variable goes before."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
     return min(2 * (os.cpu_count() or 1), 8)
 
 
@@ -44,7 +46,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         )
         for nodeid in left_out:
             terminalreporter.line(f"  {nodeid}")
-    terminalreporter.line(f"The same order again: --randomly-seed={config.getoption('randomly_seed')}")
+    seed = config.getoption("randomly_seed", None)
+    if seed is not None:
+        terminalreporter.line(f"The same order again: --randomly-seed={seed}")
 
 
 # ------------------------------------------------------------------------------------------------- the real records

@@ -15,8 +15,9 @@ Move every row of a source into the catalog and follow the job to its end::
 
         frame = blade.query("maintenance").to_pandas()      # needs the extra: pip install 'blade[pandas]'
 
-The messages that go in and come out are those of `blade.v1`. Every failed call raises a
-`blade_client.errors.BladeClientError`. The names below are loaded when first used, which keeps `blade --help` quick.
+The messages that go in and come out are those of `blade.v1`; `to_dict` makes JSON values of them. Every failed call
+raises a `blade_client.errors.BladeClientError`. The names below are loaded when first used, which keeps `blade --help`
+quick.
 """
 
 from __future__ import annotations
@@ -26,11 +27,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from blade_client.client import BladeClient
     from blade_client.errors import BladeClientError
+    from blade_client.json_form import to_dict
     from blade_client.query_result import QueryResult
 
-__all__ = ["BladeClient", "BladeClientError", "QueryResult"]
+__all__ = ["BladeClient", "BladeClientError", "QueryResult", "to_dict"]
 
-_HOMES = {"BladeClient": "client", "BladeClientError": "errors", "QueryResult": "query_result"}
+_HOMES = {
+    "BladeClient": "client",
+    "BladeClientError": "errors",
+    "QueryResult": "query_result",
+    "to_dict": "json_form",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
-
-import grpc
+from typing import Self, Unpack
 
 from blade_client.calls import Calls
-from blade_client.connection import DEFAULT_TARGET, Connection
+from blade_client.connection import DEFAULT_TARGET, Connection, ConnectionOptions
 from blade_client.items import ItemCalls
 from blade_client.jobs import JobCalls
 from blade_client.sources import SourceCalls
@@ -44,24 +40,11 @@ class BladeClient(SourceCalls, ItemCalls, JobCalls):
         self,
         target: str = DEFAULT_TARGET,
         *,
-        tls: bool = False,
-        ca_file: str | os.PathLike[str] | None = None,
-        token: str | None = None,
-        metadata: Sequence[tuple[str, str]] = (),
         timeout_s: float = 60.0,
-        actor: str | None = None,
         attempts: int = 4,
-        channel: grpc.Channel | None = None,
+        **connection: Unpack[ConnectionOptions],
     ) -> None:
-        self._connection = Connection(
-            target,
-            tls=tls,
-            ca_file=ca_file,
-            token=token,
-            metadata=metadata,
-            actor=actor,
-            channel=channel,
-        )
+        self._connection = Connection(target, **connection)
         self._calls = Calls(self._connection, timeout_s=timeout_s, attempts=attempts)
 
     @property

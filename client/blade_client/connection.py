@@ -9,6 +9,7 @@ import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import grpc
 
@@ -49,6 +50,17 @@ class Stubs:
         """QueryArrow with its answers as bytes; see arrow_answer.py."""
 
 
+class ConnectionOptions(TypedDict, total=False):
+    """How a server is reached; see BladeClient for what each means."""
+
+    tls: bool
+    ca_file: str | os.PathLike[str] | None
+    token: str | None
+    metadata: Sequence[tuple[str, str]]
+    actor: str | None
+    channel: grpc.Channel | None
+
+
 class Connection:
     """One server, reached over one channel that threads share; the first call connects it."""
 
@@ -56,12 +68,12 @@ class Connection:
         self,
         target: str,
         *,
-        tls: bool,
-        ca_file: str | os.PathLike[str] | None,
-        token: str | None,
-        metadata: Sequence[tuple[str, str]],
-        actor: str | None,
-        channel: grpc.Channel | None,
+        tls: bool = False,
+        ca_file: str | os.PathLike[str] | None = None,
+        token: str | None = None,
+        metadata: Sequence[tuple[str, str]] = (),
+        actor: str | None = None,
+        channel: grpc.Channel | None = None,
     ) -> None:
         self.target = check_target(target)
         secure = tls or ca_file is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from blade.v1.item_pb2 import Item, ItemRejection
 from blade.v1.query_service_pb2 import ArrowTrailer, QueryArrowRequest, QueryArrowResponse, QueryItemsRequest
@@ -56,7 +56,9 @@ class QueryResult:
 
     def to_arrow(self) -> pa.Table:
         """The whole result as a table in memory. Raises as arrow_batches; a partial table is never returned."""
-        pa = _pyarrow()
+        _require_pyarrow()
+        import pyarrow as pa
+
         with closing(self._arrow_feed()) as feed:
             batches = list(feed.batches())
             return pa.Table.from_batches(batches, feed.schema)
@@ -126,10 +128,13 @@ class ArrowFeed:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The record batches; the number of their rows is checked against the trailer."""
-        pa = _pyarrow()
+        _require_pyarrow()
+        import pyarrow as pa
+
         rows = 0
         try:
-            reader = pa.ipc.open_stream(pa.PythonFile(self, mode="r"))
+            file = pa.PythonFile(self, mode="r")  # type: ignore[arg-type]  # the stub asks for io.IOBase, Arrow for less
+            reader = pa.ipc.open_stream(file)
             self.schema = reader.schema
             for batch in reader:
                 rows += batch.num_rows
@@ -158,9 +163,8 @@ class ArrowFeed:
         self._answers.close()
 
 
-def _pyarrow() -> Any:
+def _require_pyarrow() -> None:
     try:
-        import pyarrow.ipc
+        import pyarrow.ipc  # noqa: F401 - only whether it is there
     except ImportError as missing:
         raise MissingExtra("Reading a query as Arrow needs pyarrow: pip install 'blade[arrow]'.") from missing
-    return pyarrow

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, QuotaFailure, RetryInfo
 from grpc_status import rpc_status
 
 from blade.v1.config_service_pb2 import TestSourceResponse
@@ -40,7 +40,7 @@ def error_of(failure: grpc.RpcError, *, target: str) -> errors.BladeClientError:
         return errors.ServerError(f"The call to {target} failed: {failure}")
     code = failure.code() or _Code.UNKNOWN
     details = _details(failure)
-    info = next(_unpack(details, error_details_pb2.ErrorInfo), None)
+    info = next(_unpack(details, ErrorInfo), None)
     metadata = dict(info.metadata) if info else {}
     reason = info.reason.removeprefix("ERROR_REASON_") if info else ""
     kind = _CLASSES.get(code, errors.ServerError)
@@ -94,19 +94,19 @@ def _unpack(details: list[Any], kind: type[M]) -> Iterator[M]:
 
 
 def _violations(details: list[Any]) -> Iterator[errors.Violation]:
-    for bad in _unpack(details, error_details_pb2.BadRequest):
-        for each in bad.field_violations:
-            yield errors.Violation(field=each.field, description=each.description)
-    for quota in _unpack(details, error_details_pb2.QuotaFailure):
-        for each in quota.violations:
-            yield errors.Violation(field=each.subject, description=each.description)
-    for failed in _unpack(details, error_details_pb2.PreconditionFailure):
-        for each in failed.violations:
-            yield errors.Violation(field=each.subject, description=each.description)
+    for bad in _unpack(details, BadRequest):
+        for field in bad.field_violations:
+            yield errors.Violation(field=field.field, description=field.description)
+    for quota in _unpack(details, QuotaFailure):
+        for limit in quota.violations:
+            yield errors.Violation(field=limit.subject, description=limit.description)
+    for failed in _unpack(details, PreconditionFailure):
+        for condition in failed.violations:
+            yield errors.Violation(field=condition.subject, description=condition.description)
 
 
 def _retry_after_s(details: list[Any]) -> float | None:
-    for info in _unpack(details, error_details_pb2.RetryInfo):
+    for info in _unpack(details, RetryInfo):
         return float(info.retry_delay.ToTimedelta().total_seconds())
     return None
 

@@ -20,7 +20,7 @@ import orjson
 import requests
 from databricks import sql
 
-from blade_sandbox.world import HTTP_PATH, TOKEN, World
+from blade_sandbox.sandbox import HTTP_PATH, TOKEN, Sandbox
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -64,11 +64,11 @@ class Expected:
     last_modified: Callable[[Row], datetime | None] = lambda row: row["last_modified"]
 
 
-def check(world: World, statement: str, expected: Expected) -> Findings:
+def check(sandbox: Sandbox, statement: str, expected: Expected) -> Findings:
     """Compares a statement's rows, in the order of their item ids, with all items of the data type in the catalog."""
     with (
-        closing(warehouse_rows(world.warehouse_url, HTTP_PATH, TOKEN, statement)) as rows,
-        closing(catalog_items(world.catalog_url, TOKEN, f"BLADE:{expected.data_type}")) as items,
+        closing(warehouse_rows(sandbox.warehouse_url, HTTP_PATH, TOKEN, statement)) as rows,
+        closing(catalog_items(sandbox.catalog_url, TOKEN, f"BLADE:{expected.data_type}")) as items,
     ):
         return compare(rows, items, expected)
 

@@ -122,12 +122,13 @@ def flights() -> pa.Table:
     table = table.cast(pa.schema([_narrowed(field) for field in table.schema]))
     hour = pc.strftime(table["time_hour"], format="%Y%m%dT%H")
     flight = table["flight"].cast(pa.string())
-    item_ids = pc.binary_join_element_wise(hour, table["carrier"], flight, "-")
+    parts: list[Any] = [hour, table["carrier"], flight, "-"]
+    item_ids = pc.binary_join_element_wise(*parts)
     last_modified = pc.add(table["time_hour"], pa.scalar(timedelta(days=1), pa.duration("us")))
     return _as_items(table, item_ids, last_modified)
 
 
-def _narrowed(field: pa.Field) -> pa.Field:
+def _narrowed(field: pa.Field[Any]) -> pa.Field[Any]:
     return field.with_type(pa.int32()) if pa.types.is_int64(field.type) else field
 
 
@@ -140,9 +141,8 @@ def _as_items(table: pa.Table, item_ids: Any, last_modified: Any) -> pa.Table:
     )
 
 
-def _planes() -> pa.Table:
-    options = csv.ConvertOptions(null_values=["NA", ""], strings_can_be_null=True)
-    return csv.read_csv(_package_file("planes.csv"), convert_options=options)
+def _tail_numbers() -> list[str]:
+    return [str(tail) for tail in csv.read_csv(_package_file("planes.csv"))["tailnum"].to_pylist()]
 
 
 # ------------------------------------------------------------------------------ made up around them, fixed seeds
@@ -150,7 +150,7 @@ def _planes() -> pa.Table:
 
 def maintenance() -> pa.Table:
     """MAINT-1 to MAINT-5000 over the real tail numbers."""
-    tails = _planes()["tailnum"].to_pylist()
+    tails = _tail_numbers()
     return _made_up("MAINT", _MAINTENANCE_ROWS, _MAINTENANCE, lambda dice: _maintenance_row(dice, tails))
 
 
@@ -165,7 +165,7 @@ def _maintenance_row(dice: random.Random, tails: list[str]) -> tuple[Any, ...]:
     )
 
 
-_MAINTENANCE = [
+_MAINTENANCE: list[tuple[str, pa.DataType]] = [
     ("tail_number", pa.string()),
     ("maint_type", pa.string()),
     ("description", pa.string()),
@@ -176,7 +176,7 @@ _MAINTENANCE = [
 
 def deployment() -> pa.Table:
     """DEP-1 to DEP-800."""
-    tails = _planes()["tailnum"].to_pylist()
+    tails = _tail_numbers()
     return _made_up("DEP", _DEPLOYMENT_ROWS, _DEPLOYMENT, lambda dice: _deployment_row(dice, tails))
 
 
@@ -195,7 +195,7 @@ def _deployment_row(dice: random.Random, tails: list[str]) -> tuple[Any, ...]:
 
 
 _AIRPORTS = ("EWR", "JFK", "LGA", "ATL", "ORD", "LAX", "BOS", "DFW", "DEN", "HNL", "ANC")
-_DEPLOYMENT = [
+_DEPLOYMENT: list[tuple[str, pa.DataType]] = [
     ("unit", pa.string()),
     ("location", pa.string()),
     ("tail_numbers", pa.list_(pa.string())),
@@ -224,7 +224,7 @@ def _logistics_row(dice: random.Random) -> tuple[Any, ...]:
     )
 
 
-_LOGISTICS = [
+_LOGISTICS: list[tuple[str, pa.DataType]] = [
     ("part_number", pa.string()),
     ("description", pa.string()),
     ("quantity", pa.int32()),
@@ -251,7 +251,7 @@ def _made_up(
     return _as_items(table, pa.array([f"{prefix}-{n}" for n in range(1, rows + 1)]), _moments(dice, rows))
 
 
-def _moments(dice: random.Random, rows: int) -> pa.Array:
+def _moments(dice: random.Random, rows: int) -> pa.Array[Any]:
     begin = datetime(2023, 6, 1, tzinfo=UTC)
     seconds: Iterator[int] = (dice.randrange(180 * 86_400) for _ in range(rows))
     return pa.array([begin + timedelta(seconds=each) for each in seconds], pa.timestamp("us", "UTC"))

@@ -28,9 +28,9 @@ from blade_sandbox.data import MAINTENANCE, SORTIE, sample_tables
 from blade_sandbox.demo_progress import follow
 from blade_sandbox.guide import START_HIGH, add_source, driver_lines, other_tools, tool
 from blade_sandbox.interrupt import sigterm_as_ctrl_c
-from blade_sandbox.part import PartFailedError
+from blade_sandbox.sandbox import Sandbox
 from blade_sandbox.scratch import temporary_folder
-from blade_sandbox.world import World
+from blade_sandbox.server_process import ServerFailedError
 
 _ITEM_ID = "MAINT-123"
 _ROWS_SHOWN = 5
@@ -41,7 +41,7 @@ _PARAMETERS = {"origin": "JFK"}
 
 @dataclass(frozen=True, kw_only=True)
 class _Demo:
-    world: World
+    sandbox: Sandbox
     client: BladeClient
     console: Console
 
@@ -73,8 +73,8 @@ def demo(stay: bool) -> None:
     console.print("[bold]BLADE demo:[/bold] 336,776 real flights from a Databricks SQL warehouse into a catalog")
     begun_s = time.monotonic()
     try:
-        clean = _in_a_world_of_its_own(console, stay=stay)
-    except PartFailedError as exc:
+        clean = _in_a_sandbox_of_its_own(console, stay=stay)
+    except ServerFailedError as exc:
         raise click.ClickException(str(exc)) from exc
     console.print("Everything is stopped and removed.")
     if not stay:
@@ -83,27 +83,27 @@ def demo(stay: bool) -> None:
         sys.exit(1)
 
 
-def _in_a_world_of_its_own(console: Console, *, stay: bool) -> bool:
+def _in_a_sandbox_of_its_own(console: Console, *, stay: bool) -> bool:
     with ExitStack() as stack:
         stack.enter_context(sigterm_as_ctrl_c())
         with _timed(console, "a warehouse, a catalog and BLADE are up, on free ports, on this machine only"):
             folder = stack.enter_context(temporary_folder())
-            world = stack.enter_context(World(folder, tables=sample_tables()))
-        client = stack.enter_context(BladeClient(world.target))
-        run = _Demo(world=world, client=client, console=console)
-        run.type(f"export BLADE_SERVER={world.target}")
+            sandbox = stack.enter_context(Sandbox(folder, tables=sample_tables()))
+        client = stack.enter_context(BladeClient(sandbox.target))
+        run = _Demo(sandbox=sandbox, client=client, console=console)
+        run.type(f"export BLADE_SERVER={sandbox.target}")
         clean = _run(run, stay=stay)
         if stay:
             console.print("\nEverything stays up. [bold]Ctrl+C[/bold] stops it and removes what it stored.")
-            _stay(world)
+            _stay(sandbox)
     return clean
 
 
-def _stay(world: World) -> None:
+def _stay(sandbox: Sandbox) -> None:
     try:
         while True:
             time.sleep(_POLL_S)
-            world.check()
+            sandbox.check()
     except KeyboardInterrupt:
         click.echo()
 
@@ -194,7 +194,7 @@ def _check(run: _Demo, job: Job) -> bool:
         begun_s = time.monotonic()
         statement = f"SELECT * FROM {table}{' WHERE ' + where if where else ''} ORDER BY item_id"  # noqa: S608 - ours
         with run.console.status(f"  comparing {data_type} ..."):
-            found = check(run.world, statement, Expected(data_type=data_type))
+            found = check(run.sandbox, statement, Expected(data_type=data_type))
         _show_findings(run, data_type, found, time.monotonic() - begun_s)
         everything = everything and found.clean
     return everything and job.status == Job.COMPLETED and job.error_count == 0
@@ -222,8 +222,8 @@ def _what_next(run: _Demo, job: Job, *, stay: bool) -> None:
         "query sortie --format arrow --output flights.arrow",
     ):
         run.same_as(arguments)
-    for line in other_tools(run.world, "maintenance", _ITEM_ID, job.job_id):
+    for line in other_tools(run.sandbox, "maintenance", _ITEM_ID, job.job_id):
         run.type(line)
     statement = f"SELECT carrier, count(*) FROM {SORTIE} GROUP BY carrier ORDER BY 2 DESC"  # noqa: S608 - ours
-    for line in driver_lines(run.world, statement):
+    for line in driver_lines(run.sandbox, statement):
         run.type(line, prompt=">>>")

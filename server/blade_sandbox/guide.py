@@ -1,4 +1,4 @@
-"""What to try on a running world: lines to copy, with its real ports in them."""
+"""What to try on a running sandbox: lines to copy, with its real ports in them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from blade_sandbox.data import MAINTENANCE
-from blade_sandbox.world import HTTP_PATH, TOKEN, World
+from blade_sandbox.sandbox import HTTP_PATH, TOKEN, Sandbox
 
 START_HIGH = "job start \"SELECT * FROM maintenance WHERE priority = 'HIGH'\" --watch"
 
@@ -27,49 +27,49 @@ def add_source(data_type: str, table: str) -> str:
     return f"source add --name blade-{data_type} --data-type {data_type} --table {table}"
 
 
-def describe(world: World) -> str:
+def describe(sandbox: Sandbox) -> str:
     """Where everything is, and lines that show it working, from an empty state on."""
     return "\n".join(
         [
-            f"BLADE      gRPC {world.target}{f'   HTTP {world.http_url}' if world.http_url else ''}",
-            f"Warehouse  {world.warehouse_url}   path {HTTP_PATH}   token {TOKEN}",
-            *(f"             {name}" for name in world.tables),
-            f"Catalog    {world.catalog_url}   token {TOKEN}",
-            f"State      {world.folder}   (logs: server.log, warehouse.log, catalog.log)",
+            f"BLADE      gRPC {sandbox.target}{f'   HTTP {sandbox.http_url}' if sandbox.http_url else ''}",
+            f"Warehouse  {sandbox.warehouse_url}   path {HTTP_PATH}   token {TOKEN}",
+            *(f"             {name}" for name in sandbox.tables),
+            f"Catalog    {sandbox.catalog_url}   token {TOKEN}",
+            f"State      {sandbox.folder}   (logs: server.log, warehouse.log, catalog.log)",
             "",
             "Try, in another terminal:",
-            f"  export BLADE_SERVER={world.target}",
+            f"  export BLADE_SERVER={sandbox.target}",
             f"  {tool('blade')} {add_source('maintenance', MAINTENANCE)}",
             f"""  {tool("blade")} query maintenance --filter "priority = 'HIGH'" --limit 10""",
             f"  {tool('blade')} item ingest maintenance MAINT-123",
             f"  {tool('blade')} {START_HIGH}",
-            *(f"  {line}" for line in other_tools(world, "maintenance", "MAINT-123")),
+            *(f"  {line}" for line in other_tools(sandbox, "maintenance", "MAINT-123")),
         ]
     )
 
 
-def other_tools(world: World, data_type: str, item_id: str, job_id: str = "") -> list[str]:
+def other_tools(sandbox: Sandbox, data_type: str, item_id: str, job_id: str = "") -> list[str]:
     """The same without BLADE's own client: grpcurl, buf curl, curl, and the Databricks driver."""
     get_item = f'{{"data_type": "{data_type}", "item_id": "{item_id}"}}'
     get_job = f'{{"id": "{job_id}"}}'
     service = "blade.v1"
-    lines = [f"grpcurl -plaintext -d '{get_item}' {world.target} {service}.QueryService/GetItem"]
+    lines = [f"grpcurl -plaintext -d '{get_item}' {sandbox.target} {service}.QueryService/GetItem"]
     buf_curl = f"{tool('buf')} curl --http2-prior-knowledge --protocol grpc"
     if job_id:
-        lines.append(f"{buf_curl} -d '{get_job}' http://{world.target}/{service}.JobService/GetJob")
+        lines.append(f"{buf_curl} -d '{get_job}' http://{sandbox.target}/{service}.JobService/GetJob")
     else:
-        lines.append(f"{buf_curl} -d '{{}}' http://{world.target}/{service}.ConfigService/ListSources")
-    if world.http_url:
-        lines.append(f"curl -s '{world.http_url}/blade/{data_type}?limit=2'")
+        lines.append(f"{buf_curl} -d '{{}}' http://{sandbox.target}/{service}.ConfigService/ListSources")
+    if sandbox.http_url:
+        lines.append(f"curl -s '{sandbox.http_url}/blade/{data_type}?limit=2'")
     lines.append(
-        f"curl -s -H 'Authorization: Bearer {TOKEN}' {world.catalog_url}/v1/items/BLADE%3A{data_type}/{item_id}"
+        f"curl -s -H 'Authorization: Bearer {TOKEN}' {sandbox.catalog_url}/v1/items/BLADE%3A{data_type}/{item_id}"
     )
     return lines
 
 
-def driver_lines(world: World, statement: str) -> list[str]:
+def driver_lines(sandbox: Sandbox, statement: str) -> list[str]:
     """Python that reads the sandbox warehouse with the unmodified Databricks driver."""
-    url = world.warehouse_url
+    url = sandbox.warehouse_url
     return [
         "from databricks import sql",
         f"connection = sql.connect({url!r}, {HTTP_PATH!r}, {TOKEN!r},",

@@ -1,4 +1,4 @@
-"""A temp folder for a world that forgets: removed at the end, whatever the end is."""
+"""A temp folder for a sandbox that forgets: removed at the end, whatever the end is."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from blade_sandbox.data import sample_tables
-from blade_sandbox.world import World
+from blade_sandbox.sandbox import Sandbox
 
 BLADE = Path(sys.executable).parent / "blade"
 WRONG_TOKEN = "env:DATABRICKS_WRONG_TOKEN"
@@ -63,16 +63,16 @@ class Cli:
 @pytest.fixture(scope="session")
 def make_world(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[..., World]]:
+) -> Iterator[Callable[..., Sandbox]]:
     """`make_world(tables=..., settings=..., catalog_options=...)`: a started world; stopped at the end of the run."""
-    made: list[World] = []
+    made: list[Sandbox] = []
 
     def make(
         tables: Mapping[str, Path] | None = None,
         settings: Mapping[str, str] | None = None,
         catalog_options: Sequence[str] = (),
-    ) -> World:
-        world = World(
+    ) -> Sandbox:
+        world = Sandbox(
             tmp_path_factory.mktemp("world"),
             tables={**sample_tables(), **(tables or {})},
             settings={"BLADE_LEASE_S": "2", "BLADE_LEASE_BEAT_S": "0.5", **(settings or {})},
@@ -88,13 +88,13 @@ def make_world(
 
 
 @pytest.fixture(scope="session")
-def world(make_world: Callable[..., World]) -> World:
+def world(make_world: Callable[..., Sandbox]) -> Sandbox:
     """The world that tests share; each works with data types of its own, and none stops a part of it."""
     return make_world(settings={"DATABRICKS_WRONG_TOKEN": "not-the-token"})
 
 
 @pytest.fixture
-def blade(world: World) -> Cli:
+def blade(world: Sandbox) -> Cli:
     return Cli(world.target)
 
 

@@ -10,7 +10,7 @@ from tests.e2e.conftest import WRONG_TOKEN, Cli
 from blade_client import BladeClient
 from blade_client.errors import Invalid
 from blade_sandbox.data import MAINTENANCE, SORTIE
-from blade_sandbox.world import World
+from blade_sandbox.sandbox import Sandbox
 
 AddSource = Callable[..., str]
 
@@ -79,7 +79,7 @@ def test_an_item_id_that_matches_two_rows_is_ambiguous(blade: Cli, add_source: A
     assert blade("item", "get", source, "UA", "--json", code=5).error["reason"] == "ITEM_AMBIGUOUS"
 
 
-def test_a_wrong_token_is_seen_when_the_source_is_added(blade: Cli, world: World) -> None:
+def test_a_wrong_token_is_seen_when_the_source_is_added(blade: Cli, world: Sandbox) -> None:
     ended = blade(
         "source", "add", "--name", "wrong-token", "--data-type", "wrong", "--table", MAINTENANCE,
         "--host", world.warehouse_url, "--credentials", WRONG_TOKEN, "--json", code=5,
@@ -97,7 +97,7 @@ def test_a_table_that_is_not_there_is_seen_when_the_source_is_added(blade: Cli) 
     assert ended.error["metadata"]["step"] == "TABLE"
 
 
-def test_a_dead_warehouse_and_a_dead_catalog_are_said_to_be_away(make_world: Callable[..., World]) -> None:
+def test_a_dead_warehouse_and_a_dead_catalog_are_said_to_be_away(make_world: Callable[..., Sandbox]) -> None:
     world = make_world(settings={"BLADE_RETRY_BASE_S": "0.1"})
     blade = Cli(world.target)
     blade("source", "add", "--name", "m", "--data-type", "m", "--table", MAINTENANCE)

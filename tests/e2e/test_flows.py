@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 import requests
 from tests.e2e.conftest import Cli
 
 from blade_sandbox.check import Expected, check
 from blade_sandbox.data import DEPLOYMENT, LOGISTICS, MAINTENANCE, SORTIE
-from blade_sandbox.world import TOKEN, World
+from blade_sandbox.sandbox import TOKEN, Sandbox
 
 AddSource = Callable[..., str]
 
 
-def in_catalog(world: World, data_type: str, item_id: str) -> Any:
+def in_catalog(world: Sandbox, data_type: str, item_id: str) -> Any:
     path = f"/v1/items/{quote(f'BLADE:{data_type}', safe='')}/{quote(item_id, safe='')}"
-    answer = requests.get(world.catalog_url + path, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10)
+    answer = requests.get(world.catalog_url + path, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
     return answer.json() if answer.ok else None
 
 
+@pytest.fixture
+def nothing_of_the_customers(blade: Cli) -> Iterator[None]:
+    """The source that the customer's description names is gone after the test, however that ends."""
+    yield
+    blade("source", "remove", "blade-maintenance", code=None)
+
+
+@pytest.mark.usefixtures("nothing_of_the_customers")
 def test_the_configuration_of_the_customers_description_is_taken_as_it_stands(blade: Cli, tmp_path: Path) -> None:
     written = {
         "name": "blade-maintenance",
@@ -62,7 +71,9 @@ def test_a_query_streams_transformed_items_in_the_order_asked_for(blade: Cli, ad
     assert {item["classification"] for item in found["items"]} == {"UNCLASS"}
 
 
-def test_an_item_is_created_then_found_then_replaced_on_demand(blade: Cli, world: World, add_source: AddSource) -> None:
+def test_an_item_is_created_then_found_then_replaced_on_demand(
+    blade: Cli, world: Sandbox, add_source: AddSource
+) -> None:
     source = add_source(MAINTENANCE)
     assert in_catalog(world, source, "MAINT-123") is None
     outcomes = [
@@ -78,7 +89,7 @@ def test_an_item_is_created_then_found_then_replaced_on_demand(blade: Cli, world
 
 
 def test_a_job_brings_exactly_the_rows_of_its_query_into_the_catalog(
-    blade: Cli, world: World, add_source: AddSource
+    blade: Cli, world: Sandbox, add_source: AddSource
 ) -> None:
     source = add_source(MAINTENANCE)
     started = blade("job", "start", f"SELECT * FROM `{source}` WHERE priority = 'HIGH'", "--watch")
@@ -92,7 +103,7 @@ def test_a_job_brings_exactly_the_rows_of_its_query_into_the_catalog(
     assert found.rows > 500
 
 
-def test_every_value_of_every_sample_table_arrives_as_it_is(blade: Cli, world: World, add_source: AddSource) -> None:
+def test_every_value_of_every_sample_table_arrives_as_it_is(blade: Cli, world: Sandbox, add_source: AddSource) -> None:
     for table in (MAINTENANCE, DEPLOYMENT, LOGISTICS):
         source = add_source(table)
         blade("job", "start", "--source", source, "--watch")
@@ -116,7 +127,7 @@ def test_a_job_shows_its_progress_as_the_customers_json(blade: Cli, add_source: 
 
 
 def test_a_job_can_be_paused_resumed_and_cancelled(
-    blade: Cli, world: World, add_source: AddSource, wait_until: Callable[..., None]
+    blade: Cli, world: Sandbox, add_source: AddSource, wait_until: Callable[..., None]
 ) -> None:
     source = add_source(MAINTENANCE)
     start = ("job", "start", "--source", source, "--items-per-second", "300", "--json")
@@ -138,7 +149,7 @@ def test_a_job_can_be_paused_resumed_and_cancelled(
     stored = requests.get(
         f"{world.catalog_url}/v1/items:count?dataSource=BLADE:{source}",
         headers={"Authorization": f"Bearer {TOKEN}"},
-        timeout=10,
+        timeout=60,
     ).json()
     assert stored["items"] == job()["successCount"] < 5000
 

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.conftest import Cli
 
 from blade_sandbox.check import Expected, Row, check
-from blade_sandbox.world import World
+from blade_sandbox.sandbox import Sandbox
 
 pytestmark = pytest.mark.shared_data
 SDR, AID = "main.blade.faa_sdr", "main.blade.faa_aid"
@@ -22,7 +22,7 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Callable[..., World], shared_data: Path) -> World:
+def world(make_world: Callable[..., Sandbox], shared_data: Path) -> Sandbox:
     return make_world(tables={table: shared_data / file for table, file in FILES.items()})
 
 
@@ -47,7 +47,7 @@ def moment(row: Row, column: str) -> datetime | None:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-def moved(world: World, name: str, table: str, item_id: str, last_modified: str, *, code: int) -> Any:
+def moved(world: Sandbox, name: str, table: str, item_id: str, last_modified: str, *, code: int) -> Any:
     blade = Cli(world.target)
     blade(
         "source", "add", "--name", name, "--data-type", name, "--table", table,
@@ -58,7 +58,7 @@ def moved(world: World, name: str, table: str, item_id: str, last_modified: str,
     return blade, blade("job", "show", job_id, "--json").json
 
 
-def test_the_seven_difficulty_reports_without_an_id_are_errors_and_the_other_484_arrive(world: World) -> None:
+def test_the_seven_difficulty_reports_without_an_id_are_errors_and_the_other_484_arrive(world: Sandbox) -> None:
     blade, job = moved(world, "sdr", SDR, "OperatorControlNumber", "SubmissionDate", code=8)
     assert (job["status"], job["totalItems"], job["successCount"], job["errorCount"]) == ("COMPLETED", 491, 484, 7)
     errors = blade("job", "errors", job["jobId"], "--json").json["errors"]
@@ -71,7 +71,7 @@ def test_the_seven_difficulty_reports_without_an_id_are_errors_and_the_other_484
     assert found.items == 484
 
 
-def test_all_accident_records_arrive_with_their_blank_padded_fields(world: World) -> None:
+def test_all_accident_records_arrive_with_their_blank_padded_fields(world: Sandbox) -> None:
     _, job = moved(world, "aid", AID, "control_number", "date_last_modified", code=0)
     assert (job["status"], job["successCount"], job["errorCount"]) == ("COMPLETED", 2763, 0)
     found = check(

@@ -10,7 +10,7 @@ from tests.e2e.conftest import Cli
 
 from blade_sandbox.check import Expected, check
 from blade_sandbox.data import SORTIE
-from blade_sandbox.world import World
+from blade_sandbox.sandbox import Sandbox
 
 JANUARY = "SELECT * FROM {} WHERE month = 1"
 ROWS = 27_004
@@ -18,7 +18,7 @@ ROWS = 27_004
 
 @pytest.mark.parametrize("catalog", ["replaces by id", "keeps every copy"])
 def test_a_killed_and_restarted_server_loses_and_doubles_nothing(
-    make_world: Callable[..., World], wait_until: Callable[..., None], catalog: str
+    make_world: Callable[..., Sandbox], wait_until: Callable[..., None], catalog: str
 ) -> None:
     # A catalog that keeps every copy shows what a replacing one would hide.
     world = make_world(catalog_options=["--append"] if catalog == "keeps every copy" else [])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.faults.postgres import Postgres
 from tests.faults.tally import Tally
-from tests.faults.world import World
+from tests.faults.world import FaultWorld
 from tests.support.engine import make_world
 
 from blade_server.storage.embedded.postgres import EmbeddedPostgres
@@ -40,21 +40,21 @@ def _mortal_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embed
 
 
 @pytest.fixture(scope="session")
-def _world(_mortal_postgres: EmbeddedPostgres) -> Iterator[World]:
+def _world(_mortal_postgres: EmbeddedPostgres) -> Iterator[FaultWorld]:
     with tempfile.TemporaryDirectory(prefix="blade-faults-", ignore_cleanup_errors=True) as folder:
         postgres = Postgres(_mortal_postgres)
-        world = World(Path(folder), postgres)
+        world = FaultWorld(Path(folder), postgres)
         yield world
         world.close()
         assert postgres.connections() == 0
 
 
 @pytest.fixture
-def world(_world: World, request: pytest.FixtureRequest) -> Iterator[World]:
+def world(_world: FaultWorld, request: pytest.FixtureRequest) -> Iterator[FaultWorld]:
     """The world of the suite: its parts are shared, its servers are those a scenario asks for, its jobs are its own."""
-    _world.scenario = request.config.stash[_tally].scenario(request.node.name)
+    _world.begin(request.config.stash[_tally].scenario(request.node.name))
     yield _world
     try:
-        _world.check_nothing_left()
+        _world.checks.nothing_left()
     finally:
         _world.tidy()

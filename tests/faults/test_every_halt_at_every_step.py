@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from blade_server.app.policies import engine_policy
-from blade_server.catalog.client import Catalog
+from blade_server.catalog import Catalog
 from blade_server.core.engine import attempts, delivery, halt, run
 from blade_server.core.engine.attempts import Attempts
 from blade_server.core.engine.halt import clock

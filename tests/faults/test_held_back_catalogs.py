@@ -12,7 +12,8 @@ import orjson
 import pytest
 from tests.faults.tables import LONG, SHORT
 from tests.faults.twisted import Answered, Asked, TwistedCatalog, straight
-from tests.faults.world import World
+from tests.faults.world import FaultWorld
+from tests.support.waiting import wait_until
 
 from blade.v1.error_reason_pb2 import ErrorReason
 from blade.v1.job_pb2 import Job
@@ -20,13 +21,13 @@ from blade_server.model import Status, WaitReason
 
 
 @pytest.fixture(scope="module")
-def _gateway(_world: World) -> Iterator[TwistedCatalog]:
-    with TwistedCatalog(_world.catalog_url) as catalog:
+def _gateway(_world: FaultWorld) -> Iterator[TwistedCatalog]:
+    with TwistedCatalog(_world.sandbox.world.catalog_url) as catalog:
         yield catalog
 
 
 @pytest.fixture
-def twisted(world: World, _gateway: TwistedCatalog) -> Iterator[TwistedCatalog]:
+def twisted(world: FaultWorld, _gateway: TwistedCatalog) -> Iterator[TwistedCatalog]:
     """One gateway for all, so that the servers need not start anew for each scenario."""
     _gateway.twist, _gateway.struck = straight, 0
     yield _gateway
@@ -61,11 +62,11 @@ STORED_AND = {
 
 
 @pytest.mark.parametrize("answers", STORED_AND)
-def test_an_upload_that_is_stored_and_answered_with(world: World, twisted: TwistedCatalog, answers: str) -> None:
-    world.serve("a", catalog_url=twisted.url)
-    run = world.start(SHORT, numbers=range(300), batch_size=50)
+def test_an_upload_that_is_stored_and_answered_with(world: FaultWorld, twisted: TwistedCatalog, answers: str) -> None:
+    world.servers.serve("a", catalog_url=twisted.url)
+    run = world.jobs.start(SHORT, numbers=range(300), batch_size=50)
     twisted.strikes(6, STORED_AND[answers])
-    job = world.check(run)
+    job = world.checks.invariant(run)
     assert (job.error_count, job.success_count) == (0, 300)
     assert twisted.struck == 6
 
@@ -94,12 +95,12 @@ def _gone_to(location: str) -> Answered:
     ],
 )
 def test_an_upload_that_is_not_stored_and_answered_with(
-    world: World, twisted: TwistedCatalog, twist: Callable[[Asked], Answered]
+    world: FaultWorld, twisted: TwistedCatalog, twist: Callable[[Asked], Answered]
 ) -> None:
-    world.serve("a", catalog_url=twisted.url)
-    run = world.start(SHORT, numbers=range(300), batch_size=50)
+    world.servers.serve("a", catalog_url=twisted.url)
+    run = world.jobs.start(SHORT, numbers=range(300), batch_size=50)
     twisted.strikes(4, twist)
-    job = world.check(run)
+    job = world.checks.invariant(run)
     assert (job.error_count, job.success_count) == (0, 300)
     assert twisted.struck == 4
 
@@ -108,7 +109,9 @@ def _in(seconds: float) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds)
 
 
-def test_a_batch_that_is_too_large_for_a_gateway_goes_in_smaller_ones(world: World, twisted: TwistedCatalog) -> None:
+def test_a_batch_that_is_too_large_for_a_gateway_goes_in_smaller_ones(
+    world: FaultWorld, twisted: TwistedCatalog
+) -> None:
     """The catalog says it takes 1000 items; what stands before it takes less than it says."""
 
     def twist(asked: Asked) -> Answered:
@@ -118,78 +121,80 @@ def test_a_batch_that_is_too_large_for_a_gateway_goes_in_smaller_ones(world: Wor
         return asked.pass_on()
 
     twisted.twist = twist
-    world.serve("a", catalog_url=twisted.url)
-    run = world.start(SHORT, numbers=range(300), batch_size=200)
-    job = world.check(run)
+    world.servers.serve("a", catalog_url=twisted.url)
+    run = world.jobs.start(SHORT, numbers=range(300), batch_size=200)
+    job = world.checks.invariant(run)
     assert twisted.struck
     assert (job.error_count, job.success_count) == (0, 300)
 
 
 def test_a_retry_after_of_days_is_shown_and_the_job_can_be_paused_and_cancelled(
-    world: World, twisted: TwistedCatalog
+    world: FaultWorld, twisted: TwistedCatalog
 ) -> None:
-    world.serve("a", catalog_url=twisted.url)
-    run = world.start(LONG, items_per_second=2000)
-    world.until_moving(run)
+    world.servers.serve("a", catalog_url=twisted.url)
+    run = world.jobs.start(LONG, items_per_second=2000)
+    world.jobs.until_moving(run)
     twisted.strikes(1, lambda asked: Answered(status=429, headers={"Retry-After": "864000"}))
     try:
-        world.until(run, lambda job: job.wait_reason is WaitReason.CATALOG_THROTTLED)
-        with world.client() as client:
+        world.jobs.until(run, lambda job: job.wait_reason is WaitReason.CATALOG_THROTTLED)
+        with world.servers.client() as client:
             client.pause(run.job_id)
-            world.until(run, lambda job: job.status is Status.PAUSED, 5)
+            world.jobs.until(run, lambda job: job.status is Status.PAUSED, 5)
             client.resume(run.job_id)
-            world.until(run, lambda job: job.wait_reason is WaitReason.CATALOG_THROTTLED)
+            world.jobs.until(run, lambda job: job.wait_reason is WaitReason.CATALOG_THROTTLED)
             client.cancel(run.job_id)
-        world.check(run, Job.CANCELLED)
+        world.checks.invariant(run, Job.CANCELLED)
     finally:
         world.postgres.ask("DELETE FROM pace")
-        world.serve("b")  # the other server remembers it
+        world.servers.serve("b")  # the other server remembers it
 
 
-def test_a_health_check_that_fails_while_uploads_work_holds_nothing_up(world: World, twisted: TwistedCatalog) -> None:
-    world.serve("a", catalog_url=twisted.url)
-    run = world.start(items_per_second=2000)
-    world.until_moving(run)
+def test_a_health_check_that_fails_while_uploads_work_holds_nothing_up(
+    world: FaultWorld, twisted: TwistedCatalog
+) -> None:
+    world.servers.serve("a", catalog_url=twisted.url)
+    run = world.jobs.start(items_per_second=2000)
+    world.jobs.until_moving(run)
     twisted.strikes(
         1_000_000, lambda asked: Answered(status=503), which=lambda asked: asked.path.endswith("capabilities")
     )
-    assert world.check(run).error_count == 0
+    assert world.checks.invariant(run).error_count == 0
 
 
-def test_a_catalog_that_comes_and_goes_each_second(world: World) -> None:
-    world.serve("a", "b")
-    run = world.start(items_per_second=1500)
+def test_a_catalog_that_comes_and_goes_each_second(world: FaultWorld) -> None:
+    world.servers.serve("a", "b")
+    run = world.jobs.start(items_per_second=1500)
     for share in (0.1, 0.3, 0.5, 0.7):
-        world.until_moving(run, share)
-        world.catalog_faults(down={"seconds": 1})
-    assert world.check(run).error_count == 0
+        world.jobs.until_moving(run, share)
+        world.faults.catalog(down={"seconds": 1})
+    assert world.checks.invariant(run).error_count == 0
 
 
 def test_a_token_that_ends_in_mid_job_fails_it_and_leaves_its_counters_true(
-    world: World, twisted: TwistedCatalog
+    world: FaultWorld, twisted: TwistedCatalog
 ) -> None:
-    world.serve("a", catalog_url=twisted.url)
-    run = world.start(items_per_second=2000)
-    world.until_moving(run)
+    world.servers.serve("a", catalog_url=twisted.url)
+    run = world.jobs.start(items_per_second=2000)
+    world.jobs.until_moving(run)
     twisted.strikes(1_000_000, lambda asked: Answered(status=401, body=b"expired"))
-    job = world.check(run, Job.FAILED)
+    job = world.checks.invariant(run, Job.FAILED)
     assert job.error.reason == ErrorReason.ERROR_REASON_CATALOG_DENIED
-    assert job.success_count == world.held(run)[0] < 3000
+    assert job.success_count == world.sandbox.held(run.data_source)[0] < 3000
     # A new token, a new start: what is there is left, the rest arrives.
     twisted.twist = straight
-    with world.client() as client:
+    with world.servers.client() as client:
         again = client.start_query_job(source=run.data_type, skip_existing=True)
         done = client.wait(again.job_id, timeout_s=60)
     assert (done.skipped_count, done.success_count) == (job.success_count, 3000 - job.success_count)
-    world.check_union([run])
+    world.checks.union([run])
 
 
 @pytest.mark.parametrize("gone", ["batches", "look_ups", "both"])
-def test_a_catalog_that_forgets_what_it_could_in_mid_job(world: World, twisted: TwistedCatalog, gone: str) -> None:
+def test_a_catalog_that_forgets_what_it_could_in_mid_job(world: FaultWorld, twisted: TwistedCatalog, gone: str) -> None:
     """It is rolled back to an older version, and loses replies while that happens."""
-    world.serve("a", catalog_url=twisted.url)
-    run = world.start(SHORT, numbers=range(400), items_per_second=200, batch_size=50)
-    world.until_moving(run)
+    world.servers.serve("a", catalog_url=twisted.url)
+    run = world.jobs.start(SHORT, numbers=range(400), items_per_second=200, batch_size=50)
+    world.jobs.until_moving(run)
 
     def older(asked: Asked) -> Answered:
         if gone != "look_ups" and asked.batch:
@@ -210,40 +215,40 @@ def test_a_catalog_that_forgets_what_it_could_in_mid_job(world: World, twisted: 
         return answer
 
     twisted.strikes(3, lambda asked: replace(asked.pass_on(), reset=True))
-    world.wait(lambda: twisted.struck >= 3)
+    wait_until(lambda: twisted.struck >= 3)
     twisted.twist = older
-    world.set_rate(run)
-    assert world.check(run).error_count == 0
+    world.jobs.set_rate(run)
+    assert world.checks.invariant(run).error_count == 0
     assert twisted.struck > 3
 
 
-def test_a_server_dies_while_the_catalog_answers_nonsense(world: World, twisted: TwistedCatalog) -> None:
+def test_a_server_dies_while_the_catalog_answers_nonsense(world: FaultWorld, twisted: TwistedCatalog) -> None:
     """What is stored under a nonsense answer is looked up by the next server."""
-    world.serve("a", "b", catalog_url=twisted.url)
-    run = world.start(SHORT, items_per_second=400)
-    world.until_moving(run)
+    world.servers.serve("a", "b", catalog_url=twisted.url)
+    run = world.jobs.start(SHORT, items_per_second=400)
+    world.jobs.until_moving(run)
     twisted.strikes(1_000_000, STORED_AND["a_page_of_a_gateway"])
-    world.wait(lambda: twisted.struck >= 4)
-    owner = world.owner(run)
-    world.kill(owner)
-    world.restart(owner)
-    world.wait(lambda: world.claimed_by(run, 2))
+    wait_until(lambda: twisted.struck >= 4)
+    owner = world.jobs.owner(run)
+    world.faults.kill(owner)
+    world.servers.restart(owner)
+    wait_until(lambda: world.jobs.claimed_by(run, 2))
     twisted.twist = straight
-    world.set_rate(run)
-    assert world.check(run).error_count == 0
+    world.jobs.set_rate(run)
+    assert world.checks.invariant(run).error_count == 0
 
 
-def test_a_cancel_while_the_catalog_is_silent_is_answered_and_nothing_is_sent_after(world: World) -> None:
-    world.serve("a", "b")
-    run = world.start(items_per_second=2000)
-    world.until_moving(run)
-    world.catalog_faults(hang={"only": "upload"})
-    world.wait(lambda: world.catalog_status()["concurrent"] >= 2)
+def test_a_cancel_while_the_catalog_is_silent_is_answered_and_nothing_is_sent_after(world: FaultWorld) -> None:
+    world.servers.serve("a", "b")
+    run = world.jobs.start(items_per_second=2000)
+    world.jobs.until_moving(run)
+    world.faults.catalog(hang={"only": "upload"})
+    wait_until(lambda: world.sandbox.catalog_status()["concurrent"] >= 2)
     asked_at = time.monotonic()
-    with world.client() as client:
+    with world.servers.client() as client:
         client.cancel(run.job_id, "it is silent")
     assert time.monotonic() - asked_at < 8
-    uploads = world.catalog_status()["uploads"]
-    world.clear_faults()
-    world.check(run, Job.CANCELLED)
-    assert world.catalog_status()["uploads"] == uploads
+    uploads = world.sandbox.catalog_status()["uploads"]
+    world.faults.clear()
+    world.checks.invariant(run, Job.CANCELLED)
+    assert world.sandbox.catalog_status()["uploads"] == uploads

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import pytest
+from tests.faults.servers import LEASE_S
 from tests.faults.tables import LONG
-from tests.faults.world import LEASE_S, World
+from tests.faults.world import FaultWorld
+from tests.support.waiting import wait_still, wait_until
 
 
 @pytest.fixture(autouse=True)
-def _two_servers(world: World) -> None:
-    world.serve("a", "b")
+def _two_servers(world: FaultWorld) -> None:
+    world.servers.serve("a", "b")
 
 
-def test_frozen_for_longer_than_the_lease(world: World) -> None:
+def test_frozen_for_longer_than_the_lease(world: FaultWorld) -> None:
     """Every connection stays open and silent: no call fails, none is answered."""
-    run = world.start(LONG, items_per_second=3000)
-    world.until_moving(run)
+    run = world.jobs.start(LONG, items_per_second=3000)
+    world.jobs.until_moving(run)
     world.scenario.faults["SIGSTOP and SIGCONT of PostgreSQL"] += 1
     with world.postgres.frozen():
         # Leases are over, so nothing is sent.
-        world.wait_still(lambda: world.catalog_status()["uploads"], LEASE_S)
-    world.set_rate(run)
-    assert world.check(run).error_count == 0
+        wait_still(lambda: world.sandbox.catalog_status()["uploads"], LEASE_S)
+    world.jobs.set_rate(run)
+    assert world.checks.invariant(run).error_count == 0
 
 
 @pytest.mark.parametrize(
@@ -29,22 +31,22 @@ def test_frozen_for_longer_than_the_lease(world: World) -> None:
     ["53100", "53200", "55P03", "57014", "40P01", "40001", "58030"],
     ids=["disk_full", "out_of_memory", "lock_timeout", "statement_timeout", "deadlock", "serialization", "io_error"],
 )
-def test_every_write_of_a_job_fails_for_a_while_with(world: World, sqlstate: str) -> None:
-    run = world.start(items_per_second=2000)
-    world.until_moving(run)
+def test_every_write_of_a_job_fails_for_a_while_with(world: FaultWorld, sqlstate: str) -> None:
+    run = world.jobs.start(items_per_second=2000)
+    world.jobs.until_moving(run)
     world.scenario.faults[f"PostgreSQL: {sqlstate}"] += 1
     with world.postgres.failing(run.job_id, sqlstate) as failed:
-        world.wait(lambda: failed() >= 3)
-    world.set_rate(run)
-    assert world.check(run).error_count == 0
+        wait_until(lambda: failed() >= 3)
+    world.jobs.set_rate(run)
+    assert world.checks.invariant(run).error_count == 0
 
 
-def test_the_table_of_jobs_is_locked_for_longer_than_the_lease(world: World) -> None:
+def test_the_table_of_jobs_is_locked_for_longer_than_the_lease(world: FaultWorld) -> None:
     """VACUUM FULL, or a migration of somebody's own."""
-    run = world.start(LONG, items_per_second=3000)
-    world.until_moving(run)
+    run = world.jobs.start(LONG, items_per_second=3000)
+    world.jobs.until_moving(run)
     world.scenario.faults["job table locked"] += 1
     with world.postgres.locked("job"):
-        world.wait_still(lambda: world.catalog_status()["uploads"], LEASE_S)
-    world.set_rate(run)
-    assert world.check(run).error_count == 0
+        wait_still(lambda: world.sandbox.catalog_status()["uploads"], LEASE_S)
+    world.jobs.set_rate(run)
+    assert world.checks.invariant(run).error_count == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.faults.tables import SHORT
-from tests.faults.world import World
+from tests.faults.world import FaultWorld
 
 from blade_sandbox.check import Expected, check
 
@@ -30,12 +30,12 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_value_arrives_from_a_table_with(world: World, name: str) -> None:
-    world.serve("a")
+def test_every_value_arrives_from_a_table_with(world: FaultWorld, name: str) -> None:
+    world.servers.serve("a")
     table = f"main.faults.with_{name}"
-    world.warehouse_sql(f"CREATE OR REPLACE TABLE {table} AS {TABLES[name]}")
-    run = world.start(SHORT, source=world.add_source(table))
-    job = world.until_ended(run)
-    found = check(world._sandbox, f"SELECT * FROM {table} ORDER BY item_id", Expected(data_type=run.data_type))
+    world.sandbox.run_sql(f"CREATE OR REPLACE TABLE {table} AS {TABLES[name]}")
+    run = world.jobs.start(SHORT, source=world.jobs.add_source(table))
+    job = world.jobs.until_ended(run)
+    found = check(world.sandbox.world, f"SELECT * FROM {table} ORDER BY item_id", Expected(data_type=run.data_type))
     assert found.clean, found
     assert (job.status, job.success_count, job.error_count) == ("COMPLETED", found.rows, 0), job.error_message

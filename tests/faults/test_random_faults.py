@@ -11,8 +11,11 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from tests.faults.jobs import Run
+from tests.faults.servers import Replica
 from tests.faults.tables import DUPLICATES, LONG, STEPS, WITHOUT_IDS
-from tests.faults.world import Replica, Run, World
+from tests.faults.world import FaultWorld
+from tests.support.waiting import wait_until
 
 from blade.v1.job_pb2 import Job
 from blade_client.errors import BladeClientError
@@ -27,12 +30,12 @@ _NO_KILLS = ("catalog: ", "warehouse: ", "NOTIFY", "connections")
 class Storm:
     """One random fault after the other; jobs are started so that some always run."""
 
-    def __init__(self, world: World, chance: random.Random) -> None:
+    def __init__(self, world: FaultWorld, chance: random.Random) -> None:
         self._world = world
         self._chance = chance
-        self._replicas = world.serve("a", "b", "c", retry_base_s=0.1, retry_attempts=10, max_running_jobs=3)
+        self._replicas = world.servers.serve("a", "b", "c", retry_base_s=0.1, retry_attempts=10, max_running_jobs=3)
         self._sources = deque(
-            (table, world.add_source(table)) for _ in range(40) for table in (STEPS, DUPLICATES, LONG, WITHOUT_IDS)
+            (table, world.jobs.add_source(table)) for _ in range(40) for table in (STEPS, DUPLICATES, LONG, WITHOUT_IDS)
         )
         self.runs: list[Run] = []
         self._faults: list[tuple[int, Callable[[], None]]] = [
@@ -45,7 +48,7 @@ class Storm:
             (12, self._disturb_catalog),
             (8, self._disturb_warehouse),
             (4, self._drop_listeners),
-            (4, self._world.break_connections),
+            (4, self._world.faults.break_connections),
             (6, self._pause),
         ]
 
@@ -65,20 +68,20 @@ class Storm:
     def calm_down(self) -> None:
         """No faults any more, no pause, no limit: all jobs can end."""
         world = self._world
-        world.clear_faults()
+        world.faults.clear()
         for replica in self._replicas:
-            world.ready(replica)
+            world.servers.ready(replica)
         for run in self.runs:
-            if not world.job(run).status.final:
+            if not world.jobs.get(run).status.final:
                 self._resume(run)
-                world.set_rate(run)
+                world.jobs.set_rate(run)
 
     # ------------------------------------------------------------------------------------------------- jobs
 
     def _keep_busy(self) -> None:
         """Enough jobs run, and at least one moves, so that the next fault hits something."""
         world = self._world
-        still_open = [run for run in self.runs if not world.job(run).status.final]
+        still_open = [run for run in self.runs if not world.jobs.get(run).status.final]
         while len(still_open) < JOBS_AT_ONCE and self._sources:
             table, source = self._sources.popleft()
             rate = self._chance.choice([300, 800, 2000])
@@ -86,17 +89,17 @@ class Storm:
             run = self._insist(table, source=source, items_per_second=rate, batch_size=batch_size)
             self.runs.append(run)
             still_open.append(run)
-        world.wait(lambda: self._some_moved(still_open), 60, self._state)
+        wait_until(lambda: self._some_moved(still_open), 60, self._state)
         # A job that kills every server it runs on is given up after MAX_DEATHS; these are not such jobs.
-        world.wait(lambda: world.most_deaths() <= MAX_DEATHS - 3, 90, self._state)
+        wait_until(lambda: world.jobs.most_deaths() <= MAX_DEATHS - 3, 90, self._state)
 
     def _some_moved(self, runs: list[Run]) -> bool:
-        self._world.supervise()
+        self._world.servers.supervise()
         moved = [self._moved(run) for run in runs]  # every one of them is looked at
         return any(moved)
 
     def _state(self) -> str:
-        jobs = [self._world.job(run) for run in self.runs]
+        jobs = [self._world.jobs.get(run) for run in self.runs]
         lines = [
             f"{job.job_id} {job.status} {job.processed_items}/{job.total_items} {job.wait_reason} {job.wait_detail}"
             for job in jobs
@@ -106,7 +109,7 @@ class Storm:
         return "\n".join(lines)
 
     def _moved(self, run: Run) -> bool:
-        job = self._world.job(run)
+        job = self._world.jobs.get(run)
         before, run.seen = run.seen, job.revision
         if job.status is Status.PAUSED:
             self._resume(run)
@@ -117,16 +120,16 @@ class Storm:
         request["request_id"] = request["source"]
         for _ in range(20):
             with suppress(BladeClientError):  # killed a moment ago
-                return self._world.start(table, **request)
-        return self._world.start(table, **request)
+                return self._world.jobs.start(table, **request)
+        return self._world.jobs.start(table, **request)
 
     def _resume(self, run: Run) -> None:
-        with suppress(BladeClientError), self._world.client() as client:
+        with suppress(BladeClientError), self._world.servers.client() as client:
             client.resume(run.job_id)
 
     def _pause(self) -> None:
         run = self._chance.choice(self.runs)
-        with suppress(BladeClientError), self._world.client() as client:
+        with suppress(BladeClientError), self._world.servers.client() as client:
             client.pause(run.job_id)
 
     # ------------------------------------------------------------------------------------------------ faults
@@ -134,45 +137,45 @@ class Storm:
     def _victim(self) -> Replica:
         """A server that serves; at least one other does, too, or is about to."""
         replica = self._chance.choice(self._replicas)
-        self._world.ready(replica)
+        self._world.servers.ready(replica)
         return replica
 
     def _kill_server(self) -> None:
         victim = self._victim()
-        self._world.kill(victim)
-        self._world.restart(victim)
+        self._world.faults.kill(victim)
+        self._world.servers.restart(victim)
 
     def _terminate_server(self) -> None:
         victim = self._victim()
-        self._world.terminate(victim)
-        self._world.ended(victim)
-        self._world.restart(victim)
+        self._world.faults.terminate(victim)
+        victim.wait_ended()
+        self._world.servers.restart(victim)
 
     def _freeze_server(self) -> None:
         """Until its jobs are taken over, or just for a moment."""
         victim = self._victim()
-        self._world.freeze(victim)
+        self._world.faults.freeze(victim)
         if self._chance.random() < 0.6:
             others = [replica for replica in self._replicas if replica is not victim]
             for other in others:
-                self._world.ready(other)
-            self._world.wait(lambda: not self._world.leased_by(victim), 15)
-        self._world.thaw(victim)
+                self._world.servers.ready(other)
+            wait_until(lambda: not self._world.jobs.leased_by(victim), 15)
+        victim.thaw()
 
     def _kill_postgres(self) -> None:
-        self._world.kill_postgres()
+        self._world.faults.kill_postgres()
 
     def _kill_warehouse(self) -> None:
-        self._world.kill_warehouse()
-        self._world.start_warehouse()
+        self._world.faults.kill_warehouse()
+        self._world.sandbox.start_missing()
 
     def _kill_catalog(self) -> None:
-        self._world.kill_catalog()
-        self._world.start_catalog()
+        self._world.faults.kill_catalog()
+        self._world.sandbox.start_missing()
 
     def _disturb_catalog(self) -> None:
         count, seed = self._chance.randint(1, 15), self._chance.randrange(1000)
-        self._world.catalog_faults(
+        self._world.faults.catalog(
             **self._chance.choice(
                 [
                     {"status": {"code": 500, "count": count, "rate": 0.5, "seed": seed}},
@@ -188,7 +191,7 @@ class Storm:
         )
 
     def _disturb_warehouse(self) -> None:
-        self._world.warehouse_faults(
+        self._world.faults.warehouse(
             **self._chance.choice(
                 [
                     {"expire_sessions": True},
@@ -201,11 +204,11 @@ class Storm:
         )
 
     def _drop_listeners(self) -> None:
-        self._world.drop_listeners()
+        self._world.faults.drop_listeners()
 
 
 @pytest.mark.timeout(900)
-def test_random_faults_cost_nothing(world: World) -> None:
+def test_random_faults_cost_nothing(world: FaultWorld) -> None:
     seed = int(os.environ.get("BLADE_FAULT_SEED") or secrets.randbits(32))
     note = f"BLADE_FAULT_SEED={seed}"
     print(note)
@@ -214,8 +217,8 @@ def test_random_faults_cost_nothing(world: World) -> None:
     storm.rage()
     storm.calm_down()
     for run in storm.runs:
-        world.check(run, Job.COMPLETED, timeout_s=120)
+        world.checks.invariant(run, Job.COMPLETED, timeout_s=120)
     world.scenario.notes.append(f"{storm.kills} kills, {len(storm.runs)} jobs")
     # Sessions of killed servers are nobody's; the others are gone.
-    world.serve("a")
-    world.abandoned_sessions = world.warehouse_status()["open_sessions"]
+    world.servers.serve("a")
+    world.faults.abandon_sessions()

@@ -9,13 +9,16 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+from tests.faults.jobs import Run
+from tests.faults.servers import Replica
 from tests.faults.tables import LONG
-from tests.faults.world import Replica, Run, World
+from tests.faults.world import FaultWorld
+from tests.support.waiting import wait_until
 
 from blade_server.model import Status, WaitReason
 
 
-def _worker_of(world: World, run: Run) -> int:
+def _worker_of(world: FaultWorld, run: Run) -> int:
     """Process id of the worker that has the job; waits for one."""
     found: list[int] = []
 
@@ -24,12 +27,12 @@ def _worker_of(world: World, run: Run) -> int:
         found[:] = [int(owner.split(":")[1]) for (owner,) in owners]
         return bool(found)
 
-    world.until(run, lambda _: has_owner(), 20)
+    world.jobs.until(run, lambda _: has_owner(), 20)
     return found[0]
 
 
-def _kill_worker(world: World, pid: int) -> None:
-    world._fault("kill -9 of a worker", pid)
+def _kill_worker(world: FaultWorld, pid: int) -> None:
+    world.faults.note("kill -9 of a worker", pid)
     os.kill(pid, signal.SIGKILL)
 
 
@@ -52,40 +55,40 @@ def _all_ended(pids: list[int]) -> bool:
     return all(state.startswith("Z") for state in listed.stdout.split())
 
 
-def test_killed_workers_cost_time_and_nothing_else(world: World) -> None:
-    (server,) = world.serve("a", workers=2, max_running_jobs=2)
+def test_killed_workers_cost_time_and_nothing_else(world: FaultWorld) -> None:
+    (server,) = world.servers.serve("a", workers=2, max_running_jobs=2)
     told_before = _told(server, "is up again")
-    runs = [world.start(items_per_second=400) for _ in range(2)]
+    runs = [world.jobs.start(items_per_second=400) for _ in range(2)]
     for run in runs:
-        world.until_moving(run)
+        world.jobs.until_moving(run)
     assert _worker_of(world, runs[0]) != _worker_of(world, runs[1])  # both had room for both
     for turn in range(1, 4):
         run = runs[turn % 2]
         killed = _worker_of(world, run)
-        processed = world.job(run).processed_items
+        processed = world.jobs.get(run).processed_items
         _kill_worker(world, killed)
-        world.until(run, lambda job, processed=processed: job.processed_items > processed)
+        world.jobs.until(run, lambda job, processed=processed: job.processed_items > processed)
         assert _worker_of(world, run) != killed
-        world.wait(lambda turn=turn: _told(server, "is up again") == told_before + turn)
-    world.abandoned_sessions = world.warehouse_status()["open_sessions"]
+        wait_until(lambda turn=turn: _told(server, "is up again") == told_before + turn)
+    world.faults.abandon_sessions()
     for run in runs:
-        world.set_rate(run)
+        world.jobs.set_rate(run)
     for run in runs:
-        world.check(run)
+        world.checks.invariant(run)
 
 
-def test_no_worker_outlives_a_killed_server_and_its_jobs_are_handed_back(world: World) -> None:
-    (server,) = world.serve("a", workers=2, lease_s=60, lease_beat_s=1)
-    run = world.start(items_per_second=400)
-    world.until_moving(run)
+def test_no_worker_outlives_a_killed_server_and_its_jobs_are_handed_back(world: FaultWorld) -> None:
+    (server,) = world.servers.serve("a", workers=2, lease_s=60, lease_beat_s=1)
+    run = world.jobs.start(items_per_second=400)
+    world.jobs.until_moving(run)
     workers = _workers(server)
-    world.kill(server)
-    world.wait(lambda: _all_ended(workers), 15)
+    world.faults.kill(server)
+    wait_until(lambda: _all_ended(workers), 15)
     # At once, not after a lease of a minute.
     assert world.postgres.ask("SELECT owner FROM job WHERE job_id = %s", run.job_id) == [(None,)]
-    world.ready(server)
-    world.set_rate(run)
-    world.check(run)
+    world.servers.ready(server)
+    world.jobs.set_rate(run)
+    world.checks.invariant(run)
 
 
 def _sigterm(server: Replica) -> None:
@@ -98,57 +101,60 @@ def _ctrl_c(server: Replica) -> None:
 
 @pytest.mark.parametrize("stop", [_sigterm, _ctrl_c])
 def test_a_stopping_server_finishes_uploads_and_hands_all_jobs_back(
-    world: World, stop: Callable[[Replica], None]
+    world: FaultWorld, stop: Callable[[Replica], None]
 ) -> None:
-    (server,) = world.serve("a", workers=2, lease_s=60, lease_beat_s=1)
-    runs = [world.start(items_per_second=400) for _ in range(3)]
+    (server,) = world.servers.serve("a", workers=2, lease_s=60, lease_beat_s=1)
+    runs = [world.jobs.start(items_per_second=400) for _ in range(3)]
     for run in runs:
-        world.until_moving(run)
+        world.jobs.until_moving(run)
     workers = _workers(server)
-    world._fault(f"{stop.__name__} of a server with workers")
+    world.faults.note(f"{stop.__name__} of a server with workers")
     server.up = False
     stop(server)
-    world.ended(server)
+    server.wait_ended()
     assert _all_ended(workers)
     for run in runs:
-        job = world.job(run)
+        job = world.jobs.get(run)
         assert (job.status, job.wait_reason) == (Status.RUNNING, WaitReason.QUEUED)
-        assert world.held(run) == (job.success_count, job.success_count)  # what was under way is recorded
-    world.ready(server)
+        assert world.sandbox.held(run.data_source) == (
+            job.success_count,
+            job.success_count,
+        )  # what was under way is recorded
+    world.servers.ready(server)
     for run in runs:
-        world.set_rate(run)
+        world.jobs.set_rate(run)
     for run in runs:
-        world.check(run)
+        world.checks.invariant(run)
 
 
-def test_a_second_signal_ends_workers_at_once_although_uploads_are_under_way(world: World) -> None:
-    (server,) = world.serve("a", workers=2, drain_timeout_s=100, catalog_timeout_s=100)
-    run = world.start(items_per_second=400)
-    world.until_moving(run)
-    world.catalog_faults(hang={"only": "upload"})
-    world.wait(lambda: world.catalog_status()["injected"].get("hang", 0))
+def test_a_second_signal_ends_workers_at_once_although_uploads_are_under_way(world: FaultWorld) -> None:
+    (server,) = world.servers.serve("a", workers=2, drain_timeout_s=100, catalog_timeout_s=100)
+    run = world.jobs.start(items_per_second=400)
+    world.jobs.until_moving(run)
+    world.faults.catalog(hang={"only": "upload"})
+    wait_until(lambda: world.sandbox.catalog_status()["injected"].get("hang", 0))
     workers = _workers(server)
-    world._fault("SIGTERM twice")
+    world.faults.note("SIGTERM twice")
     server.up = False
     server.part.send(signal.SIGTERM)
-    world.wait(lambda: _told(server, r"worker \d: .*uploads in flight have") == 2, 20, server.output)
+    wait_until(lambda: _told(server, r"worker \d: .*uploads in flight have") == 2, 20, server.output)
     assert not server.ended
     server.part.send(signal.SIGTERM)
-    world.wait(lambda: server.ended and _all_ended(workers), 10, server.output)
+    wait_until(lambda: server.ended and _all_ended(workers), 10, server.output)
     server.part.kill()
-    world.abandoned_sessions = world.warehouse_status()["open_sessions"]
-    world.clear_faults()
+    world.faults.abandon_sessions()
+    world.faults.clear()
     # A successor waits so long as a request to the catalog may take before it looks up what was under way.
-    world.serve("a", workers=2, catalog_timeout_s=2)
-    world.check(run)
+    world.servers.serve("a", workers=2, catalog_timeout_s=2)
+    world.checks.invariant(run)
 
 
-def test_a_rate_of_a_source_holds_over_workers(world: World) -> None:
-    world.serve("a", workers=2)
-    source = world.add_source(LONG, items_per_second=500)
-    runs = [world.start(LONG, source=source, numbers=numbers) for numbers in (range(1500), range(1500, 3000))]
+def test_a_rate_of_a_source_holds_over_workers(world: FaultWorld) -> None:
+    world.servers.serve("a", workers=2)
+    source = world.jobs.add_source(LONG, items_per_second=500)
+    runs = [world.jobs.start(LONG, source=source, numbers=numbers) for numbers in (range(1500), range(1500, 3000))]
     for run in runs:
-        world.until_moving(run)
+        world.jobs.until_moving(run)
     assert _worker_of(world, runs[0]) != _worker_of(world, runs[1])
     began_s, sent = _sent(world, runs)
     now_s, more = began_s, sent
@@ -158,10 +164,10 @@ def test_a_rate_of_a_source_holds_over_workers(world: World) -> None:
     world.scenario.notes.append(f"{rate:.0f} items/s of two jobs in two workers; the source allows 500")
     assert rate < 600
     for run in runs:
-        world.check(run)
+        world.checks.invariant(run)
 
 
-def _sent(world: World, runs: list[Run]) -> tuple[float, int]:
+def _sent(world: FaultWorld, runs: list[Run]) -> tuple[float, int]:
     """PostgreSQL's time, and what these jobs have recorded."""
     columns = "extract(epoch FROM clock_timestamp())::float8, sum(success_count)::int"
     query = f"SELECT {columns} FROM job WHERE job_id = ANY(%s)"
@@ -169,26 +175,26 @@ def _sent(world: World, runs: list[Run]) -> tuple[float, int]:
     return now_s, count
 
 
-def test_a_number_of_jobs_of_a_source_holds_over_workers(world: World) -> None:
-    world.serve("a", workers=2)
-    source = world.add_source(max_running_jobs=1)
-    runs = [world.start(source=source, numbers=numbers) for numbers in (range(1500), range(1500, 3000))]
+def test_a_number_of_jobs_of_a_source_holds_over_workers(world: FaultWorld) -> None:
+    world.servers.serve("a", workers=2)
+    source = world.jobs.add_source(max_running_jobs=1)
+    runs = [world.jobs.start(source=source, numbers=numbers) for numbers in (range(1500), range(1500, 3000))]
     for run in runs:
-        world.check(run)
-    first, second = sorted((world.job(run) for run in runs), key=lambda job: job.start_time)
+        world.checks.invariant(run)
+    first, second = sorted((world.jobs.get(run) for run in runs), key=lambda job: job.start_time)
     assert second.start_time >= first.end_time
 
 
-def test_one_workers_429_slows_all_of_them_down(world: World) -> None:
-    world.serve("a", workers=2)
-    runs = [world.start(items_per_second=400) for _ in range(2)]
+def test_one_workers_429_slows_all_of_them_down(world: FaultWorld) -> None:
+    world.servers.serve("a", workers=2)
+    runs = [world.jobs.start(items_per_second=400) for _ in range(2)]
     for run in runs:
-        world.until_moving(run)
+        world.jobs.until_moving(run)
     assert _worker_of(world, runs[0]) != _worker_of(world, runs[1])
-    world.catalog_faults(status={"code": 429, "retry_after": 4, "count": 1, "only": "upload"})
+    world.faults.catalog(status={"code": 429, "retry_after": 4, "count": 1, "only": "upload"})
     for run in runs:
-        world.until(run, lambda job: job.wait_reason is WaitReason.CATALOG_THROTTLED, 4)
+        world.jobs.until(run, lambda job: job.wait_reason is WaitReason.CATALOG_THROTTLED, 4)
     for run in runs:
-        world.set_rate(run)
+        world.jobs.set_rate(run)
     for run in runs:
-        world.check(run)
+        world.checks.invariant(run)

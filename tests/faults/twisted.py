@@ -59,70 +59,79 @@ def straight(asked: Asked) -> Answered:
     return asked.pass_on()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, catalog: TwistedCatalog) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.catalog = catalog
+
+    def handle_error(self, *_: object) -> None:
+        return  # servers under test are killed in the middle of a request
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name: value for name, value in self.headers.items() if name != "Host"}
+
+        def pass_on() -> Answered:
+            url = self.server.catalog.catalog_url + self.path
+            answer = requests.request(self.command, url, data=body, headers=headers, timeout=30)
+            return Answered(status=answer.status_code, body=answer.content)
+
+        asked = Asked(method=self.command, path=self.path, headers=headers, body=body, pass_on=pass_on)
+        self._answer(self.server.catalog.twist(asked))
+
+    def _answer(self, answer: Answered) -> None:
+        if answer.reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self.close_connection = True
+            self.connection.close()
+            return
+        self.send_response(answer.status)
+        for name, value in {"Content-Type": "application/json", **answer.headers}.items():
+            self.send_header(name, value)
+        if answer.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        self._write(answer)
+        self.close_connection = self.close_connection or answer.cut is not None
+
+    def _write(self, answer: Answered) -> None:
+        body = answer.body if answer.cut is None else answer.body[: answer.cut]
+        if answer.chunked:
+            body = b"%x\r\n%b\r\n" % (len(body), body) + (b"0\r\n\r\n" if answer.cut is None else b"")
+        if answer.trickles_s:
+            for byte in body:
+                self.wfile.write(bytes([byte]))
+                if self.server.catalog.closing.wait(answer.trickles_s):
+                    break
+        else:
+            self.wfile.write(body)
+
+    do_GET = do_POST = do_HEAD = _serve
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
 class TwistedCatalog:
     """Stands before the catalog. `twist` may be changed at any time; `struck` counts what it changed on the way."""
 
     def __init__(self, catalog_url: str, twist: Twist = straight) -> None:
+        self.catalog_url = catalog_url
         self.twist = twist
         self.struck = 0
         self.closing = threading.Event()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _serve(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                headers = {name: value for name, value in self.headers.items() if name != "Host"}
-
-                def pass_on() -> Answered:
-                    url = catalog_url + self.path
-                    answer = requests.request(self.command, url, data=body, headers=headers, timeout=30)
-                    return Answered(status=answer.status_code, body=answer.content)
-
-                asked = Asked(method=self.command, path=self.path, headers=headers, body=body, pass_on=pass_on)
-                self._answer(outer.twist(asked))
-
-            def _answer(self, answer: Answered) -> None:
-                if answer.reset:
-                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-                    self.close_connection = True
-                    self.connection.close()
-                    return
-                self.send_response(answer.status)
-                for name, value in {"Content-Type": "application/json", **answer.headers}.items():
-                    self.send_header(name, value)
-                if answer.chunked:
-                    self.send_header("Transfer-Encoding", "chunked")
-                else:
-                    self.send_header("Content-Length", str(len(answer.body)))
-                self.end_headers()
-                if self.command == "HEAD":
-                    return
-                body = answer.body if answer.cut is None else answer.body[: answer.cut]
-                if answer.chunked:
-                    body = b"%x\r\n%b\r\n" % (len(body), body) + (b"0\r\n\r\n" if answer.cut is None else b"")
-                if answer.trickles_s:
-                    for byte in body:
-                        self.wfile.write(bytes([byte]))
-                        if outer.closing.wait(answer.trickles_s):
-                            break
-                else:
-                    self.wfile.write(body)
-                self.close_connection = self.close_connection or answer.cut is not None
-
-            do_GET = do_POST = do_HEAD = _serve
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_: object) -> None:
-                return  # servers under test are killed in the middle of a request
-
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def strikes(

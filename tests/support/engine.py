@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
 from blade_server.app.policies import engine_policy, job_policy, source_policy
-from blade_server.catalog.client import Catalog
+from blade_server.catalog import Catalog
 from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import Runner
 from blade_server.core.jobs.jobs import Jobs
@@ -153,7 +153,7 @@ class EngineWorld:
             answer = requests.get(
                 f"{self.catalog.url}/v1/items",
                 params={"dataSource": data_source, "pageSize": 1000, "pageToken": token},
-                timeout=10,
+                timeout=60,
             ).json()
             copies.update({item["itemId"]: item["copies"] for item in answer["items"]})
             token = answer.get("nextPageToken", "")
@@ -164,7 +164,7 @@ class EngineWorld:
         """Sets faults of the warehouse."""
         headers = {"Authorization": f"Bearer {self.warehouse.token}"}
         url = f"{self.warehouse.url}/sandbox/faults"
-        requests.post(url, json=switches, headers=headers, timeout=10).raise_for_status()
+        requests.post(url, json=switches, headers=headers, timeout=60).raise_for_status()
 
     def close(self) -> None:
         """Stops everything."""
@@ -199,7 +199,7 @@ def make_world(tmp_path: Path, postgres_url: str) -> Iterator[Callable[..., Engi
 def ended() -> Callable[..., Job]:
     """`ended(world, job)`: the job once it is final."""
 
-    def wait(world: EngineWorld, job: Job, timeout_s: float = 60.0) -> Job:
+    def wait(world: EngineWorld, job: Job, timeout_s: float = 100.0) -> Job:
         wait_until(lambda: world.store.get(job.job_id).status.final, timeout_s)
         return world.store.get(job.job_id)
 
@@ -210,7 +210,7 @@ def ended() -> Callable[..., Job]:
 def reaches() -> Callable[..., Job]:
     """`reaches(world, job, test)`: the job once `test(job)` is true; fails at once if the job ends first otherwise."""
 
-    def wait(world: EngineWorld, job: Job, test: Callable[[Job], object], timeout_s: float = 60.0) -> Job:
+    def wait(world: EngineWorld, job: Job, test: Callable[[Job], object], timeout_s: float = 100.0) -> Job:
         latest = [job]
 
         def holds() -> bool:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 90.0
 COMMAND = [sys.executable, "-m", "blade_server"]
 
 

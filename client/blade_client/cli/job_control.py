@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from blade_client.cli.session import BladeCommand, Session, pass_session
+from blade_client.cli.session import INT64, BladeCommand, Session, pass_session
 
 if TYPE_CHECKING:
     from blade.v1.job_pb2 import Job
@@ -92,12 +92,9 @@ def _number(text: str | None, old: float | None) -> float | None:
 
 
 def _whole(text: str | None, old: int | None) -> int | None:
-    value = _number(text, old)
-    if value is None:
-        return None
-    if not value.is_integer() or abs(value) >= 2**31:
-        raise click.UsageError(f"{text!r} is no whole number.")
-    return int(value)
+    if text is None or text.lower() == "none":
+        return old if text is None else None
+    return INT64.convert(text, None, None)
 
 
 def _tell(session: Session, now: Job, what: str = "") -> None:

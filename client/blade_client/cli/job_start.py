@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from blade_client.cli.pairs import PAIR
-from blade_client.cli.session import INT32, BladeCommand, Session, pass_session
+from blade_client.cli.session import INT32, INT64, BladeCommand, Session, pass_session
 
 if TYPE_CHECKING:
     from blade.v1.job_pb2 import Job
@@ -30,7 +30,7 @@ _classification = click.option(
 @click.option("--batch-size", type=INT32, help="Items in one upload batch, 1 to 1000.  [default: 100]")
 @click.option("--workers", type=INT32, help="Upload workers, 1 to 64.  [default: the server's]")
 @click.option("--items-per-second", type=float, help="Most items per second.  [default: the source's limit]")
-@click.option("--max-errors", type=INT32, help="Fail once more items than this have failed.")
+@click.option("--max-errors", type=INT64, help="Fail once more items than this have failed.")
 @click.option("--max-error-share", type=float, help="Fail once more than this share has failed, as 0.05.")
 @_metadata
 @_classification

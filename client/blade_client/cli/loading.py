@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -26,8 +26,8 @@ _EXTRAS = {
 class LazyGroup(click.Group):
     """The main group: lists all commands, imports the one that is called."""
 
-    def __init__(self, *args: object, **attributes: object) -> None:
-        super().__init__(*args, **attributes)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
         self.params.extend(session_options(root=True))
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -11,20 +11,23 @@ if TYPE_CHECKING:
     from blade_client.client import BladeClient
 
 
-class Int32(click.ParamType[int]):
+class Whole(click.ParamType[int]):
     """A whole number that fits its field; whether it makes sense is for the server to say."""
 
     name = "integer"
 
+    def __init__(self, bits: int) -> None:
+        self._end = 1 << (bits - 1)
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Refuses what protobuf could not carry."""
         number = int(click.INT.convert(value, param, ctx))
-        if not -(2**31) <= number < 2**31:
+        if not -self._end <= number < self._end:
             self.fail(f"{number} is too large a number.", param, ctx)
         return number
 
 
-INT32 = Int32()
+INT32, INT64 = Whole(32), Whole(64)
 
 
 @dataclass(kw_only=True)
@@ -106,8 +109,8 @@ def session_options(*, root: bool) -> list[click.Parameter]:
 class BladeCommand(click.Command):
     """A command that takes the global options as well, listed apart in its help."""
 
-    def __init__(self, *args: object, **attributes: object) -> None:
-        super().__init__(*args, **attributes)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
         self._global = session_options(root=False)
         self.params.extend(self._global)
 

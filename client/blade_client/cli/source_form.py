@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import reduce
 from typing import IO, Any
 
 import click
@@ -15,7 +16,24 @@ from blade.v1.source_pb2 import Source
 # What the server fills in, and what identifies the source instead of changing it.
 _NOT_UPDATED = {"name", "etag", "stats", "create_time", "update_time"}
 _NESTED = {"config", "mapping"}
-_CONFIG = ("warehouse_id", "host", "credentials", "items_per_second", "max_running_jobs")
+_FIELDS = {
+    "display_name": "display_name",
+    "data_type": "data_type",
+    "enabled": "enabled",
+    "catalog": "config.catalog",
+    "schema": "config.schema",
+    "table": "config.table",
+    "warehouse_id": "config.warehouse_id",
+    "host": "config.host",
+    "credentials": "config.credentials",
+    "items_per_second": "config.items_per_second",
+    "max_running_jobs": "config.max_running_jobs",
+    "item_id": "mapping.item_id",
+    "last_modified": "mapping.last_modified",
+    "classification": "mapping.classification.value",
+    "classification_column": "mapping.classification.column",
+}
+"""Option -> field of a source. `--table` gives three of them, `--metadata` a map."""
 
 
 def read_source(file: IO[str] | None) -> tuple[Source, list[str]]:
@@ -60,26 +78,15 @@ def set_fields(source: Source, fields: Mapping[str, Any]) -> list[str]:
     given = {name: value for name, value in fields.items() if value is not None and value != ()}
     if "classification" in given and "classification_column" in given:
         raise click.UsageError("Give --classification or --classification-column, not both.")
-    paths: list[str] = []
-    for name in ("display_name", "data_type", "enabled"):
-        if name in given:
-            setattr(source, name, given[name])
-            paths.append(name)
     if "table" in given:
-        source.config.catalog, source.config.schema, source.config.table = split_table(given["table"])
-        paths += ["config.catalog", "config.schema", "config.table"]
-    for name in _CONFIG:
-        if name in given:
-            setattr(source.config, name, given[name])
-            paths.append(f"config.{name}")
-    for name in ("item_id", "last_modified"):
-        if name in given:
-            setattr(source.mapping, name, given[name])
-            paths.append(f"mapping.{name}")
-    for name, part in (("classification", "value"), ("classification_column", "column")):
-        if name in given:
-            setattr(source.mapping.classification, part, given[name])
-            paths.append("mapping.classification")
+        given |= dict(zip(("catalog", "schema", "table"), split_table(given["table"]), strict=True))
+    paths = []
+    for option, path in _FIELDS.items():
+        if option in given:
+            *parents, name = path.split(".")
+            setattr(reduce(getattr, parents, source), name, given[option])
+            # Value and column are two ways to say one thing, which is updated as one.
+            paths.append("mapping.classification" if parents[-1:] == ["classification"] else path)
     if "metadata" in given:
         source.mapping.metadata.clear()
         source.mapping.metadata.update(dict(given["metadata"]))

@@ -15,18 +15,18 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blade_sandbox.catalog.faults import UPLOADS, Faults
-from blade_sandbox.catalog.journal import Journal
+from blade_sandbox.catalog.counters import Counters
+from blade_sandbox.catalog.fault_switches import UPLOADS, FaultSwitches
 
 
 class Gate:
     """The outermost ASGI application; `stopping` ends requests that hang."""
 
-    def __init__(self, app: ASGIApp, *, token: str | None, faults: Faults, journal: Journal) -> None:
+    def __init__(self, app: ASGIApp, *, token: str | None, faults: FaultSwitches, counters: Counters) -> None:
         self._app = app
         self._credentials = None if token is None else f"Bearer {token}".encode()
         self._faults = faults
-        self._journal = journal
+        self._counters = counters
         self.stopping = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,13 +45,13 @@ class Gate:
             await self._app(scope, receive, send)
         else:
             kind = _kind(scope["method"], path)
-            self._journal.enter(upload=kind in UPLOADS)
+            self._counters.enter(upload=kind in UPLOADS)
             try:
                 await self._serve(kind, scope, receive, send)
             except ClientDisconnect:
                 pass  # the caller left while sending: nothing is stored, nobody to tell
             finally:
-                self._journal.leave()
+                self._counters.leave()
 
     def _allowed(self, scope: Scope) -> bool:
         if self._credentials is None:

@@ -10,8 +10,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from blade_sandbox.catalog.faults import Faults
-from blade_sandbox.catalog.journal import Answer, Answers
+from blade_sandbox.catalog.fault_switches import FaultSwitches
+from blade_sandbox.catalog.idempotency import Answer, IdempotencyCache
 from blade_sandbox.catalog.multipart import Malformed, boundary_of, split
 from blade_sandbox.catalog.store import Store
 from blade_sandbox.catalog.uploads import Refusal, Upload, read_batch, read_single
@@ -43,7 +43,7 @@ class Limits:
 class Intake:
     """The upload handlers; raise Refused where the whole request is."""
 
-    def __init__(self, store: Store, faults: Faults, answers: Answers, limits: Limits) -> None:
+    def __init__(self, store: Store, faults: FaultSwitches, answers: IdempotencyCache, limits: Limits) -> None:
         self._store = store
         self._faults = faults
         self._answers = answers

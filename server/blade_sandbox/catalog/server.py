@@ -10,6 +10,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,11 +18,12 @@ from typing import Any, Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from blade_sandbox.catalog.app import Catalog
-from blade_sandbox.catalog.faults import Faults
+from blade_sandbox.catalog.counters import Counters
+from blade_sandbox.catalog.fault_switches import FaultSwitches
 from blade_sandbox.catalog.gate import Gate
+from blade_sandbox.catalog.handlers import Handlers
+from blade_sandbox.catalog.idempotency import IdempotencyCache
 from blade_sandbox.catalog.intake import Limits
-from blade_sandbox.catalog.journal import Answers, Journal
 from blade_sandbox.catalog.store import Store
 
 _BACKLOG = 1024
@@ -37,44 +39,49 @@ class _Connection(H11Protocol):
         self.app_state = {**self.app_state, "transport": transport}
 
 
+@dataclass(kw_only=True, eq=False)
 class CatalogServer:
-    """A sandbox catalog. `replace=False`: every upload adds a copy, so that doubles can be counted.
+    """A sandbox catalog; nothing is opened before `start`.
 
     Without `batch` and `lookup` it has no capabilities at all, like a catalog that only knows the single upload.
     What it answered with 2xx is in `directory` and survives the death of the process. All methods may be called
     from any thread.
+
+    Args:
+        host: address to listen on.
+        port: 0 takes a free one, known after `start`.
+        token: the Bearer token it asks for; None: none.
+        directory: where items are kept; of one catalog at a time.
+        batch: take many items a request.
+        lookup: answer look-ups of many ids.
+        replace: by item id; False: every upload adds a copy, so that doubles can be counted.
+        max_batch_items: items a request.
+        max_request_bytes: bytes a request.
+        idempotency_keys: how many are remembered; 0 ignores the header.
     """
 
-    def __init__(
-        self,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        token: str | None = None,
-        directory: Path,
-        batch: bool = True,
-        lookup: bool = True,
-        replace: bool = True,
-        max_batch_items: int = 500,
-        max_request_bytes: int = 32 * 1024 * 1024,
-        idempotency_keys: int = 10_000,
-    ) -> None:
-        """Nothing is opened before `start`. `idempotency_keys`: how many are remembered; 0 ignores the header."""
-        self.host = host
-        self.port = port
-        self._token = token
-        self._directory = directory
-        self._replace = replace
+    host: str = "127.0.0.1"
+    port: int = 0
+    token: str | None = field(default=None, repr=False)
+    directory: Path
+    batch: bool = True
+    lookup: bool = True
+    replace: bool = True
+    max_batch_items: int = 500
+    max_request_bytes: int = 32 * 1024 * 1024
+    idempotency_keys: int = 10_000
+
+    def __post_init__(self) -> None:
         self._limits = Limits(
-            batch=batch,
-            lookup=lookup,
-            replaces=replace,
-            max_batch_items=max_batch_items if batch else 1,
-            max_request_bytes=max_request_bytes,
+            batch=self.batch,
+            lookup=self.lookup,
+            replaces=self.replace,
+            max_batch_items=self.max_batch_items if self.batch else 1,
+            max_request_bytes=self.max_request_bytes,
         )
-        self._faults = Faults()
-        self._answers = Answers(idempotency_keys)
-        self._journal = Journal()
+        self._faults = FaultSwitches()
+        self._answers = IdempotencyCache(self.idempotency_keys)
+        self._counters = Counters()
         self._thread: threading.Thread | None = None
 
     @property
@@ -138,7 +145,7 @@ class CatalogServer:
         """As `GET /sandbox/status`."""
 
         async def figures() -> dict[str, Any]:
-            return self._catalog.figures()
+            return self._handlers.figures()
 
         return asyncio.run_coroutine_threadsafe(figures(), self._loop).result()
 
@@ -146,10 +153,10 @@ class CatalogServer:
 
     async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
-        store = Store(self._directory, replace=self._replace)
+        store = Store(self.directory, replace=self.replace)
         try:
-            self._catalog = Catalog(store, self._faults, self._journal, self._answers, self._limits, down=self._down)
-            self._gate = Gate(self._catalog.app(), token=self._token, faults=self._faults, journal=self._journal)
+            self._handlers = Handlers(store, self._faults, self._counters, self._answers, self._limits, down=self._down)
+            self._gate = Gate(self._handlers.app(), token=self.token, faults=self._faults, counters=self._counters)
             config = uvicorn.Config(
                 self._gate,
                 http=_Connection,

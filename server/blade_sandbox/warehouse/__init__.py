@@ -2,11 +2,21 @@
 
 Thrift over HTTP, on DuckDB; development and production differ only by a URL.
 
-    driver --HTTP--> app (token, faults, downloads) --Thrift--> service (sessions, operations)
-        service -> runner -> dialect (sqlglot: names, parameters, functions) -> statements
-                          -> executor (DuckDB) -> result (memory or files) -> replies (batches or CloudFetch links)
-        lakehouse: catalogs, schemas, tables, versions, in one DuckDB database
-        transactions: private copies until COMMIT; volumes: files for PUT, GET, REMOVE, LIST
+    driver
+      |  HTTP
+    cli
+    http          token, faults, downloads; Warehouse, which starts and stops everything
+    thrift        the driver's calls: sessions, operations, rows as batches or CloudFetch links
+    run           a statement from its text to its result, in memory or files; cancel; transaction control
+    entrance      translate(): to the commands, or through sql to DuckDB
+    commands      SHOW, DESCRIBE, EXPLAIN, USE, SET, CLONE, VOLUMES, ...: read word by word
+    sql           the rest, by sqlglot: names, parameters, functions, DML, DDL -> DuckDB's dialect
+    answers       what a command answers
+    statements  session       what a text turns into; who is connected, with which settings and transaction
+    lake          catalogs, schemas, tables, versions and volumes, in one DuckDB database
+    links  fault_switches  errors
+
+Imports point down only. DuckDB is in lake and run, sqlglot in sql.
 
 Control paths on the same port, with the same token as ``Authorization: Bearer``:
 

@@ -39,7 +39,7 @@ _NUMBERS = ("slow_fetch_ms", "slow_execute_ms")
 _SWITCHES = {*_NUMBERS, "fail_next", "drop_reply", "short_result", "starting", "expire_sessions", "kill"}
 
 
-class Faults:
+class FaultSwitches:
     """The switches as they stand. Safe for concurrent use."""
 
     def __init__(self) -> None:

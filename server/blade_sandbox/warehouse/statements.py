@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
+from blade_sandbox.warehouse.lake.lakehouse import Cursor
 from blade_sandbox.warehouse.lake.table_names import TableName
 
 
@@ -56,18 +56,16 @@ class Write:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Action:
-    """Something done without a query: SHOW, USE, CREATE SCHEMA. Returns the rows of the answer.
+class Command:
+    """Something done without a query: SHOW, USE, CREATE SCHEMA. Spark's plans call these commands, too.
 
     Attributes:
+        run: does it and returns the rows of the answer.
         staging: the answer tells the driver to move a file (PUT, GET, REMOVE).
     """
 
-    run: Callable[[duckdb.DuckDBPyConnection], pa.Table]
+    run: Callable[[Cursor], pa.Table]
     staging: bool = False
 
 
-Statement = Query | Write | Action
-
-NO_ROWS = pa.table({})
-"""The answer of a statement that has no result columns."""
+Statement = Query | Write | Command

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from blade_server.catalog.client import Catalog
+from blade_server.catalog import Catalog
 from blade_server.core.jobs.checks import MAX_WORKERS
 from blade_server.settings import Settings
 from blade_server.storage.database import Database

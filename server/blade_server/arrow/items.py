@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from blade_server.arrow.arrays import AnyArray, values
 from blade_server.model import Item
 
 
@@ -59,8 +60,17 @@ class Items(Sequence[Item]):
     @classmethod
     def joined(cls, parts: Sequence[Items]) -> Items:
         """These one after the other, at least one, of the same data type and metadata."""
-        columns = zip(*(part._columns for part in parts), strict=True)
-        return parts[0]._with([pa.concat_arrays(column) for column in columns])
+        return parts[0]._with(
+            pa.concat_arrays(part.ids for part in parts),
+            pa.concat_arrays(part.rows for part in parts),
+            pa.concat_arrays(part.classifications for part in parts),
+            pa.concat_arrays(part.last_modified for part in parts),
+        )
+
+    @property
+    def item_ids(self) -> list[str]:
+        """The ids, as Python objects."""
+        return values(self.ids)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,21 +97,33 @@ class Items(Sequence[Item]):
             start, stop, step = at.indices(len(self))
             if step != 1:
                 return self.take(range(start, stop, step))
-            return self._with([column.slice(start, max(0, stop - start)) for column in self._columns])
+            span = start, max(0, stop - start)
+            return self._with(
+                self.ids.slice(*span),
+                self.rows.slice(*span),
+                self.classifications.slice(*span),
+                self.last_modified.slice(*span),
+            )
         item_id, row, classification, modified = (column[at].as_py() for column in self._columns)
         return Item(item_id, self.data_type, row, classification, modified, self.metadata)
 
     def take(self, places: Sequence[int] | NDArray[np.int64]) -> Items:
         """The items at these places, in this order."""
         chosen = pa.array(places, pa.int64())
-        return self._with([column.take(chosen) for column in self._columns])
+        return self._with(
+            self.ids.take(chosen),
+            self.rows.take(chosen),
+            self.classifications.take(chosen),
+            self.last_modified.take(chosen),
+        )
 
     @property
-    def _columns(self) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+    def _columns(self) -> tuple[AnyArray, AnyArray, AnyArray, AnyArray]:
         return self.ids, self.rows, self.classifications, self.last_modified
 
-    def _with(self, columns: Sequence[pa.Array]) -> Items:
-        ids, rows, classifications, last_modified = columns
+    def _with(
+        self, ids: pa.StringArray, rows: pa.BinaryArray, classifications: pa.StringArray, last_modified: pa.StringArray
+    ) -> Items:
         return Items(
             data_type=self.data_type,
             metadata=self.metadata,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from blade_server.catalog.failures import Answer, nonsense, printable
+from blade_server.catalog.failures import Answer, may_pass, nonsense, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,8 @@ class Capabilities:
 class Refusal(NamedTuple):
     """Why an item is not stored, in the catalog's own words.
 
-    For good unless `retry`: then the catalog could not say (429 or 5xx for this item, or the rest of an upload was not
-    sent) and the item may be sent again once a look-up shows that it is not there.
+    For good unless `retry`: then the catalog could not say (a status of the kind of 429 or 5xx for this item, or the
+    rest of an upload was not sent) and the item may be sent again once a look-up shows that it is not there.
     """
 
     reason: str
@@ -48,8 +48,8 @@ class Uploaded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reader:
-    """Reads answers of the catalog at a URL. All methods raise CatalogUnavailable."""
+class AnswerParser:
+    """Parses answers of the catalog at a URL. All methods raise CatalogUnavailable."""
 
     catalog: str
 
@@ -111,7 +111,7 @@ class Reader:
         words = said.get("error")
         reason = printable(words) if isinstance(words, str) else ""
         text = f"the catalog rejected it ({status})" + (f": {reason}" if reason else "")
-        return Refusal(text, retry=status >= 500 or status in {408, 425, 429})
+        return Refusal(text, retry=may_pass(status))
 
     def _object(self, answer: Answer, *, stores: bool) -> dict[str, Any]:
         try:

@@ -16,14 +16,13 @@ import numpy as np
 import orjson
 from pydantic import SecretStr
 
+from blade_server.arrow.arrays import values
 from blade_server.arrow.items import Items
-from blade_server.catalog.answers import Capabilities, Reader, Refusal, Uploaded
+from blade_server.catalog.answers import AnswerParser, Capabilities, Refusal, Uploaded
 from blade_server.catalog.failures import Answer, refusal
 from blade_server.catalog.forms.multipart import Encoded, files
-from blade_server.catalog.wire.pool import Connections
+from blade_server.catalog.wire.pool import ConnectionPool
 from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
-
-__all__ = ["Capabilities", "Catalog", "Refusal", "Uploaded"]
 
 _REMEMBER_S = 300.0
 _MAX_LOOKUP_IDS = 1000
@@ -47,14 +46,14 @@ class Catalog:
         `connections`: give it as many as threads will call. Raises ValueError for a URL, token or file that cannot be
         right.
         """
-        self._connections = Connections(url, token=token, ca_file=ca_file, timeout_s=timeout_s, size=connections)
-        self._url = self._connections.url
-        self._read = Reader(catalog=self._url)
+        self._pool = ConnectionPool(url, token=token, ca_file=ca_file, timeout_s=timeout_s, size=connections)
+        self._url = self._pool.url
+        self._parser = AnswerParser(catalog=self._url)
         self._remembered: tuple[Capabilities, float, int] | None = None
 
     def close(self) -> None:
         """Closes the kept connections."""
-        self._connections.close()
+        self._pool.close()
 
     def capabilities(self) -> Capabilities:
         """What the catalog can do; asked anew after five minutes and after a connection was lost.
@@ -64,7 +63,7 @@ class Catalog:
         remembered = self._remembered
         if remembered is not None:
             known, until, losses = remembered
-            if time.monotonic() < until and losses == self._connections.losses:
+            if time.monotonic() < until and losses == self._pool.losses:
                 return known
         return self._ask_capabilities()
 
@@ -73,12 +72,12 @@ class Catalog:
         self._ask_capabilities()
 
     def _ask_capabilities(self) -> Capabilities:
-        losses = self._connections.losses
-        answer = self._connections.request("GET", "/v1/capabilities")
+        losses = self._pool.losses
+        answer = self._pool.request("GET", "/v1/capabilities")
         if answer.status in _ABSENT:
             known = Capabilities()
         elif answer.status == 200:
-            known = self._read.capabilities(answer)
+            known = self._parser.capabilities(answer)
         else:
             error = refusal(answer, catalog=self._url, stores=False)
             # A probe has no request that could be at fault: what is rejected here is the catalog's own trouble.
@@ -107,27 +106,27 @@ class Catalog:
         The one answer that tells an upload whose reply was lost from an older item of the same id. One request for each
         item that is there at all; a catalog that gives no item back is believed by the id. Raises as `existing`.
         """
-        ids = items.ids.to_pylist()
+        ids = items.item_ids
         there = self.existing(data_source, ids)
-        written = zip(ids, files(items).to_pylist(), strict=True)
+        written = zip(ids, values(files(items)), strict=True)
         return {item_id for item_id, file in written if item_id in there and self._holds(data_source, item_id, file)}
 
     def _look_up(self, data_source: str, item_ids: list[str]) -> set[str]:
         body = orjson.dumps({"dataSource": data_source, "itemIds": item_ids})
         headers = {"Content-Type": "application/json"}
-        answer = self._connections.request("POST", "/v1/items:lookup", body, headers)
+        answer = self._pool.request("POST", "/v1/items:lookup", body, headers)
         if answer.status != 200:
             raise self._refusal(answer, "batch look-ups", stores=False)
-        return self._read.found(answer, item_ids)
+        return self._parser.found(answer, item_ids)
 
     def _exists(self, data_source: str, item_id: str) -> bool:
-        answer = self._connections.request("HEAD", _item_path(data_source, item_id))
+        answer = self._pool.request("HEAD", _item_path(data_source, item_id))
         if answer.status not in {200, 404}:
             raise refusal(answer, catalog=self._url, stores=False)
         return answer.status == 200
 
     def _holds(self, data_source: str, item_id: str, file: bytes) -> bool:
-        answer = self._connections.request("GET", _item_path(data_source, item_id))
+        answer = self._pool.request("GET", _item_path(data_source, item_id))
         if answer.status == 200:
             return _same_json(answer.body, file)
         if answer.status not in _ABSENT:
@@ -191,7 +190,7 @@ class Catalog:
             uploaded.replaced.update(places[at] for at in sent.replaced)
 
     def _send(self, encoded: Encoded, scope: str, before_request: Callable[[], object]) -> Uploaded:
-        ids = encoded.items.ids.to_pylist()
+        ids = encoded.items.item_ids
         content_type, body = encoded.body()
         key = blake2b(digest_size=16)
         key.update("\0".join([scope, encoded.data_source, *ids]).encode())
@@ -199,14 +198,14 @@ class Catalog:
         alone = len(ids) == 1
         path = "/v1/items" if alone else "/v1/items:batch"
         before_request()
-        answer = self._connections.request("POST", path, body, headers, stores=True)
+        answer = self._pool.request("POST", path, body, headers, stores=True)
         if alone and answer.status in {200, 201}:
-            return self._read.single(answer, ids[0])
+            return self._parser.single(answer, ids[0])
         if alone:
             raise refusal(answer, catalog=self._url, stores=True)
         if answer.status != 200:
             raise self._refusal(answer, "batches", stores=True)
-        return self._read.batch(answer, ids)
+        return self._parser.batch(answer, ids)
 
     def _refusal(
         self, answer: Answer, function: str, *, stores: bool

@@ -1,6 +1,7 @@
-"""How the catalog's failures become ours: one table for answers, one for connections that gave none.
+"""How the catalog's failures become ours: one table for statuses, one for connections that gave no answer.
 
-Texts are for people; what the driver says goes to the log.
+A status means the same for a request and for one item of a batch. Texts are for people; what the driver says goes to
+the log.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import ssl
 from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import orjson
 import urllib3.exceptions as urllib3
@@ -32,18 +33,22 @@ class Answer(NamedTuple):
 
 
 class _Status(NamedTuple):
-    """`stored`: the request may have been carried out all the same. First row that fits."""
+    """First row that fits.
+
+    `stored`: the request may have been carried out all the same. `throttles`: it says that all are to send less.
+    """
 
     statuses: Container[int]
     error: type[CatalogUnavailable | CatalogDenied | CatalogRejected]
     text: str
     stored: bool = False
+    throttles: Literal["never", "with Retry-After", "always"] = "never"
 
 
 _STATUSES = (
     _Status({401, 403}, CatalogDenied, "refuses the credentials ({status}); check BLADE_CATALOG_TOKEN"),
-    _Status({429}, CatalogUnavailable, "asks to slow down (429)"),
-    _Status({503}, CatalogUnavailable, "is not available (503)"),
+    _Status({429}, CatalogUnavailable, "asks to slow down ({status})", throttles="always"),
+    _Status({503}, CatalogUnavailable, "is not available ({status})", throttles="with Retry-After"),
     _Status({408, 425}, CatalogUnavailable, "could not take the request now ({status})"),
     _Status(range(400, 500), CatalogRejected, "rejected it ({status})"),
     _Status(
@@ -58,18 +63,27 @@ _STATUSES = (
 
 def refusal(answer: Answer, *, catalog: str, stores: bool) -> CatalogUnavailable | CatalogDenied | CatalogRejected:
     """The error for an answer that is not the hoped-for one. `stores`: the request was an upload."""
-    row = next(row for row in _STATUSES if answer.status in row.statuses)
+    row = _row(answer.status)
     location = own_words(answer.headers.get("location", "?").encode("utf-8", "replace"))
     text = f"the catalog at {catalog} {row.text.format(status=answer.status, location=location)}"
     words = "" if answer.status // 100 == 3 else own_words(answer.body)
     message = f"{text}: {words}" if words else text
     if issubclass(row.error, CatalogUnavailable):
         wait_s = _retry_after_s(answer.headers.get("retry-after"))
-        throttled = answer.status == 429 or (answer.status == 503 and wait_s is not None)
+        throttled = row.throttles == "always" or (row.throttles == "with Retry-After" and wait_s is not None)
         return CatalogUnavailable(
             message, retry_after_s=wait_s, throttled=throttled, maybe_stored=row.stored and stores
         )
     return row.error(message)
+
+
+def may_pass(status: int) -> bool:
+    """Whether what was refused with this status may be taken later: a request, or one item of a batch."""
+    return _row(status).error is CatalogUnavailable
+
+
+def _row(status: int) -> _Status:
+    return next(row for row in _STATUSES if status in row.statuses)
 
 
 def nonsense(what: str, *, catalog: str, stores: bool) -> CatalogUnavailable:

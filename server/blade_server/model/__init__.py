@@ -6,8 +6,10 @@ Times are aware and in UTC. Counts are items, sizes bytes, durations seconds.
     source          a table and its mapping
     item            a row as the catalog gets it, and a row that did not get there
     job             what was asked for, its status and counters
+    query           which rows and columns of a source
     claim           the right of one server to run one job
     record          what a running job writes down
+    policy          what an operator has decided (imported by its own name)
 """
 
 from blade_server.model.claim import Claim, Flags, Plan
@@ -29,6 +31,7 @@ from blade_server.model.job import (
     Status,
     WaitReason,
 )
+from blade_server.model.query import RowQuery
 from blade_server.model.record import Block, Display, Record
 from blade_server.model.source import (
     Classification,
@@ -65,6 +68,7 @@ __all__ = [
     "Reason",
     "Record",
     "RowMapping",
+    "RowQuery",
     "Source",
     "SourceConfig",
     "SourceStats",

@@ -11,8 +11,8 @@ from blade_server.model.error_reason import Reason
 from blade_server.model.item import ItemError
 from blade_server.model.source import Source
 
-MAX_ITEMS = 2**31 - 1
-"""Most items of one job: the contract counts in int32, so that JSON shows numbers."""
+MAX_ITEMS = 2**53 - 1
+"""Most items of one job: JSON shows counts as numbers, and beyond this most of its readers round them."""
 
 
 class Status(StrEnum):
@@ -184,3 +184,8 @@ class Job:
     def processed_items(self) -> int:
         """Rows that are done with, whatever became of them."""
         return self.success_count + self.error_count + self.skipped_count
+
+    @property
+    def completed_with_errors(self) -> bool:
+        """Every row was processed, and some of them failed."""
+        return self.status is Status.COMPLETED and self.error_count > 0

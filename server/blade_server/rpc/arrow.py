@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -22,7 +22,7 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _RECORD_BATCH_TAG = bytes(
     [query_service_pb2.QueryArrowResponse.RECORD_BATCH_FIELD_NUMBER << 3 | 2]  # 2: length-delimited
 )
-_COMPRESSIONS = {
+_COMPRESSIONS: dict[int, Literal["lz4", "zstd"] | None] = {
     query_service_pb2.QueryArrowRequest.COMPRESSION_UNSPECIFIED: None,
     query_service_pb2.QueryArrowRequest.LZ4: "lz4",
     query_service_pb2.QueryArrowRequest.ZSTD: "zstd",
@@ -98,7 +98,8 @@ class _Pieces:
 
     def __init__(self, schema: pa.Schema, options: pa.ipc.IpcWriteOptions) -> None:
         self._written: list[Any] = []
-        self._writer = pa.ipc.new_stream(pa.PythonFile(self, "w"), schema, options=options)
+        file = pa.PythonFile(self, "w")  # type: ignore[arg-type]  # the stub asks for io.IOBase, Arrow for these methods
+        self._writer = pa.ipc.new_stream(file, schema, options=options)
         self._schema_bytes = schema.serialize().size  # written in front of the first batch
 
     def __call__(self, batch: pa.RecordBatch) -> list[list[Any]]:

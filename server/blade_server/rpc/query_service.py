@@ -5,17 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from blade.v1 import query_service_pb2 as pb
 from blade.v1.query_service_pb2_grpc import QueryServiceServicer
 from blade_server.core.direct.queries import Queries
 from blade_server.core.transform.transform import Transformed
+from blade_server.model import RowQuery
 from blade_server.rpc import arrow
 from blade_server.rpc.caller import Context
 from blade_server.rpc.convert.fields import optional
 from blade_server.rpc.convert.item import item_message, rejection_message
-from blade_server.rpc.streaming import stream
+from blade_server.rpc.threaded_stream import stream
 from blade_server.rpc.threads import Threads
 
 MAX_CHUNK_ROWS = 100
@@ -31,14 +31,14 @@ class QueryService(QueryServiceServicer):
 
     async def QueryItems(self, request: pb.QueryItemsRequest, context: Context) -> None:  # type: ignore[override]
         asked = _asked(request)
-        await stream(self._threads.streams, lambda: self._queries.items(**asked), chunks, context.write)
+        await stream(self._threads.streams, lambda: self._queries.items(asked), chunks, context.write)
 
     async def QueryArrow(self, request: pb.QueryArrowRequest, context: Context) -> None:  # type: ignore[override]
         asked = _asked(request)
         options = arrow.write_options(request.compression)
         await stream(
             self._threads.streams,
-            lambda: self._queries.arrow(**asked),
+            lambda: self._queries.arrow(asked),
             lambda batches: arrow.answers(batches, options),
             context.write,
         )
@@ -50,17 +50,17 @@ class QueryService(QueryServiceServicer):
         return pb.GetItemResponse(item=item_message(item))
 
 
-def _asked(request: pb.QueryItemsRequest | pb.QueryArrowRequest) -> dict[str, Any]:
-    return {
-        "data_type": request.data_type,
-        "source": request.source,
-        "filter": request.filter,
-        "parameters": dict(request.parameters),
-        "columns": list(request.columns),
-        "order_by": list(request.order_by),
-        "limit": optional(request, "limit"),
-        "offset": request.offset,
-    }
+def _asked(request: pb.QueryItemsRequest | pb.QueryArrowRequest) -> RowQuery:
+    return RowQuery(
+        data_type=request.data_type,
+        source=request.source,
+        filter=request.filter,
+        parameters=dict(request.parameters),
+        columns=list(request.columns),
+        order_by=list(request.order_by),
+        limit=optional(request, "limit"),
+        offset=request.offset,
+    )
 
 
 def chunks(batches: Iterable[Transformed]) -> Iterator[bytes]:

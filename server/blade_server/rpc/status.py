@@ -14,7 +14,8 @@ import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, QuotaFailure, RetryInfo
+from google.rpc.status_pb2 import Status
 
 from blade.v1.config_service_pb2 import TestSourceResponse
 from blade_server import errors
@@ -63,7 +64,7 @@ class Failure:
         self.code = code
         self.reason = error.reason
         self.message = _cut(error.message, _MAX_MESSAGE_BYTES)
-        status = status_pb2.Status(code=code.value[0], message=self.message)
+        status = Status(code=code.value[0], message=self.message)
         for detail in _details(error):
             packed = AnyMessage()
             packed.Pack(detail)
@@ -79,15 +80,15 @@ def code_of(error: BaseException) -> grpc.StatusCode | None:
 
 def _details(error: errors.BladeError) -> Iterator[Message]:
     metadata = {key: _cut(value, _MAX_METADATA_VALUE_BYTES) for key, value in error.metadata.items()}
-    yield error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=metadata)
+    yield ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=metadata)
     if isinstance(error, errors.ConnectionTestFailed):
         yield TestSourceResponse(steps=[step_message(step) for step in error.steps])
     if isinstance(error, errors.Invalid):
         yield _bad_request(error)
     elif isinstance(error, errors.Precondition):
-        yield error_details_pb2.PreconditionFailure(
+        yield PreconditionFailure(
             violations=[
-                error_details_pb2.PreconditionFailure.Violation(
+                PreconditionFailure.Violation(
                     type=error.reason.value,
                     subject=" ".join(f"{key}:{value}" for key, value in metadata.items()),
                     description=_cut(error.message, _MAX_DESCRIPTION_BYTES),
@@ -96,16 +97,16 @@ def _details(error: errors.BladeError) -> Iterator[Message]:
         )
     elif isinstance(error, errors.QuotaExceeded):
         description = _cut(error.message, _MAX_DESCRIPTION_BYTES)
-        violation = error_details_pb2.QuotaFailure.Violation(subject=error.subject, description=description)
-        yield error_details_pb2.QuotaFailure(violations=[violation])
+        violation = QuotaFailure.Violation(subject=error.subject, description=description)
+        yield QuotaFailure(violations=[violation])
         yield _retry_info(error.retry_after_s)
     elif isinstance(error, errors.Unavailable):
         yield _retry_info(_DEFAULT_RETRY_S if error.retry_after_s is None else error.retry_after_s)
 
 
-def _bad_request(error: errors.Invalid) -> error_details_pb2.BadRequest:
+def _bad_request(error: errors.Invalid) -> BadRequest:
     """As many violations as fit."""
-    bad_request = error_details_pb2.BadRequest()
+    bad_request = BadRequest()
     for violation in error.violations:
         field = _cut(violation.field, _MAX_METADATA_VALUE_BYTES)
         description = _cut(violation.description, _MAX_DESCRIPTION_BYTES)
@@ -115,10 +116,10 @@ def _bad_request(error: errors.Invalid) -> error_details_pb2.BadRequest:
     return bad_request
 
 
-def _retry_info(delay_s: float) -> error_details_pb2.RetryInfo:
+def _retry_info(delay_s: float) -> RetryInfo:
     delay = Duration()
     delay.FromMilliseconds(round(delay_s * 1000))
-    return error_details_pb2.RetryInfo(retry_delay=delay)
+    return RetryInfo(retry_delay=delay)
 
 
 def _cut(text: str, limit_bytes: int) -> str:

@@ -117,11 +117,6 @@ class Database:
             log.warning("PostgreSQL at %s: %s", self.place, words)
         return StorageUnavailable(f"PostgreSQL at {self.place} does not answer; the call can be repeated")
 
-    def ping(self) -> None:
-        """Raises StorageUnavailable if PostgreSQL does not answer."""
-        with self.begin() as connection:
-            connection.execute(text("SELECT 1"))
-
     def max_connections(self) -> int:
         """How many connections PostgreSQL takes from all its users together. Raises StorageUnavailable."""
         with self.read() as connection:

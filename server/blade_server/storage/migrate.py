@@ -1,4 +1,4 @@
-"""Brings the tables up to date at start, by one of many replicas; the others wait."""
+"""Brings the tables up to date at start, by one of many replicas; the others wait, and those that run go on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from blade_server.storage import connect
 log = logging.getLogger(__name__)
 
 LOCK = 0x424C414445  # "BLADE"
+LOCK_TIMEOUT_S = 5
+"""A migration waits this long for a table at most: whoever wants the table meanwhile waits behind it."""
 _START_PATIENCE_S = 30.0
+_BETWEEN_ATTEMPTS_S = 1.0
+_IN_USE = frozenset({"55P03", "40P01"})
+"""SQLSTATEs of a table that others hold: the lock's time-out, and a deadlock, which the migration lost."""
 _NOT_READY = ("is starting up", "in recovery mode", "is not yet accepting", "too many clients", "remaining connection")
 
 
@@ -26,18 +31,14 @@ def migrate(url: str, *, timeout_s: float = 60.0) -> None:
     """Runs the migrations that are missing. Safe to call from any number of replicas at once.
 
     Waits for a free lock by trying again and again: a blocking pg_advisory_lock together with CREATE INDEX CONCURRENTLY
-    in another replica waits for ever. Raises StorageUnavailable if PostgreSQL does not answer or the lock stays taken.
+    in another replica waits for ever. Raises StorageUnavailable if PostgreSQL does not answer, or if that lock or a
+    table stays taken for `timeout_s`; then nothing is changed.
     """
     engine = connect.engine(url, short=False, poolclass=NullPool)
     try:
         with _connected(engine) as connection:
             _take_lock(connection, timeout_s)
-            config = Config()
-            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-            # Handed over as an object: a URL with %2F would break the ini parser.
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            connection.commit()
+            _upgrade(connection, timeout_s)
     except OperationalError as exc:
         place = engine.url.render_as_string(hide_password=True)
         log.warning("PostgreSQL at %s: %s", place, exc)
@@ -71,3 +72,30 @@ def _take_lock(connection: Connection, timeout_s: float) -> None:
             )
         time.sleep(0.1)
     connection.commit()
+
+
+def _upgrade(connection: Connection, timeout_s: float) -> None:
+    """All that is missing in one transaction, tried again while others hold a table that it changes."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    # Handed over as an object: a URL with %2F would break the ini parser.
+    config.attributes["connection"] = connection
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
+            command.upgrade(config, "head")
+        except OperationalError as exc:
+            if getattr(exc.orig, "pgcode", None) not in _IN_USE:
+                raise
+            connection.rollback()
+            if time.monotonic() > deadline:
+                raise StorageUnavailable(
+                    f"the tables could not be brought up to date: another transaction has held one for {timeout_s:.0f} "
+                    "s; let it end (a backup by pg_dump, say), then start again"
+                ) from exc
+            log.info("a table that is to be brought up to date is in use; trying again")
+        else:
+            connection.commit()
+            return
+        time.sleep(_BETWEEN_ATTEMPTS_S)  # those that waited behind this come first

@@ -7,10 +7,13 @@ history).
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
     DateTime,
     Float,
     ForeignKey,
@@ -19,6 +22,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     text,
@@ -28,11 +32,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 metadata = MetaData()
 
 
-def _text(name: str, **options: object) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default="", **options)  # type: ignore[arg-type]
+def _text(name: str, **options: Any) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default="", **options)
 
 
-def _count(name: str, kind: type[Integer] = Integer) -> Column[int]:
+def _count(name: str, kind: type[Integer] = BigInteger) -> Column[int]:
     return Column(name, kind, nullable=False, server_default="0")
 
 
@@ -52,7 +56,7 @@ source = Table(
     _text("etag"),
     Column("request_id", Text, unique=True),
     _text("request_hash"),
-    _count("item_count", BigInteger),
+    _count("item_count"),
     _text("last_job_id"),
     _time("last_success_time"),
     # When one of its jobs was claimed last: sources take turns.
@@ -72,11 +76,11 @@ job = Table(
     Column("spec", JSONB, nullable=False),
     _text("status"),
     Column("pending_action", Text),
-    Column("total_items", Integer),
+    Column("total_items", BigInteger),
     _count("success_count"),
     _count("error_count"),
     _count("skipped_count"),
-    _count("bytes_uploaded", BigInteger),
+    _count("bytes_uploaded"),
     Column("items_per_second", Float, nullable=False, server_default="0"),
     _text("current_operation"),
     _time("estimated_completion"),
@@ -90,13 +94,13 @@ job = Table(
     # The statement (with pinned versions from the first claim on), and how many rows it has.
     Column("plan", JSONB, nullable=False),
     Column("owner", Text),
-    _count("epoch"),
+    _count("epoch", Integer),
     # How often in a row its server let the lease run out without having recorded a row.
-    _count("deaths"),
+    _count("deaths", Integer),
     _time("lease_until"),
     # Number of the last recorded commit, so that a commit whose answer was lost is not applied twice.
-    _count("last_record", BigInteger),
-    _count("revision", BigInteger),
+    _count("last_record"),
+    _count("revision"),
     _time("create_time", nullable=False),
     _time("start_time"),
     _time("end_time"),
@@ -105,9 +109,14 @@ job = Table(
     Column("paused_s", Float, nullable=False, server_default="0"),
     # Whether there may be rows in job_block.
     Column("ledger_kept", Boolean, nullable=False, server_default="true"),
+    # What a server must know to run it; see storage/engine/leases.py.
+    _count("level", SmallInteger),
+    # A column of its own, so that counting errors touches no index.
+    Column("completed_with_errors", Boolean, Computed("status = 'COMPLETED' AND error_count > 0", persisted=True)),
     Index("job_open", "create_time", postgresql_where=text("status IN ('PENDING', 'RUNNING', 'PAUSED')")),
     Index("job_by_source", "source", "job_id"),
     Index("job_by_status", "status", "job_id"),
+    Index("job_with_errors", "job_id", postgresql_where=text("completed_with_errors")),
     Index("job_by_end", "end_time", postgresql_where=text("end_time IS NOT NULL")),
     Index("job_ledger_left", "end_time", postgresql_where=text("end_time IS NOT NULL AND ledger_kept")),
     Index("job_by_parent", "parent_job_id", postgresql_where=text("parent_job_id <> ''")),

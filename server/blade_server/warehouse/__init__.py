@@ -1,0 +1,17 @@
+"""Databricks SQL warehouses: one statement at a time, its rows as Arrow batches; and a connection tried step by step.
+
+    databricks                  Warehouse, and the Result of a statement
+    probe                       connect_steps
+    target                      which warehouse, and as whom
+    statement, session, oauth   the driver's calls, made by a driver_thread
+    schema                      the types of a result, whatever the driver made of them
+    failures                    what the driver raises -> BLADE's errors
+
+Others import the names below from here, and nothing from inside.
+"""
+
+from blade_server.warehouse.databricks import MAX_BATCH_ROWS, Result, Warehouse
+from blade_server.warehouse.probe import connect_steps
+from blade_server.warehouse.target import Target
+
+__all__ = ["MAX_BATCH_ROWS", "Result", "Target", "Warehouse", "connect_steps"]

@@ -7,22 +7,18 @@ BLADE's. A `Warehouse` is one session and runs one statement at a time; whoever 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
 
 import pyarrow as pa
 
 from blade_server.errors import BladeError, Deadline, StatementCancelled, WarehouseRefused
-from blade_server.warehouse.probe import connect_steps
 from blade_server.warehouse.schema import clean, conform
 from blade_server.warehouse.session import Session
 from blade_server.warehouse.statement import Statement
 from blade_server.warehouse.target import Target
-
-__all__ = ["MAX_BATCH_ROWS", "Result", "Target", "Warehouse", "connect_steps"]
 
 MAX_BATCH_ROWS = 10_000
 
@@ -43,11 +39,6 @@ class Warehouse:
         self._result: Result | None = None
         self._cancel_next = False
         self._closed = False
-
-    @property
-    def target(self) -> Target:
-        """Which warehouse, and as whom."""
-        return self._target
 
     def execute(
         self,
@@ -185,7 +176,7 @@ class Result:
         self._first = self._ask(self._statement.run, timeout_s)
         self.schema = clean(self._first.schema)
 
-    def _ask(self, call: Any, timeout_s: float | None = None) -> pa.Table:
+    def _ask(self, call: Callable[[], pa.Table], timeout_s: float | None = None) -> pa.Table:
         with self._lock:
             if self._cancelled or not self.running:
                 raise StatementCancelled("the statement was cancelled")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Courier:
+class DriverThread:
     """Makes calls one after the other on a daemon thread of its own, which starts with the first one."""
 
     def __init__(self, name: str) -> None:

@@ -21,7 +21,7 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _field(field: pa.Field) -> pa.Field:
+def _field(field: pa.Field[pa.DataType]) -> pa.Field[pa.DataType]:
     return pa.field(field.name, _type(field.type))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -13,14 +14,14 @@ from databricks.sql.backend.thrift_backend import ThriftDatabricksClient
 
 from blade_server.errors import StatementCancelled, WarehouseDenied
 from blade_server.warehouse import trust
-from blade_server.warehouse.driver_thread import Courier
+from blade_server.warehouse.driver_thread import DriverThread
 from blade_server.warehouse.failures import DRIVER_ERRORS
 from blade_server.warehouse.oauth import CredentialsProvider
 from blade_server.warehouse.target import Target
 
-T = TypeVar("T")
-
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DOWNLOAD_THREADS = 2
 """CloudFetch files in flight: as fast as the default of 10 on loopback, with half the memory."""
@@ -88,16 +89,16 @@ def _credentials(target: Target) -> dict[str, Any]:
 
 
 class Session:
-    """A connection that opens with its first use. Everything but `retire` runs on its courier's thread."""
+    """A connection that opens with its first use. Everything but `retire` runs on its driver thread."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self._courier = Courier(f"warehouse-{target.warehouse_id}")
+        self._driver_thread = DriverThread(f"warehouse-{target.warehouse_id}")
         self._connection: Any = None
         self._retired: Future[None] | None = None
         self._lock = threading.Lock()
 
-    def ask(self, call: Any) -> Future[Any]:
+    def ask(self, call: Callable[[], T]) -> Future[T]:
         """Have a call made on the session's thread.
 
         Raises:
@@ -106,7 +107,7 @@ class Session:
         with self._lock:
             if self._retired is not None:
                 raise StatementCancelled("the warehouse session was closed")
-            return self._courier.ask(call)
+            return self._driver_thread.ask(call)
 
     @property
     def retired(self) -> bool:
@@ -117,8 +118,8 @@ class Session:
         """Take no more calls, and close once those under way are done. Any thread; does not wait."""
         with self._lock:
             if self._retired is None:
-                self._retired = self._courier.ask(self._close)
-                self._courier.stop()
+                self._retired = self._driver_thread.ask(self._close)
+                self._driver_thread.stop()
             return self._retired
 
     def cursor(self) -> Any:

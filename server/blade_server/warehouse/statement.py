@@ -7,7 +7,7 @@ Everything here runs on the session's own thread, except `cancel`. Of the driver
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -81,7 +81,7 @@ class Statement:
                 daemon=True,
             ).start()
 
-    def _guarded(self, call: Any, *, last: bool = False) -> pa.Table:
+    def _guarded(self, call: Callable[[], pa.Table], *, last: bool = False) -> pa.Table:
         """Make the driver's errors ours; an error after a cancel is the cancel's."""
         try:
             self._check()

@@ -17,8 +17,7 @@ from pydantic import SecretStr
 
 from blade_sandbox.catalog import CatalogServer
 from blade_server.arrow.items import Items
-from blade_server.catalog.client import Catalog
-from blade_server.catalog.forms.multipart import Form
+from blade_server.catalog import Catalog, encode
 from blade_server.model import Item
 
 METADATA = {"source": "maintenance", "job": "job-1"}
@@ -39,7 +38,7 @@ class OneByOne(Catalog):
     """The catalog with plain lists of items, and of what became of each."""
 
     def upload(self, data_source: str, items: Sequence[Item], **options: Any) -> list[Uploaded]:
-        encoded = Form(data_source).encode(Items.of(items))
+        encoded = encode(data_source, Items.of(items))
         done = super().upload(encoded, **options)
         found = []
         for at, item in enumerate(items):

@@ -11,11 +11,12 @@ import duckdb
 import pytest
 from pydantic import SecretStr
 from tests.support.engine import ended, make_world, reaches
+from tests.support.warehouses import lent
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
 from blade_server.app.policies import direct_policy, retry_policy, source_policy
-from blade_server.catalog.client import Catalog
+from blade_server.catalog import Catalog
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.sources.rules import with_defaults
@@ -58,8 +59,8 @@ def _sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(_sandbox: Sandbox) -> Iterator[Sandbox]:
-    yield _sandbox
-    _sandbox.faults.reset()
+    with lent(_sandbox) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture

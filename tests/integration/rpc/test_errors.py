@@ -123,7 +123,7 @@ def test_a_bug_is_internal_with_an_incident_that_is_in_the_log(
 
 
 def test_an_answer_that_cannot_be_made_is_a_bug_and_not_a_hung_call(world: RpcWorld) -> None:
-    world.jobs.show.get = lambda job_id: a_job(success_count=2**40)
+    world.jobs.show.get = lambda job_id: a_job(success_count=2**63)
 
     assert get_job(world).code() is grpc.StatusCode.INTERNAL
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -15,8 +16,8 @@ from tests.support.nouns import a_job
 from blade.v1 import job_service_pb2, job_service_pb2_grpc, query_service_pb2, query_service_pb2_grpc
 from blade_server.core.transform.transform import Rejected, Transformed
 from blade_server.errors import Reason, ResultTruncated, StatementCancelled, WarehouseUnavailable
-from blade_server.model import Item, ItemError, Stage
-from blade_server.rpc.streaming import LOOK_AHEAD
+from blade_server.model import Item, ItemError, RowQuery, Stage
+from blade_server.rpc.threaded_stream import LOOK_AHEAD
 
 from .conftest import TIMEOUT_S, RpcWorld, failure
 
@@ -77,8 +78,8 @@ def query_arrow(world: RpcWorld, **request: Any) -> tuple[pa.Table, int, list[in
 def test_a_request_reaches_core_with_its_fields_and_unset_ones_are_none(world: RpcWorld) -> None:
     asked: dict[str, Any] = {}
 
-    def items(**fields: Any) -> Rows:
-        asked.update(fields)
+    def items(query: RowQuery) -> Rows:
+        asked.update(asdict(query))
         return Rows([])
 
     world.queries.items = items
@@ -105,7 +106,7 @@ def test_items_come_in_order_in_chunks_of_at_most_100_rows_with_rejections(world
         Transformed([], []),
         Transformed([an_item(n) for n in range(250, 260)], []),
     ]
-    world.queries.items = lambda **_: Rows(batches)
+    world.queries.items = lambda _: Rows(batches)
 
     chunks = list(query_items(world, timeout=TIMEOUT_S))
 
@@ -116,7 +117,7 @@ def test_items_come_in_order_in_chunks_of_at_most_100_rows_with_rejections(world
 
 def test_chunks_of_large_rows_fit_into_the_4_mib_that_clients_take_by_default(world: RpcWorld) -> None:
     large = b'{"text": "' + b"x" * 500_000 + b'"}'
-    world.queries.items = lambda **_: Rows([Transformed([an_item(n, large) for n in range(30)], [])])
+    world.queries.items = lambda _: Rows([Transformed([an_item(n, large) for n in range(30)], [])])
 
     chunks = list(query_items(world, timeout=TIMEOUT_S))
 
@@ -134,7 +135,7 @@ def test_an_arrow_query_carries_every_type_as_it_is(world: RpcWorld) -> None:
         }
     )
     rows = Rows(table.to_batches(), table.schema)
-    world.queries.arrow = lambda **_: rows
+    world.queries.arrow = lambda _: rows
 
     received, row_count, _ = query_arrow(world)
 
@@ -147,7 +148,7 @@ def test_an_arrow_query_carries_every_type_as_it_is(world: RpcWorld) -> None:
 
 def test_an_empty_result_is_a_schema_and_a_trailer(world: RpcWorld) -> None:
     schema = pa.schema([("a", pa.int64())])
-    world.queries.arrow = lambda **_: Rows([pa.record_batch([pa.array([], pa.int64())], schema)], schema)
+    world.queries.arrow = lambda _: Rows([pa.record_batch([pa.array([], pa.int64())], schema)], schema)
 
     received, row_count, _ = query_arrow(world)
 
@@ -158,7 +159,7 @@ def test_an_empty_result_is_a_schema_and_a_trailer(world: RpcWorld) -> None:
 @pytest.mark.parametrize("compression", [ARROW.COMPRESSION_UNSPECIFIED, ARROW.LZ4, ARROW.ZSTD])
 def test_large_batches_are_cut_into_messages_of_about_two_mebibytes(world: RpcWorld, compression: int) -> None:
     table = pa.table({"n": pa.array(range(400_000), pa.int64()), "text": pa.array(["x" * 7] * 400_000)})
-    world.queries.arrow = lambda **_: Rows(table.combine_chunks().to_batches(), table.schema)
+    world.queries.arrow = lambda _: Rows(table.combine_chunks().to_batches(), table.schema)
 
     received, row_count, sizes = query_arrow(world, compression=compression)
 
@@ -173,7 +174,7 @@ def test_large_batches_are_cut_into_messages_of_about_two_mebibytes(world: RpcWo
 
 def test_rows_of_very_different_size_do_not_make_a_message_too_large(world: RpcWorld) -> None:
     table = pa.table({"text": ["x"] * 1000 + ["y" * 900_000] * 20 + ["z"] * 1000})
-    world.queries.arrow = lambda **_: Rows(table.combine_chunks().to_batches(), table.schema)
+    world.queries.arrow = lambda _: Rows(table.combine_chunks().to_batches(), table.schema)
 
     received, _, sizes = query_arrow(world)
 
@@ -188,7 +189,7 @@ def test_dictionary_columns_bring_their_dictionaries_in_messages_of_their_own(
     batches = [
         pa.record_batch({"kind": pa.array(words).dictionary_encode()}) for words in (["a", "b", "a"], ["c", None, "b"])
     ]
-    world.queries.arrow = lambda **_: Rows(batches, batches[0].schema)
+    world.queries.arrow = lambda _: Rows(batches, batches[0].schema)
 
     received, row_count, sizes = query_arrow(world, compression=compression)
 
@@ -211,7 +212,7 @@ def test_an_error_in_the_middle_ends_the_stream_without_a_trailer(world: RpcWorl
         raise ResultTruncated("the warehouse announced 2 rows and sent 1")
 
     rows = Rows(broken(), batch.schema)
-    world.queries.arrow = lambda **_: rows
+    world.queries.arrow = lambda _: rows
     parts = []
 
     seen = failure(lambda: parts.extend(stub(world).QueryArrow(ARROW(), timeout=TIMEOUT_S)))
@@ -222,7 +223,7 @@ def test_an_error_in_the_middle_ends_the_stream_without_a_trailer(world: RpcWorl
 
 
 def test_an_error_before_the_first_row_is_the_error_of_the_call(world: RpcWorld) -> None:
-    def items(**_: Any) -> Rows:
+    def items(_: RowQuery) -> Rows:
         raise WarehouseUnavailable("the warehouse does not answer")
 
     world.queries.items = items
@@ -249,7 +250,7 @@ class EndlessRows(Rows):
 
 def test_the_warehouse_is_read_no_faster_than_the_client_reads(world: RpcWorld) -> None:
     rows = EndlessRows()
-    world.queries.items = lambda **_: rows
+    world.queries.items = lambda _: rows
     call = query_items(world)
 
     for _ in range(40):
@@ -262,7 +263,7 @@ def test_the_warehouse_is_read_no_faster_than_the_client_reads(world: RpcWorld) 
 
 def test_a_client_that_leaves_cancels_the_statement_and_frees_the_thread(world: RpcWorld) -> None:
     rows = EndlessRows()
-    world.queries.items = lambda **_: rows
+    world.queries.items = lambda _: rows
     call = query_items(world)
     next(call)
 
@@ -288,7 +289,7 @@ class SlowRows(Rows):
 
 def test_a_deadline_cancels_a_statement_that_has_not_answered_yet(world: RpcWorld) -> None:
     rows = SlowRows()
-    world.queries.items = lambda **_: rows
+    world.queries.items = lambda _: rows
 
     seen = failure(lambda: list(query_items(world, timeout=0.3)))
 
@@ -299,7 +300,7 @@ def test_a_deadline_cancels_a_statement_that_has_not_answered_yet(world: RpcWorl
 def test_a_client_that_leaves_while_the_query_is_being_opened_leaves_nothing_open(world: RpcWorld) -> None:
     opening, left, rows = threading.Event(), threading.Event(), Rows([Transformed([an_item(1)], [])])
 
-    def items(**_: Any) -> Rows:
+    def items(_: RowQuery) -> Rows:
         opening.set()
         assert left.wait(TIMEOUT_S)
         return rows
@@ -321,7 +322,7 @@ def test_calls_are_answered_while_every_stream_is_taken(make_world: Callable[...
     world = make_world(max_direct_queries=1)
     streams = [SlowRows() for _ in range(40)]
     waiting = iter(streams)
-    world.queries.items = lambda **_: next(waiting)
+    world.queries.items = lambda _: next(waiting)
     world.jobs.show.get = lambda job_id: a_job()
     calls = [query_items(world) for _ in streams]
     threads = world.server._threads.streams._max_workers

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
+from tests.support.nouns import a_source, a_spec
 
 from blade_server.errors import StorageUnavailable
+from blade_server.model import Status
+from blade_server.storage import migrate as migrate_module
+from blade_server.storage.codec import source_document, spec_document
 from blade_server.storage.connect import normalised
+from blade_server.storage.database import Database
+from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.migrate import LOCK, migrate
 from blade_server.storage.tables import metadata
 
@@ -59,3 +71,84 @@ def test_a_database_that_is_not_there_is_a_plain_word_without_its_password():
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
 def test_every_spelling_of_the_scheme_means_the_one_driver(scheme):
     assert normalised(f"{scheme}://u@h/d") == "postgresql+psycopg2://u@h/d"
+
+
+# ------------------------------------------------------------------------------------- tables of the release before
+
+FULL = 2**31 - 1
+"""The highest count that the first tables could hold."""
+
+
+@pytest.fixture
+def first_tables(empty_postgres_url: str) -> Iterator[Engine]:
+    """A database as 0.1.0 left it, with a job in every status."""
+    engine = create_engine(empty_postgres_url, poolclass=NullPool)
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate_module.__file__).parent / "migrations"))
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for number, status in enumerate(Status):
+            connection.execute(
+                text(
+                    """
+                    INSERT INTO job (job_id, source, source_json, spec, plan, status, total_items, success_count,
+                                     error_count, create_time, update_time)
+                    VALUES (:job_id, 'parts', :source, :spec, '{}', :status, :total, :total - 3, 3, now(), now())
+                    """
+                ),
+                {
+                    "job_id": f"job-{number}",
+                    "source": json.dumps(source_document(a_source())),
+                    "spec": json.dumps(spec_document(a_spec())),
+                    "status": status,
+                    "total": FULL,
+                },
+            )
+            connection.execute(text("INSERT INTO job_error_count VALUES (:id, 'INTERNAL', 3)"), {"id": f"job-{number}"})
+        connection.commit()
+    yield engine
+    engine.dispose()
+
+
+def url_of(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=False)
+
+
+def test_jobs_of_the_release_before_keep_their_counts_and_may_count_on(first_tables):
+    migrate(url_of(first_tables))
+    with first_tables.begin() as connection:
+        connection.execute(text("UPDATE job SET success_count = success_count * 4, total_items = total_items * 4"))
+        connection.execute(text("UPDATE job_error_count SET items = items * :full"), {"full": FULL})
+        assert set(connection.execute(text("SELECT level FROM job")).scalars()) == {0}
+    database = Database(url_of(first_tables))
+    jobs = JobStore(database).page(limit=9)
+    database.close()
+    assert {job.status for job in jobs} == set(Status)
+    assert {(job.total_items, job.success_count, job.error_count) for job in jobs} == {(FULL * 4, (FULL - 3) * 4, 3)}
+
+
+def test_a_migration_waits_for_a_table_in_use_and_lets_others_through_meanwhile(first_tables, monkeypatch, caplog):
+    monkeypatch.setattr(migrate_module, "LOCK_TIMEOUT_S", 1)
+    migrating = threading.Thread(target=migrate, args=(url_of(first_tables),))
+    with first_tables.connect() as holder, first_tables.connect() as reader, caplog.at_level("INFO"):
+        holder.execute(text("SELECT FROM job"))  # as pg_dump does: to the end of its transaction
+        migrating.start()
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'job'::regclass")
+        while not reader.execute(waiting).scalar_one():
+            reader.rollback()
+        assert reader.execute(text("SELECT count(*) FROM job")).scalar_one() == len(Status)
+        reader.rollback()
+        holder.rollback()
+        migrating.join(30)
+        assert reader.execute(text("SELECT version_num FROM alembic_version")).scalar_one() >= "0002"
+    assert "in use; trying again" in caplog.text
+
+
+def test_a_table_that_stays_in_use_is_a_plain_word_and_nothing_is_changed(first_tables, monkeypatch):
+    monkeypatch.setattr(migrate_module, "LOCK_TIMEOUT_S", 1)
+    with first_tables.connect() as holder:
+        holder.execute(text("SELECT FROM job"))
+        with pytest.raises(StorageUnavailable, match="pg_dump"):
+            migrate(url_of(first_tables), timeout_s=0.5)
+        assert holder.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "0001"

@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from blade_server.errors import WarehouseDenied, WarehouseUnavailable
-from blade_server.warehouse.databricks import Target
+from blade_server.warehouse import Target
 from blade_server.warehouse.oauth import ClientCredentials, CredentialsProvider
 
 

@@ -3,8 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import orjson
 import pytest
 
+from blade_server.catalog.answers import AnswerParser
 from blade_server.catalog.failures import Answer, own_words, refusal
 from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
 
@@ -48,6 +50,13 @@ def test_each_status_has_its_error(status, kind, maybe_stored):
     assert type(raised) is kind
     assert getattr(raised, "maybe_stored", None) is maybe_stored
     assert URL in raised.message
+
+
+@pytest.mark.parametrize("status", range(400, 600))
+def test_one_item_of_a_batch_may_be_tried_again_where_a_whole_request_may(status):
+    results = [{"itemId": "a", "status": status}, {"itemId": "b", "status": 201}]
+    batch = AnswerParser(catalog=URL).batch(Answer(200, {}, orjson.dumps({"results": results})), ["a", "b"])
+    assert batch.refused[0].retry is isinstance(error(status), CatalogUnavailable)
 
 
 def test_what_only_asks_never_leaves_anything_stored():

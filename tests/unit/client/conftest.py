@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -17,94 +16,24 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from blade.v1 import (
-    config_service_pb2_grpc,
-    ingest_service_pb2_grpc,
-    job_service_pb2_grpc,
-    query_service_pb2_grpc,
-)
 from blade.v1.job_pb2 import Job
 from blade.v1.job_service_pb2 import WatchJobResponse
 from blade_client import BladeClient
 from blade_client.cli import main
+from blade_client.testing import FakeBlade
 
 Handler = Callable[[Any, grpc.ServicerContext], Any]
 
-_SERVICES = {
-    "ConfigService": config_service_pb2_grpc,
-    "QueryService": query_service_pb2_grpc,
-    "IngestService": ingest_service_pb2_grpc,
-    "JobService": job_service_pb2_grpc,
-}
 
+class Blade(FakeBlade):
+    """The fake that users have, and what only tests of the client itself need: statuses and streams of any kind.
 
-class FakeBlade:
-    """Answers each RPC with the handler the test gave for its name, and keeps what was asked.
-
-    Attributes:
-        requests: (name of the RPC, request) in the order of arrival.
-        metadata: Metadata of the last call.
-        left: Set when the client of a stream made by `until_left` has gone.
+    `left` is set when the client of a stream made by `until_left` has gone.
     """
 
     def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
-        self._credentials = credentials
-        self._handlers: dict[str, Handler] = {}
-        self._server: grpc.Server | None = None
-        self.requests: list[tuple[str, Any]] = []
-        self.metadata: dict[str, str] = {}
+        super().__init__(credentials=credentials)
         self.left = threading.Event()
-        self.port = 0
-
-    @property
-    def target(self) -> str:
-        return f"localhost:{self.port}" if self._credentials else f"127.0.0.1:{self.port}"
-
-    def on(self, name: str, *answers: Any) -> None:
-        """Answers the first call with the first answer and so on, and every later one with the last.
-
-        An answer is a message, or a list of messages for a stream, or a function of (request, context).
-        """
-        left = list(answers)
-
-        def handle(request: Any, context: grpc.ServicerContext) -> Any:
-            answer = left.pop(0) if len(left) > 1 else left[0]
-            if callable(answer):
-                return answer(request, context)
-            return iter(answer) if isinstance(answer, list) else answer
-
-        self._handlers[name] = handle
-
-    def asked(self, name: str) -> list[Any]:
-        """The requests of one RPC."""
-        return [request for each, request in self.requests if each == name]
-
-    def start(self) -> None:
-        self._server = grpc.server(ThreadPoolExecutor(16))
-        for service, module in _SERVICES.items():
-            base = getattr(module, f"{service}Servicer")
-            rpcs = [name for name in vars(base) if name[0].isupper()]
-            servicer = type(service, (base,), {name: self._method(name) for name in rpcs})()
-            getattr(module, f"add_{service}Servicer_to_server")(servicer, self._server)
-        address = f"127.0.0.1:{self.port}"
-        if self._credentials:
-            self.port = self._server.add_secure_port(address, self._credentials)
-        else:
-            self.port = self._server.add_insecure_port(address)
-        self._server.start()
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.stop(None).wait()
-            self._server = None
-
-    def _method(self, name: str) -> Handler:
-        def method(servicer: object, request: Any, context: grpc.ServicerContext) -> Any:
-            self.requests.append((name, request))
-            self.metadata = dict(context.invocation_metadata())
-            return self._handlers[name](request, context)
-
-        return method
 
     @staticmethod
     def fails(code: grpc.StatusCode, message: str, reason: str = "", *details: Any, **metadata: str) -> Handler:
@@ -144,8 +73,8 @@ class FakeBlade:
 
 
 @pytest.fixture
-def server() -> Iterator[FakeBlade]:
-    fake = FakeBlade()
+def server() -> Iterator[Blade]:
+    fake = Blade()
     fake.start()
     yield fake
     fake.left.set()
@@ -153,23 +82,23 @@ def server() -> Iterator[FakeBlade]:
 
 
 @pytest.fixture
-def secure_server(request: pytest.FixtureRequest) -> Iterator[FakeBlade]:
+def secure_server(request: pytest.FixtureRequest) -> Iterator[Blade]:
     folder = request.path.parent / "tls"
     pair = ((folder / "key.pem").read_bytes(), (folder / "cert.pem").read_bytes())
-    fake = FakeBlade(grpc.ssl_server_credentials([pair]))
+    fake = Blade(grpc.ssl_server_credentials([pair]))
     fake.start()
     yield fake
     fake.stop()
 
 
 @pytest.fixture
-def blade(server: FakeBlade) -> Iterator[BladeClient]:
+def blade(server: Blade) -> Iterator[BladeClient]:
     with BladeClient(server.target, timeout_s=20, actor="tester") as client:
         yield client
 
 
 @pytest.fixture
-def run(server: FakeBlade) -> Callable[..., Any]:
+def run(server: Blade) -> Callable[..., Any]:
     """Runs the CLI in this process against the server and returns click's result."""
 
     def run_cli(*args: str, stdin: str | bytes | None = None) -> Any:
@@ -179,12 +108,13 @@ def run(server: FakeBlade) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def spawn(server: FakeBlade) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def spawn(server: Blade) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts the CLI as a process of its own against the server."""
     started: list[subprocess.Popen[bytes]] = []
 
     def spawn_cli(*args: str, columns: int | None = 120, **options: Any) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "BLADE_SERVER": server.target, "TERM": "xterm", "COLUMNS": str(columns)}
+        environment |= options.pop("env", {})
         if columns is None:  # the terminal knows
             del environment["COLUMNS"]
         process = subprocess.Popen(

@@ -170,6 +170,34 @@ def test_on_a_terminal_a_bar_is_drawn_in_place(server, spawn, snapshot) -> None:
     assert f"{ID} COMPLETED: 10 items in the catalog, 1 error." in plain
 
 
+@pytest.mark.parametrize("command", ["show", "watch"])
+def test_a_job_that_completed_with_errors_is_amber_on_a_terminal(server, spawn, snapshot, command) -> None:
+    end = snapshot(10, "COMPLETED", error_count=3, completed_with_errors=True)
+    server.on("WatchJob", [end])
+    server.on("GetJob", jobs.GetJobResponse(job=end.job))
+    main, terminal = pty.openpty()
+    process = spawn("job", command, ID, stdout=terminal, stderr=terminal, env={"TERM": "xterm-256color"})
+    os.close(terminal)
+    seen = _read_all(main)
+    process.wait(20)
+    assert "\x1b[38;5;172mCompleted with errors" in seen
+
+
+def test_off_a_terminal_a_job_that_completed_with_errors_is_called_so_everywhere(server, run, snapshot) -> None:
+    end = snapshot(10, "COMPLETED", error_count=3, completed_with_errors=True)
+    server.on("WatchJob", [end])
+    server.on("GetJob", jobs.GetJobResponse(job=end.job))
+    server.on("ListJobs", jobs.ListJobsResponse(jobs=[end.job]))
+    assert re.search(r"^Status +Completed with errors$", run("job", "show", ID).stdout, re.MULTILINE)
+    watched = run("job", "watch", ID)
+    assert (watched.exit_code, watched.stdout.count("Completed with errors")) == (8, 2)
+    listed = run("job", "list", "--with-errors")
+    assert f"{ID}  Completed with errors" in listed.stdout
+    assert server.asked("ListJobs")[0].with_errors
+    assert json.loads(run("job", "list", "--json").stdout)["jobs"][0]["completedWithErrors"] is True
+    assert not server.asked("ListJobs")[-1].with_errors
+
+
 def test_the_bar_leaves_room_for_the_words_on_80_columns(server, spawn, snapshot) -> None:
     job = snapshot(5, processed_items=276_776, total_items=336_776, items_per_second=23_365)
     server.on("WatchJob", [job, snapshot(10, "CANCELLED", processed_items=300_000, total_items=336_776)])
@@ -264,6 +292,20 @@ def test_limits_that_are_not_named_stay_and_none_takes_one_away(server, run, mak
     (request,) = server.asked("UpdateJobLimits")
     assert (request.limits.items_per_second, request.limits.max_error_share) == (5, 0.5)
     assert not request.limits.HasField("max_errors")
+
+
+def test_a_limit_on_errors_may_be_beyond_32_bits_and_must_be_a_whole_number(server, run, make_job) -> None:
+    server.on("GetJob", jobs.GetJobResponse(job=make_job(1)))
+    server.on("UpdateJobLimits", jobs.UpdateJobLimitsResponse(job=make_job(1)))
+    server.on("StartQueryJob", jobs.StartQueryJobResponse(job=make_job(0, "PENDING")))
+    most = 2**63 - 1
+    assert run("job", "limits", ID, "--max-errors", str(most)).exit_code == 0
+    assert server.asked("UpdateJobLimits")[0].limits.max_errors == most
+    assert run("job", "start", "SELECT 1", "--max-errors", str(most)).exit_code == 0
+    assert server.asked("StartQueryJob")[0].max_errors == most
+    for wrong in ("1.5", "some", str(most + 1)):
+        result = run("job", "limits", ID, "--max-errors", wrong)
+        assert (result.exit_code, wrong in result.stderr) == (2, True)
 
 
 def test_limits_without_options_are_shown_and_not_changed(server, run, make_job) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from tests.support.paths import ROOT
 
 from blade_server.settings import Settings
 
-PAGE = (Path(__file__).parents[3] / "docs" / "settings.md").read_text()
+PAGE = (ROOT / "docs" / "settings.md").read_text()
 OF_THE_CLIENT = {"BLADE_SERVER"}
 
 

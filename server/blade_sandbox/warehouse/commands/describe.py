@@ -1,66 +1,44 @@
-"""DESCRIBE a table, its history, its detail, or a query, with the columns Databricks answers."""
+"""DESCRIBE a catalog, a schema, a table, its history or its detail, with the columns Databricks answers."""
 
 from __future__ import annotations
 
 import datetime
 
-import duckdb
 import pyarrow as pa
 
-from blade_sandbox.warehouse.commands.show import answer, full, strings
-from blade_sandbox.warehouse.errors import catalog_not_found, column_not_found, needs_a_table, syntax_error
+from blade_sandbox.warehouse.answers import answering, text_table
+from blade_sandbox.warehouse.errors import catalog_not_found, column_not_found, needs_a_table
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse, TableColumn
-from blade_sandbox.warehouse.lake.sqltypes import TIMESTAMP, from_duckdb
+from blade_sandbox.warehouse.lake.sql_types import TIMESTAMP
 from blade_sandbox.warehouse.lake.table_names import TableName
 from blade_sandbox.warehouse.session.session import Session
-from blade_sandbox.warehouse.statements import Action, Query
-from blade_sandbox.warehouse.words import Words
+from blade_sandbox.warehouse.sql.tokens import TokenReader
+from blade_sandbox.warehouse.statements import Command
 
 
-def parse(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
-    """The action of a DESCRIBE statement, its first word already read.
+def describe(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Command:
+    """The command of a DESCRIBE statement, its first word already read.
 
     Raises:
         SqlError: wrong syntax, or a DESCRIBE the sandbox lacks.
     """
-    if words.accept("HISTORY"):
-        return _history(words, session, lakehouse)
-    if words.accept("DETAIL"):
-        return _detail(words, session, lakehouse)
-    if words.accept("CATALOG"):
-        return _catalog(words, lakehouse)
-    if words.accept_any("SCHEMA", "DATABASE"):
-        return _schema(words, session, lakehouse)
-    first = words.peek()
-    if words.accept("QUERY") or (first is not None and first.text.upper() in ("SELECT", "WITH", "VALUES")):
-        return _query(words.rest(), session, lakehouse)
-    words.accept("TABLE")
-    extended = words.accept_any("EXTENDED", "FORMATTED")
-    table = full(session, words.name())
-    column = words.name(parts=1)[0] if words.peek() is not None else None
-    words.end()
-    return answer(lambda: _table(lakehouse, session, table, column, extended))
+    if reader.accept("HISTORY"):
+        return _history(reader, session, lakehouse)
+    if reader.accept("DETAIL"):
+        return _detail(reader, session, lakehouse)
+    if reader.accept("CATALOG"):
+        return _catalog(reader, lakehouse)
+    if reader.accept_any("SCHEMA", "DATABASE"):
+        return _schema(reader, session, lakehouse)
+    reader.accept("TABLE")
+    extended = reader.accept_any("EXTENDED", "FORMATTED")
+    table = session.full_name(reader.name())
+    column = reader.name(parts=1)[0] if reader.peek() is not None else None
+    reader.end()
+    return answering(lambda: _table(lakehouse, table, column, extended))
 
 
-def _query(text: str, session: Session, lakehouse: Lakehouse) -> Action:
-    def run(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
-        # Late: the translation of any statement comes back here for those that are commands.
-        from blade_sandbox.warehouse.sql.dialect import translate
-
-        statement = translate(text, (), session, lakehouse)
-        if not isinstance(statement, Query):
-            raise syntax_error(text.split(maxsplit=1)[0] if text else "")
-        for name, table in statement.relations.items():
-            cursor.register(name, table)
-        relation = cursor.sql(statement.sql)
-        types = [from_duckdb(kind).name for kind in relation.types]
-        rows = [(name, kind, None) for name, kind in zip(relation.columns, types, strict=True)]
-        return strings(["col_name", "data_type", "comment"], rows)
-
-    return Action(run=run)
-
-
-def _table(lakehouse: Lakehouse, session: Session, name: TableName, wanted: str | None, extended: bool) -> pa.Table:
+def _table(lakehouse: Lakehouse, name: TableName, wanted: str | None, extended: bool) -> pa.Table:
     found = lakehouse.require_table(name)
     columns = lakehouse.columns(name)
     if wanted is not None:
@@ -80,26 +58,21 @@ def _table(lakehouse: Lakehouse, session: Session, name: TableName, wanted: str 
             ("Comment", found.comment, ""),
             ("Provider", "delta", ""),
         ]
-    return strings(["col_name", "data_type", "comment"], rows)
+    return text_table(["col_name", "data_type", "comment"], rows)
 
 
 def _column(columns: list[TableColumn], wanted: str) -> pa.Table:
     for column in columns:
         if column.name.lower() == wanted.lower():
             rows = [("col_name", column.name), ("data_type", column.type.name), ("comment", column.comment or "NULL")]
-            return strings(["info_name", "info_value"], rows)
+            return text_table(["info_name", "info_value"], rows)
     raise column_not_found(wanted, [column.name for column in columns])
 
 
-def _history(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
-    name = full(session, words.name())
-    limit = None
-    if words.accept("LIMIT"):
-        text = words.next().text
-        if not text.isdigit():
-            raise syntax_error(text)
-        limit = int(text)
-    words.end()
+def _history(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Command:
+    name = session.full_name(reader.name())
+    limit = reader.number() if reader.accept("LIMIT") else None
+    reader.end()
 
     def build() -> pa.Table:
         if lakehouse.require_table(name).kind == "VIEW":
@@ -128,12 +101,12 @@ def _history(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
             }
         )
 
-    return answer(build)
+    return answering(build)
 
 
-def _detail(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
-    name = full(session, words.name())
-    words.end()
+def _detail(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Command:
+    name = session.full_name(reader.name())
+    reader.end()
 
     def build() -> pa.Table:
         lakehouse.require_table(name)
@@ -159,38 +132,37 @@ def _detail(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
             }
         )
 
-    return answer(build)
+    return answering(build)
 
 
-def _catalog(words: Words, lakehouse: Lakehouse) -> Action:
-    words.accept("EXTENDED")
-    (name,) = words.name(parts=1)
-    words.end()
+def _catalog(reader: TokenReader, lakehouse: Lakehouse) -> Command:
+    reader.accept("EXTENDED")
+    (name,) = reader.name(parts=1)
+    reader.end()
 
     def build() -> pa.Table:
         if name.lower() not in lakehouse.catalogs():
             raise catalog_not_found(name)
-        return strings(
+        return text_table(
             ["info_name", "info_value"], [("Catalog Name", name.lower()), ("Comment", ""), ("Owner", "sandbox")]
         )
 
-    return answer(build)
+    return answering(build)
 
 
-def _schema(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
-    words.accept("EXTENDED")
-    parts = words.name(parts=2)
-    words.end()
-    catalog, schema = parts if len(parts) == 2 else (session.catalog, parts[0])
+def _schema(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Command:
+    reader.accept("EXTENDED")
+    catalog, schema = session.full_schema(reader.name(parts=2))
+    reader.end()
 
     def build() -> pa.Table:
         lakehouse.require_schema(catalog, schema)
         rows = [
-            ("Catalog Name", catalog.lower()),
-            ("Namespace Name", schema.lower()),
+            ("Catalog Name", catalog),
+            ("Namespace Name", schema),
             ("Comment", ""),
             ("Owner", "sandbox"),
         ]
-        return strings(["database_description_item", "database_description_value"], rows)
+        return text_table(["database_description_item", "database_description_value"], rows)
 
-    return answer(build)
+    return answering(build)

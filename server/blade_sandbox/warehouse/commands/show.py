@@ -3,100 +3,78 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pyarrow as pa
 
+from blade_sandbox.warehouse.answers import answering, settings_table, text_table
 from blade_sandbox.warehouse.errors import catalog_not_found, unsupported
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
-from blade_sandbox.warehouse.lake.table_names import TableName
 from blade_sandbox.warehouse.session.session import Session
-from blade_sandbox.warehouse.statements import Action
-from blade_sandbox.warehouse.words import Words
+from blade_sandbox.warehouse.sql.tokens import TokenReader
+from blade_sandbox.warehouse.statements import Command
 
 
-def parse(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
-    """The action of a SHOW statement, its first word already read.
+def show(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Command:
+    """The command of a SHOW statement, its first word already read.
 
     Raises:
         SqlError: wrong syntax, or a SHOW the sandbox lacks.
     """
-    if words.accept("CATALOGS"):
-        matches = _pattern(words)
-        return answer(lambda: strings(["catalog"], [(c,) for c in [*lakehouse.catalogs(), "system"] if matches(c)]))
-    if words.accept_any("SCHEMAS", "DATABASES"):
-        return _schemas(words, session, lakehouse)
-    if words.accept("TABLES"):
-        return _tables(words, session, lakehouse)
-    if words.accept("VIEWS"):
-        return _views(words, session, lakehouse)
-    if words.accept("COLUMNS"):
-        return _columns(words, session, lakehouse)
-    if words.accept("CREATE", "TABLE"):
-        return _create_table(words, session, lakehouse)
-    if words.accept("TBLPROPERTIES"):
-        table = full(session, words.name())
-        return answer(lambda: (lakehouse.require_table(table), pairs([("delta.minReaderVersion", "1")]))[1])
-    raise unsupported(f"SHOW {words.rest()}")
+    if reader.accept("CATALOGS"):
+        matches = _pattern(reader)
+        return answering(
+            lambda: text_table(["catalog"], [(c,) for c in [*lakehouse.catalogs(), "system"] if matches(c)])
+        )
+    if reader.accept_any("SCHEMAS", "DATABASES"):
+        return _schemas(reader, session, lakehouse)
+    if reader.accept("TABLES"):
+        return _tables(reader, session, lakehouse)
+    if reader.accept("VIEWS"):
+        return _views(reader, session, lakehouse)
+    if reader.accept("COLUMNS"):
+        return _columns(reader, session, lakehouse)
+    if reader.accept("CREATE", "TABLE"):
+        return _create_table(reader, session, lakehouse)
+    if reader.accept("TBLPROPERTIES"):
+        table = session.full_name(reader.name())
+        return answering(lambda: (lakehouse.require_table(table), settings_table([("delta.minReaderVersion", "1")]))[1])
+    raise unsupported(f"SHOW {reader.rest()}")
 
 
-def answer(build: Callable[[], pa.Table]) -> Action:
-    """An action that only looks."""
-    return Action(run=lambda cursor: build())
-
-
-def strings(names: Sequence[str], rows: Sequence[Sequence[str | None]]) -> pa.Table:
-    """A table of string columns."""
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    return pa.table([pa.array(column, pa.string()) for column in columns], names=list(names))
-
-
-def pairs(rows: Sequence[tuple[str, str]]) -> pa.Table:
-    """The key/value answer of SET and SHOW TBLPROPERTIES."""
-    return strings(["key", "value"], rows)
-
-
-def full(session: Session, parts: tuple[str, ...]) -> TableName:
-    """The full name of a table named in this session."""
-    head = (session.catalog, session.schema)[: 3 - len(parts)]
-    return TableName.of(*head, *parts)
-
-
-def _pattern(words: Words) -> Callable[[str], bool]:
+def _pattern(reader: TokenReader) -> Callable[[str], bool]:
     """[LIKE] 'a*|b*': a star for any text, a bar for alternatives, any case."""
-    words.accept("LIKE")
-    if words.peek() is None:
+    reader.accept("LIKE")
+    if reader.peek() is None:
         return lambda name: True
-    alternatives = [re.escape(part.strip()).replace(r"\*", ".*") for part in words.string().split("|")]
-    words.end()
+    alternatives = [re.escape(part.strip()).replace(r"\*", ".*") for part in reader.string().split("|")]
+    reader.end()
     regex = re.compile("|".join(f"(?:{part})" for part in alternatives), re.IGNORECASE)
     return lambda name: regex.fullmatch(name) is not None
 
 
-def _scope(words: Words, session: Session) -> tuple[str, str]:
-    if not words.accept_any("FROM", "IN"):
+def _scope(reader: TokenReader, session: Session) -> tuple[str, str]:
+    if not reader.accept_any("FROM", "IN"):
         return session.catalog, session.schema
-    parts = words.name(parts=2)
-    catalog, schema = parts if len(parts) == 2 else (session.catalog, parts[0])
-    return catalog.lower(), schema.lower()
+    return session.full_schema(reader.name(parts=2))
 
 
-def _schemas(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
-    catalog = words.name(parts=1)[0].lower() if words.accept_any("FROM", "IN") else session.catalog
-    matches = _pattern(words)
+def _schemas(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Command:
+    catalog = reader.name(parts=1)[0].lower() if reader.accept_any("FROM", "IN") else session.catalog
+    matches = _pattern(reader)
 
     def build() -> pa.Table:
         if catalog not in lakehouse.catalogs():
             raise catalog_not_found(catalog)
         found = sorted([*lakehouse.schemas(catalog), "information_schema"])
-        return strings(["databaseName"], [(schema,) for schema in found if matches(schema)])
+        return text_table(["databaseName"], [(schema,) for schema in found if matches(schema)])
 
-    return answer(build)
+    return answering(build)
 
 
-def _tables(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
-    catalog, schema = _scope(words, session)
-    matches = _pattern(words)
+def _tables(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Command:
+    catalog, schema = _scope(reader, session)
+    matches = _pattern(reader)
 
     def build() -> pa.Table:
         lakehouse.require_schema(catalog, schema)
@@ -113,12 +91,12 @@ def _tables(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
             }
         )
 
-    return answer(build)
+    return answering(build)
 
 
-def _views(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
-    catalog, schema = _scope(words, session)
-    matches = _pattern(words)
+def _views(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Command:
+    catalog, schema = _scope(reader, session)
+    matches = _pattern(reader)
 
     def build() -> pa.Table:
         lakehouse.require_schema(catalog, schema)
@@ -138,29 +116,29 @@ def _views(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
             }
         )
 
-    return answer(build)
+    return answering(build)
 
 
-def _columns(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
-    if not words.accept_any("FROM", "IN"):
-        words.end()
+def _columns(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Command:
+    if not reader.accept_any("FROM", "IN"):
+        reader.end()
         raise unsupported("SHOW COLUMNS without a table")
-    parts = words.name()
-    if words.accept_any("FROM", "IN"):
-        parts = (*words.name(parts=2), parts[-1])
-    words.end()
-    table = full(session, parts)
+    parts = reader.name()
+    if reader.accept_any("FROM", "IN"):
+        parts = (*reader.name(parts=2), parts[-1])
+    reader.end()
+    table = session.full_name(parts)
 
     def build() -> pa.Table:
         lakehouse.require_table(table)
-        return strings(["col_name"], [(column.name,) for column in lakehouse.columns(table)])
+        return text_table(["col_name"], [(column.name,) for column in lakehouse.columns(table)])
 
-    return answer(build)
+    return answering(build)
 
 
-def _create_table(words: Words, session: Session, lakehouse: Lakehouse) -> Action:
-    table = full(session, words.name())
-    words.end()
+def _create_table(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Command:
+    table = session.full_name(reader.name())
+    reader.end()
 
     def build() -> pa.Table:
         lakehouse.require_table(table)
@@ -168,6 +146,6 @@ def _create_table(words: Words, session: Session, lakehouse: Lakehouse) -> Actio
             f"  {column.name} {column.type.name.upper()}" + ("" if column.nullable else " NOT NULL")
             for column in lakehouse.columns(table)
         )
-        return strings(["createtab_stmt"], [(f"CREATE TABLE {'.'.join(table.parts)} (\n{columns})\nUSING delta\n",)])
+        return text_table(["createtab_stmt"], [(f"CREATE TABLE {'.'.join(table.parts)} (\n{columns})\nUSING delta\n",)])
 
-    return answer(build)
+    return answering(build)

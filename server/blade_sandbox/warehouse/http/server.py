@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,76 +14,60 @@ from typing import Any, Self
 import anyio.to_thread
 import pyarrow as pa
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from blade_sandbox.warehouse.fault_switches import Faults
-from blade_sandbox.warehouse.http.app import Connections, Web
+from blade_sandbox.warehouse.fault_switches import FaultSwitches
+from blade_sandbox.warehouse.http.connections import Connections, tracking
+from blade_sandbox.warehouse.http.handlers import Handlers
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
 from blade_sandbox.warehouse.lake.table_names import TableName
 from blade_sandbox.warehouse.thrift.service import Service
-from blade_sandbox.warehouse.volumes import Volumes
 
 HANDLER_THREADS = 256
 
 
+@dataclass(kw_only=True, eq=False)
 class Warehouse:
-    """A Databricks SQL warehouse on this machine.
+    """A Databricks SQL warehouse on this machine; nothing is opened before ``start``.
 
     >>> with Warehouse(tables={"main.blade.sortie": Path("sortie.parquet")}) as warehouse:
     ...     warehouse.url, warehouse.http_path
+
+    Args:
+        host: address to listen on.
+        port: 0 picks a free one; it stays the same over later starts.
+        token: what clients send as access token.
+        tables: ``catalog.schema.table`` -> Parquet, CSV, JSON or NDJSON file.
+        warehouse_id: last part of ``http_path``.
+        database: DuckDB file that keeps the data; None: gone at ``stop``.
+        tls_cert: PEM certificate; with it the server speaks https only.
+        tls_key: PEM key of the certificate.
+        idle_timeout_s: sessions nobody used for so long end, with their results.
+
+    Attributes:
+        faults: the fault switches.
     """
 
-    def __init__(
-        self,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        token: str = "sandbox-token",  # noqa: S107 - guards nothing but this sandbox
-        tables: Mapping[str, Path] | None = None,
-        warehouse_id: str = "sandbox",
-        database: Path | None = None,
-        tls_cert: Path | None = None,
-        tls_key: Path | None = None,
-        idle_timeout_s: float = 3600,
-    ) -> None:
-        """Describe the warehouse; nothing is opened before ``start``.
-
-        Args:
-            host: address to listen on.
-            port: 0 picks a free one; it stays the same over later starts.
-            tables: ``catalog.schema.table`` -> Parquet, CSV, JSON or NDJSON file.
-            token: what clients send as access token.
-            warehouse_id: last part of ``http_path``.
-            database: DuckDB file that keeps the data; None: gone at ``stop``.
-            tls_cert: PEM certificate; with it the server speaks https only.
-            tls_key: PEM key of the certificate.
-            idle_timeout_s: sessions nobody used for so long end, with their results.
-        """
-        self.host = host
-        self.token = token
-        self.warehouse_id = warehouse_id
-        self.faults = Faults()
-        self._port = port
-        self._tables = dict(tables or {})
-        self._database = database
-        self._tls = (tls_cert, tls_key)
-        self._idle_timeout_s = idle_timeout_s
-        self._connections = Connections()
-        self._lakehouse: Lakehouse | None = None
-        self._service: Service | None = None
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
-
-    @property
-    def port(self) -> int:
-        """The port, known once started."""
-        return self._port
+    host: str = "127.0.0.1"
+    port: int = 0
+    token: str = field(default="sandbox-token", repr=False)
+    tables: Mapping[str, Path] = field(default_factory=dict)
+    warehouse_id: str = "sandbox"
+    database: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    idle_timeout_s: float = 3600
+    faults: FaultSwitches = field(init=False, repr=False, default_factory=FaultSwitches)
+    _connections: Connections = field(init=False, repr=False, default_factory=Connections)
+    _lakehouse: Lakehouse | None = field(init=False, repr=False, default=None)
+    _service: Service | None = field(init=False, repr=False, default=None)
+    _server: uvicorn.Server | None = field(init=False, repr=False, default=None)
+    _thread: threading.Thread | None = field(init=False, repr=False, default=None)
 
     @property
     def url(self) -> str:
         """``http://HOST:PORT``, or https with TLS."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self._tls[0] else 'http'}://{host}:{self._port}"
+        return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}"
 
     @property
     def http_path(self) -> str:
@@ -92,12 +77,12 @@ class Warehouse:
     def connect_options(self) -> dict[str, Any]:
         """The arguments of ``databricks.sql.connect`` for this warehouse, to be used as ``connect(**options)``."""
         options = {"http_path": self.http_path, "access_token": self.token, "enable_telemetry": False}
-        if self._tls[0] is not None:
+        if self.tls_cert is not None:
             return {
                 **options,
                 "server_hostname": self.host,
-                "_port": self._port,
-                "_tls_trusted_ca_file": str(self._tls[0]),
+                "_port": self.port,
+                "_tls_trusted_ca_file": str(self.tls_cert),
             }
         return {**options, "server_hostname": self.url, "_connection_uri": self.url + self.http_path}
 
@@ -151,26 +136,25 @@ class Warehouse:
         """
         if self._thread is not None:
             self._end_serving()
-        listener = _listen(self.host, self._port)
-        self._port = listener.getsockname()[1]
+        listener = _listen(self.host, self.port)
+        self.port = listener.getsockname()[1]
         try:
             if self._lakehouse is None:
-                self._lakehouse = Lakehouse(database=self._database, tables=self._tables)
-                self._volumes = Volumes()
+                self._lakehouse = Lakehouse(database=self.database, tables=self.tables)
         except BaseException:
             listener.close()
             raise
-        self._service = Service(self._lakehouse, self._volumes, self.faults)
-        web = Web(
+        self._service = Service(self._lakehouse, self.faults)
+        handlers = Handlers(
             service=self._service,
-            volumes=self._volumes,
+            volumes=self._lakehouse.volumes,
             faults=self.faults,
             connections=self._connections,
             token=self.token,
             warehouse_id=self.warehouse_id,
             kill=self._kill,
         )
-        self._server = uvicorn.Server(self._config(web))
+        self._server = uvicorn.Server(self._config(handlers))
         self._thread = threading.Thread(target=self._serve, args=(listener,), name="warehouse", daemon=True)
         started = threading.Event()
         self._started = started
@@ -186,7 +170,6 @@ class Warehouse:
         if self._lakehouse is not None:
             self._lakehouse.close()
             self._lakehouse = None
-            self._volumes.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -207,19 +190,18 @@ class Warehouse:
             self._service.close()
             self._service = None
 
-    def _config(self, web: Web) -> uvicorn.Config:
-        certificate, key = self._tls
+    def _config(self, handlers: Handlers) -> uvicorn.Config:
         return uvicorn.Config(
-            web.app(),
-            http=_protocol(self._connections),
+            handlers.app(),
+            http=tracking(self._connections),
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             timeout_keep_alive=600,
             timeout_graceful_shutdown=1,
-            ssl_certfile=str(certificate) if certificate else None,
-            ssl_keyfile=str(key) if key else None,
+            ssl_certfile=str(self.tls_cert) if self.tls_cert else None,
+            ssl_keyfile=str(self.tls_key) if self.tls_key else None,
         )
 
     def _serve(self, listener: socket.socket) -> None:
@@ -247,8 +229,8 @@ class Warehouse:
 
     async def _reap(self) -> None:
         while self._service is not None:
-            await asyncio.sleep(min(1.0, self._idle_timeout_s / 4))
-            await anyio.to_thread.run_sync(self._service.expire, self._idle_timeout_s)
+            await asyncio.sleep(min(1.0, self.idle_timeout_s / 4))
+            await anyio.to_thread.run_sync(self._service.expire, self.idle_timeout_s)
 
     async def _kill(self) -> None:
         """Stop listening and cut every connection at once, from the event loop."""
@@ -272,20 +254,3 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _protocol(connections: Connections) -> type[asyncio.Protocol]:
-    """Uvicorn's HTTP protocol, telling which connections are open."""
-
-    class TrackedProtocol(H11Protocol):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            if self.client is not None:
-                connections.add(self.client, transport)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self.client is not None:
-                connections.remove(self.client)
-            super().connection_lost(exc)
-
-    return TrackedProtocol

@@ -75,7 +75,6 @@ def _columns(lakehouse: Lakehouse) -> _Rows:
     rows = []
     for column in lakehouse.columns():
         arrow = column.type.arrow
-        decimal = pa.types.is_decimal(arrow)
         rows.append(
             (
                 *column.table.parts,
@@ -85,8 +84,8 @@ def _columns(lakehouse: Lakehouse) -> _Rows:
                 "YES" if column.nullable else "NO",
                 column.type.name,
                 column.type.base.upper(),
-                arrow.precision if decimal else None,
-                arrow.scale if decimal else None,
+                arrow.precision if pa.types.is_decimal(arrow) else None,
+                arrow.scale if pa.types.is_decimal(arrow) else None,
                 column.comment or None,
             )
         )

@@ -31,12 +31,15 @@ from blade_sandbox.warehouse.errors import (
 from blade_sandbox.warehouse.lake import macros
 from blade_sandbox.warehouse.lake.files import scan, unpacked
 from blade_sandbox.warehouse.lake.history import History
-from blade_sandbox.warehouse.lake.sqltypes import TIME_ZONE, SqlType, from_duckdb_name
+from blade_sandbox.warehouse.lake.sql_types import TIME_ZONE, SqlType, from_duckdb_name
 from blade_sandbox.warehouse.lake.table_names import TableName, identifier
+from blade_sandbox.warehouse.lake.volumes import Volumes
 
 DEFAULT_CATALOG = "main"
 DEFAULT_SCHEMA = "default"
 
+Cursor = duckdb.DuckDBPyConnection
+"""A connection of its own for one statement: DuckDB keeps one open result a connection."""
 
 _NAME = r'(?:"(?:[^"]|"")*"|[^".(\s]+)'
 _QUALIFIED = re.compile(rf"CREATE TABLE {_NAME}\.{_NAME}")
@@ -66,7 +69,11 @@ class TableColumn:
 
 
 class Lakehouse:
-    """Catalogs, schemas, tables and their versions in one DuckDB database.
+    """Catalogs, schemas, tables and their versions in one DuckDB database, and the volumes beside them.
+
+    Attributes:
+        history: the versions of the tables.
+        volumes: the files; unlike the tables they are gone at the end.
 
     Reading needs no lock (DuckDB gives each statement its own snapshot); whoever writes holds ``writing()``, so
     writers queue instead of failing with DuckDB's conflict error.
@@ -86,6 +93,7 @@ class Lakehouse:
         self._connect_lock = threading.Lock()
         self._connection = duckdb.connect(str(database) if database else ":memory:")
         self._spill = tempfile.TemporaryDirectory(prefix="blade-warehouse-")
+        self.volumes = Volumes()
         try:
             self._connection.execute(f"SET GLOBAL TimeZone = '{TIME_ZONE}'")
             self._connection.execute(f"SET GLOBAL temp_directory = '{self._spill.name}'")
@@ -112,9 +120,10 @@ class Lakehouse:
         """Close the database; statements must have ended."""
         self._connection.close()
         self._spill.cleanup()
+        self.volumes.close()
 
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A connection of its own for one statement: DuckDB keeps one open result a connection."""
+    def cursor(self) -> Cursor:
+        """A new cursor, which the caller closes."""
         with self._connect_lock:
             return self._connection.cursor()
 
@@ -207,7 +216,7 @@ class Lakehouse:
             cursor.execute(f"DROP SCHEMA {identifier(f'{catalog.lower()}.{schema.lower()}')} CASCADE")
         cursor.close()
 
-    def definition(self, cursor: duckdb.DuckDBPyConnection, name: TableName, place: str) -> list[str]:
+    def definition(self, cursor: Cursor, name: TableName, place: str) -> list[str]:
         """The statements that make an empty table like this one at ``place``, its comments included."""
         found = cursor.execute(
             "SELECT sql, comment FROM duckdb_tables() WHERE schema_name = ? AND lower(table_name) = ?",
@@ -226,7 +235,7 @@ class Lakehouse:
         ]
         return steps
 
-    def copy(self, cursor: duckdb.DuckDBPyConnection, name: TableName, place: str) -> None:
+    def copy(self, cursor: Cursor, name: TableName, place: str) -> None:
         """Make a table like this one at ``place``, with its rows, defaults and constraints."""
         for step in self.definition(cursor, name, place):
             cursor.execute(step)

@@ -9,12 +9,12 @@ import duckdb
 import pyarrow as pa
 
 from blade_sandbox.warehouse.errors import unsupported
-from blade_sandbox.warehouse.lake import sqltypes
-from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
+from blade_sandbox.warehouse.lake import sql_types
+from blade_sandbox.warehouse.lake.lakehouse import Cursor, Lakehouse
 from blade_sandbox.warehouse.lake.table_names import identifier
 from blade_sandbox.warehouse.run.operation import Operation
 from blade_sandbox.warehouse.run.result import Result
-from blade_sandbox.warehouse.run.wire import Column, WireFormat
+from blade_sandbox.warehouse.run.wire_format import Column, WireFormat
 from blade_sandbox.warehouse.statements import Query, Statement, Write
 
 BATCH_ROWS = 8192
@@ -46,7 +46,7 @@ class Executor:
         cursor = self._lakehouse.cursor()
         operation.interruptible(cursor.interrupt)
         try:
-            if operation.session.zone != sqltypes.TIME_ZONE:
+            if operation.session.zone != sql_types.TIME_ZONE:
                 cursor.execute(f"SET TimeZone = '{operation.session.zone}'")
             if isinstance(statement, Query):
                 result = self._query(cursor, operation, statement, wire, row_limit)
@@ -63,7 +63,7 @@ class Executor:
 
     def _query(
         self,
-        cursor: duckdb.DuckDBPyConnection,
+        cursor: Cursor,
         operation: Operation,
         query: Query,
         wire: WireFormat,
@@ -99,7 +99,7 @@ class Executor:
         finally:
             cursor.close()
 
-    def _write(self, cursor: duckdb.DuckDBPyConnection, operation: Operation, write: Write, wire: WireFormat) -> Result:
+    def _write(self, cursor: Cursor, operation: Operation, write: Write, wire: WireFormat) -> Result:
         _register(cursor, write.relations)
         transaction = operation.session.transaction
         with self._lakehouse.writing(operation.cancelled):
@@ -129,7 +129,7 @@ class Executor:
         columns = {name: pa.array([count], pa.int64()) for name, count in zip(write.counts, counts, strict=True)}
         return table_result(pa.table(columns), wire)
 
-    def _log(self, cursor: duckdb.DuckDBPyConnection, write: Write) -> None:
+    def _log(self, cursor: Cursor, write: Write) -> None:
         history = self._lakehouse.history
         if write.drops:
             history.dropped(cursor, write.table)
@@ -138,14 +138,14 @@ class Executor:
         else:
             history.written(cursor, write.table, write.operation)
 
-    def _step(self, cursor: duckdb.DuckDBPyConnection, step: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def _step(self, cursor: Cursor, step: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         used = {name: value for name, value in values.items() if f"${name}" in step}
         return cursor.execute(step, used or None).fetchall()
 
 
 def table_result(table: pa.Table, wire: WireFormat) -> Result:
     """A result made of a table built here."""
-    columns = [Column(name=field.name, type=sqltypes.from_arrow(field.type)) for field in table.schema]
+    columns = [Column(name=field.name, type=sql_types.from_arrow(field.type)) for field in table.schema]
     result = Result(columns=columns, wire=wire)
     for batch in table.to_batches():
         result.append(batch)
@@ -153,19 +153,19 @@ def table_result(table: pa.Table, wire: WireFormat) -> Result:
     return result
 
 
-def _register(cursor: duckdb.DuckDBPyConnection, relations: Mapping[str, pa.Table]) -> None:
+def _register(cursor: Cursor, relations: Mapping[str, pa.Table]) -> None:
     for name, table in relations.items():
         cursor.register(name, table)
 
 
 def _readable(relation: duckdb.DuckDBPyRelation, columns: list[Column]) -> duckdb.DuckDBPyRelation:
     """The relation with every VARIANT as JSON text, which is how it travels."""
-    if not any(column.type == sqltypes.VARIANT for column in columns):
+    if not any(column.type == sql_types.VARIANT for column in columns):
         return relation
     return relation.project(
         ", ".join(
             f"CAST(CAST(#{position} AS JSON) AS VARCHAR) AS {identifier(column.name)}"
-            if column.type == sqltypes.VARIANT
+            if column.type == sql_types.VARIANT
             else f"#{position} AS {identifier(column.name)}"
             for position, column in enumerate(columns, start=1)
         )
@@ -175,7 +175,7 @@ def _readable(relation: duckdb.DuckDBPyRelation, columns: list[Column]) -> duckd
 def _columns(relation: duckdb.DuckDBPyRelation, zone: str) -> list[Column]:
     try:
         return [
-            Column(name=name, type=sqltypes.in_zone(sqltypes.from_duckdb(kind), zone))
+            Column(name=name, type=sql_types.in_zone(sql_types.from_duckdb(kind), zone))
             for name, kind in zip(relation.columns, relation.types, strict=True)
         ]
     except ValueError as exc:

@@ -17,7 +17,7 @@ from pathlib import Path
 import lz4.frame
 import pyarrow as pa
 
-from blade_sandbox.warehouse.run.wire import Column, WireFormat, arrow_schema, convert
+from blade_sandbox.warehouse.run.wire_format import Column, WireFormat, arrow_schema, convert
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """Rows are cut into chunks of about this many bytes, uncompressed: the size of a CloudFetch file."""

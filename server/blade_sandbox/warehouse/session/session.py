@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from blade_sandbox.warehouse.errors import SqlError
 from blade_sandbox.warehouse.lake.lakehouse import DEFAULT_CATALOG, DEFAULT_SCHEMA
-from blade_sandbox.warehouse.lake.sqltypes import TIME_ZONE
+from blade_sandbox.warehouse.lake.sql_types import TIME_ZONE
+from blade_sandbox.warehouse.lake.table_names import TableName
 from blade_sandbox.warehouse.session.transactions import Transaction
 
 _UTC = ("UTC", "ETC/UTC", "Z", "GMT", "LOCAL", "+00:00")
@@ -64,6 +65,32 @@ class Session:
         """Its time zone, as DuckDB and Arrow name it."""
         zone = self.settings["TIMEZONE"]
         return TIME_ZONE if zone.upper() in _UTC else zone
+
+    def full_name(self, parts: tuple[str, ...]) -> TableName:
+        """The full name of what is named by one, two or three parts in this session.
+
+        Raises:
+            SqlError: there are more parts.
+        """
+        if len(parts) > 3:
+            raise SqlError(
+                "IDENTIFIER_TOO_MANY_NAME_PARTS",
+                "42601",
+                f"`{'`.`'.join(parts)}` is not a valid identifier as it has more than 3 name parts.",
+            )
+        head = (self.catalog, self.schema)[: 3 - len(parts)]
+        return TableName.of(*head, *parts)
+
+    def full_schema(self, parts: tuple[str, ...]) -> tuple[str, str]:
+        """Catalog and schema, in lower case, of a schema named by one or two parts in this session."""
+        catalog, schema = parts if len(parts) == 2 else (self.catalog, parts[0])
+        return catalog.lower(), schema.lower()
+
+    def roll_back(self) -> None:
+        """End the open transaction, if there is one, and what it did."""
+        transaction, self.transaction = self.transaction, None
+        if transaction is not None:
+            transaction.rollback()
 
     def assign(self, name: str, value: str) -> None:
         """Change a setting.

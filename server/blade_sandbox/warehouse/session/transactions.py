@@ -13,8 +13,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlglot.tokenizer_core import Token
-
 from blade_sandbox.warehouse.errors import SqlError, quote
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
 from blade_sandbox.warehouse.lake.table_names import TableName, identifier
@@ -107,9 +105,9 @@ class Transaction:
         )
 
 
-def check_allowed(tokens: Sequence[Token]) -> None:
-    """Raises SqlError unless the statement may run inside a transaction."""
-    words = [token.text.upper() for token in tokens[:3]] + ["", "", ""]
+def check_allowed(statement: Sequence[str]) -> None:
+    """Raises SqlError unless the statement, as words in upper case, may run inside a transaction."""
+    words = [*statement[:3], "", "", ""]
     if words[0] in _ALLOWED:
         return
     # sqlglot makes one token of everything after SHOW.

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 
-import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
+from blade_sandbox.warehouse.answers import NO_ROWS, doing, nothing
 from blade_sandbox.warehouse.errors import SqlError, schema_not_found, table_exists, unsupported
+from blade_sandbox.warehouse.lake.lakehouse import Cursor
 from blade_sandbox.warehouse.lake.table_names import TableName, identifier
-from blade_sandbox.warehouse.sql import cloning
-from blade_sandbox.warehouse.sql.dml import ALWAYS, INSERTED, nothing
+from blade_sandbox.warehouse.sql.dml import ALWAYS, INSERTED
 from blade_sandbox.warehouse.sql.functions import adapt
 from blade_sandbox.warehouse.sql.parameters import Bindings
 from blade_sandbox.warehouse.sql.render import render
 from blade_sandbox.warehouse.sql.resolve import Resolver
-from blade_sandbox.warehouse.statements import NO_ROWS, Action, Statement, Write
+from blade_sandbox.warehouse.sql.table_copy import copy_table
+from blade_sandbox.warehouse.statements import Command, Statement, Write
 
 
 def plan(tree: exp.Expr, resolver: Resolver, bindings: Bindings) -> Statement:
@@ -51,7 +51,7 @@ def _create(tree: exp.Create, kind: str, resolver: Resolver, bindings: Bindings)
     like = properties.find(exp.LikeProperty) if properties else None
     if like is not None:
         source, target_name = resolver.name(like.this), resolver.name(target)
-        return cloning.copy(resolver.lakehouse, source, target_name, quiet=bool(tree.args.get("exists")))
+        return copy_table(resolver.lakehouse, source, target_name, quiet=bool(tree.args.get("exists")))
     tree.set("properties", None)
     query = tree.args.get("expression")
     if query is not None:
@@ -138,19 +138,18 @@ def _temporary_view(target: exp.Table, query: exp.Expr | None, resolver: Resolve
     sql = render(adapt(query, ansi=session.ansi))
     place = f"{identifier(session.temp_schema)}.{identifier(target.name.lower())}"
 
-    def run(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
+    def run(cursor: Cursor) -> pa.Table:
         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {identifier(session.temp_schema)}")
         cursor.execute(f"CREATE OR REPLACE VIEW {place} AS {sql}")
         session.temp_views.add(target.name.lower())
         return NO_ROWS
 
-    return Action(run=run)
+    return Command(run=run)
 
 
 def _schema(tree: exp.Create | exp.Drop, resolver: Resolver) -> Statement:
     target = tree.this if isinstance(tree, exp.Create) else tree.args["tables"][0]
-    parts = [part.name.lower() for part in target.parts if part]
-    catalog, schema = parts if len(parts) == 2 else (resolver.session.catalog, parts[0])
+    catalog, schema = resolver.session.full_schema(tuple(part.name for part in target.parts if part))
     lakehouse = resolver.lakehouse
     known = schema in lakehouse.schemas(catalog)
     if isinstance(tree, exp.Create):
@@ -161,23 +160,13 @@ def _schema(tree: exp.Create | exp.Drop, resolver: Resolver) -> Statement:
                 f"Cannot create schema `{catalog}`.`{schema}` because it already exists. Choose a different name, drop "
                 "the existing schema, or add the IF NOT EXISTS clause to tolerate pre-existing schema.",
             )
-        return _doing(lambda: lakehouse.create_schema(catalog, schema))
+        return doing(lambda: lakehouse.create_schema(catalog, schema))
     if not known:
         if tree.args.get("exists"):
             return nothing()
         raise schema_not_found(catalog, schema)
     cascade = bool(tree.args.get("cascade"))
-    return _doing(lambda: lakehouse.drop_schema(catalog, schema, cascade))
-
-
-def _doing(work: Callable[[], None]) -> Action:
-    """An action without an answer."""
-
-    def run(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
-        work()
-        return NO_ROWS
-
-    return Action(run=run)
+    return doing(lambda: lakehouse.drop_schema(catalog, schema, cascade))
 
 
 def _drop(tree: exp.Drop, kind: str, resolver: Resolver) -> Statement:
@@ -185,7 +174,7 @@ def _drop(tree: exp.Drop, kind: str, resolver: Resolver) -> Statement:
     if len(target.parts) == 1 and target.name.lower() in resolver.session.temp_views and kind == "VIEW":
         place = f"{identifier(resolver.session.temp_schema)}.{identifier(target.name.lower())}"
         resolver.session.temp_views.discard(target.name.lower())
-        return Action(run=lambda cursor: (cursor.execute(f"DROP VIEW {place}"), NO_ROWS)[1])
+        return Command(run=lambda cursor: (cursor.execute(f"DROP VIEW {place}"), NO_ROWS)[1])
     name = resolver.name(target)
     if tree.args.get("exists") and not resolver.lakehouse.tables(name):
         return nothing()
@@ -236,7 +225,7 @@ def _comment(tree: exp.Comment, kind: str, resolver: Resolver) -> Statement:
     text = tree.expression.sql("duckdb")
     if kind == "COLUMN":
         *table, column = [part.name for part in tree.this.parts]
-        name = resolver.full(tuple(table))
+        name = resolver.session.full_name(tuple(table))
         step = f"COMMENT ON COLUMN {name.sql}.{identifier(column)} IS {text}"
     else:
         name = resolver.name(tree.this)

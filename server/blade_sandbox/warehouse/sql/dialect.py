@@ -1,6 +1,6 @@
 """Databricks SQL -> what runs here: parsed by sqlglot, names resolved, written in DuckDB's dialect.
 
-``translate`` is the one entrance. What cannot be said in DuckDB with the same meaning is an error that names the
+What cannot be said in DuckDB with the same meaning is an error that names the
 construct (``errors.unsupported``), never a statement that means something else.
 """
 
@@ -15,8 +15,7 @@ from databricks.sql.thrift_api.TCLIService.ttypes import TSparkParameter
 from sqlglot import exp
 from sqlglot.tokenizer_core import Token, TokenType
 
-from blade_sandbox.warehouse.commands import commands
-from blade_sandbox.warehouse.errors import SqlError, syntax_error, unsupported
+from blade_sandbox.warehouse.errors import syntax_error, unsupported
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
 from blade_sandbox.warehouse.session.session import Session
 from blade_sandbox.warehouse.sql import ddl, dml
@@ -25,23 +24,22 @@ from blade_sandbox.warehouse.sql.functions import adapt
 from blade_sandbox.warehouse.sql.parameters import POSITIONAL, Bindings
 from blade_sandbox.warehouse.sql.render import render
 from blade_sandbox.warehouse.sql.resolve import Resolver
+from blade_sandbox.warehouse.sql.tokens import StatementTokens
 from blade_sandbox.warehouse.statements import Query, Statement
 
 _QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 _VERSION_SUFFIX = re.compile(r"[vV](\d+)")
 
 
-def translate(text: str, parameters: Sequence[TSparkParameter], session: Session, lakehouse: Lakehouse) -> Statement:
-    """Turn one statement into something an operation can run.
+def plan(
+    tokens: StatementTokens, parameters: Sequence[TSparkParameter], session: Session, lakehouse: Lakehouse
+) -> Statement:
+    """Turn one statement that sqlglot has a grammar for into something an operation can run.
 
     Raises:
         SqlError: syntax error, unknown table, unbound parameter, or a construct the sandbox lacks.
     """
-    tokens = tokenize(text)
-    command = commands.parse(text, tokens, session, lakehouse)
-    if command is not None:
-        return command
-    tree = _parse(_rewritten(text, tokens))
+    tree = _parse(_rewritten(tokens.text, tokens.tokens))
     bindings = Bindings(parameters=parameters)
     name_columns(tree, bindings.text)
     _bind(tree, bindings)
@@ -57,26 +55,6 @@ def translate(text: str, parameters: Sequence[TSparkParameter], session: Session
     if isinstance(tree, (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable)):
         return dml.plan(tree, resolver, bindings)
     return ddl.plan(tree, resolver, bindings)
-
-
-def tokenize(text: str) -> list[Token]:
-    """The words of one statement, without a semicolon at its end.
-
-    Raises:
-        SqlError: an unclosed quote, nothing at all, or more than one statement.
-    """
-    try:
-        tokens = list(sqlglot.tokenize(text, read="databricks"))
-    except sqlglot.errors.TokenError as exc:
-        raise syntax_error("", str(exc).splitlines()[0]) from exc
-    while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
-        tokens.pop()
-    if not tokens:
-        raise SqlError("PARSE_EMPTY_STATEMENT", "42617", "Syntax error, unexpected empty statement.")
-    for token in tokens:
-        if token.token_type == TokenType.SEMICOLON:
-            raise syntax_error(";", "A request holds exactly one statement.")
-    return tokens
 
 
 def _parse(text: str) -> exp.Expr:

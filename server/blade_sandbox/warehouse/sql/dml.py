@@ -11,7 +11,7 @@ from blade_sandbox.warehouse.sql.functions import adapt
 from blade_sandbox.warehouse.sql.parameters import Bindings
 from blade_sandbox.warehouse.sql.render import render
 from blade_sandbox.warehouse.sql.resolve import Resolver
-from blade_sandbox.warehouse.statements import NO_ROWS, Action, Statement, Write
+from blade_sandbox.warehouse.statements import Statement, Write
 
 ALWAYS = "always"
 """In the name of an identity column's sequence: no value may be given."""
@@ -34,7 +34,7 @@ def plan(tree: exp.Expr, resolver: Resolver, bindings: Bindings) -> Statement:
     target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
     if not isinstance(target, exp.Table):
         raise unsupported(f"writing to {tree.this.sql('databricks')}")
-    name = resolver.full(tuple(part.name for part in target.parts))
+    name = resolver.name(target)
     steps: tuple[str, ...] = ()
     operation = "WRITE"
     counts: tuple[str, ...] = INSERTED
@@ -76,11 +76,6 @@ def _check_identities(tree: exp.Insert, name: TableName, resolver: Resolver) -> 
                 "42808",
                 f"Providing values for GENERATED ALWAYS AS IDENTITY column {column.name} is not supported.",
             )
-
-
-def nothing() -> Action:
-    """A statement that is accepted and changes nothing."""
-    return Action(run=lambda cursor: NO_ROWS)
 
 
 def _unqualify(tree: exp.Expr, own: set[str]) -> None:

@@ -38,22 +38,7 @@ class Resolver:
 
     def name(self, table: exp.Table) -> TableName:
         """The full name of a table as written."""
-        return self.full(_parts(table))
-
-    def full(self, parts: tuple[str, ...]) -> TableName:
-        """The full name for one, two or three parts.
-
-        Raises:
-            SqlError: there are more parts.
-        """
-        if len(parts) > 3:
-            raise SqlError(
-                "IDENTIFIER_TOO_MANY_NAME_PARTS",
-                "42601",
-                f"`{'`.`'.join(parts)}` is not a valid identifier as it has more than 3 name parts.",
-            )
-        head = (self.session.catalog, self.session.schema)[: 3 - len(parts)]
-        return TableName.of(*head, *parts)
+        return self.session.full_name(_parts(table))
 
     def resolve(self, tree: exp.Expr) -> exp.Expr:
         """Rewrite all tables and columns of the tree in place.
@@ -92,33 +77,29 @@ class Resolver:
                 raise unsupported("a view in a transaction")
             _place(table, self.session.temp_schema, parts[0].lower())
             return
-        name = self.full(parts)
+        name = self.session.full_name(parts)
         if name.schema == "information_schema":
-            if self.session.transaction is not None:
-                raise not_supported(
-                    "INFORMATION_SCHEMA_TABLE",
-                    f"Accessing tables from INFORMATION_SCHEMA ({name.table}) is not supported in a transaction.",
-                )
             self._information_schema(table, name)
             return
-        kind = self.lakehouse.require_table(name).kind
-        physical_schema, physical_table = name.physical_schema, name.table
-        version = table.args.get("version")
-        if self.session.transaction is not None:
-            if version is not None:
-                raise not_supported("TIME_TRAVEL_QUERY", "Time travel queries are not supported in a transaction.")
-            if kind == "VIEW":
-                raise unsupported("a view in a transaction")
-            physical_schema = self.session.transaction.snapshot(name)
-        if version is not None:
-            copy = self._version(name, version)
-            table.set("version", None)
-            if copy is not None:
-                physical_schema, physical_table = copy
+        physical_schema, physical_table = self._rows_of(name, table.args.get("version"))
+        table.set("version", None)
         if physical_table != name.table and not table.alias:
             table.set("alias", exp.TableAlias(this=exp.to_identifier(name.table, quoted=True)))
         _place(table, physical_schema, physical_table)
         self._remember(name, physical_schema if physical_table == name.table else "")
+
+    def _rows_of(self, name: TableName, version: exp.Expr | None) -> tuple[str, str]:
+        """Schema and name in DuckDB of the rows to read: the table, an old version of it, or a transaction's copy."""
+        kind = self.lakehouse.require_table(name).kind
+        transaction = self.session.transaction
+        if transaction is None:
+            copy = None if version is None else self._version(name, version)
+            return copy or (name.physical_schema, name.table)
+        if version is not None:
+            raise not_supported("TIME_TRAVEL_QUERY", "Time travel queries are not supported in a transaction.")
+        if kind == "VIEW":
+            raise unsupported("a view in a transaction")
+        return transaction.snapshot(name), name.table
 
     def _remember(self, name: TableName, physical_schema: str) -> None:
         self._sources[name.parts] = (physical_schema, name.table)
@@ -146,6 +127,11 @@ class Resolver:
             cursor.close()
 
     def _information_schema(self, table: exp.Table, name: TableName) -> None:
+        if self.session.transaction is not None:
+            raise not_supported(
+                "INFORMATION_SCHEMA_TABLE",
+                f"Accessing tables from INFORMATION_SCHEMA ({name.table}) is not supported in a transaction.",
+            )
         relation = f"__{name.catalog}_information_schema_{name.table}"
         found = information_schema.relation(self.lakehouse, name.catalog, name.table)
         if found is None:

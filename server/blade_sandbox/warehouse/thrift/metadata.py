@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from databricks.sql.thrift_api.TCLIService.ttypes import TGetInfoType
 
-from blade_sandbox.warehouse.lake import sqltypes
+from blade_sandbox.warehouse.lake import sql_types
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse, TableColumn
 
 INFO = {
@@ -117,9 +117,9 @@ def table_types() -> pa.Table:
 def type_info() -> pa.Table:
     """GetTypeInfo."""
     found = [
-        sqltypes.BOOLEAN, sqltypes.TINYINT, sqltypes.SMALLINT, sqltypes.INT, sqltypes.BIGINT, sqltypes.FLOAT,
-        sqltypes.DOUBLE, sqltypes.decimal(38, 18), sqltypes.STRING, sqltypes.BINARY, sqltypes.DATE,
-        sqltypes.TIMESTAMP, sqltypes.TIMESTAMP_NTZ, sqltypes.VOID,
+        sql_types.BOOLEAN, sql_types.TINYINT, sql_types.SMALLINT, sql_types.INT, sql_types.BIGINT, sql_types.FLOAT,
+        sql_types.DOUBLE, sql_types.decimal(38, 18), sql_types.STRING, sql_types.BINARY, sql_types.DATE,
+        sql_types.TIMESTAMP, sql_types.TIMESTAMP_NTZ, sql_types.VOID,
     ]  # fmt: skip
     return _table(["TYPE_NAME", "DATA_TYPE", "PRECISION"], [(kind.base.upper(), kind.java, None) for kind in found])
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from contextvars import ContextVar
 from typing import Any
 
 import lz4.frame
@@ -12,13 +11,10 @@ import pyarrow as pa
 from databricks.sql.thrift_api.TCLIService import ttypes
 
 from blade_sandbox.warehouse.errors import SqlError
+from blade_sandbox.warehouse.links import BASE_URL, LINK_LIFETIME_S
 from blade_sandbox.warehouse.run.operation import Operation, State
 from blade_sandbox.warehouse.run.result import Result
-from blade_sandbox.warehouse.run.wire import thrift_columns, thrift_schema
-
-LINK_LIFETIME_S = 900
-BASE_URL: ContextVar[str] = ContextVar("BASE_URL")
-"""Scheme, host and port the client of this request used; its links begin with it."""
+from blade_sandbox.warehouse.thrift.columns import thrift_columns, thrift_schema
 
 DEFAULT_MAX_ROWS = 100_000
 DEFAULT_MAX_BYTES = 100 * 1024 * 1024

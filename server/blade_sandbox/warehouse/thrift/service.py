@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextvars
-import logging
 import threading
 import time
 import uuid
@@ -17,15 +16,15 @@ from databricks.sql.thrift_api.TCLIService import ttypes
 from thrift.transport.TTransport import TTransportException
 
 from blade_sandbox.warehouse.errors import SqlError
-from blade_sandbox.warehouse.fault_switches import Faults
+from blade_sandbox.warehouse.fault_switches import FaultSwitches
 from blade_sandbox.warehouse.lake.duckdb_errors import from_duckdb
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
 from blade_sandbox.warehouse.lake.table_names import identifier
 from blade_sandbox.warehouse.run.executor import table_result
 from blade_sandbox.warehouse.run.operation import Operation, State
 from blade_sandbox.warehouse.run.result import Result
-from blade_sandbox.warehouse.run.runner import Runner, end
-from blade_sandbox.warehouse.run.wire import WireFormat
+from blade_sandbox.warehouse.run.statement_runner import StatementRunner
+from blade_sandbox.warehouse.run.wire_format import WireFormat
 from blade_sandbox.warehouse.session.session import Session, Sessions
 from blade_sandbox.warehouse.session.transactions import metadata_blocked
 from blade_sandbox.warehouse.thrift import listings
@@ -38,9 +37,6 @@ from blade_sandbox.warehouse.thrift.replies import (
     refused,
     status_of,
 )
-from blade_sandbox.warehouse.volumes import Volumes
-
-log = logging.getLogger(__name__)
 
 EXECUTE_WAIT_S = 0.05
 """ExecuteStatement answers at the latest after this; a later result is polled for."""
@@ -76,14 +72,14 @@ class Service:
         statements, cancelled: how many statements were started and cancelled so far.
     """
 
-    def __init__(self, lakehouse: Lakehouse, volumes: Volumes, faults: Faults) -> None:
+    def __init__(self, lakehouse: Lakehouse, faults: FaultSwitches) -> None:
         self.sessions = Sessions()
         self.operations: dict[bytes, Operation] = {}
         self.statements = 0
         self.cancelled = 0
         self._lakehouse = lakehouse
         self._faults = faults
-        self._runner = Runner(lakehouse, volumes)
+        self._runner = StatementRunner(lakehouse)
         self._pool = ThreadPoolExecutor(RUNNING_STATEMENTS, thread_name_prefix="warehouse-statement")
         self._lock = threading.Lock()
         self._closed: dict[bytes, None] = {}
@@ -146,7 +142,7 @@ class Service:
             # What still runs uses the copies that go with the transaction.
             for operation in operations:
                 operation.wait(CANCEL_WAIT_S)
-        end(session)
+        session.roll_back()
         if session.temp_views:
             self._lakehouse.rows(f"DROP SCHEMA IF EXISTS {identifier(session.temp_schema)} CASCADE")
 

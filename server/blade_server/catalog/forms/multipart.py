@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from blade_server.arrow.arrays import as_bytes, contents, fill_null, join_bytes
 from blade_server.arrow.items import Items
 from blade_server.arrow.json_text import json_strings
 
@@ -31,53 +31,47 @@ _FIXED_BYTES = 700
 
 def files(items: Items) -> pa.BinaryArray:
     """`blade_item.json` of each item. The row's own JSON is passed through as it is."""
-    return pc.binary_join_element_wise(
+    return join_bytes(
         b'{"itemId":',
-        _bytes(json_strings(items.ids)),
+        as_bytes(json_strings(items.ids)),
         b',"dataType":%b,"data":' % orjson.dumps(items.data_type),
         items.rows,
         b',"classification":',
-        _bytes(json_strings(items.classifications)),
+        as_bytes(json_strings(items.classifications)),
         b',"lastModified":',
-        _bytes(pc.fill_null(json_strings(items.last_modified), "null")),
+        as_bytes(fill_null(json_strings(items.last_modified), "null")),
         b',"metadata":%b}' % orjson.dumps(dict(items.metadata)),
-        b"",
     )
 
 
-class Form:
-    """Makes the parts for items of one data source."""
+def encode(data_source: str, items: Items, *, about_bytes: int | None = None) -> Encoded:
+    """The items of one data source as they stand in a body: five parts each, in the contract's order.
 
-    def __init__(self, data_source: str) -> None:
-        """Raises UnicodeEncodeError for a name that is not Unicode."""
-        self.data_source = data_source
-        self._written = data_source.encode()
+    Items that were never modified get the present as their timestamp. Given `about_bytes`, only as many of the first
+    items as take about so much, and at least one. Raises UnicodeEncodeError for a data source that is not Unicode.
+    """
+    if about_bytes is not None:
+        items = items[: _count(items, about_bytes)]
+    boundary = secrets.token_hex(16).encode()
+    between = b"\r\n--%b\r\n" % boundary
+    uploaded_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    parts = join_bytes(
+        b"--%b\r\n" % boundary + _FILE,
+        files(items),
+        between + _FIELD % b"dataSource" + data_source.encode() + between + _FIELD % b"classification",
+        as_bytes(items.classifications),
+        between + _FIELD % b"metadata" + orjson.dumps(dict(items.metadata)) + between + _FIELD % b"timestamp",
+        as_bytes(fill_null(items.last_modified, uploaded_at)),
+        b"\r\n",
+    )
+    return Encoded(data_source, items, parts, boundary)
 
-    def encode(self, items: Items) -> Encoded:
-        """The items as they stand in a body: five parts each, in the contract's order.
 
-        Items that were never modified get the present as their timestamp.
-        """
-        boundary = secrets.token_hex(16).encode()
-        between = b"\r\n--%b\r\n" % boundary
-        uploaded_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        parts = pc.binary_join_element_wise(
-            b"--%b\r\n" % boundary + _FILE,
-            files(items),
-            between + _FIELD % b"dataSource" + self._written + between + _FIELD % b"classification",
-            _bytes(items.classifications),
-            between + _FIELD % b"metadata" + orjson.dumps(dict(items.metadata)) + between + _FIELD % b"timestamp",
-            _bytes(pc.fill_null(items.last_modified, uploaded_at)),
-            b"\r\n",
-            b"",
-        )
-        return Encoded(self.data_source, items, parts, boundary)
-
-    def count(self, items: Items, size_bytes: int) -> int:
-        """How many of the items take about so many bytes once they are encoded; at least one."""
-        metadata = len(orjson.dumps(dict(items.metadata)))
-        each = _FIXED_BYTES + 2 * metadata + items.rows.nbytes // max(1, len(items))
-        return max(1, size_bytes // int(each))
+def _count(items: Items, size_bytes: int) -> int:
+    """How many of the items take about so many bytes once they are encoded; at least one."""
+    metadata = len(orjson.dumps(dict(items.metadata)))
+    each = _FIXED_BYTES + 2 * metadata + items.rows.nbytes // max(1, len(items))
+    return max(1, size_bytes // int(each))
 
 
 class Encoded:
@@ -97,15 +91,15 @@ class Encoded:
     @property
     def ends(self) -> NDArray[np.int32]:
         """Where the parts of each item end, counted in bytes from the first one's beginning."""
-        offsets = self._offsets()
-        ends: NDArray[np.int32] = offsets[1:] - offsets[0]
+        begins, _ = contents(self._parts)
+        ends: NDArray[np.int32] = begins[1:] - begins[0]
         return ends
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all parts."""
-        offsets = self._offsets()
-        return int(offsets[-1] - offsets[0])
+        begins, _ = contents(self._parts)
+        return int(begins[-1] - begins[0])
 
     @property
     def closing_bytes(self) -> int:
@@ -126,19 +120,10 @@ class Encoded:
 
     def body(self) -> tuple[str, bytes]:
         """Content-Type and body."""
-        offsets, data = self._offsets(), self._parts.buffers()[2]
-        parts = memoryview(data)[offsets[0] : offsets[-1]] if data is not None else b""
+        begins, data = contents(self._parts)
+        parts = data[begins[0] : begins[-1]].data
         return f"multipart/form-data; boundary={self._boundary.decode()}", b"".join([parts, self._closing])
 
     @property
     def _closing(self) -> bytes:
         return b"--%b--\r\n" % self._boundary
-
-    def _offsets(self) -> NDArray[np.int32]:
-        """Of each item's parts in their buffer, and the end of the last."""
-        buffer, first = self._parts.buffers()[1], self._parts.offset
-        return np.frombuffer(buffer, np.int32)[first : first + len(self._parts) + 1]
-
-
-def _bytes(texts: pa.StringArray) -> pa.BinaryArray:
-    return texts.cast(pa.binary())

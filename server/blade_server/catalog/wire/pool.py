@@ -33,7 +33,7 @@ _MAX_ANSWER_BYTES = 16 * 1024 * 1024
 logger = logging.getLogger(__name__)
 
 
-class Connections:
+class ConnectionPool:
     """At most `size` connections to one base URL, shared by all threads; a thread waits while all are busy."""
 
     def __init__(self, url: str, *, token: SecretStr | None, ca_file: Path | None, timeout_s: float, size: int) -> None:

@@ -9,8 +9,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from blade_server.arrow.items import Items
-from blade_server.catalog.client import Catalog, Uploaded
-from blade_server.catalog.forms.multipart import Encoded, Form
+from blade_server.catalog import Catalog, Encoded, Uploaded, encode
 from blade_server.core import retry
 from blade_server.core.direct.queries import Queries
 from blade_server.core.sources.rules import check_pairs
@@ -79,7 +78,7 @@ class Ingest:
         if existed and not replace:
             return Ingested(outcome=IngestOutcome.ALREADY_EXISTS)
         item = self._tried(lambda: self._queries.item(source=found.name, item_id=item_id, metadata=metadata))
-        encoded = Form(found.data_source).encode(Items.of([item]))
+        encoded = encode(found.data_source, Items.of([item]))
         replaced = self._upload(encoded) or existed
         self._store.count_items(found.name, 1)
         return Ingested(

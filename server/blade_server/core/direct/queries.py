@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -21,9 +22,9 @@ from blade_server.core.transform.item_ids import Template
 from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import MAX_ITEM_ID_CHARACTERS, Transform, Transformed
 from blade_server.errors import Invalid, NotFound, Precondition, Reason, WarehouseRefused
-from blade_server.model import Item, Source
+from blade_server.model import Item, RowQuery, Source
 from blade_server.model.policy import DirectPolicy
-from blade_server.warehouse.databricks import MAX_BATCH_ROWS, Result, Target, Warehouse
+from blade_server.warehouse import MAX_BATCH_ROWS, Result, Target, Warehouse
 
 DEFAULT_ITEMS = 100
 MAX_ITEMS_LIMIT = 10_000
@@ -42,69 +43,25 @@ class Queries:
         self._slots = threading.BoundedSemaphore(policy.max_queries)
         self._schemas: dict[tuple[str, str], tuple[float, pa.Schema]] = {}
 
-    def items(
-        self,
-        *,
-        data_type: str = "",
-        source: str = "",
-        filter: str = "",  # noqa: A002  the contract's name
-        parameters: Mapping[str, str] | None = None,
-        columns: Sequence[str] = (),
-        order_by: Sequence[str] = (),
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> ItemStream:
-        """Rows as items and rejections, batch by batch. Close the stream.
-
-        Args: as in blade.v1.QueryItemsRequest; `limit` None is 100, 10,000 the most.
+    def items(self, query: RowQuery) -> ItemStream:
+        """Rows as items and rejections, batch by batch; `limit` None is 100, 10,000 the most. Close the stream.
 
         Raises:
             Invalid, NotFound, Precondition: the request or its source.
             QuotaExceeded: too many queries at once.
         """
-        limit = DEFAULT_ITEMS if limit is None else limit
+        limit = DEFAULT_ITEMS if query.limit is None else query.limit
         _check_range("limit", limit, 1, MAX_ITEMS_LIMIT)
-        found = self._sources.find(data_type, source)
-        wanted = _with_mapping(columns, found) if columns else ()
-        query = sql.SourceQuery(
-            filter=filter,
-            parameters=parameters or {},
-            columns=wanted,
-            order_by=order_by,
-            limit=limit,
-            offset=offset,
-        )
-        return ItemStream(self._open(found, query, ITEM_BATCH_ROWS), found, self._policy.source.classifications)
+        found = self._sources.find(query.data_type, query.source)
+        wanted = _with_mapping(query.columns, found) if query.columns else ()
+        opened = self._open(found, replace(query, columns=wanted, limit=limit), ITEM_BATCH_ROWS)
+        return ItemStream(opened, found, self._policy.source.classifications)
 
-    def arrow(
-        self,
-        *,
-        data_type: str = "",
-        source: str = "",
-        filter: str = "",  # noqa: A002  the contract's name
-        parameters: Mapping[str, str] | None = None,
-        columns: Sequence[str] = (),
-        order_by: Sequence[str] = (),
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> ArrowStream:
-        """Rows as Arrow record batches. Close the stream.
-
-        Args: as in blade.v1.QueryArrowRequest; `limit` None is all rows.
-
-        Raises: as `items`.
-        """
-        if limit is not None:
-            _check_range("limit", limit, 1, MAX_ROWS_LIMIT)
-        found = self._sources.find(data_type, source)
-        query = sql.SourceQuery(
-            filter=filter,
-            parameters=parameters or {},
-            columns=columns,
-            order_by=order_by,
-            limit=limit,
-            offset=offset,
-        )
+    def arrow(self, query: RowQuery) -> ArrowStream:
+        """Rows as Arrow record batches; `limit` None is all rows. Close the stream. Raises as `items`."""
+        if query.limit is not None:
+            _check_range("limit", query.limit, 1, MAX_ROWS_LIMIT)
+        found = self._sources.find(query.data_type, query.source)
         return ArrowStream(self._open(found, query, MAX_BATCH_ROWS))
 
     def item(
@@ -166,14 +123,14 @@ class Queries:
         self._schemas[key] = (now + SCHEMA_TTL_S, result.schema)
         return result.schema, False
 
-    def _open(self, source: Source, query: sql.SourceQuery, batch_rows: int) -> OpenQuery:
+    def _open(self, source: Source, query: RowQuery, batch_rows: int) -> OpenQuery:
         _check(query)
         sql.select(source, query)  # what is wrong with the request is said before anything is opened
         where = target(self._policy.source.warehouse, source.config)
         slot = Slot(self._slots).take()
         return OpenQuery(where, slot, lambda warehouse: self._run(warehouse, source, query, batch_rows))
 
-    def _run(self, warehouse: Warehouse, source: Source, query: sql.SourceQuery, batch_rows: int) -> Result:
+    def _run(self, warehouse: Warehouse, source: Source, query: RowQuery, batch_rows: int) -> Result:
         """The statement over checked columns: an unknown one is the caller's mistake and is said as such."""
         if not (query.columns or query.order_by or query.filter):
             statement = sql.select(source, query)
@@ -193,7 +150,7 @@ class Queries:
         )
 
 
-def _check(query: sql.SourceQuery) -> None:
+def _check(query: RowQuery) -> None:
     _check_range("offset", query.offset, 0, 2**31 - 1)
     for field, names in (("columns", query.columns), ("order_by", query.order_by)):
         if len(names) > MAX_COLUMNS:

@@ -15,7 +15,7 @@ from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import Transform, Transformed
 from blade_server.errors import QuotaExceeded
 from blade_server.model import Source
-from blade_server.warehouse.databricks import Result, Target, Warehouse
+from blade_server.warehouse import Result, Target, Warehouse
 
 
 class Slot:

@@ -17,7 +17,7 @@ from blade_server.core.engine.passes.local import LocalPasses
 from blade_server.core.engine.run import Run
 from blade_server.errors import BladeError, LeaseLost, Reason, StatementCancelled
 from blade_server.model import Action, Status, WaitReason
-from blade_server.warehouse.databricks import Warehouse
+from blade_server.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blade_server.arrow.items import Items
-from blade_server.catalog.forms.multipart import Encoded, Form
+from blade_server.catalog import Encoded, encode
 from blade_server.core.engine.ledger import Mark
 from blade_server.model import ItemError
 
@@ -125,9 +125,9 @@ class Supply:
     Items are encoded some at a time, as many as a few batches: in a request they take more room than as columns.
     """
 
-    def __init__(self, batch_size: int, form: Form) -> None:
+    def __init__(self, batch_size: int, data_source: str) -> None:
         self._batch_size = batch_size
-        self._form = form
+        self._data_source = data_source
         self._chunks: deque[tuple[Chunk, bool]] = deque()
         self._items: Items | None = None
         self._keys: list[bytes] = []
@@ -189,9 +189,8 @@ class Supply:
         """The next items, which take at most BATCH_BYTES together or are one."""
         encoded, at = self._encoded, self._at - self._encoded_from
         if encoded is None or len(encoded) - at < most:
-            some = items[self._at : self._at + self._form.count(items, ENCODED_BYTES)]
-            self._encoded, self._encoded_from = self._form.encode(some), self._at
-            encoded, at = self._encoded, 0
+            encoded, at = encode(self._data_source, items[self._at :], about_bytes=ENCODED_BYTES), 0
+            self._encoded, self._encoded_from = encoded, self._at
         ends = encoded.ends
         begin = int(ends[at - 1]) if at else 0
         fitting = int(np.searchsorted(ends[at : at + most], begin + BATCH_BYTES, side="right"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 
-from blade_server.catalog.forms.multipart import Form
 from blade_server.core.engine.batches import Batch, Chunk, End, Report, Supply
 from blade_server.core.engine.ledger import Mark
 from blade_server.core.engine.read.reader import Pass, Reader
@@ -26,7 +25,7 @@ class Delivery:
         self._recorder = run.recorder
         self._uploads = uploads
         job = run.claim.job
-        self._supply = Supply(job.spec.batch_size, Form(job.source.data_source))
+        self._supply = Supply(job.spec.batch_size, job.source.data_source)
         self._unsettled: list[Chunk] = []
         self._end: End | None = None
         self.next_block = reading.first_block

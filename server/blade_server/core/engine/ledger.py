@@ -27,6 +27,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from blade_server.arrow.arrays import as_bytes, values
+
 KEY_BYTES = 16
 
 
@@ -49,7 +51,7 @@ def item_key(item_id: str) -> bytes:
 def item_keys(item_ids: pa.StringArray) -> list[bytes]:
     """`item_key` of each."""
     fresh, keys = blake2b(digest_size=KEY_BYTES), []
-    for item_id in item_ids.cast(pa.binary()).to_pylist():
+    for item_id in values(as_bytes(item_ids)):
         digest = fresh.copy()  # takes two thirds of the time of making one
         digest.update(item_id)
         keys.append(digest.digest())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from queue import Queue
 from typing import Self
 
-from blade_server.catalog.client import Catalog
+from blade_server.catalog import Catalog
 from blade_server.core.engine.batches import Chunk, End, Report
 from blade_server.core.engine.halt import Control, Halt
 from blade_server.core.engine.read.job_query import JobQuery

@@ -14,7 +14,7 @@ from blade_server.core.sources.sources import Sources
 from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import Transform, Transformed
 from blade_server.model.policy import DirectPolicy
-from blade_server.warehouse.databricks import Warehouse
+from blade_server.warehouse import Warehouse
 
 DEFAULT_PREVIEW_ROWS = 10
 MAX_PREVIEW_ROWS = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from blade_server.core import sql
 from blade_server.core.sources.sources import Sources
 from blade_server.errors import Invalid
-from blade_server.model import Source
+from blade_server.model import RowQuery, Source
 
 
 def resolve(sources: Sources, text: str, data_type: str, source_name: str) -> sql.Resolved:
@@ -26,7 +26,7 @@ def resolve(sources: Sources, text: str, data_type: str, source_name: str) -> sq
     if not text:
         if not chosen:
             raise Invalid.field("sql", "is required unless `source` or `data_type` is set")
-        text = sql.select(chosen[0], sql.SourceQuery())
+        text = sql.select(chosen[0], RowQuery())
     resolved = sql.resolve(text, every, chosen=chosen)
     sources.find("", resolved.source.name)  # refuses one that is switched off
     return resolved

@@ -18,7 +18,7 @@ from blade_server.core.transform.transform import Transform
 from blade_server.errors import BladeError, ConnectionTestFailed
 from blade_server.model import Source, StepKind, StepOutcome, TestStep
 from blade_server.model.policy import SourcePolicy
-from blade_server.warehouse.databricks import Target, Warehouse, connect_steps
+from blade_server.warehouse import Target, Warehouse, connect_steps
 
 TEST_TIMEOUT_S = 30.0
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from blade_server.errors import Invalid
 from blade_server.model import SourceConfig
 from blade_server.model.policy import WarehousePolicy
-from blade_server.warehouse.databricks import Target
+from blade_server.warehouse import Target
 
 MAX_SECRET_BYTES = 64 * 1024
 

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 from blade_server.core.transform.item_ids import Template, TemplateError
 from blade_server.errors import Invalid, Violation
-from blade_server.model import MAX_ITEMS, Classification, RowMapping, Source, SourceConfig
+from blade_server.model import Classification, RowMapping, Source, SourceConfig
 
 MAX_PAIRS = 32
 MAX_PAIR_CHARACTERS = 200
 MAX_NAME_CHARACTERS = 255
 MAX_TEMPLATE_CHARACTERS = 2000
+MAX_RUNNING_JOBS = 2**31 - 1
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _DATA_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -91,7 +92,7 @@ def _config(config: SourceConfig) -> Iterator[tuple[str, str]]:
             yield f"config.{field}", "has more than 1000 or control characters"
     if not (math.isfinite(config.items_per_second) and config.items_per_second >= 0):
         yield "config.items_per_second", f"{config.items_per_second:g} is not a number from 0 (no limit) up"
-    if not 0 <= config.max_running_jobs <= MAX_ITEMS:
+    if not 0 <= config.max_running_jobs <= MAX_RUNNING_JOBS:
         yield "config.max_running_jobs", f"{config.max_running_jobs} is not a number from 0 (no limit) up"
 
 

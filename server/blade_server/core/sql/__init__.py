@@ -1,17 +1,17 @@
 """SQL as BLADE lets it through: parsed, checked, written anew in the warehouse's dialect, never spliced as text.
 
     parse        text -> tree, with limits on size and nesting
-    guard        what may stand in a query: reading tables, nothing else
+    reads_only   what may stand in a query: reading tables, nothing else
     resolve      names of sources -> names of tables
     parameters   `:name` in filters: all there, all used, read as the right type
     build        statements of BLADE's own: select, look-up, count, preview, pin
+    item_id_sql  item id templates as SQL expressions
 
-sqlglot stays in here (and in `core.templates`, which renders item ids as SQL). All user mistakes are Invalid with
+sqlglot stays in here. All user mistakes are Invalid with
 INVALID_SQL, naming the field, what is wrong and where.
 """
 
 from blade_server.core.sql.build import (
-    SourceQuery,
     all_rows,
     count,
     history,
@@ -29,7 +29,6 @@ __all__ = [
     "MAX_NESTING",
     "MAX_SQL_BYTES",
     "Resolved",
-    "SourceQuery",
     "all_rows",
     "count",
     "history",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import pyarrow as pa
 from sqlglot import exp
 
-from blade_server.core.sql.guard import check_reads_only
+from blade_server.core.sql.item_id_sql import item_id_sql
 from blade_server.core.sql.parameters import cast_parameters, check_parameters, wrong_parameters
 from blade_server.core.sql.parse import (
     Edit,
@@ -25,26 +24,15 @@ from blade_server.core.sql.parse import (
     shown,
     span,
 )
+from blade_server.core.sql.reads_only import check_reads_only
 from blade_server.core.transform.item_ids import Template, TemplateError
 from blade_server.errors import Precondition, Reason
-from blade_server.model import Source, SourceConfig
+from blade_server.model import RowQuery, Source, SourceConfig
 
 _DIRECTION = re.compile(r"^(?P<column>.+?)(?:\s+(?P<direction>asc|desc))?$", re.IGNORECASE | re.DOTALL)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceQuery:
-    """Which rows and columns of a source. `filter` is SQL, `columns` and `order_by` are names (with ` asc`/` desc`)."""
-
-    filter: str = ""
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    columns: Sequence[str] = ()
-    order_by: Sequence[str] = ()
-    limit: int | None = None
-    offset: int = 0
-
-
-def select(source: Source, query: SourceQuery, schema: pa.Schema | None = None) -> str:
+def select(source: Source, query: RowQuery, schema: pa.Schema | None = None) -> str:
     """The rows of a source that a query asks for. Its parameters stay parameters.
 
     Args:
@@ -90,7 +78,7 @@ def look_up(source: Source, schema: pa.Schema) -> str:
         Precondition: the template needs a column that the table does not have.
     """
     try:
-        item_id = Template.parse(source.mapping.item_id).sql({column.name: column.type for column in schema})
+        item_id = item_id_sql(Template.parse(source.mapping.item_id), {column.name: column.type for column in schema})
     except TemplateError as exc:
         raise Precondition(f"mapping.item_id {exc}", reason=Reason.MISSING_COLUMN) from exc
     wanted = exp.EQ(this=item_id, expression=exp.Placeholder(this="item_id"))
@@ -158,7 +146,7 @@ def _ordering(text: str) -> tuple[str, bool]:
     return name, (match["direction"] or "asc").lower() == "desc"
 
 
-def _condition(query: SourceQuery, schema: pa.Schema | None) -> exp.Expr:
+def _condition(query: RowQuery, schema: pa.Schema | None) -> exp.Expr:
     tree = parse_condition(query.filter, field="filter")
     _check_condition(tree)
     check_parameters(tree, query.parameters)

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from blade_server.arrow.arrays import values
 from blade_server.errors import Precondition, Reason
 
 _SHOWN = 20
@@ -43,9 +44,8 @@ def require_column(names: Sequence[str], wanted: str, field: str) -> int:
     )
 
 
-def rows_where(mask: pa.Array) -> list[int]:
+def rows_where(mask: pa.BooleanArray) -> list[int]:
     """Numbers of the rows where the mask is true; quick where there are none, as nearly always."""
     if not pc.any(mask).as_py():
         return []
-    rows: list[int] = pc.indices_nonzero(mask).to_pylist()
-    return rows
+    return values(pc.indices_nonzero(mask))

@@ -1,7 +1,6 @@
-"""Item id templates: `MAINT-{tail_number}-{due_date:%Y}` over Arrow columns, and the same string as a SQL expression.
+"""Item id templates: `MAINT-{tail_number}-{due_date:%Y}` over Arrow columns.
 
-Both forms must agree to the letter, because an item is looked up with `<expression> = :item_id`. The expression counts
-on a session in UTC and in ANSI mode (a SQL warehouse's default; else Spark prints small decimals with an exponent).
+`core.sql.item_id_sql` writes the same string as SQL. Both must agree to the letter, or an item is not found by its id.
 """
 
 from __future__ import annotations
@@ -9,13 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import sqlglot
-from sqlglot import exp
 
+from blade_server.arrow.arrays import AnyArray, as_text, join_text, known_as
 from blade_server.core.transform.columns import find_column, rows_where
 from blade_server.core.transform.json_columns import plain_decimals
 from blade_server.core.transform.times import in_calendar, is_time, iso_text, parse_times
@@ -25,30 +22,19 @@ BLANKS = " \t\r\n"
 """What is cut off around a text value."""
 
 _DIRECTIVES = {
-    "Y": (0, 4, "DATE_FORMAT(x, 'yyyy')"),
-    "y": (2, 4, "DATE_FORMAT(x, 'yy')"),
-    "m": (5, 7, "DATE_FORMAT(x, 'MM')"),
-    "d": (8, 10, "DATE_FORMAT(x, 'dd')"),
-    "H": (11, 13, "DATE_FORMAT(x, 'HH')"),
-    "M": (14, 16, "DATE_FORMAT(x, 'mm')"),
-    "S": (17, 19, "DATE_FORMAT(x, 'ss')"),
-    "j": (0, 0, "LPAD(CAST(DAYOFYEAR(x) AS STRING), 3, '0')"),
+    "Y": (0, 4),
+    "y": (2, 4),
+    "m": (5, 7),
+    "d": (8, 10),
+    "H": (11, 13),
+    "M": (14, 16),
+    "S": (17, 19),
+    "j": (0, 0),
 }
-"""strftime part -> where it stands in ISO text, and its SQL."""
+"""strftime part -> where it stands in ISO text; the day of the year stands nowhere."""
 
 _FORMAT_PIECE = re.compile(r"([^%]+)|%(.)")
 _ALLOWED = " ".join(f"%{letter}" for letter in _DIRECTIVES)
-_DATE_SQL = "DATE_FORMAT(x, 'yyyy-MM-dd')"
-_TIME_SQL = "TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM DATE_FORMAT(x, 'HH:mm:ss.SSSSSS')))"
-_TIMESTAMP_SQL = f"{_DATE_SQL} || 'T' || {_TIME_SQL} || 'Z'"
-_ISO_SQL = (
-    "'^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?)?$'"
-)
-_PARSED_SQL = (
-    f"TRY_CAST(CASE WHEN x RLIKE {_ISO_SQL} THEN x WHEN x RLIKE '^[0-9]{{8}}$' "
-    "THEN SUBSTRING(x, 1, 4) || '-' || SUBSTRING(x, 5, 2) || '-' || SUBSTRING(x, 7, 2) END AS TIMESTAMP)"
-)
-"""Databricks takes more than ISO 8601 for a time (`2024-1-5`, `2024`); such rows have no id, so they must be NULL."""
 
 
 class TemplateError(ValueError):
@@ -77,7 +63,7 @@ class Failure:
 class Rendered:
     """Ids of a batch, in order. An id is null exactly where `failures` has the row."""
 
-    ids: pa.Array
+    ids: pa.StringArray
     failures: Mapping[int, Failure]
 
 
@@ -120,7 +106,7 @@ class Template:
         Raises:
             TemplateError: as `check`.
         """
-        resolved = self._resolve({column.name: column.type for column in schema})
+        resolved = self.resolve({column.name: column.type for column in schema})
         return tuple(dict.fromkeys(name for _, name in resolved if name))
 
     def check(self, schema: pa.Schema) -> None:
@@ -130,7 +116,7 @@ class Template:
             TemplateError: a column is absent or ambiguous, or of a type that has no one spelling (floats, binary,
                 nested).
         """
-        self._resolve({column.name: column.type for column in schema})
+        self.resolve({column.name: column.type for column in schema})
 
     def render(self, batch: pa.RecordBatch) -> Rendered:
         """The ids of all rows. Text must be valid UTF-8.
@@ -140,13 +126,13 @@ class Template:
         """
         kinds = {column.name: column.type for column in batch.schema}
         failures: dict[int, Failure] = {}
-        pieces: list[Any] = []
-        for part, name in self._resolve(kinds):
+        pieces: list[pa.StringArray | str] = []
+        for part, name in self.resolve(kinds):
             if not name:
                 pieces.append(part.literal)
                 continue
             column = batch.column(name)
-            values = trimmed(column) if pa.types.is_string(column.type) else column
+            values = trimmed(column) if isinstance(column, pa.StringArray) else column
             for row in rows_where(values.is_null()):
                 message = f"column {name!r} is null or blank, and the item id {self.text} needs it"
                 failures.setdefault(row, Failure(reason=Reason.MISSING_ITEM_ID, column=name, message=message))
@@ -157,27 +143,17 @@ class Template:
                 message = f"column {name!r} holds {shown.as_py()[:80]!r}: {_expected(column.type)}"
                 failures.setdefault(row, Failure(reason=Reason.UNSERIALISABLE_VALUE, column=name, message=message))
             pieces.append(piece)
-        return Rendered(ids=pc.binary_join_element_wise(*pieces, ""), failures=failures)
+        return Rendered(ids=join_text(*pieces), failures=failures)
 
-    def sql(self, types: Mapping[str, pa.DataType]) -> exp.Expr:
-        """The same string as an expression in the databricks dialect; NULL where a value is missing or no date.
+    def resolve(self, types: Mapping[str, pa.DataType]) -> list[tuple[Part, str]]:
+        """The parts, each with the real name of its column ('' for a literal).
 
         Args:
-            types: column name -> type, as in the table.
+            types: column name -> type.
 
         Raises:
             TemplateError: as `check`.
         """
-        pieces: list[exp.Expr] = []
-        for part, name in self._resolve(types):
-            if name:
-                pieces += _column_sql(exp.column(name, quoted=True), types[name], part.format)
-            else:
-                pieces.append(exp.Literal.string(part.literal))
-        return _concatenated(pieces)
-
-    def _resolve(self, types: Mapping[str, pa.DataType]) -> list[tuple[Part, str]]:
-        """The parts, each with the real name of its column ('' for a literal)."""
         names = list(types)
         resolved = []
         for part in self.parts:
@@ -189,6 +165,11 @@ class Template:
                 _check_type(name, types[name], part.format)
             resolved.append((part, name))
         return resolved
+
+
+def format_pieces(pattern: str) -> list[tuple[str, str]]:
+    """The pieces of a strftime format, in order: literal text and '', or '' and the letter of a part."""
+    return _FORMAT_PIECE.findall(pattern)
 
 
 def _parts(text: str) -> list[Part]:
@@ -237,78 +218,46 @@ def _check_type(name: str, kind: pa.DataType, pattern: str) -> None:
         )
 
 
-def trimmed(texts: pa.Array) -> pa.Array:
+def trimmed(texts: pa.StringArray) -> pa.StringArray:
     """Text without blanks around, null where nothing is left."""
     values = pc.utf8_trim(texts, BLANKS)
-    empty = pc.equal(values, "")
-    return pc.if_else(empty, None, values) if pc.any(empty).as_py() else values
+    empty = pc.equal(values, pa.scalar(""))
+    return known_as(pa.StringArray, pc.if_else(empty, None, values)) if pc.any(empty).as_py() else values
 
 
-def _spelled(column: pa.Array) -> pa.Array:
+def _spelled(column: AnyArray) -> pa.StringArray:
     """A value as written; null also where it cannot be."""
-    kind = column.type
-    if pa.types.is_string(kind):
+    if isinstance(column, pa.StringArray):
         return column
+    kind = column.type
     if pa.types.is_decimal(kind):
         return plain_decimals(column)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return iso_text(in_calendar(column), zone="" if pa.types.is_date(kind) else "Z")
-    return column.cast(pa.string())
+    return as_text(column)
 
 
-def _formatted(column: pa.Array, pattern: str) -> pa.Array:
+def _formatted(column: AnyArray, pattern: str) -> pa.StringArray:
     """A date, timestamp or date text in a strftime format; null also where it cannot be read."""
     if pa.types.is_null(column.type):
-        return column.cast(pa.string())
-    times = parse_times(column, lenient=False) if pa.types.is_string(column.type) else in_calendar(column)
+        return as_text(column)
+    times = parse_times(column, lenient=False) if isinstance(column, pa.StringArray) else in_calendar(column)
     text = iso_text(times)
     if pa.types.is_date(times.type):
-        text = pc.binary_join_element_wise(text, "T00:00:00", "")
-    pieces: list[Any] = []
-    for literal, letter in _FORMAT_PIECE.findall(pattern):
+        text = join_text(text, "T00:00:00")
+    pieces: list[pa.StringArray | str] = []
+    for literal, letter in format_pieces(pattern):
         if literal:
             pieces.append(literal)
         elif letter == "j":
-            pieces.append(pc.utf8_lpad(pc.day_of_year(times).cast(pa.string()), 3, "0"))
+            pieces.append(pc.utf8_lpad(as_text(pc.day_of_year(times)), 3, "0"))
         else:
-            start, stop, _ = _DIRECTIVES[letter]
+            start, stop = _DIRECTIVES[letter]
             pieces.append(pc.utf8_slice_codeunits(text, start, stop))
-    return pc.binary_join_element_wise(*pieces, "")
+    return join_text(*pieces)
 
 
 def _expected(kind: pa.DataType) -> str:
     if pa.types.is_string(kind):
         return "not a date or time in ISO 8601 or YYYYMMDD, in the years 1 to 9999"
     return "an item id takes the years 1 to 9999"
-
-
-def _column_sql(column: exp.Expr, kind: pa.DataType, pattern: str) -> list[exp.Expr]:
-    if pa.types.is_string(kind):
-        blanks = exp.Literal.string(BLANKS)
-        trim = exp.Trim(this=column, expression=blanks, position="BOTH")
-        column = exp.Nullif(this=trim, expression=exp.Literal.string(""))
-        if not pattern:
-            return [column]
-        column = _filled(_PARSED_SQL, column)
-    if pattern:
-        return [
-            exp.Literal.string(literal) if literal else _filled(_DIRECTIVES[letter][2], column)
-            for literal, letter in _FORMAT_PIECE.findall(pattern)
-        ]
-    if pa.types.is_date(kind):
-        return [_filled(_DATE_SQL, column)]
-    return [_filled(_TIMESTAMP_SQL if pa.types.is_timestamp(kind) else "CAST(x AS STRING)", column)]
-
-
-def _filled(pattern: str, column: exp.Expr) -> exp.Expr:
-    """The parsed pattern with the column in the place of `x`."""
-    tree = sqlglot.parse_one(pattern, read="databricks")
-    return tree.transform(lambda node: column.copy() if isinstance(node, exp.Column) and node.name == "x" else node)
-
-
-def _concatenated(pieces: Sequence[exp.Expr]) -> exp.Expr:
-    """`||`, which is NULL as soon as one piece is."""
-    whole = pieces[0]
-    for piece in pieces[1:]:
-        whole = exp.DPipe(this=whole, expression=piece, safe=True)
-    return whole

@@ -15,10 +15,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from blade_server.arrow.arrays import AnyArray, as_bytes, as_text, fill_null, join_text, known_as
 from blade_server.arrow.json_text import in_quotes, is_plain, json_strings
 from blade_server.core.transform.times import duration_text, interval_text, is_time, iso_text
-
-_NULL = pa.scalar("null")
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -55,7 +54,7 @@ def _has_text(kind: pa.DataType) -> bool:
     return any(check(kind) for check in (*checks, types.is_binary, is_time, types.is_duration, types.is_interval))
 
 
-def row_texts(columns: Sequence[pa.Array], names: Sequence[str], *, exact: bool = False) -> pa.Array:
+def row_texts(columns: Sequence[AnyArray], names: Sequence[str], *, exact: bool = False) -> pa.StringArray:
     """One JSON object a row, columns in order; a string column without nulls.
 
     Args:
@@ -63,19 +62,19 @@ def row_texts(columns: Sequence[pa.Array], names: Sequence[str], *, exact: bool 
         names: their names.
         exact: NaN and infinities as strings instead of null, so that different rows have different text.
     """
-    parts: list[Any] = []
+    parts: list[pa.StringArray | str] = []
     before = "{"
     for column, name in zip(columns, names, strict=True):
         quote, texts = _unquoted(column, exact=exact)
         parts += [before + orjson.dumps(name).decode() + ":" + quote, texts]
         before = quote + ","
-    return pc.binary_join_element_wise(*parts, before[:-1] + "}", "")
+    return join_text(*parts, before[:-1] + "}")
 
 
-def _unquoted(column: pa.Array, *, exact: bool) -> tuple[str, pa.Array]:
+def _unquoted(column: AnyArray, *, exact: bool) -> tuple[str, pa.StringArray]:
     """The JSON text of each value, without the quotes around it where all values have them and nothing is escaped."""
     if column.null_count == 0:
-        if pa.types.is_string(column.type) and is_plain(column):
+        if isinstance(column, pa.StringArray) and is_plain(column):
             return '"', column
         if pa.types.is_decimal(column.type):
             return '"', plain_decimals(column)
@@ -84,48 +83,45 @@ def _unquoted(column: pa.Array, *, exact: bool) -> tuple[str, pa.Array]:
     return "", json_texts(column, exact=exact)
 
 
-def text_bytes(columns: Sequence[pa.Array], names: Sequence[str]) -> int:
+def text_bytes(columns: Sequence[AnyArray], names: Sequence[str]) -> int:
     """About how much `row_texts` makes of columns of any type: a name is written as often as there are values."""
     return sum(
         (len(name) + 4) * len(column) + _value_bytes(column) for column, name in zip(columns, names, strict=True)
     )
 
 
-def _value_bytes(column: pa.Array) -> int:
-    kind, types = column.type, pa.types
-    if types.is_struct(kind):
-        return text_bytes(column.flatten(), [field.name for field in kind])
-    if types.is_map(kind):
+def _value_bytes(column: AnyArray) -> int:
+    if isinstance(column, pa.StructArray):
+        return text_bytes(column.flatten(), [field.name for field in column.type])
+    if isinstance(column, pa.MapArray):
         return _value_bytes(column.keys) + _value_bytes(column.items)
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+    if isinstance(column, (pa.ListArray, pa.LargeListArray, pa.FixedSizeListArray)):
         return _value_bytes(column.flatten())
     return int(column.nbytes) + len("null,") * len(column)
 
 
-def json_texts(column: pa.Array, *, exact: bool = False) -> pa.Array:
+def json_texts(column: AnyArray, *, exact: bool = False) -> pa.StringArray:
     """The JSON text of each value; null becomes `null`."""
-    return pc.fill_null(_texts(column, exact=exact), _NULL)
+    return fill_null(_texts(column, exact=exact), "null")
 
 
-def _texts(column: pa.Array, *, exact: bool) -> pa.Array:
+def _texts(column: AnyArray, *, exact: bool) -> pa.StringArray:
     """The same with null for null."""
-    kind = column.type
-    if pa.types.is_string(kind):
+    if isinstance(column, pa.StringArray):
         return json_strings(column)
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        return column.cast(pa.string())
+    if isinstance(column, pa.StructArray):
+        return _struct_texts(column, exact=exact)
+    if isinstance(column, pa.ListArray):
+        return _list_texts(column, exact=exact)
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        return as_text(column)
     if pa.types.is_floating(kind):
         return _float_texts(column, exact=exact)
     if pa.types.is_decimal(kind):
         return in_quotes(plain_decimals(column))
     if is_time(kind):
         return in_quotes(_time_texts(column))
-    if pa.types.is_struct(kind):
-        return _struct_texts(column, exact=exact)
-    if pa.types.is_list(kind) or pa.types.is_map(kind):
-        return _list_texts(column, exact=exact)
-    if pa.types.is_null(kind):
-        return column.cast(pa.string())
     if pa.types.is_duration(kind):
         return in_quotes(duration_text(column))
     if pa.types.is_interval(kind):
@@ -134,44 +130,43 @@ def _texts(column: pa.Array, *, exact: bool) -> pa.Array:
     return in_quotes(pa.array(encoded, pa.string()))
 
 
-def _time_texts(column: pa.Array) -> pa.Array:
+def _time_texts(column: AnyArray) -> pa.StringArray:
     return iso_text(column, zone="Z" if pa.types.is_timestamp(column.type) and column.type.tz else "")
 
 
-def plain_decimals(column: pa.Array) -> pa.Array:
+def plain_decimals(column: AnyArray) -> pa.StringArray:
     """Decimals with all digits of their scale and never with an exponent, as Databricks prints them."""
-    texts = column.cast(pa.string())
+    texts = as_text(column)
     if not pc.any(pc.match_substring(texts, "E")).as_py():
         return texts
     return pa.array([None if value is None else f"{value:f}" for value in column.to_pylist()], pa.string())
 
 
-def unreadable_rows(column: pa.Array) -> list[int]:
+def unreadable_rows(column: AnyArray) -> list[int]:
     """Rows whose value breaks its own type: text that is not UTF-8, at any depth. Nearly free if there are none."""
     if _is_valid(column):
         return []
     return [row for row in range(len(column)) if not _is_valid(column.take(pa.array([row])))]
 
 
-def readable(column: pa.Array) -> pa.Array:
+def readable(column: AnyArray) -> AnyArray:
     """The column with text that is not UTF-8 replaced by `<not UTF-8: ...>`, bytes as backslash escapes."""
-    kind = column.type
-    if pa.types.is_string(kind):
-        return pa.array([_decoded(value) for value in column.cast(pa.binary()).to_pylist()], kind)
-    if pa.types.is_struct(kind):
+    if isinstance(column, pa.StringArray):
+        return pa.array([_decoded(value) for value in as_bytes(column).to_pylist()], pa.string())
+    if isinstance(column, pa.StructArray):
         children = [readable(child) for child in column.flatten()]
-        return pa.StructArray.from_arrays(children, fields=list(kind), mask=column.is_null())
-    if pa.types.is_list(kind) or pa.types.is_map(kind):
-        offsets, values = _elements(column)
+        return pa.StructArray.from_arrays(children, fields=list(column.type), mask=column.is_null())
+    if isinstance(column, pa.ListArray):
+        offsets, elements = _elements(column)
         starts = pc.if_else(pa.concat_arrays([column.is_valid(), pa.array([True])]), offsets, None)
-        if pa.types.is_list(kind):
-            return pa.ListArray.from_arrays(starts, readable(values), type=kind)
-        keys, items = values.flatten()
-        return pa.MapArray.from_arrays(starts, readable(keys), readable(items), type=kind)
+        if not isinstance(column, pa.MapArray):
+            return pa.ListArray.from_arrays(starts, readable(elements), type=column.type)
+        keys, items = known_as(pa.StructArray, elements).flatten()
+        return pa.MapArray.from_arrays(starts, readable(keys), readable(items))
     return column
 
 
-def _is_valid(column: pa.Array) -> bool:
+def _is_valid(column: AnyArray) -> bool:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
@@ -188,45 +183,45 @@ def _decoded(value: bytes | None) -> str | None:
         return f"<not UTF-8: {value.decode(errors='backslashreplace')}>"
 
 
-def _float_texts(column: pa.Array, *, exact: bool) -> pa.Array:
-    texts = column.cast(pa.string())
+def _float_texts(column: AnyArray, *, exact: bool) -> pa.StringArray:
+    texts = as_text(column)
     whole = pc.match_substring_regex(texts, r"^-?\d+$")
     if pc.any(whole).as_py():  # `1` and `-0` would come back as integers, the latter without its sign
-        texts = pc.if_else(whole, pc.binary_join_element_wise(texts, ".0", ""), texts)
+        texts = pc.if_else(whole, join_text(texts, ".0"), texts)
     finite = pc.is_finite(column)
     if pc.all(finite).as_py():
         return texts
-    return pc.if_else(finite, texts, in_quotes(texts) if exact else None)
+    return known_as(pa.StringArray, pc.if_else(finite, texts, in_quotes(texts) if exact else None))
 
 
-def _struct_texts(column: pa.Array, *, exact: bool) -> pa.Array:
+def _struct_texts(column: pa.StructArray, *, exact: bool) -> pa.StringArray:
     names = [field.name for field in column.type]
-    if not names:
-        return pc.if_else(column.is_valid(), "{}", None)
-    return pc.if_else(column.is_valid(), row_texts(column.flatten(), names, exact=exact), None)
+    texts = row_texts(column.flatten(), names, exact=exact) if names else "{}"
+    return known_as(pa.StringArray, pc.if_else(column.is_valid(), texts, None))
 
 
-def _list_texts(column: pa.Array, *, exact: bool) -> pa.Array:
+def _list_texts(column: pa.ListArray[Any], *, exact: bool) -> pa.StringArray:
     """Lists as arrays; maps as objects, or as arrays of entries where the keys are not scalars."""
-    offsets, values = _elements(column)
+    offsets, elements = _elements(column)
     braces = "[]"
-    if pa.types.is_map(column.type) and not pa.types.is_nested(column.type.key_type):
-        keys, items = values.flatten()
+    if isinstance(column, pa.MapArray) and not pa.types.is_nested(column.type.key_type):
+        keys, items = known_as(pa.StructArray, elements).flatten()
         key_texts = json_texts(keys, exact=True)
         key_texts = pc.if_else(pc.starts_with(key_texts, '"'), key_texts, in_quotes(key_texts))
-        texts = pc.binary_join_element_wise(key_texts, json_texts(items, exact=exact), ":")
+        texts = join_text(key_texts, ":", json_texts(items, exact=exact))
         braces = "{}"
     else:
-        texts = json_texts(values, exact=exact)
-    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, texts), ",")
-    return pc.if_else(column.is_valid(), pc.binary_join_element_wise(braces[0], joined, braces[1], ""), None)
+        texts = json_texts(elements, exact=exact)
+    joined = known_as(pa.StringArray, pc.binary_join(pa.ListArray.from_arrays(offsets, texts), ","))
+    bracketed = join_text(braces[0], joined, braces[1])
+    return known_as(pa.StringArray, pc.if_else(column.is_valid(), bracketed, None))
 
 
-def _elements(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+def _elements(column: pa.ListArray[Any]) -> tuple[pa.Int32Array, AnyArray]:
     """Offsets from 0 and the values of exactly these rows, also where they are a slice; map entries as structs."""
-    if pa.types.is_map(column.type):
+    if isinstance(column, pa.MapArray):
         entry = pa.struct([("key", column.type.key_type), ("value", column.type.item_type)])
-        column = column.cast(pa.list_(entry))
-    lengths = pc.fill_null(pc.list_value_length(column), 0)
+        column = known_as(pa.ListArray, column.cast(pa.list_(entry)))
+    lengths = fill_null(known_as(pa.Int32Array, pc.list_value_length(column)), 0)
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
     return offsets, column.flatten()

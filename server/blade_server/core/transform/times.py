@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cache
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from blade_server.arrow.arrays import A, AnyArray, as_int64, as_text, join_text, known_as, values
 
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _DAY_S = 86_400
@@ -36,7 +39,7 @@ def is_time(kind: pa.DataType) -> bool:
     return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind) or pa.types.is_time(kind))
 
 
-def iso_text(column: pa.Array, *, zone: str = "") -> pa.Array:
+def iso_text(column: AnyArray, *, zone: str = "") -> pa.StringArray:
     """ISO 8601 text of a date, time or timestamp column; null stays null.
 
     Fractions of a second end at their last digit that is not 0. Years outside 0 to 9999 have a sign: `+10000`, `-0001`.
@@ -48,27 +51,28 @@ def iso_text(column: pa.Array, *, zone: str = "") -> pa.Array:
     if pa.types.is_date(column.type):
         return _days_text(_days(column))
     per_second = _UNITS[column.type.unit]
-    ticks = column.cast(pa.int32() if column.type.bit_width == 32 else pa.int64()).cast(pa.int64())
+    ticks = as_int64(column.cast(pa.int32()) if column.type.bit_width == 32 else column)
     seconds = _floor_divide(ticks, per_second)
     fraction = pc.subtract(ticks, pc.multiply(seconds, per_second))
     days = _floor_divide(seconds, _DAY_S)
     clock = _clock().take(pc.subtract(seconds, pc.multiply(days, _DAY_S)))
-    parts = [clock] if pa.types.is_time(column.type) else [_days_text(days), pa.scalar("T"), clock]
-    if pc.any(pc.not_equal(fraction, 0)).as_py():
-        digits = pc.utf8_lpad(fraction.cast(pa.string()), len(str(per_second)) - 1, "0")
+    parts = [clock] if pa.types.is_time(column.type) else [_days_text(days), "T", clock]
+    whole = pc.equal(fraction, pa.scalar(0))
+    if not pc.all(whole).as_py():
+        digits = pc.utf8_lpad(as_text(fraction), len(str(per_second)) - 1, "0")
         digits = pc.utf8_rtrim(digits, "0")
-        parts.append(pc.if_else(pc.equal(fraction, 0), "", pc.binary_join_element_wise(".", digits, "")))
-    return pc.binary_join_element_wise(*parts, zone, "")
+        parts.append(pc.if_else(whole, "", join_text(".", digits)))
+    return join_text(*parts, zone)
 
 
-def in_calendar(column: pa.Array) -> pa.Array:
+def in_calendar(column: A) -> A:
     """A date or timestamp column with null in the place of each value whose year is outside 1 to 9999."""
     days = _days(column)
-    outside = pc.or_(pc.less(days, FIRST_DAY), pc.greater(days, LAST_DAY))
-    return pc.if_else(outside, None, column) if pc.any(outside).as_py() else column
+    outside = pc.or_(pc.less(days, pa.scalar(FIRST_DAY)), pc.greater(days, pa.scalar(LAST_DAY)))
+    return known_as(type(column), pc.if_else(outside, None, column)) if pc.any(outside).as_py() else column
 
 
-def parse_times(texts: pa.Array, *, lenient: bool) -> pa.Array:
+def parse_times(texts: pa.StringArray, *, lenient: bool) -> pa.TimestampArray[Any, Any]:
     """Read trimmed text as `timestamp[us, UTC]`; null where the text is null or no time in the years 1 to 9999.
 
     ISO 8601 (with T or a blank, with or without a zone) is read as Databricks' TRY_CAST to TIMESTAMP reads it in a UTC
@@ -79,15 +83,18 @@ def parse_times(texts: pa.Array, *, lenient: bool) -> pa.Array:
         lenient: also read what Databricks does not: a zone behind minutes, and M/D/YYYY with an optional H:MM[:SS].
     """
     encoded = texts.dictionary_encode()
-    unique = encoded.dictionary
+    unique = known_as(pa.StringArray, encoded.dictionary)
     if pc.all(pc.match_substring_regex(unique, _ISO_PLAIN)).as_py():
         try:
-            parsed = unique.cast(pa.timestamp("us")).cast(pa.int64())
-            return in_calendar(parsed.cast(_TIMESTAMP)).take(encoded.indices)
+            return _times(as_int64(unique.cast(pa.timestamp("us")))).take(encoded.indices)
         except pa.ArrowInvalid:
             pass  # something like February 30th: find out which
-    parsed = pa.array([_parse(text, lenient=lenient) for text in unique.to_pylist()], pa.int64())
-    return in_calendar(parsed.cast(_TIMESTAMP)).take(encoded.indices)
+    parsed = pa.array([_parse(text, lenient=lenient) for text in values(unique)], pa.int64())
+    return _times(parsed).take(encoded.indices)
+
+
+def _times(micros: pa.Int64Array) -> pa.TimestampArray[Any, Any]:
+    return in_calendar(known_as(pa.TimestampArray, micros.cast(_TIMESTAMP)))
 
 
 def _parse(text: str, *, lenient: bool) -> int | None:
@@ -125,18 +132,18 @@ def _offset(zone: str | None) -> timezone:
     return timezone(-offset if zone[0] == "-" else offset)
 
 
-def duration_text(column: pa.Array) -> pa.Array:
+def duration_text(column: AnyArray) -> pa.StringArray:
     """Durations as ISO 8601, for example `P1DT2H3M4.5S`, with a leading minus if negative."""
     per_second = _UNITS[column.type.unit]
-    ticks = column.cast(pa.int64()).to_pylist()
+    ticks = as_int64(column).to_pylist()
     return pa.array([None if value is None else _duration(value, per_second) for value in ticks], pa.string())
 
 
-def interval_text(column: pa.Array) -> pa.Array:
+def interval_text(column: AnyArray) -> pa.StringArray:
     """Intervals of months, days and nanoseconds as ISO 8601, each part with a sign of its own: `P14M-3DT0.5S`."""
-    values = column.to_pylist()
+    intervals = column.to_pylist()
     return pa.array(
-        [None if v is None else f"P{v.months}M{v.days}DT{_decimal(v.nanoseconds, _UNITS['ns'])}S" for v in values],
+        [None if v is None else f"P{v.months}M{v.days}DT{_decimal(v.nanoseconds, _UNITS['ns'])}S" for v in intervals],
         pa.string(),
     )
 
@@ -154,24 +161,25 @@ def _decimal(ticks: int, per_second: int) -> str:
     return f"{'-' if ticks < 0 else ''}{whole}{'.' if digits else ''}{digits}"
 
 
-def _days(column: pa.Array) -> pa.Array:
+def _days(column: AnyArray) -> pa.Int64Array:
     """Days since 1970 of a date or timestamp column."""
     if pa.types.is_date32(column.type):
-        return column.cast(pa.int32()).cast(pa.int64())
+        return as_int64(column.cast(pa.int32()))
     unit = "ms" if pa.types.is_date64(column.type) else column.type.unit
-    return _floor_divide(column.cast(pa.int64()), _UNITS[unit] * _DAY_S)
+    return _floor_divide(as_int64(column), _UNITS[unit] * _DAY_S)
 
 
-def _floor_divide(values: pa.Array, divisor: int) -> pa.Array:
+def _floor_divide(numbers: pa.Int64Array, divisor: int) -> pa.Int64Array:
     """Arrow divides towards zero; times before 1970 need the floor."""
-    quotient = pc.divide(values, divisor)
-    below = pc.less(values, pc.multiply(quotient, divisor))
-    return pc.if_else(below, pc.subtract(quotient, 1), quotient)
+    quotient = pc.divide(numbers, divisor)
+    below = pc.less(numbers, pc.multiply(quotient, divisor))
+    return known_as(pa.Int64Array, pc.if_else(below, pc.subtract(quotient, 1), quotient))
 
 
-def _days_text(days: pa.Array) -> pa.Array:
+def _days_text(days: pa.Int64Array) -> pa.StringArray:
     encoded = days.dictionary_encode()
-    return pa.array([_day_text(day) for day in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
+    unique = values(known_as(pa.Int64Array, encoded.dictionary))
+    return pa.array([_day_text(day) for day in unique], pa.string()).take(encoded.indices)
 
 
 def _day_text(day: int) -> str:
@@ -185,6 +193,6 @@ def _day_text(day: int) -> str:
 
 
 @cache
-def _clock() -> pa.Array:
+def _clock() -> pa.StringArray:
     """`HH:MM:SS` for each second of a day."""
-    return pa.array(range(_DAY_S), pa.int32()).cast(pa.time32("s")).cast(pa.string())
+    return as_text(pa.array(range(_DAY_S), pa.int32()).cast(pa.time32("s")))

@@ -6,13 +6,14 @@ Compiled once for the schema of a result. It decides nothing about where rows co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from blade_server.arrow.arrays import AnyArray, as_bytes, as_text, values
 from blade_server.arrow.items import Items
 from blade_server.core.transform.columns import require_column, rows_where
 from blade_server.core.transform.item_ids import Template, TemplateError, trimmed
@@ -111,10 +112,18 @@ class Transform:
         last_modified = self._times(batch, faults)
         for row, fault in unreadable.items():
             faults.setdefault(row, fault)
-        rows = row_texts(batch.columns, self._names).cast(pa.binary())
-        columns = (ids, rows, classifications, last_modified)
-        items = self._items(columns if not faults else _without(columns, faults))
-        return Transformed(items, self._rejected(batch, ids, rows, faults) if faults else [])
+        items = Items(
+            data_type=self._data_type,
+            metadata=self._metadata,
+            ids=ids,
+            rows=as_bytes(row_texts(batch.columns, self._names)),
+            classifications=classifications,
+            last_modified=last_modified,
+        )
+        if not faults:
+            return Transformed(items, [])
+        good = [row for row in range(len(items)) if row not in faults]
+        return Transformed(items.take(good), self._rejected(batch, items, faults))
 
     def all(self, batches: Iterable[pa.RecordBatch]) -> Transformed:
         """Transform several batches, or none, into one: for results that fit into memory."""
@@ -142,12 +151,12 @@ class Transform:
             columns.append(readable(plain) if rows else plain)
         return pa.RecordBatch.from_arrays(columns, schema=self._plain), faults
 
-    def _ids(self, batch: pa.RecordBatch, faults: _Faults) -> pa.Array:
+    def _ids(self, batch: pa.RecordBatch, faults: _Faults) -> pa.StringArray:
         rendered = self._template.render(batch)
         for row, failure in rendered.failures.items():
             faults[row] = _Fault(failure.reason, failure.column, failure.message)
         ids = rendered.ids
-        wrong = pc.greater(pc.utf8_length(ids), MAX_ITEM_ID_CHARACTERS)
+        wrong = pc.greater(pc.utf8_length(ids), pa.scalar(MAX_ITEM_ID_CHARACTERS))
         for row in rows_where(pc.or_(wrong, pc.match_substring_regex(ids, r"\p{Cc}"))):
             message = (
                 f"item id {_shown(ids[row].as_py())} is longer than {MAX_ITEM_ID_CHARACTERS} characters "
@@ -156,29 +165,30 @@ class Transform:
             faults[row] = _Fault(Reason.UNSERIALISABLE_VALUE, _ITEM_ID, message)
         return ids
 
-    def _classifications(self, batch: pa.RecordBatch, faults: _Faults) -> pa.Array:
+    def _classifications(self, batch: pa.RecordBatch, faults: _Faults) -> pa.StringArray:
         if self._classification is None:
             field, origin = _CLASSIFICATION, "the fixed classification"
-            values = trimmed(pa.repeat(pa.scalar(self._fixed_classification, pa.string()), batch.num_rows))
+            found = trimmed(pa.repeat(self._fixed_classification, batch.num_rows))
         else:
             field = self._names[self._classification]
             origin = f"column {field!r}, which gives the classification,"
-            values = trimmed(batch.column(self._classification).cast(pa.string()))
-        for row in rows_where(values.is_null()):
+            found = trimmed(as_text(batch.column(self._classification)))
+        for row in rows_where(found.is_null()):
             faults.setdefault(row, _Fault(Reason.MISSING_CLASSIFICATION, field, f"{origin} is null or blank"))
-        for row in rows_where(pc.and_not(values.is_valid(), pc.is_in(values, self._known))):
-            known = ", ".join(self._known.to_pylist())
-            message = f"classification {_shown(values[row].as_py())} is not one this server knows; known: {known}"
+        for row in rows_where(pc.and_not(found.is_valid(), pc.is_in(found, self._known))):
+            known = ", ".join(values(self._known))
+            message = f"classification {_shown(found[row].as_py())} is not one this server knows; known: {known}"
             faults.setdefault(row, _Fault(Reason.UNKNOWN_CLASSIFICATION, field, message))
-        return values
+        return found
 
-    def _times(self, batch: pa.RecordBatch, faults: _Faults) -> pa.Array:
+    def _times(self, batch: pa.RecordBatch, faults: _Faults) -> pa.StringArray:
         if self._last_modified is None:
             return pa.nulls(batch.num_rows, pa.string())
         column = batch.column(self._last_modified)
         if pa.types.is_null(column.type):
-            return column.cast(pa.string())
-        if pa.types.is_string(column.type):
+            return as_text(column)
+        times: AnyArray
+        if isinstance(column, pa.StringArray):
             column = trimmed(column)
             times = parse_times(column, lenient=True)
         else:
@@ -191,38 +201,27 @@ class Transform:
             faults.setdefault(row, _Fault(Reason.UNSERIALISABLE_VALUE, name, message))
         return iso_text(times.cast(pa.timestamp("ms")) if pa.types.is_date(times.type) else times, zone="Z")
 
-    def _items(self, columns: Sequence[pa.Array]) -> Items:
-        ids, rows, classifications, last_modified = columns
-        return Items(
-            data_type=self._data_type,
-            metadata=self._metadata,
-            ids=ids,
-            rows=rows,
-            classifications=classifications,
-            last_modified=last_modified,
-        )
-
-    def _rejected(self, batch: pa.RecordBatch, ids: pa.Array, rows: pa.Array, faults: _Faults) -> list[Rejected]:
+    def _rejected(self, batch: pa.RecordBatch, items: Items, faults: _Faults) -> list[Rejected]:
         failed = sorted(faults)
         of_id = {_ITEM_ID, *self._template.names(self._plain)}
         rejected = []
         for row, fingerprint in zip(failed, self._fingerprints(batch.take(pa.array(failed))), strict=True):
             fault = faults[row]
             error = ItemError(
-                item_id="" if fault.field in of_id else ids[row].as_py(),
+                item_id="" if fault.field in of_id else items.ids[row].as_py(),
                 stage=Stage.TRANSFORM,
                 reason=fault.reason,
                 field=fault.field,
                 message=fault.message,
-                row_json=rows[row].as_py()[:MAX_ROW_JSON_BYTES].decode(errors="ignore"),
+                row_json=items.rows[row].as_py()[:MAX_ROW_JSON_BYTES].decode(errors="ignore"),
             )
             rejected.append(Rejected(error, fingerprint))
         return rejected
 
     def _fingerprints(self, batch: pa.RecordBatch) -> list[bytes]:
         batch = batch.select(sorted(self._names))
-        texts = row_texts(batch.columns, batch.schema.names, exact=True).cast(pa.binary()).to_pylist()
-        return [blake2b(text, digest_size=16).digest() for text in texts]
+        texts = as_bytes(row_texts(batch.columns, batch.schema.names, exact=True))
+        return [blake2b(text, digest_size=16).digest() for text in values(texts)]
 
 
 def _plain_schema(schema: pa.Schema) -> pa.Schema:
@@ -254,24 +253,18 @@ def _template(text: str, schema: pa.Schema) -> Template:
     return template
 
 
-def _check_last_modified(column: pa.Field) -> None:
+def _check_last_modified(column: pa.Field[pa.DataType]) -> None:
     kind, types = column.type, pa.types
     if not any(check(kind) for check in (types.is_date, types.is_timestamp, types.is_string, types.is_null)):
         description = f"column {column.name!r} is of type {kind}; a timestamp, a date or text is needed"
         raise Invalid.field(_LAST_MODIFIED, description)
 
 
-def _check_classification(column: pa.Field) -> None:
+def _check_classification(column: pa.Field[pa.DataType]) -> None:
     kind = column.type
     if not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
         description = f"column {column.name!r} is of type {kind}; text is needed"
         raise Invalid.field(f"{_CLASSIFICATION}.column", description)
-
-
-def _without(columns: Sequence[pa.Array], faults: _Faults) -> list[pa.Array]:
-    """The columns without the rows at fault."""
-    good = pa.array([row for row in range(len(columns[0])) if row not in faults], pa.int64())
-    return [column.take(good) for column in columns]
 
 
 def _shown(value: str) -> str:

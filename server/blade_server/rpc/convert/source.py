@@ -6,8 +6,6 @@ from blade.v1 import source_pb2
 from blade_server import model
 from blade_server.rpc.convert.fields import numbers_of
 
-MAX_INT32 = 2**31 - 1
-
 STEP_KINDS = numbers_of(model.StepKind, source_pb2.TestStep.Kind)
 STEP_OUTCOMES = numbers_of(model.StepOutcome, source_pb2.TestStep.Outcome)
 
@@ -67,8 +65,7 @@ def source_message(source: model.Source) -> source_pb2.Source:
             metadata=mapping.metadata,
         ),
         stats=source_pb2.SourceStats(
-            # Counts every upload ever made, so it can outgrow the contract's int32; it then stays at the top.
-            item_count=min(stats.item_count, MAX_INT32),
+            item_count=stats.item_count,
             last_job_id=stats.last_job_id,
             last_success_time=stats.last_success_time,
         ),

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, func, text, update
 
 from blade_server.errors import Reason
 from blade_server.model import Claim, EventKind, Flags, Plan, Status
+from blade_server.model.policy import MAX_LEASE_S
 from blade_server.storage import tables
 from blade_server.storage.database import Database
 from blade_server.storage.engine.claims import ended, flags_from
@@ -24,8 +25,10 @@ log = logging.getLogger(__name__)
 
 _job = tables.job
 
-MAX_LEASE_S = 300  # what a lease can be set to at most, see Settings.lease_s
 CLAIM_LOCK = 0x424C4144454A  # one claim at a time, so that the limits per source hold exactly
+LEVEL = 0
+"""What this version knows of jobs. A job that it must not run as it runs jobs is stored with a higher one and left to
+newer servers; callers see, pause and cancel it through any."""
 MAX_DEATHS = 20
 """So many servers in a row may die under a job, whose fault that need not be; from the second on it waits behind
 others."""
@@ -42,6 +45,7 @@ _CLAIM = text(
                -- A lease that ends later than any can: PostgreSQL's clock was set back, and its owner does not beat.
                OR job.status = 'RUNNING' AND (job.owner IS NULL OR job.lease_until < now()
                                               OR job.lease_until > now() + make_interval(secs => :max_lease_s)))
+          AND job.level <= :level
           AND (COALESCE((job.source_json #>> '{config,max_running_jobs}')::int, 0) = 0
                OR COALESCE(busy.jobs, 0) < (job.source_json #>> '{config,max_running_jobs}')::int)
         -- Lost jobs first, those that seem to kill their servers last; between them sources take turns, so that a long
@@ -87,7 +91,7 @@ class Leases:
         while True:
             with self._database.begin() as connection:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CLAIM_LOCK})
-                values = {"owner": owner, "lease_s": lease_s, "max_lease_s": MAX_LEASE_S}
+                values = {"owner": owner, "lease_s": lease_s, "max_lease_s": MAX_LEASE_S, "level": LEVEL}
                 row = connection.execute(_CLAIM, values).one_or_none()
                 if row is None:
                     return None

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from blade_server.web.openapi.comments import comments, first_sentence
 from blade_server.web.openapi.examples import EXAMPLES
 from blade_server.web.openapi.schemas import Schema, Schemas
-from blade_server.web.transcoder import streams
+from blade_server.web.transcoder import stream_forms
 from blade_server.web.transcoder.conventions import SUCCESS_CODES
 from blade_server.web.transcoder.parameters import is_map, is_scalar, nested
 from blade_server.web.transcoder.rules import WHOLE, Rule
@@ -40,11 +40,11 @@ _ERROR: Schema = {
 }
 _ABOUT = (
     "Rows of a Databricks SQL warehouse as catalog items, and the jobs that move them. The same calls are served as "
-    "gRPC (`blade.v1`). JSON is protobuf's: names in lowerCamelCase (snake_case is read as well), 64-bit integers as "
-    "strings, unknown fields refused. Query parameters: a repeated field once for each element, a map as "
-    "`parameters[name]=value`. Streams are a JSON array, or by the Accept header `application/x-ndjson` or "
-    '`text/event-stream`; an error in mid-stream is their last element, `{"error": ...}`. The headers `blade-actor` '
-    "(who asks; kept in a job's history) and `x-request-id` are passed on."
+    "gRPC (`blade.v1`). JSON is protobuf's: names in lowerCamelCase (snake_case is read as well), unknown fields "
+    "refused; but 64-bit integers are numbers (strings are read as well). Query parameters: a repeated field once for "
+    "each element, a map as `parameters[name]=value`. Streams are a JSON array, or by the Accept header "
+    '`application/x-ndjson` or `text/event-stream`; an error in mid-stream is their last element, `{"error": ...}`. '
+    "The headers `blade-actor` (who asks; kept in a job's history) and `x-request-id` are passed on."
 )
 
 
@@ -155,9 +155,9 @@ class _Document:
         if not rule.method.server_streaming:
             return {"description": description, "content": _json(schema)}
         forms = {
-            streams.Array.content_type: {"schema": {"type": "array", "items": schema}},
-            streams.Lines.content_type: {"schema": {"type": "string", "description": "One JSON document a line."}},
-            streams.Events.content_type: {
+            stream_forms.Array.content_type: {"schema": {"type": "array", "items": schema}},
+            stream_forms.Lines.content_type: {"schema": {"type": "string", "description": "One JSON document a line."}},
+            stream_forms.Events.content_type: {
                 "schema": {"type": "string", "description": "Messages, then an event `end`; or an event `failure`."}
             },
         }

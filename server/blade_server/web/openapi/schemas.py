@@ -1,4 +1,4 @@
-"""JSON schemas of messages and enums, in the form protobuf's JSON mapping gives them."""
+"""JSON schemas of messages and enums, in the form the transcoder gives them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from blade_server.web.transcoder.parameters import is_map, nested
 Schema = dict[str, Any]
 
 _INT32 = {"type": "integer", "format": "int32", "minimum": -(2**31), "maximum": 2**31 - 1}
-_INT64 = {"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,19}$"}
+_INT64 = {"type": "integer", "format": "int64", "minimum": -(2**63), "maximum": 2**63 - 1}
 _NUMBER = {"type": "number", "format": "double"}
 _SCALARS: Mapping[int, Schema] = {
     FieldDescriptor.TYPE_BOOL: {"type": "boolean"},

@@ -14,7 +14,9 @@ import grpc.aio
 from google.protobuf import json_format
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _TYPE_PREFIX = "type.googleapis.com/google.rpc."
@@ -93,12 +95,12 @@ class Problem(Exception):
     def of_call(cls, error: grpc.aio.AioRpcError) -> Problem:
         """The error of a call, with its details decoded."""
         status = _status(error)
-        name = code_pb2.Code.Name(error.code().value[0])
+        name = Code.Name(error.code().value[0])
         problem = cls(
             HTTP_CODES[name], name, error.details() or name, details=[_decoded(detail) for detail in status.details]
         )
         for detail in status.details:
-            retry = error_details_pb2.RetryInfo()
+            retry = RetryInfo()
             if detail.Unpack(retry):
                 # The header has whole seconds only; rounding down would call a client back too early.
                 problem.headers["retry-after"] = str(max(1, math.ceil(retry.retry_delay.ToTimedelta().total_seconds())))
@@ -112,14 +114,14 @@ class Problem(Exception):
         return {"error": error}
 
 
-def _status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+def _status(error: grpc.aio.AioRpcError) -> Status:
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
             try:
-                return status_pb2.Status.FromString(value)
+                return Status.FromString(value)
             except DecodeError:
                 break
-    return status_pb2.Status()
+    return Status()
 
 
 def _decoded(detail: AnyMessage) -> dict[str, Any]:

@@ -11,14 +11,14 @@ from functools import partial
 from typing import Any
 
 import grpc.aio
-from google.protobuf import json_format
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from blade_server.web.transcoder import streams
+from blade_server.web.transcoder import stream_forms
 from blade_server.web.transcoder.conventions import EVENT_IDS, SUCCESS_CODES
 from blade_server.web.transcoder.exchange import ClientGone, Exchange
+from blade_server.web.transcoder.json_form import to_dict
 from blade_server.web.transcoder.problem import Problem
 from blade_server.web.transcoder.request import message_of
 from blade_server.web.transcoder.rules import Rule, Rules, rules_of
@@ -77,12 +77,17 @@ class Transcoder:
     async def _serve(self, exchange: Exchange, request_id: str) -> None:
         rule, path_values = self._find(exchange.verb, exchange.raw_path)
         streaming = rule.method.server_streaming
-        form = streams.chosen(exchange.headers.get("accept", ""), streams.FORMS if streaming else (streams.Array,))
+        form = stream_forms.chosen(
+            exchange.headers.get("accept", ""), stream_forms.FORMS if streaming else (stream_forms.Array,)
+        )
         metadata = _metadata(exchange, request_id)
         request = message_of(rule, path_values, exchange.query_string, await exchange.body())
         if not streaming:
             work = self._unary(exchange, rule, request, metadata)
-        elif isinstance(form, streams.Events) and exchange.headers.get("last-event-id") == streams.LAST_EVENT_ID:
+        elif (
+            isinstance(form, stream_forms.Events)
+            and exchange.headers.get("last-event-id") == stream_forms.LAST_EVENT_ID
+        ):
             work = exchange.answer(204, None, {_REQUEST_ID: request_id})
         else:
             work = self._stream(exchange, rule, request, metadata, form)
@@ -100,7 +105,7 @@ class Transcoder:
         await exchange.answer(code, content_of(rule, response), {_REQUEST_ID: str(metadata[_REQUEST_ID])})
 
     async def _stream(
-        self, exchange: Exchange, rule: Rule, request: Message, metadata: grpc.aio.Metadata, form: streams.Form
+        self, exchange: Exchange, rule: Rule, request: Message, metadata: grpc.aio.Metadata, form: stream_forms.Form
     ) -> None:
         call = self._connected().unary_stream(
             rule.path, request_serializer=_serialised, response_deserializer=rule.response_class.FromString
@@ -115,7 +120,9 @@ class Transcoder:
         finally:
             call.cancel()
 
-    async def _write_all(self, exchange: Exchange, rule: Rule, call: Any, form: streams.Form, request_id: str) -> None:
+    async def _write_all(
+        self, exchange: Exchange, rule: Rule, call: Any, form: stream_forms.Form, request_id: str
+    ) -> None:
         # Nothing is sent before the first message is there: a call that fails at once gets its proper HTTP code.
         message = await call.read()
         await exchange.start(200, {"content-type": form.content_type, _REQUEST_ID: request_id})
@@ -132,13 +139,13 @@ class Transcoder:
 
 
 def content_of(rule: Rule, response: Message) -> Any:
-    """The answer as JSON values: lowerCamelCase, enums by name; what is 0 or empty is written as well."""
+    """The answer as JSON values."""
     if rule.response_body:
         response = getattr(response, rule.response_body)
-    return json_format.MessageToDict(response, always_print_fields_with_no_presence=True)
+    return to_dict(response)
 
 
-def _written(rule: Rule, form: streams.Form, message: Message) -> bytes:
+def _written(rule: Rule, form: stream_forms.Form, message: Message) -> bytes:
     event_id: Any = message if rule.method.full_name in EVENT_IDS else ""
     if event_id:
         for step in EVENT_IDS[rule.method.full_name].split("."):

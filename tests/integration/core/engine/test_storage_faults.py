@@ -107,7 +107,7 @@ def test_an_outage_is_logged_once_in_one_line(caplog):
     nowhere = Database("postgresql://x@127.0.0.1:1/x")
     for _ in range(3):
         with pytest.raises(StorageUnavailable):
-            nowhere.ping()
+            nowhere.max_connections()
     nowhere.close()
     (said,) = [entry.getMessage() for entry in caplog.records if entry.name.endswith("database")]
     assert "refused" in said

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from blade_server.core.jobs.pruner import Pruner
 from blade_server.errors import NotFound, Precondition
-from blade_server.model import Status
+from blade_server.model import NewJob, Status
 from blade_server.storage.database import Database
 from blade_server.storage.retention import PRUNE_LOCK, Retention
 
@@ -68,16 +68,15 @@ def test_a_retry_that_comes_while_its_parent_is_being_pruned_is_refused(make_wor
     world.runner()
     parent = failed_job(world, ended, 25)
     Retention(world.database, slice_rows=10).prune(older_than_s=0)
+    child = NewJob(
+        job_id="job-child",
+        spec=parent.spec,
+        source=parent.source,
+        statement="SELECT 1",
+        parent_job_id=parent.job_id,
+    )
     with pytest.raises(NotFound, match=parent.job_id):
-        world.new_jobs.add(
-            "job-child",
-            parent.spec,
-            parent.source,
-            statement="SELECT 1",
-            actor="x",
-            max_open_jobs=10,
-            parent_job_id=parent.job_id,
-        )
+        world.new_jobs.add(child, actor="x", max_open_jobs=10)
 
 
 def test_the_ledger_of_a_job_goes_when_it_has_ended_and_not_before(make_world, ended, reaches):

@@ -11,8 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.support.paths import ROOT
 
-DOCS = Path(__file__).parents[3] / "docs" / "sandbox.md"
+DOCS = ROOT / "docs" / "sandbox.md"
 
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -52,6 +53,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.support.paths import ROOT
 
 HERE = Path(__file__).parent
 

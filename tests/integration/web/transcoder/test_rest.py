@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import grpc
 import pytest
+from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 
@@ -30,6 +33,20 @@ CUSTOMER_SOURCE = {
     },
 }
 
+# "Progress Tracking" of the customer's description of the data flow, as it stands there.
+CUSTOMER_PROGRESS = """
+{
+  "jobId": "job-123",
+  "status": "RUNNING",
+  "totalItems": 1000,
+  "processedItems": 450,
+  "successCount": 445,
+  "errorCount": 5,
+  "currentOperation": "Processing batch 5/10",
+  "estimatedCompletion": "2024-01-10T15:30:00Z"
+}
+"""
+
 
 class TestTheCustomersCalls:
     def test_configure_adds_the_source_of_the_document(self, rest, backend):
@@ -57,7 +74,7 @@ class TestTheCustomersCalls:
         backend.answers["IngestItem"] = ingest_service_pb2.IngestItemResponse(outcome="CREATED", bytes_uploaded=2**40)
         answer = rest.call("POST", "/blade/maintenance/MAINT-123/ingest")
         assert answer.status_code == 200
-        assert answer.json() == {"outcome": "CREATED", "bytesUploaded": str(2**40)}
+        assert answer.json() == {"outcome": "CREATED", "bytesUploaded": 2**40}
         assert (backend.last.data_type, backend.last.item_id) == ("maintenance", "MAINT-123")
 
     def test_start_is_accepted_with_202(self, rest, backend):
@@ -69,28 +86,25 @@ class TestTheCustomersCalls:
         assert (answer.json()["jobId"], answer.json()["status"]) == ("job-123", "PENDING")
         assert backend.last.sql == "SELECT * FROM maintenance WHERE priority='HIGH'"
 
-    def test_status_has_the_fields_of_the_document(self, rest, backend):
-        job = Job(
-            job_id="job-123", status="RUNNING", total_items=1000, processed_items=450, success_count=445, error_count=5
-        )
-        job.current_operation = "Processing batch 5/10"
-        job.estimated_completion.FromJsonString("2024-01-10T15:30:00Z")
+    @pytest.mark.parametrize("path", ["/jobs/blade/query/status?id=job-123", "/jobs/job-123", "/jobs/job-123:watch"])
+    def test_progress_is_written_byte_for_byte_as_in_the_document(self, rest, backend, path):
+        progress = json.loads(CUSTOMER_PROGRESS)
+        job = json_format.ParseDict(progress, Job())
         backend.answers["GetJob"] = job_service_pb2.GetJobResponse(job=job)
-        answer = rest.get("/jobs/blade/query/status?id=job-123").json()
-        assert (
-            answer.items()
-            >= {
-                "jobId": "job-123",
-                "status": "RUNNING",
-                "totalItems": 1000,
-                "processedItems": 450,
-                "successCount": 445,
-                "errorCount": 5,
-                "currentOperation": "Processing batch 5/10",
-                "estimatedCompletion": "2024-01-10T15:30:00Z",
-            }.items()
-        )
-        assert backend.last.id == "job-123"
+        backend.answers["WatchJob"] = [job_service_pb2.WatchJobResponse(job=job)]
+        written = rest.get(path, headers={"accept": "text/event-stream, application/json;q=0.9"}).text
+        for name, value in progress.items():
+            assert json.dumps({name: value}, separators=(",", ":"))[1:-1] in written, name
+
+    def test_progress_beyond_32_bits_is_a_number_as_well(self, rest, backend):
+        job = Job(total_items=2**53 - 1, success_count=2**40, bytes_uploaded=2**62, revision=2**33)
+        job.error_summaries.add(count=2**34)
+        job.spec.limits.max_errors = 2**35
+        backend.answers["GetJob"] = job_service_pb2.GetJobResponse(job=job)
+        shown = rest.get("/jobs/job-123").json()
+        assert (shown["totalItems"], shown["successCount"]) == (2**53 - 1, 2**40)
+        assert (shown["bytesUploaded"], shown["revision"]) == (2**62, 2**33)
+        assert (shown["errorSummaries"][0]["count"], shown["spec"]["limits"]["maxErrors"]) == (2**34, 2**35)
 
 
 class TestRequests:
@@ -119,6 +133,14 @@ class TestRequests:
         asked = backend.last
         assert (asked.page_size, list(asked.statuses), asked.source) == (3, [Job.RUNNING, Job.PAUSED], "a&b")
         assert asked.created_after.ToJsonString() == "2025-12-31T22:00:00Z"
+        assert not asked.with_errors
+
+    def test_the_list_of_jobs_that_completed_with_errors(self, rest, backend):
+        flawed = Job(job_id="job-1", status="COMPLETED", error_count=2, completed_with_errors=True)
+        backend.answers["ListJobs"] = job_service_pb2.ListJobsResponse(jobs=[flawed])
+        (shown,) = rest.get("/jobs?withErrors=true").json()["jobs"]
+        assert backend.last.with_errors
+        assert (shown["status"], shown["errorCount"], shown["completedWithErrors"]) == ("COMPLETED", 2, True)
 
     def test_maps_and_repeated_strings_in_the_query(self, rest, backend):
         rest.get("/blade/maintenance?filter=priority=:p&parameters[p]=HIGH&parameters%5Bq%5D=&columns=a&columns=b,c")
@@ -140,6 +162,17 @@ class TestRequests:
     def test_both_spellings_in_the_body(self, rest, backend):
         rest.post("/jobs/blade/query/start", {"batch_size": 5, "maxErrors": 7})
         assert (backend.last.batch_size, backend.last.max_errors) == (5, 7)
+
+    @pytest.mark.parametrize("count", [2**40, str(2**40)])
+    def test_a_64_bit_integer_is_read_as_a_number_and_as_a_string(self, rest, backend, count):
+        assert rest.post("/jobs/blade/query/start", {"maxErrors": count}).status_code == 202
+        assert backend.last.max_errors == 2**40
+
+    @pytest.mark.parametrize("count", [2**63, str(2**63), 1.5, "7 or so"])
+    def test_what_is_no_64_bit_integer_is_refused_by_name(self, rest, count):
+        answer = rest.post("/jobs/blade/query/start", {"maxErrors": count})
+        assert answer.status_code == 400
+        assert "maxErrors" in answer.text or "max_errors" in answer.text
 
     def test_null_is_the_same_as_nothing(self, rest, backend):
         rest.post("/jobs/blade/query/start", {"sql": "s", "batchSize": None})

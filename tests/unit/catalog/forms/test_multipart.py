@@ -8,7 +8,7 @@ from email.policy import HTTP
 import pytest
 
 from blade_server.arrow.items import Items
-from blade_server.catalog.forms.multipart import Form, files
+from blade_server.catalog.forms.multipart import encode, files
 from blade_server.model import Item
 
 ODD = ["plain", 'q"uote', "line\r\nbreak", "nul\0", "ü ☃ 💥", "--boundary\r\n", 'a"\r\nX-Injected: yes\r\n\r\n', ""]
@@ -35,7 +35,7 @@ def read(content_type: str, body: bytes) -> list[tuple[str, str | None, bytes]]:
 
 
 def encoded(items, data_source="BLADE:m"):
-    return Form(data_source).encode(Items.of(items))
+    return encode(data_source, Items.of(items))
 
 
 def test_each_item_has_the_five_parts_in_the_contracts_order():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blade_server.arrow.items import Items
-from blade_server.catalog.forms.multipart import Form
+from blade_server.catalog import Encoded, encode
 from blade_server.core.engine.batches import BATCH_BYTES, ENCODED_BYTES, Chunk, Supply
 from blade_server.core.engine.ledger import item_key
 from blade_server.model import Item
@@ -22,7 +22,7 @@ def batches(supply, *, at_end):
 
 
 def test_chunks_are_cut_into_full_batches_and_the_last_one_may_be_short():
-    supply = Supply(4, Form("BLADE:t"))
+    supply = Supply(4, "BLADE:t")
     supply.add(chunk(range(6), uncertain=[5]))
     assert [[item.item_id for item in batch.items] for batch in batches(supply, at_end=False)] == [
         ["i0", "i1", "i2", "i3"]
@@ -37,13 +37,13 @@ def test_chunks_are_cut_into_full_batches_and_the_last_one_may_be_short():
 
 
 def test_a_batch_of_large_items_ends_early():
-    supply = Supply(100, Form("BLADE:t"))
+    supply = Supply(100, "BLADE:t")
     supply.add(chunk(range(5), size=BATCH_BYTES // 2 - 2000))
     assert [len(batch.items) for batch in batches(supply, at_end=True)] == [2, 2, 1]
 
 
 def test_large_rows_of_many_chunks_do_not_wait_for_a_full_number():
-    supply, sizes = Supply(1000, Form("BLADE:t")), []
+    supply, sizes = Supply(1000, "BLADE:t"), []
     for number in range(9):
         supply.add(chunk([number], size=BATCH_BYTES // 3))
         sizes += [len(batch.items) for batch in batches(supply, at_end=False)]
@@ -54,9 +54,14 @@ def test_large_rows_of_many_chunks_do_not_wait_for_a_full_number():
 def test_items_with_much_metadata_are_encoded_a_few_at_a_time(monkeypatch):
     metadata = {f"key-{number}": "v" * 1000 for number in range(64)}
     items = Items.of([Item(f"i{number}", "t", b"{}", "UNCLASS", None, metadata) for number in range(1000)])
-    supply, sizes = Supply(100, form := Form("BLADE:t")), []
-    encode = form.encode
-    monkeypatch.setattr(form, "encode", lambda some: sizes.append(encode(some).size_bytes) or encode(some))
+    supply, sizes = Supply(100, "BLADE:t"), []
+
+    def measured(*args, **options) -> Encoded:
+        encoded = encode(*args, **options)
+        sizes.append(encoded.size_bytes)
+        return encoded
+
+    monkeypatch.setattr("blade_server.core.engine.batches.encode", measured)
     supply.add(Chunk(items=items, keys=[item_key(item.item_id) for item in items]))
     found = batches(supply, at_end=True)
     assert [item.item_id for batch in found for item in batch.items] == [f"i{number}" for number in range(1000)]

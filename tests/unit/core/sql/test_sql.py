@@ -9,9 +9,8 @@ import pyarrow as pa
 import pytest
 
 from blade_server.core import sql
-from blade_server.core.sql import SourceQuery
 from blade_server.errors import BladeError, Invalid, Precondition, Reason
-from blade_server.model import Classification, RowMapping, Source, SourceConfig
+from blade_server.model import Classification, RowMapping, RowQuery, Source, SourceConfig
 
 
 def source(
@@ -309,7 +308,7 @@ SCHEMA = pa.schema(
 
 
 def selected(schema: pa.Schema | None = None, **query) -> str:
-    return sql.select(MAINTENANCE, SourceQuery(**query), schema)
+    return sql.select(MAINTENANCE, RowQuery(**query), schema)
 
 
 class TestSelect:

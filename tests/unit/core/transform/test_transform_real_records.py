@@ -14,15 +14,6 @@ from blade_server.model import Classification, RowMapping, Source, SourceConfig
 pytestmark = pytest.mark.shared_data
 
 
-@pytest.fixture(scope="module")
-def records() -> Path:
-    """The folder of the real records, beside the repository."""
-    folder = Path(__file__).parents[5] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is absent")
-    return folder
-
-
 def transformed(table: pa.Table, item_id: str, last_modified: str, batch_rows: int) -> Transformed:
     source = Source(
         name="faa",
@@ -39,13 +30,13 @@ def transformed(table: pa.Table, item_id: str, last_modified: str, batch_rows: i
 
 
 @pytest.fixture(scope="module")
-def difficulties(records: Path) -> pa.Table:
-    return pq.read_table(records / "maintenance_faa_sdr_b737_ata32_2024_2025.parquet")
+def difficulties(shared_data: Path) -> pa.Table:
+    return pq.read_table(shared_data / "maintenance_faa_sdr_b737_ata32_2024_2025.parquet")
 
 
 @pytest.fixture(scope="module")
-def accidents(records: Path) -> pa.Table:
-    return pq.read_table(records / "maintenance_faa_aid_1975_2008.parquet")
+def accidents(shared_data: Path) -> pa.Table:
+    return pq.read_table(shared_data / "maintenance_faa_aid_1975_2008.parquet")
 
 
 @pytest.mark.parametrize("batch_rows", [7, 100, 10_000])

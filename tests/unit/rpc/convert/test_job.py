@@ -106,7 +106,7 @@ def test_a_job_shows_counts_times_waits_errors_and_history() -> None:
     )
 
     shown = json_format.MessageToDict(sent)
-    assert (shown["processedItems"], shown["status"], shown["pausedDuration"]) == (7, "FAILED", "1.250s")
+    assert (sent.processed_items, shown["status"], shown["pausedDuration"]) == (7, "FAILED", "1.250s")
     assert shown["error"] == {"reason": "ERROR_REASON_TOO_MANY_ERRORS", "message": "2 of 3"}
     assert (shown["waitReason"], shown["pendingAction"]) == ("CATALOG_DOWN", "CANCEL")
     assert shown["errorSummaries"][0]["samples"][0] == {
@@ -120,6 +120,14 @@ def test_a_job_shows_counts_times_waits_errors_and_history() -> None:
         "createTime": "2026-01-02T03:04:05.678Z",
     }
     assert shown["history"][0]["kind"] == "CLAIMED"
+
+
+@pytest.mark.parametrize("status", list(model.Status))
+@pytest.mark.parametrize("errors", [0, 1])
+def test_only_a_completed_job_with_failed_items_completed_with_errors(status: model.Status, errors: int) -> None:
+    sent = job_message(a_job(status=status, error_count=errors))
+
+    assert sent.completed_with_errors == (status is model.Status.COMPLETED and errors == 1)
 
 
 @pytest.mark.parametrize("number", [0, 7, 99])

@@ -46,7 +46,7 @@ def test_a_source_carries_what_only_the_server_knows() -> None:
 
     sent = source_message(dataclasses.replace(SOURCE, stats=stats, create_time=NOW, update_time=NOW))
 
-    assert sent.stats.item_count == 2**31 - 1
+    assert sent.stats.item_count == 2**40
     assert sent.stats.last_success_time.ToDatetime(tzinfo=UTC) == NOW
     assert sent.create_time.ToJsonString() == "2026-01-02T03:04:05.678Z"
 

@@ -19,7 +19,7 @@ from blade_server.errors import BladeError, ResultTruncated
 from blade_server.model import Claim, Plan
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.engine.ledger import LedgerStore
-from blade_server.warehouse.databricks import Warehouse
+from blade_server.warehouse import Warehouse
 
 
 class JobQuery:
@@ -64,7 +64,7 @@ class JobQuery:
         self._planning = True
         try:
             self._control.check()
-            self._plan = make_plan(warehouse, self._plan.statement)
+            self._plan = make_plan(warehouse, self._plan.statement, batch_size=self._claim.job.spec.batch_size)
         finally:
             self._planning = False
         return self._plan
@@ -101,8 +101,9 @@ class JobQuery:
         ledgers, job_id = self._ledgers, self._claim.job_id
         blocks = ((block.keys, block.outcomes) for some in ledgers.blocks(job_id) for block in some)
         past = Past.load(ledgers.size(job_id), blocks)
-        expected_rows = self._claim.plan.announced
-        return Ledger(past, lambda keys: ledgers.known_keys(job_id, first_block, keys), expected_rows=expected_rows)
+        return Ledger(
+            past, lambda keys: ledgers.known_keys(job_id, first_block, keys), expected_rows=self._plan.announced
+        )
 
     def _transform(self, schema: pa.Schema) -> Transform:
         """Raises Precondition, Invalid."""

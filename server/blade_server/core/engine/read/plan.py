@@ -8,12 +8,15 @@ from typing import Any
 from blade_server.core import sql
 from blade_server.errors import BladeError, Reason, WarehouseRefused, WarehouseUnavailable
 from blade_server.model import MAX_ITEMS, Plan
-from blade_server.warehouse.databricks import Warehouse
+from blade_server.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 
+MAX_BATCHES = 2**31
+"""Of one job. The ledger has 32 bits for the number of a batch in a claim; half of them are for batches not full."""
 
-def make_plan(warehouse: Warehouse, statement: str) -> Plan:
+
+def make_plan(warehouse: Warehouse, statement: str, *, batch_size: int) -> Plan:
     """Pins the tables to their versions of now and counts the rows; once for a job, so that re-runs see the same rows.
 
     What has no versions (a view, another format) stays as it is. Raises what the warehouse raises.
@@ -26,9 +29,11 @@ def make_plan(warehouse: Warehouse, statement: str) -> Plan:
             log.info("%s has no versions: a re-run sees it as it is then", table)
     pinned = sql.pin(statement, versions)
     announced = count_rows(warehouse, pinned)
-    if announced > MAX_ITEMS:
+    most = min(MAX_ITEMS, MAX_BATCHES * batch_size)
+    if announced > most:
         raise BladeError(
-            f"the query has {announced} rows and a job takes at most {MAX_ITEMS}; split it with a WHERE",
+            f"the query has {announced} rows, and a job with batches of {batch_size} takes at most {most}; split it "
+            "with a WHERE",
             reason=Reason.INVALID_SQL,
         )
     return Plan(statement=pinned, announced=announced)

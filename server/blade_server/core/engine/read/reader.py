@@ -22,7 +22,7 @@ from blade_server.core.transform.json_columns import text_bytes
 from blade_server.core.transform.transform import Rejected, Transform, Transformed
 from blade_server.errors import Reason
 from blade_server.model import MAX_ROW_JSON_BYTES, Item, ItemError, Stage
-from blade_server.warehouse.databricks import Warehouse
+from blade_server.warehouse import Warehouse
 
 CHUNK_ROWS = 10_000
 CHUNK_BYTES = 8 << 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from blade_server.catalog.client import Catalog
+from blade_server.catalog import Catalog
 from blade_server.core.engine.halt import Control
 from blade_server.errors import CatalogUnavailable
 from blade_server.model import WaitReason

@@ -26,8 +26,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from blade_server.arrow.items import Items
-from blade_server.catalog.client import Catalog, Refusal
-from blade_server.catalog.forms.multipart import Encoded
+from blade_server.catalog import Catalog, Encoded, Refusal
 from blade_server.core import retry
 from blade_server.core.engine.batches import Batch, Report
 from blade_server.core.engine.halt import Control, HaltedError
@@ -208,7 +207,7 @@ class _Sending:
         return rest
 
     def _existing(self, data_source: str, items: Items) -> set[str]:
-        return self._tools.catalog.existing(data_source, items.ids.to_pylist())
+        return self._tools.catalog.existing(data_source, items.item_ids)
 
     def _looked_up(self, ats: list[int], mark: Mark, look_up: Callable[[str, Items], set[str]]) -> Reports[set[int]]:
         found: set[int] = set()
@@ -221,7 +220,7 @@ class _Sending:
                     ids = look_up(self._tools.data_source, items)
             except CatalogRejected as exc:  # a look-up that is refused says nothing about the items
                 raise CatalogUnavailable(exc.message) from exc
-            known = [at for at, item_id in zip(some, items.ids.to_pylist(), strict=True) if item_id in ids]
+            known = [at for at, item_id in zip(some, items.item_ids, strict=True) if item_id in ids]
             yield from self._became(mark, known)
             found.update(known)
         return found

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from blade_server.arrow.items import Items
-from blade_server.catalog.client import Capabilities, Refusal, Uploaded
-from blade_server.catalog.forms.multipart import Form
+from blade_server.catalog import Capabilities, Refusal, Uploaded, encode
 from blade_server.core.engine.batches import Batch, Report
 from blade_server.core.engine.halt import Control
 from blade_server.core.engine.ledger import Mark, item_key
@@ -40,14 +39,14 @@ class Cued:
             raise CatalogUnavailable("down")
 
     def stored(self, _data_source: str, items: Items) -> set[str]:
-        return {item_id for item_id in items.ids.to_pylist() if item_id in self.there}
+        return {item_id for item_id in items.item_ids if item_id in self.there}
 
     def existing(self, _data_source: str, item_ids: list[str]) -> set[str]:
         return {item_id for item_id in item_ids if item_id in self.there}
 
     def upload(self, encoded: Any, *, scope: str, before_request: Callable[[], object]) -> Uploaded:
         before_request()
-        ids = encoded.items.ids.to_pylist()
+        ids = encoded.items.item_ids
         uploaded = self.answer(ids)
         self.there.update(item_id for at, item_id in enumerate(ids) if at not in uploaded.refused)
         return uploaded
@@ -84,7 +83,7 @@ def sent(catalog: Cued, count: int, *, uncertain: tuple[int, ...] = (), skip: bo
     )
     items = Items.of([Item(f"i{number}", "t", b"{}", "UNCLASS", None, {}) for number in range(count)])
     keys = [item_key(item.item_id) for item in items]
-    batch = Batch(0, keys, Form("d").encode(items), uncertain=uncertain)
+    batch = Batch(0, keys, encode("d", items), uncertain=uncertain)
     reports = list(send_batch(batch, tools))
     assert not batch.open
     return reports
