@@ -129,9 +129,8 @@ class Attempts:
         run, passes = self._run, self._passes
         while passes.flying and self._control.halted is Halt.PAUSE:
             passes.take(0.1)
-            waits = self._control.why_waiting()
-            if run.recorder.due(waits[0]):
-                run.record(*waits)
+            if run.recorder.due(self._control.why_waiting):
+                run.record(*self._control.why_waiting())
         if self._control.halted is not Halt.PAUSE:
             return
         run.record_rest()
