@@ -28,8 +28,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Of `-n auto`: two a core, because most tests wait more than they compute."""
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Of `-n auto`: two a core, because most tests wait more than they compute. Xdist's own variable goes before."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
     return min(2 * (os.cpu_count() or 1), 8)
 
 

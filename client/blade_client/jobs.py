@@ -105,6 +105,7 @@ class JobCalls:
         source: str = "",
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        with_errors: bool = False,
         page_size: int | None = None,
     ) -> Iterator[Job]:
         """Jobs, newest first, fetched page by page as they are read.
@@ -114,6 +115,7 @@ class JobCalls:
             source: Only jobs of this source.
             created_after: Only jobs created at or after this time; aware.
             created_before: Only jobs created before this time; aware.
+            with_errors: Only jobs that are COMPLETED and have failed items.
             page_size: Jobs a call, 1 to 1000. Default: 50.
 
         Raises:
@@ -125,6 +127,7 @@ class JobCalls:
             source=source,
             created_after=_timestamp(created_after),
             created_before=_timestamp(created_before),
+            with_errors=with_errors,
         )
 
         def fetch(token: str) -> tuple[Iterable[Job], str]:

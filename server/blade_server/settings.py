@@ -12,6 +12,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from blade_server.model.policy import MAX_LEASE_S
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -71,7 +73,7 @@ class Settings(BaseSettings):
     max_open_jobs: int = Field(10_000, ge=1, description="Jobs that are not final, over all replicas.")
     max_watchers: int = Field(10_000, ge=1, description="WatchJob streams at once on this server.")
     upload_workers: int = Field(8, ge=1, le=64, description="Default upload threads of one job.")
-    lease_s: float = Field(10.0, ge=1, le=300)
+    lease_s: float = Field(10.0, ge=1, le=MAX_LEASE_S)
     lease_beat_s: float = Field(3.0, ge=0.2, le=100)
     pause_hold_s: float = Field(300.0, ge=0, description="How long a paused job keeps its warehouse cursor.")
     retry_attempts: int = Field(3, ge=0, le=20, description="Retries after the first attempt.")

@@ -115,6 +115,7 @@ class MemoryBlade(
         job.update_time.GetCurrentTime()
         if status in _FINAL:
             job.end_time.GetCurrentTime()
+        job.completed_with_errors = status == Job.COMPLETED and errors > 0
         known = self.sources.get(source)
         job.spec.MergeFrom(
             job_pb2.JobSpec(
@@ -147,6 +148,7 @@ class MemoryBlade(
         for name, value in fields.items():
             setattr(job, name, value)
         job.processed_items = job.success_count + job.error_count + job.skipped_count
+        job.completed_with_errors = job.status == Job.COMPLETED and job.error_count > 0
         job.revision += 1
         job.update_time.GetCurrentTime()
         if job.status in _FINAL and not job.HasField("end_time"):
@@ -184,6 +186,7 @@ class MemoryBlade(
             job
             for job in reversed(self.jobs.values())
             if (not request.statuses or job.status in request.statuses) and request.source in ("", job.spec.source)
+            if job.completed_with_errors or not request.with_errors
         ]
         begin, size = int(request.page_token or 0), request.page_size or 50
         answer = job_service_pb2.ListJobsResponse()

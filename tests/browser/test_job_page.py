@@ -53,6 +53,20 @@ class TestTheList:
         expect(row(page, failed)).to_be_visible()
         expect(row(page, running)).to_have_count(0)
 
+    def test_a_job_that_completed_with_errors_is_amber_and_has_a_filter_of_its_own(self, world, page, expect):
+        clean, flawed = world.add_job(Job.COMPLETED, done=100), world.add_job(Job.COMPLETED, done=100, errors=1)
+        failed = world.add_job(Job.FAILED, done=100, errors=1)
+        page.goto("/")
+        expect(row(page, clean).locator(".badge")).to_have_text("Completed")
+        expect(row(page, flawed).locator(".badge")).to_have_text("Completed with errors")
+        colours = [row(page, job).locator(".badge").evaluate("e => getComputedStyle(e).color") for job in
+                   (clean, flawed, failed)]  # fmt: skip
+        assert len(set(colours)) == 3
+        page.get_by_role("link", name="Completed with errors", exact=True).click()
+        expect(row(page, clean)).to_have_count(0)
+        expect(row(page, failed)).to_have_count(0)
+        expect(row(page, flawed)).to_be_visible()
+
     def test_older_jobs_come_when_asked_for(self, world, page, expect):
         jobs = [world.add_job(Job.COMPLETED, done=1000) for _ in range(230)]
         page.goto("/")

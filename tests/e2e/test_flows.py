@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 import requests
 from tests.e2e.conftest import Cli
 
@@ -20,10 +21,18 @@ AddSource = Callable[..., str]
 
 def in_catalog(world: Sandbox, data_type: str, item_id: str) -> Any:
     path = f"/v1/items/{quote(f'BLADE:{data_type}', safe='')}/{quote(item_id, safe='')}"
-    answer = requests.get(world.catalog_url + path, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10)
+    answer = requests.get(world.catalog_url + path, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
     return answer.json() if answer.ok else None
 
 
+@pytest.fixture
+def nothing_of_the_customers(blade: Cli) -> Iterator[None]:
+    """The source that the customer's description names is gone after the test, however that ends."""
+    yield
+    blade("source", "remove", "blade-maintenance", code=None)
+
+
+@pytest.mark.usefixtures("nothing_of_the_customers")
 def test_the_configuration_of_the_customers_description_is_taken_as_it_stands(blade: Cli, tmp_path: Path) -> None:
     written = {
         "name": "blade-maintenance",
@@ -140,7 +149,7 @@ def test_a_job_can_be_paused_resumed_and_cancelled(
     stored = requests.get(
         f"{world.catalog_url}/v1/items:count?dataSource=BLADE:{source}",
         headers={"Authorization": f"Bearer {TOKEN}"},
-        timeout=10,
+        timeout=60,
     ).json()
     assert stored["items"] == job()["successCount"] < 5000
 

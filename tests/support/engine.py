@@ -153,7 +153,7 @@ class EngineWorld:
             answer = requests.get(
                 f"{self.catalog.url}/v1/items",
                 params={"dataSource": data_source, "pageSize": 1000, "pageToken": token},
-                timeout=10,
+                timeout=60,
             ).json()
             copies.update({item["itemId"]: item["copies"] for item in answer["items"]})
             token = answer.get("nextPageToken", "")
@@ -164,7 +164,7 @@ class EngineWorld:
         """Sets faults of the warehouse."""
         headers = {"Authorization": f"Bearer {self.warehouse.token}"}
         url = f"{self.warehouse.url}/sandbox/faults"
-        requests.post(url, json=switches, headers=headers, timeout=10).raise_for_status()
+        requests.post(url, json=switches, headers=headers, timeout=60).raise_for_status()
 
     def close(self) -> None:
         """Stops everything."""

@@ -19,6 +19,7 @@ from blade_client.cli.job_forms import (
     errors_text,
     reason_name,
     status_text,
+    styled_status,
     took_text,
 )
 from blade_client.cli.output import console, print_json, visible
@@ -69,7 +70,7 @@ def exit_code(job: Job) -> int:
 
 def _tell_end(job: Job) -> None:
     took = took_text(job)
-    summary = f"{job.job_id} {Job.Status.Name(job.status)}: {job.success_count:,} items in the catalog"
+    summary = f"{job.job_id} {status_text(job)}: {job.success_count:,} items in the catalog"
     if job.skipped_count:
         summary += f", {job.skipped_count:,} skipped"
     if job.error_count:
@@ -126,13 +127,12 @@ def _picture(job: Job, remark: str, width: int) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    colours = {Job.COMPLETED: "green", Job.FAILED: "red", Job.CANCELLED: "red", Job.PAUSED: "yellow"}
     known = job.HasField("total_items")
     share = job.processed_items / job.total_items if known and job.total_items else float(job.status == Job.COMPLETED)
     table = Table.grid(padding=(0, 2))
     for _ in range(6):
         table.add_column(no_wrap=True)
-    status = Text(status_text(job), style=colours.get(job.status, "cyan"))
+    status = Text(*styled_status(job))
     numbers = [
         Text(f"{share:.1%}" if known else ""),
         Text(f"{count_text(job)} items"),

@@ -29,6 +29,7 @@ for command in (start, preview, retry, pause, resume, cancel, limits):
 
 @job.command("list")
 @click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False), multiple=True, help="Only these.")
+@click.option("--with-errors", is_flag=True, help="Only jobs that completed with errors.")
 @click.option("--source", default="", metavar="NAME", help="Only jobs of this source.")
 @click.option("--since", type=click.DateTime(), metavar="TIME", help="Created then or later; UTC.")
 @click.option("--before", type=click.DateTime(), metavar="TIME", help="Created earlier; UTC.")
@@ -38,6 +39,7 @@ def list_(
     session: Session,
     *,
     status: tuple[str, ...],
+    with_errors: bool,
     source: str,
     since: datetime | None,
     before: datetime | None,
@@ -53,6 +55,7 @@ def list_(
             source=source,
             created_after=since.replace(tzinfo=UTC) if since else None,
             created_before=before.replace(tzinfo=UTC) if before else None,
+            with_errors=with_errors,
             page_size=min(limit, 1000),
         )
         jobs = list(islice(found, limit))

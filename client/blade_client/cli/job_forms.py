@@ -8,14 +8,30 @@ import click
 
 from blade.v1.error_reason_pb2 import ErrorReason
 from blade.v1.job_pb2 import ItemError, Job, JobEvent, JobLimits
-from blade_client.cli.output import moment, pairs_text, print_pairs, print_table, words
+from blade_client.cli.output import Styled, moment, pairs_text, print_pairs, print_table, words
+
+_STYLES = {
+    Job.RUNNING: "cyan",
+    Job.PAUSED: "yellow",
+    Job.COMPLETED: "green",
+    Job.FAILED: "red",
+    Job.CANCELLED: "red",
+}
+_AMBER = "orange3"
 
 
 def status_text(job: Job) -> str:
-    """The status, and what was asked for and is not done yet: `RUNNING, about to pause`."""
+    """The status, with what was asked for and is not done yet (`RUNNING, about to pause`) and a flaw of its end."""
+    if job.completed_with_errors:
+        return "Completed with errors"
     text = Job.Status.Name(job.status)
     asked = {Job.PAUSE: ", about to pause", Job.CANCEL: ", about to be cancelled"}
     return text if job.status == Job.PAUSED else text + asked.get(job.pending_action, "")
+
+
+def styled_status(job: Job) -> Styled:
+    """`status_text` in the colour of the status."""
+    return Styled(status_text(job), _AMBER if job.completed_with_errors else _STYLES.get(job.status, "cyan"))
 
 
 def count_text(job: Job) -> str:
@@ -85,7 +101,7 @@ def show_list(jobs: Sequence[Job]) -> None:
         [
             [
                 each.job_id,
-                status_text(each),
+                styled_status(each),
                 each.spec.source,
                 count_text(each),
                 f"{each.error_count:,}",
@@ -105,7 +121,7 @@ def show_job(job: Job) -> None:
     print_pairs(
         [
             ("Job", job.job_id),
-            ("Status", status_text(job)),
+            ("Status", styled_status(job)),
             ("Error", f"{reason_name(job.error.reason)}: {job.error.message}" if job.HasField("error") else ""),
             ("Now", "" if job.status == Job.FAILED else activity_text(job)),
             ("Items", count_text(job)),

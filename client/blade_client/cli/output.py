@@ -6,12 +6,13 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
     from google.protobuf.timestamp_pb2 import Timestamp
     from rich.console import Console
+    from rich.text import Text
 
     from blade.v1.source_pb2 import TestStep
 
@@ -34,16 +35,25 @@ def console(file: IO[str] | None = None) -> Console:
     return Console(file=file, highlight=False, markup=False, emoji=False, width=width)
 
 
+class Styled(NamedTuple):
+    """A cell in a style of rich's, which a terminal shows and nothing else sees."""
+
+    text: str
+    style: str
+
+
+Cell = str | Styled
+
+
 def print_table(
     headers: Sequence[str],
-    rows: Iterable[Sequence[str]],
+    rows: Iterable[Sequence[Cell]],
     *,
     right: Sequence[str] = (),
     file: IO[str] | None = None,
 ) -> None:
     """Prints rows under headers; the columns named by `right` are aligned right."""
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for header in headers:
@@ -51,12 +61,11 @@ def print_table(
             header, justify="right" if header in right else "left", overflow="fold", no_wrap=header == headers[0]
         )
     for row in rows:
-        # One row, one line: whoever reads by lines relies on it.
-        table.add_row(*(Text(visible(cell.replace("\n", " "))) for cell in row))
+        table.add_row(*(_text(cell, lines=False) for cell in row))
     _print(table, file)
 
 
-def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+def print_pairs(pairs: Iterable[tuple[str, Cell]]) -> None:
     """Prints names and values one below the other; empty values are left out."""
     from rich.table import Table
     from rich.text import Text
@@ -66,8 +75,16 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     table.add_column(overflow="fold")
     for name, value in pairs:
         if value:
-            table.add_row(Text(name), Text(visible(value)))
+            table.add_row(Text(name), _text(value))
     _print(table, None)
+
+
+def _text(cell: Cell, *, lines: bool = True) -> Text:
+    from rich.text import Text
+
+    text, style = cell if isinstance(cell, Styled) else (cell, "")
+    # One row of a table, one line: whoever reads by lines relies on it.
+    return Text(visible(text if lines else text.replace("\n", " ")), style=style)
 
 
 def fitting(headers: Sequence[str], rows: Sequence[Sequence[str]], *, file: IO[str] | None = None) -> int:

@@ -184,3 +184,8 @@ class Job:
     def processed_items(self) -> int:
         """Rows that are done with, whatever became of them."""
         return self.success_count + self.error_count + self.skipped_count
+
+    @property
+    def completed_with_errors(self) -> bool:
+        """Every row was processed, and some of them failed."""
+        return self.status is Status.COMPLETED and self.error_count > 0

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+MAX_LEASE_S = 300.0
+"""The longest lease: one that seems to last longer was given before PostgreSQL's clock was set back."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WarehousePolicy:

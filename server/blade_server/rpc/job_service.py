@@ -86,6 +86,7 @@ class JobService(JobServiceServicer):
             source=request.source,
             created_after=instant(request, "created_after"),
             created_before=instant(request, "created_before"),
+            with_errors=request.with_errors,
         )
         return pb.ListJobsResponse(jobs=[job_message(job) for job in jobs], next_page_token=next_page_token)
 

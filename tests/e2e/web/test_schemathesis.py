@@ -20,13 +20,17 @@ CHECKS = (
 )
 
 
-@pytest.mark.timeout(600)
-def test_no_request_makes_a_server_error_or_an_answer_that_is_not_documented(http_url, tmp_path):
+@pytest.fixture(autouse=True)
+def _schemathesis():
     if importlib.util.find_spec("schemathesis") is None:
         message = "schemathesis is missing (pip install schemathesis)"
         if os.environ.get("BLADE_REQUIRE_SCHEMATHESIS"):
             pytest.fail(message)
         pytest.skip(message)
+
+
+@pytest.mark.timeout(600)
+def test_no_request_makes_a_server_error_or_an_answer_that_is_not_documented(http_url, tmp_path):
     command = Path(sys.executable).with_name("schemathesis")
     options = ["--max-examples", "15", "--seed", "1", "--generation-database", "none", "--request-timeout", "30"]
     done = subprocess.run(

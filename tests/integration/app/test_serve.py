@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import grpc
@@ -49,7 +50,7 @@ def test_it_says_that_it_is_ready_serves_and_stops_gracefully(postgres_url: str,
 def test_people_get_one_plain_line(postgres_url: str, serve: Callable[..., Served]) -> None:
     server = serve(DATABASE_URL=postgres_url, BLADE_CATALOG_URL="http://catalog.test:81", BLADE_LOG_LEVEL="error")
 
-    assert server.line.startswith("BLADE 0.1.0 serves gRPC on 127.0.0.1:")
+    assert server.line.startswith(f"BLADE {version('blade')} serves gRPC on 127.0.0.1:")
     assert "warehouse: none, catalog: http://catalog.test:81)" in server.line
     status, errors = server.stop(signal.SIGINT)
     assert (status, errors) == (0, "")

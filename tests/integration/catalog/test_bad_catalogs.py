@@ -71,7 +71,7 @@ def test_idle_connections_that_the_catalog_closed_cause_no_error(connect, make_i
     catalog = connect(server.url, connections=1)
     for _ in range(5):
         assert catalog.upload("BLADE:m", [make_item("a")])[0].rejection is None
-        server.closed.get(timeout=10)
+        server.closed.get(timeout=60)
     assert (len(server.heads), server.connections) == (5, 5)
 
 

@@ -16,7 +16,7 @@ ODD_IDS = ["a/b", ".", "..", "%2F", "ü ☃ 💥", 'q"uote', "line\r\nbreak", "n
 
 def held(sandbox, data_source="BLADE:m"):
     query = {"dataSource": data_source, "include": "file", "pageSize": 5000}
-    return requests.get(sandbox.url + "/v1/items", params=query, timeout=10).json()["items"]
+    return requests.get(sandbox.url + "/v1/items", params=query, timeout=60).json()["items"]
 
 
 def test_a_batch_arrives_whole(catalog, sandbox, make_item):
@@ -285,7 +285,7 @@ def test_more_threads_than_connections_wait_for_their_turn(sandbox, connect, mak
 def test_the_path_of_an_item_is_one_that_others_understand(catalog, sandbox, make_item):
     catalog.upload("BLADE:m", [make_item("a b/c")])
     url = f"{sandbox.url}/v1/items/{quote('BLADE:m', safe='')}/{quote('a b/c', safe='')}"
-    assert requests.get(url, timeout=10).json()["itemId"] == "a b/c"
+    assert requests.get(url, timeout=60).json()["itemId"] == "a b/c"
 
 
 @pytest.mark.parametrize("replace", [True, False])

@@ -11,6 +11,7 @@ import duckdb
 import pytest
 from pydantic import SecretStr
 from tests.support.engine import ended, make_world, reaches
+from tests.support.warehouses import lent
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
@@ -58,8 +59,8 @@ def _sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(_sandbox: Sandbox) -> Iterator[Sandbox]:
-    yield _sandbox
-    _sandbox.faults.reset()
+    with lent(_sandbox) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from blade_server.rpc.server import RpcServer
 from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 async def _nothing(job_id: str) -> None: ...

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from blade_server.storage.bell import Listener
 from blade_server.storage.database import CHANNEL
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 class Heard:

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 from pydantic import SecretStr
+from tests.support.warehouses import lent
 
 from blade_sandbox.warehouse import Warehouse as Sandbox
 from blade_server.warehouse import Target, Warehouse
@@ -38,8 +39,8 @@ def shared_sandbox(table_file: Path) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(shared_sandbox: Sandbox) -> Iterator[Sandbox]:
-    yield shared_sandbox
-    shared_sandbox.faults.reset()
+    with lent(shared_sandbox) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def faults(sandbox: Sandbox) -> Callable[..., Any]:
             data=json.dumps(switches).encode(),
             headers={"Authorization": f"Bearer {sandbox.token}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     return post

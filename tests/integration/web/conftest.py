@@ -118,7 +118,7 @@ class Rest:
         self.port = await self.web.start()
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
-        return self.session.request(method, self.url + path, timeout=30, **options)
+        return self.session.request(method, self.url + path, timeout=60, **options)
 
     def get(self, path: str, **options: Any) -> requests.Response:
         return self.call("GET", path, **options)

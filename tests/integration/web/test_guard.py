@@ -31,7 +31,7 @@ def test_every_name_is_served_when_told_to_listen_elsewhere(rest):
 
     web, port = rest.do(start())
     try:
-        answer = rest.session.get(f"http://127.0.0.1:{port}/jobs/job-1", headers={"host": "blade.example"}, timeout=10)
+        answer = rest.session.get(f"http://127.0.0.1:{port}/jobs/job-1", headers={"host": "blade.example"}, timeout=60)
         assert answer.status_code == 200
     finally:
         rest.do(web.stop(0))

@@ -38,7 +38,7 @@ def test_contents_are_those_of_exactly_these_values(texts: list[str | None], ski
     assert [data[a:b].tobytes().decode() for a, b in pairwise(begins)] == [text or "" for text in texts]
 
 
-def test_contents_are_empty_where_another_writer_left_the_buffers_out() -> None:
-    array = pa.Array.from_buffers(pa.string(), 0, [None, pa.py_buffer(b""), None])
+def test_contents_are_empty_where_another_writer_left_the_offsets_out() -> None:
+    array = pa.Array.from_buffers(pa.string(), 0, [None, pa.py_buffer(b""), pa.py_buffer(b"")])
     begins, data = contents(array)
     assert (begins.tolist(), data.tolist()) == ([0], [])

@@ -185,6 +185,7 @@ def spawn(server: FakeBlade) -> Iterator[Callable[..., subprocess.Popen[bytes]]]
 
     def spawn_cli(*args: str, columns: int | None = 120, **options: Any) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "BLADE_SERVER": server.target, "TERM": "xterm", "COLUMNS": str(columns)}
+        environment |= options.pop("env", {})
         if columns is None:  # the terminal knows
             del environment["COLUMNS"]
         process = subprocess.Popen(

@@ -170,6 +170,34 @@ def test_on_a_terminal_a_bar_is_drawn_in_place(server, spawn, snapshot) -> None:
     assert f"{ID} COMPLETED: 10 items in the catalog, 1 error." in plain
 
 
+@pytest.mark.parametrize("command", ["show", "watch"])
+def test_a_job_that_completed_with_errors_is_amber_on_a_terminal(server, spawn, snapshot, command) -> None:
+    end = snapshot(10, "COMPLETED", error_count=3, completed_with_errors=True)
+    server.on("WatchJob", [end])
+    server.on("GetJob", jobs.GetJobResponse(job=end.job))
+    main, terminal = pty.openpty()
+    process = spawn("job", command, ID, stdout=terminal, stderr=terminal, env={"TERM": "xterm-256color"})
+    os.close(terminal)
+    seen = _read_all(main)
+    process.wait(20)
+    assert "\x1b[38;5;172mCompleted with errors" in seen
+
+
+def test_off_a_terminal_a_job_that_completed_with_errors_is_called_so_everywhere(server, run, snapshot) -> None:
+    end = snapshot(10, "COMPLETED", error_count=3, completed_with_errors=True)
+    server.on("WatchJob", [end])
+    server.on("GetJob", jobs.GetJobResponse(job=end.job))
+    server.on("ListJobs", jobs.ListJobsResponse(jobs=[end.job]))
+    assert re.search(r"^Status +Completed with errors$", run("job", "show", ID).stdout, re.MULTILINE)
+    watched = run("job", "watch", ID)
+    assert (watched.exit_code, watched.stdout.count("Completed with errors")) == (8, 2)
+    listed = run("job", "list", "--with-errors")
+    assert f"{ID}  Completed with errors" in listed.stdout
+    assert server.asked("ListJobs")[0].with_errors
+    assert json.loads(run("job", "list", "--json").stdout)["jobs"][0]["completedWithErrors"] is True
+    assert not server.asked("ListJobs")[-1].with_errors
+
+
 def test_the_bar_leaves_room_for_the_words_on_80_columns(server, spawn, snapshot) -> None:
     job = snapshot(5, processed_items=276_776, total_items=336_776, items_per_second=23_365)
     server.on("WatchJob", [job, snapshot(10, "CANCELLED", processed_items=300_000, total_items=336_776)])

@@ -42,6 +42,7 @@ class ShowJobs:
         source: str = "",
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        with_errors: bool = False,
     ) -> tuple[builtins.list[Job], str]:
         """A page of jobs, newest first, and the token of the next page ("" on the last). Raises Invalid.
 
@@ -49,6 +50,7 @@ class ShowJobs:
         """
         size = paging.page_size(page_size, default=DEFAULT_PAGE_SIZE)
         scope = f"jobs\0{sorted(statuses)}\0{source}\0{created_after}\0{created_before}"
+        scope += "\0with errors" if with_errors else ""  # the tokens of older servers hold without it
         before = paging.read_token(page_token, scope=scope)
         if not before.isprintable():
             raise Invalid.field("page_token", "is forged; begin again without a token")
@@ -59,6 +61,7 @@ class ShowJobs:
             source=source,
             created_after=created_after,
             created_before=created_before,
+            with_errors=with_errors,
         )
         page = found[: min(size, _fitting(found))]
         more = len(found) > len(page)

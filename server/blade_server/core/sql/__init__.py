@@ -1,7 +1,7 @@
 """SQL as BLADE lets it through: parsed, checked, written anew in the warehouse's dialect, never spliced as text.
 
     parse        text -> tree, with limits on size and nesting
-    guard        what may stand in a query: reading tables, nothing else
+    reads_only   what may stand in a query: reading tables, nothing else
     resolve      names of sources -> names of tables
     parameters   `:name` in filters: all there, all used, read as the right type
     build        statements of BLADE's own: select, look-up, count, preview, pin

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 from sqlglot import exp
 
-from blade_server.core.sql.guard import check_reads_only
 from blade_server.core.sql.item_id_sql import item_id_sql
 from blade_server.core.sql.parameters import cast_parameters, check_parameters, wrong_parameters
 from blade_server.core.sql.parse import (
@@ -25,6 +24,7 @@ from blade_server.core.sql.parse import (
     shown,
     span,
 )
+from blade_server.core.sql.reads_only import check_reads_only
 from blade_server.core.transform.item_ids import Template, TemplateError
 from blade_server.errors import Precondition, Reason
 from blade_server.model import RowQuery, Source, SourceConfig

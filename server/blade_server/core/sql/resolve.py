@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from blade_server.core.sql.guard import check_reads_only
 from blade_server.core.sql.parse import Edit, invalid, parse_query, position, quoted, reparse, rewrite, span
+from blade_server.core.sql.reads_only import check_reads_only
 from blade_server.errors import Invalid, Reason
 from blade_server.model import Source
 

@@ -67,6 +67,7 @@ def job_message(job: model.Job) -> job_pb2.Job:
         parent_job_id=job.parent_job_id,
         error_summaries=[_summary(summary) for summary in job.error_summaries],
         history=[_event(event) for event in job.history],
+        completed_with_errors=job.completed_with_errors,
     )
 
 

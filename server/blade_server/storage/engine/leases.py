@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, func, text, update
 
 from blade_server.errors import Reason
 from blade_server.model import Claim, EventKind, Flags, Plan, Status
+from blade_server.model.policy import MAX_LEASE_S
 from blade_server.storage import tables
 from blade_server.storage.database import Database
 from blade_server.storage.engine.claims import ended, flags_from
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 _job = tables.job
 
-MAX_LEASE_S = 300  # what a lease can be set to at most, see Settings.lease_s
 CLAIM_LOCK = 0x424C4144454A  # one claim at a time, so that the limits per source hold exactly
 LEVEL = 0
 """What this version knows of jobs. A job that it must not run as it runs jobs is stored with a higher one and left to

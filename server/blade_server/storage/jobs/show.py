@@ -63,6 +63,7 @@ class JobStore:
         source: str = "",
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        with_errors: bool = False,
     ) -> list[Job]:
         """At most `limit` jobs, newest first, older than `before_job_id`. Ids sort by time of creation."""
         query = AS_SHOWN.order_by(_job.c.job_id.desc()).limit(limit)
@@ -76,6 +77,8 @@ class JobStore:
             query = query.where(_job.c.create_time >= created_after)
         if created_before is not None:
             query = query.where(_job.c.create_time < created_before)
+        if with_errors:
+            query = query.where(_job.c.completed_with_errors)
         with self._database.begin() as connection:
             return [job_from(row) for row in connection.execute(query)]
 

@@ -11,7 +11,7 @@ export function rate(perSecond) {
 }
 
 export function bytes(value) {
-  let size = Number(value ?? 0);
+  let size = value ?? 0;
   for (const unit of ["B", "KiB", "MiB", "GiB"]) {
     if (size < 1024) return `${short.format(size)} ${unit}`;
     size /= 1024;
@@ -49,6 +49,9 @@ export function words(name, prefix = "") {
   const plain = name.replace(prefix, "").toLowerCase().replaceAll("_", " ");
   return plain[0].toUpperCase() + plain.slice(1);
 }
+
+/** The status as people should see it: a job that completed with errors is not a clean one. */
+export const shownStatus = (job) => (job.completedWithErrors ? "COMPLETED_WITH_ERRORS" : job.status);
 
 export const reason = (name) => words(name, "ERROR_REASON_") || "Other";
 

@@ -4,7 +4,7 @@ import { Refused, jobPath, post, requestId } from "./api.js";
 import { h, say, set, text, toast } from "./dom.js";
 import { showErrors } from "./errors.js";
 import { getJob, remember, remembered, watch } from "./feed.js";
-import { ago, bytes, clock, count, duration, moment, reason, words } from "./format.js";
+import { ago, bytes, clock, count, duration, moment, reason, shownStatus, words } from "./format.js";
 import { amount, badge } from "./overview.js";
 import { plot, runningSeconds } from "./plot.js";
 import { bar } from "./progress.js";
@@ -28,7 +28,7 @@ export function showJob(main, id) {
   const abort = new AbortController();
   const take = (now) => {
     const before = job;
-    if (before && Number(now.revision) < Number(before.revision)) return; // overtaken by the answer to a button
+    if (before && now.revision < before.revision) return; // overtaken by the answer to a button
     // The stream carries no history, and the answer to a button no errors; what is known stays until the next look-up.
     job = {
       ...now,
@@ -38,7 +38,7 @@ export function showJob(main, id) {
     remember(job);
     set(body, "hidden", null);
     for (const part of parts) part.update(job);
-    if (before && before.status !== job.status) say(`The job is ${words(job.status).toLowerCase()} now.`);
+    if (before && before.status !== job.status) say(`The job is ${words(shownStatus(job)).toLowerCase()} now.`);
     const changed = before && (before.status !== job.status || before.pendingAction !== job.pendingAction);
     if (changed && !now.history.length) look();
   };

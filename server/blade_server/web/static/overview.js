@@ -3,20 +3,25 @@
 import { get } from "./api.js";
 import { h, keyed, set, text } from "./dom.js";
 import { poll, remember } from "./feed.js";
-import { ago, clock, count, duration, percent, rate, words } from "./format.js";
+import { ago, clock, count, duration, percent, rate, shownStatus, words } from "./format.js";
 import { bar } from "./progress.js";
 import { makeSource } from "./sources.js";
 
 const PAGE = 200;
 const MOST = 1000;
 const FILTERS = [
-  ["", "All"],
-  ["open", "Open", ["PENDING", "RUNNING", "PAUSED"]],
-  ["RUNNING", "Running", ["RUNNING"]],
-  ["PAUSED", "Paused", ["PAUSED"]],
-  ["FAILED", "Failed", ["FAILED"]],
-  ["COMPLETED", "Completed", ["COMPLETED"]],
+  ["", "All", []],
+  ["open", "Open", statuses("PENDING", "RUNNING", "PAUSED")],
+  ["RUNNING", "Running", statuses("RUNNING")],
+  ["PAUSED", "Paused", statuses("PAUSED")],
+  ["FAILED", "Failed", statuses("FAILED")],
+  ["COMPLETED", "Completed", statuses("COMPLETED")],
+  ["COMPLETED_WITH_ERRORS", "Completed with errors", [["withErrors", "true"]]],
 ];
+
+function statuses(...names) {
+  return names.map((name) => ["statuses", name]);
+}
 
 export function showOverview(main, parameters) {
   const filter = FILTERS.find(([key]) => key === parameters.get("status")) ?? FILTERS[0];
@@ -61,8 +66,7 @@ function showJobs(filter, source) {
     h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))),
     body);
   const load = async (signal) => {
-    const query = new URLSearchParams({ pageSize: size, source });
-    for (const status of filter[2] ?? []) query.append("statuses", status);
+    const query = new URLSearchParams([["pageSize", size], ["source", source], ...filter[2]]);
     const { jobs, nextPageToken } = await get(`/jobs?${query}`, signal);
     jobs.forEach(remember);
     keyed(body, known, jobs, (job) => job.jobId, makeRow);
@@ -124,8 +128,9 @@ export function badge() {
   return {
     element,
     update(job) {
-      set(element, "data-status", job.status);
-      text(element, words(job.status));
+      const shown = shownStatus(job);
+      set(element, "data-status", shown);
+      text(element, words(shown));
     },
   };
 }

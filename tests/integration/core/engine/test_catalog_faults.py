@@ -48,7 +48,7 @@ def test_a_lost_reply_is_not_mistaken_for_an_older_item_of_the_same_id(make_worl
     import requests
 
     for number in range(200):
-        item = requests.get(f"{world.catalog.url}/v1/items/BLADE:maintenance/MAINT-{number}", timeout=5).json()
+        item = requests.get(f"{world.catalog.url}/v1/items/BLADE:maintenance/MAINT-{number}", timeout=60).json()
         assert item["metadata"]["job"] == second.job_id != first.job_id
 
 

@@ -106,7 +106,7 @@ def test_no_session_is_left_in_the_warehouse_when_all_is_done(make_world, ended,
     headers = {"Authorization": f"Bearer {world.warehouse.token}"}
 
     def none_left():
-        status = requests.get(f"{world.warehouse.url}/sandbox/status", headers=headers, timeout=5).json()
+        status = requests.get(f"{world.warehouse.url}/sandbox/status", headers=headers, timeout=60).json()
         return not status["open_sessions"]
 
     wait_until(none_left)

@@ -51,6 +51,26 @@ def test_a_second_row_with_an_item_id_is_an_error_and_the_first_one_stays(make_w
     assert len(world.held()) == 297
 
 
+def test_the_list_of_jobs_that_completed_with_errors_has_those_and_no_others(make_world, ended):
+    rows = maintenance_rows(200)
+    rows["item_id"][7] = None
+    world = make_world(rows)
+    world.runner()
+    with_errors = [ended(world, world.begin()) for _ in range(2)]
+    clean = ended(world, world.begin(sql="SELECT * FROM maintenance WHERE number > 100"))
+    failed = ended(world, world.begin(max_errors=0))
+    assert (clean.status, failed.status, failed.error_count) == (Status.COMPLETED, Status.FAILED, 1)
+    assert [job.completed_with_errors for job in (*with_errors, clean, failed)] == [True, True, False, False]
+
+    page, token = world.jobs.show.list(with_errors=True, page_size=1)
+    assert [job.job_id for job in page] == [with_errors[1].job_id]
+    assert all(job.completed_with_errors for job in page)
+    page, end = world.jobs.show.list(with_errors=True, page_token=token)
+    assert ([job.job_id for job in page], end) == ([with_errors[0].job_id], "")
+    with pytest.raises(Invalid, match="same filters"):
+        world.jobs.show.list(page_token=token)
+
+
 def test_rows_without_an_id_are_errors_each_even_if_they_are_equal(make_world, ended):
     rows = maintenance_rows(50)
     for number in (7, 8, 9):

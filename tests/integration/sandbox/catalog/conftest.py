@@ -22,7 +22,7 @@ class Caller:
         self.session = requests.Session()
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        return self.session.get(self.url + path, timeout=10, **options)
+        return self.session.get(self.url + path, timeout=60, **options)
 
     def fields(self, item_id: str, data_source: str = "BLADE:m", **parts: Any) -> list[tuple[str, Any]]:
         file = json.dumps({"itemId": item_id, "dataType": "m", "data": {"n": 1}})
@@ -37,16 +37,16 @@ class Caller:
 
     def upload(self, item_id: str, *, headers: dict[str, str] | None = None, **parts: Any) -> requests.Response:
         form = self.fields(item_id, **parts)
-        return self.session.post(self.url + "/v1/items", files=form, headers=headers, timeout=10)
+        return self.session.post(self.url + "/v1/items", files=form, headers=headers, timeout=60)
 
     def upload_batch(
         self, item_ids: Sequence[str], *, headers: dict[str, str] | None = None, **parts: Any
     ) -> requests.Response:
         form = [field for item_id in item_ids for field in self.fields(item_id, **parts)]
-        return self.session.post(self.url + "/v1/items:batch", files=form, headers=headers, timeout=10)
+        return self.session.post(self.url + "/v1/items:batch", files=form, headers=headers, timeout=60)
 
     def set_faults(self, **faults: Any) -> requests.Response:
-        return self.session.post(self.url + "/sandbox/faults", json=faults, timeout=10)
+        return self.session.post(self.url + "/sandbox/faults", json=faults, timeout=60)
 
     def status(self) -> dict[str, Any]:
         return self.get("/sandbox/status").json()

@@ -46,7 +46,7 @@ def test_an_item_that_is_wrong_in_itself_leaves_the_rest_of_its_batch_alone(cata
         *catalog.fields("c", metadata="[]"),
         *catalog.fields("d"),
     ]
-    answer = requests.post(catalog.url + "/v1/items:batch", files=form, timeout=10)
+    answer = requests.post(catalog.url + "/v1/items:batch", files=form, timeout=60)
     assert [(r["itemId"], r["status"]) for r in answer.json()["results"]] == [
         ("a", 201),
         (None, 400),
@@ -61,7 +61,7 @@ def test_an_item_is_found_by_its_percent_encoded_id(catalog, item_id):
     file = json.dumps({"itemId": item_id, "data": {"n": 1}})
     assert catalog.upload(item_id, file=("blade_item.json", file, "application/json")).status_code == 201
     # Not through requests, which would tidy dots and percent signs away.
-    connection = HTTPConnection(catalog.url.removeprefix("http://"), timeout=10)
+    connection = HTTPConnection(catalog.url.removeprefix("http://"), timeout=60)
     path = "/v1/items/BLADE%3Am/" + quote(item_id, safe="")
     try:
         connection.request("HEAD", path)
@@ -81,20 +81,20 @@ def test_an_item_that_was_never_uploaded_is_not_found(catalog):
     catalog.upload("a")
     assert catalog.get("/v1/items/BLADE%3Am/b").status_code == 404
     assert catalog.get("/v1/items/BLADE%3Aother/a").status_code == 404
-    assert catalog.session.head(catalog.url + "/v1/items/BLADE%3Am/b", timeout=10).status_code == 404
+    assert catalog.session.head(catalog.url + "/v1/items/BLADE%3Am/b", timeout=60).status_code == 404
 
 
 def test_a_look_up_names_what_is_held_of_that_data_source(catalog):
     catalog.upload_batch([str(n) for n in range(0, 400, 2)])
     catalog.upload("1", data_source="BLADE:other")
     asked = {"dataSource": "BLADE:m", "itemIds": [str(n) for n in range(1000)]}
-    found = requests.post(catalog.url + "/v1/items:lookup", json=asked, timeout=10).json()["found"]
+    found = requests.post(catalog.url + "/v1/items:lookup", json=asked, timeout=60).json()["found"]
     assert found == [str(n) for n in range(0, 400, 2)]
 
 
 def test_a_look_up_of_more_than_a_thousand_ids_is_refused(catalog):
     asked = {"dataSource": "BLADE:m", "itemIds": ["x"] * 1001}
-    assert requests.post(catalog.url + "/v1/items:lookup", json=asked, timeout=10).status_code == 413
+    assert requests.post(catalog.url + "/v1/items:lookup", json=asked, timeout=60).status_code == 413
 
 
 def test_pages_list_each_item_once_in_order_of_id(catalog):
@@ -130,7 +130,7 @@ def test_data_sources_are_counted_apart_and_one_can_be_emptied(catalog):
             {"dataSource": "BLADE:other", "items": 2, "copies": 2},
         ]
     }
-    requests.delete(catalog.url + "/v1/items", params={"dataSource": "BLADE:other"}, timeout=10)
+    requests.delete(catalog.url + "/v1/items", params={"dataSource": "BLADE:other"}, timeout=60)
     assert (catalog.count()["items"], catalog.count("BLADE:other")["items"]) == (1, 0)
 
 
@@ -172,12 +172,12 @@ def test_only_so_many_keys_are_remembered(start):
 def test_a_rejected_upload_is_judged_anew_under_the_same_key(catalog):
     catalog.set_faults(reject_ids=["a"])
     assert catalog.upload("a", headers={"Idempotency-Key": "k"}).status_code == 422
-    catalog.session.delete(catalog.url + "/sandbox/faults", timeout=10)
+    catalog.session.delete(catalog.url + "/sandbox/faults", timeout=60)
     assert catalog.upload("a", headers={"Idempotency-Key": "k"}).status_code == 201
 
 
 def test_an_emptied_data_source_takes_the_same_upload_again(catalog):
     catalog.upload("a", headers={"Idempotency-Key": "k"})
-    requests.delete(catalog.url + "/v1/items", params={"dataSource": "BLADE:m"}, timeout=10)
+    requests.delete(catalog.url + "/v1/items", params={"dataSource": "BLADE:m"}, timeout=60)
     catalog.upload("a", headers={"Idempotency-Key": "k"})
     assert catalog.count()["items"] == 1

@@ -23,7 +23,7 @@ def test_a_status_can_be_kept_to_one_kind_of_request(catalog):
     catalog.set_faults(status=[{"code": 500, "only": "batch"}, {"code": 429, "only": "lookup"}])
     assert catalog.upload("a").status_code == 201
     assert catalog.upload_batch(["a"]).status_code == 500
-    assert requests.head(catalog.url + "/v1/items/BLADE%3Am/a", timeout=10).status_code == 429
+    assert requests.head(catalog.url + "/v1/items/BLADE%3Am/a", timeout=60).status_code == 429
     assert catalog.count()["items"] == 1
 
 
@@ -70,7 +70,7 @@ def test_a_hanging_upload_does_not_keep_the_server_from_stopping(tmp_path):
 
     def upload() -> None:
         try:
-            requests.post(server.url + "/v1/items", data=b"x", timeout=30)
+            requests.post(server.url + "/v1/items", data=b"x", timeout=60)
         except requests.ConnectionError as exc:
             failed.append(exc)
 
@@ -128,7 +128,7 @@ def test_a_catalog_that_is_down_refuses_connections_and_comes_back_on_its_port(c
     refused = 0
     while time.monotonic() - down_at < 20:
         try:
-            assert requests.get(catalog.url + "/healthz", timeout=5).text == "ok"
+            assert requests.get(catalog.url + "/healthz", timeout=60).text == "ok"
             break
         except requests.ConnectionError:
             refused += 1
@@ -142,14 +142,14 @@ def test_a_catalog_can_be_stopped_while_it_is_down(tmp_path):
     with CatalogServer(directory=tmp_path) as server:
         server.set_faults(down={"seconds": 1000})
         with pytest.raises(requests.ConnectionError):
-            requests.get(server.url + "/healthz", timeout=5)
+            requests.get(server.url + "/healthz", timeout=60)
 
 
 def test_faults_can_be_seen_and_cleared(catalog):
     catalog.set_faults(status={"code": 500, "count": 5}, latency_ms=1, reject_ids=["x"])
     shown = catalog.get("/sandbox/faults").json()["faults"]
     assert (shown["status"][0]["count"], shown["latency_ms"], shown["reject_ids"]) == (5, 1, ["x"])
-    catalog.session.delete(catalog.url + "/sandbox/faults", timeout=10)
+    catalog.session.delete(catalog.url + "/sandbox/faults", timeout=60)
     assert catalog.get("/sandbox/faults").json()["faults"] == {}
     assert catalog.upload("x").status_code == 201
 

@@ -41,7 +41,7 @@ def form(item_id: str) -> dict[str, tuple[str | None, str]]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_command_cleanly(tmp_path, number):
     with running(tmp_path) as (process, url):
-        assert requests.get(url + "/healthz", timeout=10).text == "ok"
+        assert requests.get(url + "/healthz", timeout=60).text == "ok"
         process.send_signal(number)
         assert process.wait(10) == 0
         assert process.stderr.read() == ""
@@ -55,7 +55,7 @@ def test_what_was_answered_is_there_after_the_process_was_killed(tmp_path):
         def upload() -> None:
             with contextlib.suppress(requests.ConnectionError):
                 for number in range(100_000):
-                    assert session.post(url + "/v1/items", files=form(str(number)), timeout=10).status_code == 201
+                    assert session.post(url + "/v1/items", files=form(str(number)), timeout=60).status_code == 201
                     answered.append(str(number))
                     if number == 200:
                         enough.set()
@@ -67,8 +67,8 @@ def test_what_was_answered_is_there_after_the_process_was_killed(tmp_path):
         uploader.join()
     with CatalogServer(directory=tmp_path, replace=False) as server:
         asked = {"dataSource": "BLADE:m", "itemIds": answered[:1000]}
-        found = requests.post(server.url + "/v1/items:lookup", json=asked, timeout=10).json()["found"]
-        counts = requests.get(server.url + "/v1/items:count", params={"dataSource": "BLADE:m"}, timeout=10).json()
+        found = requests.post(server.url + "/v1/items:lookup", json=asked, timeout=60).json()["found"]
+        counts = requests.get(server.url + "/v1/items:count", params={"dataSource": "BLADE:m"}, timeout=60).json()
     assert found == answered[:1000]
     assert counts["items"] == counts["copies"]
     assert len(answered) <= counts["items"] <= len(answered) + 1
@@ -77,17 +77,17 @@ def test_what_was_answered_is_there_after_the_process_was_killed(tmp_path):
 def test_the_options_reach_the_catalog(tmp_path):
     options = ["--no-batch", "--no-lookup", "--token", "t0ken"]
     with running(tmp_path, *options) as (_, url), requests.Session() as session:
-        assert session.get(url + "/v1/capabilities", timeout=10).status_code == 401
+        assert session.get(url + "/v1/capabilities", timeout=60).status_code == 401
         session.headers["Authorization"] = "Bearer t0ken"
-        assert session.get(url + "/v1/capabilities", timeout=10).status_code == 404
-        assert session.post(url + "/v1/items", files=form("a"), timeout=10).status_code == 201
+        assert session.get(url + "/v1/capabilities", timeout=60).status_code == 404
+        assert session.post(url + "/v1/items", files=form("a"), timeout=60).status_code == 201
 
 
 def test_a_directory_in_use_and_a_port_in_use_are_said_in_one_line(tmp_path):
     with running(tmp_path / "one") as (_, url):
         port = url.rsplit(":", 1)[1]
         for options in (["--port", "0", "--directory", "one"], ["--port", port, "--directory", "two"]):
-            ended = subprocess.run([*RUN, *options], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+            ended = subprocess.run([*RUN, *options], cwd=tmp_path, capture_output=True, text=True, timeout=60)
             assert ended.returncode == 1
             assert ended.stderr.startswith("Error: ")
             assert "Traceback" not in ended.stderr
@@ -97,5 +97,5 @@ def test_a_server_can_be_started_again_and_still_has_its_items(tmp_path):
     server = CatalogServer(directory=tmp_path)
     for expected in (201, 200):
         with server:
-            assert requests.post(server.url + "/v1/items", files=form("a"), timeout=10).status_code == expected
+            assert requests.post(server.url + "/v1/items", files=form("a"), timeout=60).status_code == expected
     server.stop()

@@ -25,7 +25,7 @@ WHOLE = (
 
 
 def post(catalog, body: bytes, content_type: bytes = GOOD, path: str = "/v1/items") -> requests.Response:
-    return requests.post(catalog.url + path, data=body, headers={"Content-Type": content_type}, timeout=10)
+    return requests.post(catalog.url + path, data=body, headers={"Content-Type": content_type}, timeout=60)
 
 
 def test_the_form_of_these_tests_is_accepted(catalog):
@@ -88,10 +88,10 @@ def test_a_form_that_is_no_form_is_refused(catalog, status, body, content_type):
 
 def test_a_batch_out_of_order_is_refused_as_a_whole(catalog):
     mixed = [*catalog.fields("a"), *catalog.fields("b")[::-1]]
-    answer = requests.post(catalog.url + "/v1/items:batch", files=mixed, timeout=10)
+    answer = requests.post(catalog.url + "/v1/items:batch", files=mixed, timeout=60)
     assert (answer.status_code, "expected 'file'" in answer.json()["error"]) == (400, True)
     short = [*catalog.fields("a"), *catalog.fields("b")[:3]]
-    answer = requests.post(catalog.url + "/v1/items:batch", files=short, timeout=10)
+    answer = requests.post(catalog.url + "/v1/items:batch", files=short, timeout=60)
     assert (answer.status_code, "lacks its part 'metadata'" in answer.json()["error"]) == (400, True)
     assert catalog.count()["items"] == 0
 
@@ -106,7 +106,7 @@ def test_a_batch_of_too_many_items_is_refused(start):
 def test_a_huge_body_is_refused_before_it_is_read(start):
     catalog = start(max_request_bytes=10_000)
     host, port = catalog.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(b"POST /v1/items HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\n")
         connection.sendall(b"Content-Length: 99999999999\r\n\r\n")
         assert b" 413 " in connection.recv(4096)
@@ -125,7 +125,7 @@ def test_more_large_bodies_at_once_than_memory_is_for_are_put_off(start):
     address = catalog.url.removeprefix("http://").split(":")
     head = b"POST /v1/items HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\nContent-Length: 100000\r\n\r\n" % GOOD
     with ExitStack() as stack:
-        senders = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(9)]
+        senders = [stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(9)]
         for sender in senders:
             sender.sendall(head + b"x" * 99_999)
         ready, _, _ = select.select(senders, [], [], 10)
@@ -148,7 +148,7 @@ def test_a_catalog_with_a_token_answers_nobody_else(start):
 
 def test_an_uploader_that_leaves_in_the_middle_stores_nothing(catalog):
     host, port = catalog.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         head = b"POST /v1/items HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
         connection.sendall(head % (GOOD, len(WHOLE)) + WHOLE[:50])
     assert catalog.upload("b").status_code == 201

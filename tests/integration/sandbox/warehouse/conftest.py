@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from databricks import sql
+from tests.support.warehouses import lent
 
 from blade_sandbox.warehouse import Warehouse
 
@@ -35,9 +36,9 @@ def shared_warehouse(parquet_file: Path) -> Iterator[Warehouse]:
 
 @pytest.fixture
 def warehouse(shared_warehouse: Warehouse) -> Iterator[Warehouse]:
-    """The warehouse of the package; every fault is taken back after the test."""
-    yield shared_warehouse
-    shared_warehouse.faults.reset()
+    """The warehouse of the package, as if it were the test's own."""
+    with lent(shared_warehouse) as warehouse:
+        yield warehouse
 
 
 Connect = Callable[..., Any]
@@ -99,5 +100,5 @@ def control(server: Warehouse, path: str, method: str = "GET", body: Any = None,
         data=None if body is None else json.dumps(body).encode(),
         headers={"Authorization": f"Bearer {token or server.token}"},
     )
-    with urllib.request.urlopen(request, timeout=10) as reply:
+    with urllib.request.urlopen(request, timeout=60) as reply:
         return json.loads(reply.read())

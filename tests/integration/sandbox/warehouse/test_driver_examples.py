@@ -54,7 +54,7 @@ def test_query_cancel(connect: Connect, warehouse: Warehouse) -> None:
         wait_until(lambda: cursor.active_command_id is not None and _running(warehouse) == 1)
         cursor.cancel()
         with pytest.raises(DatabaseError):
-            running.result(timeout=5)
+            running.result(timeout=60)
         for fetch in (cursor.fetchall, cursor.fetchone, lambda: cursor.fetchmany(10)):
             with pytest.raises(sql.Error):
                 fetch()
@@ -191,11 +191,11 @@ def test_a_link_is_for_one_file_and_one_method(connect: Connect, monkeypatch: py
     links = []
     monkeypatch.setattr(cursor, "_handle_staging_get", lambda **given: links.append(given["presigned_url"]))
     cursor.execute("GET 'stage://tmp/sandbox/linked' TO '/nowhere'")
-    with urllib.request.urlopen(links[0], timeout=10) as reply:
+    with urllib.request.urlopen(links[0], timeout=60) as reply:
         assert reply.read() == b"x"
     for url, method in ((links[0], "PUT"), (links[0], "DELETE"), (links[0] + "x", "GET")):
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(urllib.request.Request(url, method=method, data=b""), timeout=10)
+            urllib.request.urlopen(urllib.request.Request(url, method=method, data=b""), timeout=60)
 
 
 def test_streaming_put_and_volume_operations(connect: Connect) -> None:

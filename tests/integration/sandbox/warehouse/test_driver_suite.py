@@ -350,7 +350,7 @@ def test_tls_by_the_command_is_trusted_by_its_certificate_only(tmp_path: Path, p
             sql.connect(**options)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=15)
+        process.communicate(timeout=60)
     assert process.returncode == 0
 
 

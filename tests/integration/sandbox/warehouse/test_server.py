@@ -93,7 +93,7 @@ def test_cancel_from_another_thread_ends_a_waiting_execute(connect: Connect, war
         wait_until(lambda: status(warehouse)["running_operations"] == 1 and cursor.active_command_id is not None)
         cursor.cancel()
         with pytest.raises(DatabaseError, match="canceled"):
-            running.result(timeout=10)
+            running.result(timeout=60)
     wait_until(lambda: status(warehouse)["running_operations"] == 0)
 
 
@@ -313,7 +313,7 @@ def test_the_command_serves_tells_how_to_connect_and_stops_cleanly(parquet_file:
             assert cursor.fetchone()[0] == ROWS
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=15)
+        process.communicate(timeout=60)
     assert process.returncode == 0
 
 
@@ -321,7 +321,7 @@ def test_the_command_refuses_a_wrong_table_with_a_message() -> None:
     code = "from blade_sandbox.warehouse.cli import warehouse; warehouse()"
     done = subprocess.run(
         [sys.executable, "-c", code, "--table", "main.blade.item=/no/such.csv"],
-        capture_output=True, text=True, timeout=30, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=False,
     )  # fmt: skip
     assert done.returncode == 1

@@ -21,10 +21,10 @@ SPEC = a_spec()
 _FILL = """
 INSERT INTO source (name, data_type, enabled, config, mapping, create_time, update_time)
     VALUES ('rare', 'rare', true, '{}', '{}', now(), now()), ('common', 'common', true, '{}', '{}', now(), now());
-INSERT INTO job (job_id, source, data_type, source_json, spec, plan, status, create_time, update_time)
+INSERT INTO job (job_id, source, data_type, source_json, spec, plan, status, error_count, create_time, update_time)
     SELECT 'job-' || lpad(n::text, 8, '0'), CASE WHEN n % 200 = 0 THEN 'rare' ELSE 'common' END, 'x',
         CAST(:source AS jsonb), CAST(:spec AS jsonb), '{}',
-        CASE WHEN n % 200 = 1 THEN 'FAILED' ELSE 'COMPLETED' END, now(), now()
+        CASE WHEN n % 200 = 1 THEN 'FAILED' ELSE 'COMPLETED' END, CASE WHEN n % 100 < 2 THEN 3 ELSE 0 END, now(), now()
     FROM generate_series(1, :jobs) AS n;
 INSERT INTO job_item_error (job_id, key, item_id, stage, reason, attempts, create_time)
     SELECT 'job-' || lpad((1 + n % 2)::text, 8, '0'), '', 'item-' || n, 'UPLOAD', 'ITEM_REJECTED', 1, now()
@@ -92,6 +92,7 @@ def indexes(plan: dict[str, Any]) -> set[str]:
         ({}, "job_pkey"),
         ({"source": "rare"}, "job_by_source"),
         ({"statuses": [Status.FAILED]}, "job_by_status"),
+        ({"with_errors": True}, "job_with_errors"),
     ],
 )
 @pytest.mark.parametrize("before", ["", "job-00012345"])

@@ -205,7 +205,7 @@ def test_a_thousand_connections_left_open_are_turned_away_and_do_no_harm(rest, w
 
     left = []
     try:
-        left.extend(socket.create_connection(("127.0.0.1", rest.port), timeout=10) for _ in range(1000))
+        left.extend(socket.create_connection(("127.0.0.1", rest.port), timeout=60) for _ in range(1000))
         assert code() in (b"503", b"")  # empty: closed before it could be read
     finally:
         for connection in left:
@@ -215,13 +215,13 @@ def test_a_thousand_connections_left_open_are_turned_away_and_do_no_harm(rest, w
 
 def test_a_connection_that_says_nothing_is_closed(rest, monkeypatch):
     monkeypatch.setattr("blade_server.web.listener.IDLE_TIMEOUT_S", 0.1)
-    with socket.create_connection(("127.0.0.1", rest.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", rest.port), timeout=60) as connection:
         connection.sendall(b"GET /jo")
         assert connection.recv(100) == b""
 
 
 def raw(rest, request):
-    with socket.create_connection(("127.0.0.1", rest.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", rest.port), timeout=60) as connection:
         answer = b""
         try:
             connection.sendall(request.encode("latin-1"))

@@ -133,6 +133,14 @@ class TestRequests:
         asked = backend.last
         assert (asked.page_size, list(asked.statuses), asked.source) == (3, [Job.RUNNING, Job.PAUSED], "a&b")
         assert asked.created_after.ToJsonString() == "2025-12-31T22:00:00Z"
+        assert not asked.with_errors
+
+    def test_the_list_of_jobs_that_completed_with_errors(self, rest, backend):
+        flawed = Job(job_id="job-1", status="COMPLETED", error_count=2, completed_with_errors=True)
+        backend.answers["ListJobs"] = job_service_pb2.ListJobsResponse(jobs=[flawed])
+        (shown,) = rest.get("/jobs?withErrors=true").json()["jobs"]
+        assert backend.last.with_errors
+        assert (shown["status"], shown["errorCount"], shown["completedWithErrors"]) == ("COMPLETED", 2, True)
 
     def test_maps_and_repeated_strings_in_the_query(self, rest, backend):
         rest.get("/blade/maintenance?filter=priority=:p&parameters[p]=HIGH&parameters%5Bq%5D=&columns=a&columns=b,c")

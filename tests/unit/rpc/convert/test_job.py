@@ -122,6 +122,14 @@ def test_a_job_shows_counts_times_waits_errors_and_history() -> None:
     assert shown["history"][0]["kind"] == "CLAIMED"
 
 
+@pytest.mark.parametrize("status", list(model.Status))
+@pytest.mark.parametrize("errors", [0, 1])
+def test_only_a_completed_job_with_failed_items_completed_with_errors(status: model.Status, errors: int) -> None:
+    sent = job_message(a_job(status=status, error_count=errors))
+
+    assert sent.completed_with_errors == (status is model.Status.COMPLETED and errors == 1)
+
+
 @pytest.mark.parametrize("number", [0, 7, 99])
 def test_a_status_that_is_none_is_invalid(number: int) -> None:
     with pytest.raises(Invalid, match=f"{number} is not a status"):
