@@ -199,7 +199,7 @@ def make_world(tmp_path: Path, postgres_url: str) -> Iterator[Callable[..., Engi
 def ended() -> Callable[..., Job]:
     """`ended(world, job)`: the job once it is final."""
 
-    def wait(world: EngineWorld, job: Job, timeout_s: float = 60.0) -> Job:
+    def wait(world: EngineWorld, job: Job, timeout_s: float = 100.0) -> Job:
         wait_until(lambda: world.store.get(job.job_id).status.final, timeout_s)
         return world.store.get(job.job_id)
 
@@ -210,7 +210,7 @@ def ended() -> Callable[..., Job]:
 def reaches() -> Callable[..., Job]:
     """`reaches(world, job, test)`: the job once `test(job)` is true; fails at once if the job ends first otherwise."""
 
-    def wait(world: EngineWorld, job: Job, test: Callable[[Job], object], timeout_s: float = 60.0) -> Job:
+    def wait(world: EngineWorld, job: Job, test: Callable[[Job], object], timeout_s: float = 100.0) -> Job:
         latest = [job]
 
         def holds() -> bool:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 30.0, say: Callable[[], str] = lambda: "") -> None:
     """Returns as soon as the condition holds; fails, with what `say` says, if that takes too long."""
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s, pause_s = time.monotonic() + timeout_s, 0.005
     while not condition():
         assert time.monotonic() < deadline_s, f"still not so after {timeout_s} s. {say()}"
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, 0.05)
 
 
 def wait_still(value: Callable[[], object], seconds: float, timeout_s: float = 30.0) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from databricks.sql.client import Cursor
 from pydantic import SecretStr
+from tests.support.timing import assert_within, seconds
 from tests.support.waiting import wait_until
 
 from blade_server.errors import (
@@ -197,20 +198,23 @@ class TestErrors:
 
 class TestCancel:
     def test_a_running_statement_ends_at_once_and_on_the_warehouse_too(self, warehouse, sandbox):
-        threading.Timer(0.2, warehouse.cancel).start()
-        began = time.monotonic()
-        with pytest.raises(StatementCancelled):
-            warehouse.execute(ENDLESS)
-        assert time.monotonic() - began < 1.0
+        def attempt() -> None:
+            threading.Timer(0.2, warehouse.cancel).start()
+            with pytest.raises(StatementCancelled):
+                warehouse.execute(ENDLESS)
+
+        assert_within(1.0, lambda: seconds(attempt))
         wait_until(lambda: sandbox._service.running() == 0, say=lambda: "still running")
 
     def test_a_reader_that_waits_for_a_slow_warehouse_is_freed(self, warehouse, faults):
         faults(slow_fetch_ms=8_000)
-        threading.Timer(0.3, warehouse.cancel).start()
-        began = time.monotonic()
-        with pytest.raises(StatementCancelled):
-            list(warehouse.execute(ALL))
-        assert time.monotonic() - began < 2.0
+
+        def attempt() -> None:
+            threading.Timer(0.3, warehouse.cancel).start()
+            with pytest.raises(StatementCancelled):
+                list(warehouse.execute(ALL))
+
+        assert_within(2.0, lambda: seconds(attempt))
 
     def test_a_cancel_before_the_statement_has_a_handle_reaches_it(self, warehouse, sandbox, monkeypatch):
         list(warehouse.execute("SELECT 1 AS a"))
@@ -219,7 +223,7 @@ class TestCancel:
 
         def held_back(*arguments, **options):
             about_to_send.set()
-            assert may_send.wait(10)
+            assert may_send.wait(60)
             return send(*arguments, **options)
 
         monkeypatch.setattr(Cursor, "execute_async", held_back)
@@ -233,30 +237,32 @@ class TestCancel:
 
         reader = threading.Thread(target=read)
         reader.start()
-        assert about_to_send.wait(10)
+        assert about_to_send.wait(30)
         before = sandbox._service.cancelled
         warehouse.cancel()
-        reader.join(1.0)
+        reader.join(30)
         assert len(errors) == 1, "the reader still waits"
         may_send.set()
         wait_until(lambda: sandbox._service.cancelled == before + 1, say=lambda: "the warehouse was never told")
         wait_until(lambda: sandbox._service.running() == 0, say=lambda: "still running")
 
     def test_a_cancel_answers_at_once(self, warehouse, faults):
-        faults(slow_fetch_ms=5_000)
-        ended = threading.Event()
+        faults(slow_fetch_ms=20_000)
 
         def read():
             with pytest.raises(StatementCancelled):
                 warehouse.execute(ALL)
-            ended.set()
 
-        threading.Thread(target=read).start()
-        time.sleep(0.3)
-        began = time.monotonic()
-        warehouse.cancel()
-        assert time.monotonic() - began < 0.1
-        assert ended.wait(1.0)
+        def attempt() -> float:
+            reader = threading.Thread(target=read)
+            reader.start()
+            time.sleep(0.3)
+            took_s = seconds(warehouse.cancel)
+            reader.join(10)
+            assert not reader.is_alive()
+            return took_s
+
+        assert_within(0.1, attempt)
 
     def test_a_cancel_without_a_statement_ends_the_next_one_only(self, warehouse):
         warehouse.cancel()
@@ -273,10 +279,11 @@ class TestCancel:
         assert len(list(warehouse.execute("SELECT 1 AS a"))) == 1
 
     def test_a_time_limit_ends_the_statement(self, warehouse):
-        began = time.monotonic()
-        with pytest.raises(Deadline, match=r"0\.3 s"):
-            warehouse.execute(ENDLESS, timeout_s=0.3)
-        assert time.monotonic() - began < 1.0
+        def attempt() -> None:
+            with pytest.raises(Deadline, match=r"0\.3 s"):
+                warehouse.execute(ENDLESS, timeout_s=0.3)
+
+        assert_within(1.0, lambda: seconds(attempt))
 
     def test_close_frees_a_reader_in_another_thread(self, target, faults):
         warehouse = Warehouse(target)
@@ -292,7 +299,7 @@ class TestCancel:
         reader.start()
         time.sleep(0.3)
         warehouse.close()
-        reader.join(2.0)
+        reader.join(30)
         assert len(failures) == 1
         with pytest.raises(StatementCancelled):
             warehouse.execute("SELECT 1")
@@ -318,23 +325,27 @@ class TestNothingIsLeft:
         with socket.socket() as silent:
             silent.bind(("127.0.0.1", 0))
             silent.listen()
-            dead = Warehouse(replace(target, host=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=3))
-            errors: list[BaseException] = []
+            nowhere = replace(target, host=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=20)
 
-            def read():
-                try:
-                    dead.execute("SELECT 1")
-                except BaseException as exc:
-                    errors.append(exc)
+            def attempt() -> float:
+                dead = Warehouse(nowhere)
+                errors: list[BaseException] = []
 
-            reader = threading.Thread(target=read)
-            reader.start()
-            time.sleep(0.2)
-            began = time.monotonic()
-            dead.close()
-            assert time.monotonic() - began < 0.5
-            reader.join(1.0)
-            assert isinstance(errors[0], StatementCancelled)
+                def read():
+                    try:
+                        dead.execute("SELECT 1")
+                    except BaseException as exc:
+                        errors.append(exc)
+
+                reader = threading.Thread(target=read)
+                reader.start()
+                time.sleep(0.2)
+                took_s = seconds(dead.close)
+                reader.join(10)
+                assert isinstance(errors[0], StatementCancelled)
+                return took_s
+
+            assert_within(0.5, attempt)
 
 
 class TestConnectSteps:

@@ -59,7 +59,7 @@ def test_a_429_storm_slows_the_job_down_and_loses_nothing(make_world, ended, rea
     job = world.begin(batch_size=25)
     waiting = reaches(world, job, lambda job: job.wait_reason is WaitReason.CATALOG_THROTTLED)
     assert "asked" in waiting.wait_detail
-    done = ended(world, job, 60)
+    done = ended(world, job)
     assert (done.status, done.success_count, done.error_count) == (Status.COMPLETED, 1000, 0)
     assert world.held() == everything(1000)
 
@@ -73,7 +73,7 @@ def test_a_job_waits_for_a_catalog_that_is_down_and_goes_on_by_itself(make_world
     waiting = reaches(world, job, lambda job: job.wait_reason is WaitReason.CATALOG_DOWN)
     assert waiting.status is Status.RUNNING
     assert waiting.wait_detail
-    done = ended(world, job, 60)
+    done = ended(world, job)
     assert (done.status, done.success_count, done.error_count) == (Status.COMPLETED, 1500, 0)
     assert world.held() == everything(1500)
 

@@ -27,7 +27,7 @@ def test_duplicates_at_any_distance_are_found_while_their_first_row_is_being_wri
     different = len(set(rows["item_id"]))
     world = make_world(rows, **EXACT)
     world.runner()
-    job = ended(world, world.begin(batch_size=50), 90)
+    job = ended(world, world.begin(batch_size=50))
     assert (job.status, job.success_count) == (Status.COMPLETED, different)
     assert job.error_count == 40_000 - different
     assert set(world.held().values()) == {1}
@@ -97,7 +97,7 @@ def test_a_raised_limit_is_heard_by_workers_that_wait(make_world, ended, reaches
     reaches(world, job, lambda job: job.wait_reason is WaitReason.RATE_LIMITED)
     world.jobs.control.update_limits(job.job_id, JobLimits(), actor="x")
     world.wake()
-    assert ended(world, job, 15).success_count == 200
+    assert ended(world, job).success_count == 200
 
 
 def test_held_pauses_take_up_no_place(make_world, ended, reaches):
@@ -132,7 +132,7 @@ def test_an_outage_longer_than_the_patience_burns_no_items_of_a_catalog_without_
     job = reaches(world, world.begin(batch_size=20), sent)
     world.catalog.set_faults(down={"seconds": 4})
     reaches(world, job, lambda job: job.wait_reason is WaitReason.CATALOG_DOWN)
-    done = ended(world, job, 60)
+    done = ended(world, job)
     assert (done.success_count, done.error_count) == (300, 0)
     assert set(world.held().values()) == {1}
 
@@ -153,7 +153,7 @@ def test_poison_items_do_not_wait_out_the_patience_each(make_world, ended):
         return upload(encoded, **options)
 
     client.upload = failing
-    job = ended(world, world.begin(batch_size=20, workers=2), 60)
+    job = ended(world, world.begin(batch_size=20, workers=2))
     assert (job.status, job.success_count, job.error_count) == (Status.COMPLETED, 57, 3)
     errors, _ = world.jobs.show.errors(job.job_id)
     assert {error.item_id for error in errors} == poisoned
@@ -204,7 +204,7 @@ def test_what_a_lost_server_may_still_be_sending_is_not_sent_a_second_time(make_
         )
     first.wake()
     world.runner()
-    done = ended(world, job, 60)
+    done = ended(world, job)
     assert (done.status, done.success_count) == (Status.COMPLETED, 400)
     assert set(world.held().values()) == {1}
     assert done.pending_action is not Action.CANCEL

@@ -214,7 +214,7 @@ def test_a_throttle_that_cannot_be_asked_costs_no_lease(make_world, ended):
     runner = Runner(with_stores(runner, holds=PaceStore(nowhere)))
     runner.start()
     world.runners.append(runner)
-    job = ended(world, world.begin(items_per_second=120), 20)  # longer than the lease
+    job = ended(world, world.begin(items_per_second=120))  # longer than the lease
     assert (job.status, job.success_count) == (Status.COMPLETED, 600)
     nowhere.close()
 

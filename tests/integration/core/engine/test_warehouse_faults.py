@@ -21,7 +21,7 @@ def test_sessions_that_expire_in_mid_read_cost_time_only(make_world, ended, reac
     job = reaches(world, world.begin(), lambda job: job.success_count)
     world.warehouse_faults(expire_sessions=True)
     world.catalog.clear_faults()
-    done = ended(world, job, 60)
+    done = ended(world, job)
     assert (done.status, done.success_count) == (Status.COMPLETED, 30_000), done.error_message
     assert world.held() == everything(30_000)
 
@@ -35,7 +35,7 @@ def test_a_warehouse_that_is_starting_is_waited_for(make_world, ended, reaches):
     why = {WaitReason.RETRY_BACKOFF, WaitReason.WAREHOUSE_STARTING}
     waiting = reaches(world, job, lambda job: job.wait_reason in why)
     assert waiting.status is Status.RUNNING
-    assert ended(world, job, 60).status is Status.COMPLETED
+    assert ended(world, job).status is Status.COMPLETED
 
 
 def test_a_warehouse_that_stays_away_fails_the_job_after_the_retries(make_world, ended):
@@ -43,9 +43,9 @@ def test_a_warehouse_that_stays_away_fails_the_job_after_the_retries(make_world,
     world.runner()
     job = world.begin()
     world.warehouse.stop()
-    failed = ended(world, job, 60)
+    failed = ended(world, job)
     if failed.status is Status.COMPLETED:  # it was quicker than the stop
-        failed = ended(world, world.begin(), 60)
+        failed = ended(world, world.begin())
     assert (failed.status, failed.error_reason) == (Status.FAILED, Reason.WAREHOUSE_UNAVAILABLE)
     assert "127.0.0.1" in failed.error_message
 
@@ -54,7 +54,7 @@ def test_failing_calls_of_the_warehouse_are_tried_again(make_world, ended):
     world = make_world(5000, **EXACT)
     world.runner()
     world.warehouse_faults(fail_next={"count": 2, "code": 500, "call": "FetchResults"})
-    job = ended(world, world.begin(), 60)
+    job = ended(world, world.begin())
     assert (job.status, job.success_count) == (Status.COMPLETED, 5000), job.error_message
     assert world.held() == everything(5000)
 
@@ -76,7 +76,7 @@ def test_a_table_that_changes_during_a_job_is_read_as_it_was_when_the_job_began(
     run(world, "DELETE FROM main.blade.blade_maintenance_data WHERE number >= 3000")
     run(world, "UPDATE main.blade.blade_maintenance_data SET item_id = concat('NEW-', item_id) WHERE number < 100")
     world.runner()
-    done = ended(world, job, 60)
+    done = ended(world, job)
     assert (done.status, done.success_count, done.total_items) == (Status.COMPLETED, 4000, 4000)
     assert world.held() == everything(4000)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -72,6 +73,14 @@ def end_connections(database: Database) -> None:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND query LIKE '%shown%' AND pid <> pg_backend_pid()",
     )
+
+
+@contextmanager
+def read_held(database: Database) -> Iterator[None]:
+    """Whatever read begins in here does not end in here."""
+    with database.begin() as connection:
+        connection.execute(text("LOCK TABLE job IN ACCESS EXCLUSIVE MODE"))
+        yield
 
 
 def live(database: Database, scene: Callable[[LiveJobs], Awaitable[None]]) -> None:
@@ -183,8 +192,7 @@ def test_those_who_ask_during_a_read_share_the_next_one(database: Database, monk
 
     async def scene(jobs: LiveJobs) -> None:
         asked.clear()
-        with database.begin() as connection:
-            connection.execute(text("LOCK TABLE job"))  # so that the first read lasts
+        with read_held(database):
             asking = asyncio.gather(*(jobs.get(job_id) for job_id in ("job-1", "job-2", "job-3", "job-2", "job-9")))
             await asyncio.sleep(0)
         found = await asking
@@ -196,9 +204,10 @@ def test_those_who_ask_during_a_read_share_the_next_one(database: Database, monk
 
 def test_one_who_leaves_takes_the_answer_from_nobody_else(database: Database) -> None:
     async def scene(jobs: LiveJobs) -> None:
-        leaving, staying = asyncio.create_task(jobs.get(JOB_ID)), asyncio.create_task(jobs.get(JOB_ID))
-        await asyncio.sleep(0)
-        leaving.cancel()
+        with read_held(database):
+            leaving, staying = asyncio.create_task(jobs.get(JOB_ID)), asyncio.create_task(jobs.get(JOB_ID))
+            await asyncio.sleep(0)
+            leaving.cancel()
         assert (await staying) is not None
         assert leaving.cancelled()
 
@@ -220,8 +229,7 @@ def test_a_connection_that_breaks_while_idle_is_noticed_and_replaced(database: D
 
 def test_a_connection_that_breaks_during_a_read_sends_its_callers_the_other_way(database: Database) -> None:
     async def scene(jobs: LiveJobs) -> None:
-        with database.begin() as holding:
-            holding.execute(text("LOCK TABLE job IN ACCESS EXCLUSIVE MODE"))
+        with read_held(database):
             waiting = [asyncio.create_task(jobs.get(JOB_ID)) for _ in range(3)]
             await asyncio.sleep(0.05)
             assert not any(task.done() for task in waiting)
@@ -235,8 +243,7 @@ def test_a_server_that_is_silent_holds_nobody_up_for_long(database: Database, mo
     monkeypatch.setattr(live_module, "ANSWER_TIMEOUT_S", 0.2)
 
     async def scene(jobs: LiveJobs) -> None:
-        with database.begin() as holding:
-            holding.execute(text("LOCK TABLE job IN ACCESS EXCLUSIVE MODE"))
+        with read_held(database):
             assert await asyncio.gather(jobs.get(JOB_ID), jobs.get("job-2")) == [None, None]
         await opened(jobs)
 
@@ -267,10 +274,11 @@ def test_a_job_that_is_too_large_or_unreadable_is_left_to_a_thread(database: Dat
 
 def test_closing_answers_those_who_wait_and_those_who_come_later(database: Database) -> None:
     async def scene(jobs: LiveJobs) -> None:
-        waiting = asyncio.create_task(jobs.get(JOB_ID))
-        await asyncio.sleep(0)
-        jobs.close()
-        assert await waiting is None
+        with read_held(database):
+            waiting = asyncio.create_task(jobs.get(JOB_ID))
+            await asyncio.sleep(0)
+            jobs.close()
+            assert await waiting is None
         assert await jobs.get(JOB_ID) is None
 
     live(database, scene)
