@@ -27,13 +27,13 @@ OURS = (
 )
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench` (`QUICK=1`: a short run, `FULL=1`: with 10 M rows, half an hour). One figure alone:
-`.venv/bin/python bench/bench_upload.py`. Each script runs its ways in turn within one run and gives medians. Compare
-the ratios: the rest depends on the machine and on what else it does. The peers are pinned in bench/requirements.txt
-and have an environment of their own. All servers share this one machine: PostgreSQL, the sandbox warehouse, BLADE and
-the sink (bench/sink.py, which finds the ids, answers and forgets). What limits each figure stands in
-docs/performance.md. Each section says when it was taken and how busy the machine was (load over five minutes):
-sections of different times were not taken in one run, and a ratio moves with the load.
+Written by `make bench`, half an hour on two quiet cores (`QUICK=1`: a short run; `FULL=1`: also with 10 M rows). One
+figure alone: `.venv/bin/python bench/bench_upload.py`. Each script runs its ways in turn within one run and gives
+medians. Compare the ratios: the rest depends on the machine and on what else it does. The peers are pinned in
+bench/requirements.txt and have an environment of their own. All servers share this one machine: PostgreSQL, the
+sandbox warehouse, BLADE and the sink (bench/sink.py, which finds the ids, answers and forgets). What limits each
+figure stands in docs/performance.md. Each section says when it was taken and how busy the machine was (load over five
+minutes): sections of different times were not taken in one run, and a ratio moves with the load.
 """
 
 

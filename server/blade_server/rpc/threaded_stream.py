@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -18,6 +19,8 @@ from typing import Any, Generic, Protocol, TypeVar
 log = logging.getLogger(__name__)
 
 LOOK_AHEAD = 4
+_REFILL_AT = 1
+"""The thread makes messages again once so few are left: waking it for each costs more than the message."""
 
 M = TypeVar("M")
 S = TypeVar("S", bound="Rows")
@@ -59,8 +62,7 @@ async def stream(
     reader: _Reader[Any, M] = _Reader(asyncio.get_running_loop())
     thread = asyncio.get_running_loop().run_in_executor(executor, reader.read, open_rows, messages)
     try:
-        while not isinstance(part := await reader.parts.get(), _End):
-            reader.free.release()
+        while not isinstance(part := await reader.next(), _End):
             await write(part)
             del part  # else its memory is held while the thread makes the next
         if part.error is not None:
@@ -71,15 +73,31 @@ async def stream(
 
 
 class _Reader(Generic[S, M]):
-    """The two sides of a stream: `read` is the thread's, everything else the loop's."""
+    """The two sides of a stream: `read` is the thread's, everything else the loop's.
+
+    Neither side wakes the other unless that one waits: a message is sent in less time than a thread takes to wake.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.parts: asyncio.Queue[M | _End] = asyncio.Queue()
-        self.free = threading.Semaphore(LOOK_AHEAD)
         self._loop = loop
         self._lock = threading.Lock()
+        self._has_room = threading.Condition(self._lock)
+        self._parts: deque[M | _End] = deque()
+        self._awaited: asyncio.Future[None] | None = None
         self._left = False
         self._rows: S | None = None
+
+    async def next(self) -> M | _End:
+        """The next part, as soon as there is one."""
+        while True:
+            with self._lock:
+                if self._parts:
+                    part = self._parts.popleft()
+                    if len(self._parts) <= _REFILL_AT:
+                        self._has_room.notify()
+                    return part
+                self._awaited = awaited = self._loop.create_future()
+            await awaited
 
     def read(self, open_rows: Callable[[], S], messages: Callable[[S], Iterable[M]]) -> None:
         try:
@@ -105,23 +123,34 @@ class _Reader(Generic[S, M]):
 
     def _send_all(self, messages: Iterable[M]) -> None:
         for message in messages:
-            self.free.acquire()
-            if self._left:
-                return
+            with self._has_room:
+                if len(self._parts) >= LOOK_AHEAD:
+                    self._has_room.wait_for(lambda: self._left or len(self._parts) <= _REFILL_AT)
+                if self._left:
+                    return
             self._put(message)
 
     def _put(self, part: M | _End) -> None:
-        with suppress(RuntimeError):  # the loop is closed: the server has gone and nobody reads
-            self._loop.call_soon_threadsafe(self.parts.put_nowait, part)
+        with self._lock:
+            self._parts.append(part)
+            awaited, self._awaited = self._awaited, None
+        if awaited is not None:
+            with suppress(RuntimeError):  # the loop is closed: the server has gone and nobody reads
+                self._loop.call_soon_threadsafe(_settle, awaited)
 
     def leave(self) -> None:
         """Does not wait: cancelling may ask the warehouse, so it has a thread of its own."""
-        with self._lock:
+        with self._has_room:
             self._left = True
             rows = self._rows
-        self.free.release()
+            self._has_room.notify()
         if rows is not None:
             threading.Thread(target=_cancel, args=(rows,), name="rpc-cancel", daemon=True).start()
+
+
+def _settle(awaited: asyncio.Future[None]) -> None:
+    if not awaited.done():  # its call may have been cancelled
+        awaited.set_result(None)
 
 
 def _cancel(rows: Rows) -> None:

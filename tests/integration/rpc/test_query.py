@@ -157,7 +157,7 @@ def test_an_empty_result_is_a_schema_and_a_trailer(world: RpcWorld) -> None:
 
 
 @pytest.mark.parametrize("compression", [ARROW.COMPRESSION_UNSPECIFIED, ARROW.LZ4, ARROW.ZSTD])
-def test_large_batches_are_cut_into_messages_of_about_a_mebibyte(world: RpcWorld, compression: int) -> None:
+def test_large_batches_are_cut_into_messages_of_about_two_mebibytes(world: RpcWorld, compression: int) -> None:
     table = pa.table({"n": pa.array(range(400_000), pa.int64()), "text": pa.array(["x" * 7] * 400_000)})
     world.queries.arrow = lambda _: Rows(table.combine_chunks().to_batches(), table.schema)
 
@@ -166,8 +166,8 @@ def test_large_batches_are_cut_into_messages_of_about_a_mebibyte(world: RpcWorld
     assert received.equals(table)
     assert row_count == 400_000
     if compression == ARROW.COMPRESSION_UNSPECIFIED:
-        assert max(sizes) < 1.1 * 2**20
-        assert min(sizes[:-1]) > 0.9 * 2**20
+        assert max(sizes) < 2.1 * 2**20
+        assert min(sizes[:-1]) > 1.5 * 2**20
     else:
         assert sum(sizes) < 0.7 * table.nbytes
 
@@ -179,7 +179,7 @@ def test_rows_of_very_different_size_do_not_make_a_message_too_large(world: RpcW
     received, _, sizes = query_arrow(world)
 
     assert received.equals(table)
-    assert max(sizes) < 2.1 * 2**20
+    assert max(sizes) < 3.1 * 2**20
 
 
 @pytest.mark.parametrize("compression", [ARROW.COMPRESSION_UNSPECIFIED, ARROW.ZSTD])

@@ -45,8 +45,8 @@ class Attempts:
 
     def close(self) -> None:
         """Lets go of what the job used; nothing is written any more. May take as long as the warehouse does."""
-        self._passes.leave()
         self._control.halt(Halt.LOST)
+        self._passes.leave()
         self._passes.close()
         self._run.query.close()
 
@@ -107,8 +107,9 @@ class Attempts:
         if not run.query.planned:
             run.record(WaitReason.WAREHOUSE_STARTING, "counting the rows")
             plan = run.query.plan(warehouse)
-            run.recorder.plan(plan, run.query.total)
-        run.progress.total = run.query.total
+            run.recorder.plan(plan, run.query.total(plan))
+            run.query.keep(plan)  # only what is stored counts: a successor must see the same rows
+        run.progress.total = run.query.total()
 
     def _back_off(self, failure: BladeError, attempt: int) -> None:
         policy = self._run.tools.policy.retry
@@ -129,9 +130,8 @@ class Attempts:
         run, passes = self._run, self._passes
         while passes.flying and self._control.halted is Halt.PAUSE:
             passes.take(0.1)
-            waits = self._control.why_waiting()
-            if run.recorder.due(waits[0]):
-                run.record(*waits)
+            if run.recorder.due(self._control.why_waiting):
+                run.record(*self._control.why_waiting())
         if self._control.halted is not Halt.PAUSE:
             return
         run.record_rest()

@@ -23,6 +23,7 @@ class Delivery:
         self._pass = reading
         self._catalog = run.tools.catalog
         self._recorder = run.recorder
+        self._control = run.control
         self._uploads = uploads
         job = run.claim.job
         self._supply = Supply(job.spec.batch_size, job.source.data_source)
@@ -117,12 +118,12 @@ class Delivery:
                 self._supply.add(chunk, counts=False)
             self._unsettled.clear()
 
-    def waits_for(self) -> tuple[WaitReason, str] | None:
-        """Why nothing moves on this side of the uploads, if so."""
+    def why_waiting(self) -> tuple[WaitReason | None, str]:
+        """Why nothing moves, if so: on this side of the uploads, or there."""
         if not self._reader.began.is_set():
             return WaitReason.WAREHOUSE_STARTING, "the warehouse has not answered the query yet"
         if self._unsettled and not (self._uploads.flying or self._uploads.returned or self._supply):
             return WaitReason.RECOVERING, "uploads that the lost server may have begun have time to end"
         if self._end is None and self._idle:
             return WaitReason.WAREHOUSE_STARTING, "waiting for rows from the warehouse"
-        return None
+        return self._control.why_waiting()

@@ -30,11 +30,6 @@ class Tested:
     source: Source
     steps: list[TestStep]
 
-    @property
-    def passed(self) -> bool:
-        """Whether every step did."""
-        return all(step.outcome is StepOutcome.PASSED for step in self.steps)
-
     def require(self) -> Tested:
         """Pass a test that has passed.
 

@@ -23,6 +23,7 @@ def test_a_pass_whose_reader_could_not_be_started_can_be_left(monkeypatch):
     run: Any = SimpleNamespace(
         tools=SimpleNamespace(catalog=fake),
         recorder=fake,
+        control=fake,
         claim=SimpleNamespace(job=job),
         inbox=SimpleNamespace(put=fake),
     )

@@ -105,3 +105,10 @@ def test_starting_a_job_is_202_and_streams_have_three_forms(api):
     assert list(api["paths"]["/jobs/blade/query/start"]["post"]["responses"]) == ["202", "default"]
     content = api["paths"]["/jobs/{job_id}:watch"]["get"]["responses"]["200"]["content"]
     assert list(content) == ["application/json", "application/x-ndjson", "text/event-stream"]
+
+
+def test_counts_are_integers_of_64_bits(api):
+    schemas = api["components"]["schemas"]
+    for owner, name in (("Job", "totalItems"), ("Job", "bytesUploaded"), ("ErrorSummary", "count")):
+        shown = schemas[owner]["properties"][name]
+        assert (shown["type"], shown["format"]) == ("integer", "int64")

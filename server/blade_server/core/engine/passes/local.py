@@ -45,7 +45,7 @@ class LocalPasses:
         """Rows of the result, once a pass got to its end."""
 
     def close(self) -> None:
-        """Ends them, each after what it holds."""
+        """Ends the upload threads, each after what it holds."""
         self._uploads.close()
 
     @property
@@ -72,9 +72,8 @@ class LocalPasses:
             yield
             self._raise_if_over()
             delivery.dispatch()
-            waits = delivery.waits_for() or run.control.why_waiting()
-            if run.recorder.due(waits[0]):
-                run.record(*waits)
+            if run.recorder.due(delivery.why_waiting):
+                run.record(*delivery.why_waiting())
                 run.check_errors()
             self.take(0.1)
         run.record()
@@ -117,7 +116,7 @@ class LocalPasses:
         self.leave()
         while self._uploads.flying:
             self.take(1.0)
-            if run.control.halted is not Halt.LOST and run.recorder.due(None):
+            if run.control.halted is not Halt.LOST and run.recorder.due(run.control.why_waiting):
                 run.record_rest()
         self.take(0)
         if run.control.halted is not Halt.LOST:

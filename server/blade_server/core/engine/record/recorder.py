@@ -77,13 +77,17 @@ class Recorder:
                 batch.recorded[at] = Mark.UNSENT
             self._touched[batch.number] = batch
 
-    def due(self, reason: WaitReason | None) -> bool:
-        """Whether it is time for a record: of outcomes, of another reason to wait, or of what else is shown."""
+    def due(self, why: Callable[[], tuple[WaitReason | None, str]]) -> bool:
+        """Whether it is time for a record: of outcomes, of another reason to wait than shown, or of what else is shown.
+
+        `why` tells the reason; it takes a lock that the upload threads want, so it is not asked each time.
+        """
         now = time.monotonic()
-        if self._since and now - self._since >= RECORD_EVERY_S:
+        if (self._since and now - self._since >= RECORD_EVERY_S) or now - self._shown_at >= SHOW_EVERY_S:
             return True
-        same = self._shown is None or reason is self._shown.wait_reason
-        return now - self._shown_at >= (SHOW_EVERY_S if same else RECORD_EVERY_S)
+        if self._shown is None or now - self._shown_at < RECORD_EVERY_S:
+            return False
+        return why()[0] is not self._shown.wait_reason
 
     def record(self, reason: WaitReason | None = None, detail: str = "") -> Flags | None:
         """Commits what there is to commit, in one transaction; returns what callers want of the job now.
