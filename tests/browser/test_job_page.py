@@ -192,7 +192,7 @@ class TestOneJob:
         expect(page.get_by_text("Processing batch 5/10")).to_be_visible()
         expect(fact(page, "Failed")).to_have_text("50")
         stage.change(job, success_count=950, status=Job.COMPLETED)
-        expect(page.locator("header.job .badge")).to_have_text("Completed")
+        expect(page.locator("header.job .badge")).to_have_text("Completed with errors")
         expect(page.locator("#said")).to_have_text("The job is completed now.")
         calls = [name for name, _ in world.calls]
         assert calls.count("WatchJob") == 1, "a final job is not watched again"

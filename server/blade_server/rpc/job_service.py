@@ -29,12 +29,13 @@ HEARTBEAT = pb.WatchJobResponse(heartbeat=True).SerializeToString()
 
 
 class JobService(JobServiceServicer):
-    """Converts, calls `core.jobs` and `core.feed`, converts back."""
+    """Converts, calls `core.jobs` and `core.jobs.watch`, converts back."""
 
     def __init__(self, jobs: Jobs, feed: Feed, threads: Threads) -> None:
         self._jobs = jobs
         self._feed = feed
         self._threads = threads
+        self._ending: set[asyncio.Task[model.Job]] = set()
         self._shown = Serialised(pb.GetJobResponse)
         self._snapshots = Serialised(pb.WatchJobResponse)
 
@@ -109,15 +110,23 @@ class JobService(JobServiceServicer):
         return pb.ResumeJobResponse(job=job_message(job))
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
-        control, who = self._jobs.control, actor(context)
-        await self._threads.stored(control.cancel, request.job_id, actor=who, reason=request.reason)
-        # Waits for the server that runs the job, at most for its lease; in no thread, so that many cancels at once
-        # hold up no other call.
-        looks = control.cancelling(request.job_id, actor=who)
+        who = actor(context)
+        await self._threads.stored(self._jobs.control.cancel, request.job_id, actor=who, reason=request.reason)
+        # It goes on when the caller leaves: a job whose server died is ended by it.
+        ending = asyncio.create_task(self._cancelled(request.job_id, who))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        return pb.CancelJobResponse(job=job_message(await asyncio.shield(ending)))
+
+    async def _cancelled(self, job_id: str, who: str) -> model.Job:
+        """Waits for the server that runs the job, at most for its lease.
+
+        In no thread, so that many cancels at once hold up no other call.
+        """
+        looks = self._jobs.control.cancelling(job_id, actor=who)
         while (pause_s := await self._threads.stored(next, looks, None)) is not None:
             await asyncio.sleep(pause_s)
-        job = await self._threads.stored(self._jobs.show.get, request.job_id)
-        return pb.CancelJobResponse(job=job_message(job))
+        return await self._threads.stored(self._jobs.show.get, job_id, history=False)
 
     async def UpdateJobLimits(self, request: pb.UpdateJobLimitsRequest, context: Context) -> pb.UpdateJobLimitsResponse:
         if not request.HasField("limits"):  # else a forgotten field would take every limit away

@@ -47,9 +47,11 @@ def _kept(trusting: Any, maker: str, cafile: str | None) -> ssl.SSLContext:
 
 
 def _for(maker: str) -> Any:
-    def create_default_context(*, cafile: str | None = None) -> ssl.SSLContext:
+    def create_default_context(*args: Any, **options: Any) -> ssl.SSLContext:
         trusting = getattr(_opening, "trusting", None)
-        return _kept(trusting, maker, cafile) if trusting else ssl.create_default_context(cafile=cafile)
+        if trusting is None or args or options.keys() - {"cafile"}:  # another form is another driver's
+            return ssl.create_default_context(*args, **options)
+        return _kept(trusting, maker, options.get("cafile"))
 
     return create_default_context
 

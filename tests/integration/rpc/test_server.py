@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,28 @@ def test_the_actor_is_what_the_caller_says_or_else_its_address(
         assert seen["actor"].startswith("127.0.0.1:")
     else:
         assert seen["actor"] == actor
+
+
+def test_a_cancel_is_seen_through_also_when_its_caller_leaves(world: RpcWorld) -> None:
+    looking, left, done = threading.Event(), threading.Event(), threading.Event()
+
+    def looks(job_id: str, *, actor: str) -> Iterator[float]:
+        yield 0.0
+        looking.set()
+        assert left.wait(TIMEOUT_S)
+        yield 0.0
+        done.set()
+
+    world.jobs.control.cancel = lambda job_id, **_: a_job()
+    world.jobs.control.cancelling = looks
+    world.jobs.show.get = lambda job_id, history: a_job()
+    stub = job_service_pb2_grpc.JobServiceStub(world.channel)
+    call = stub.CancelJob.future(job_service_pb2.CancelJobRequest(job_id="x"), timeout=TIMEOUT_S)
+    assert looking.wait(TIMEOUT_S)
+    call.cancel()
+    left.set()
+
+    assert done.wait(TIMEOUT_S)
 
 
 def test_limits_that_were_forgotten_do_not_lift_the_limits(world: RpcWorld) -> None:

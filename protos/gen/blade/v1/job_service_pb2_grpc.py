@@ -127,8 +127,8 @@ class JobServiceServicer:
 
     def WatchJob(self, request, context):
         """WatchJob streams snapshots of a job: first the job as it is, then newer ones, and ends with OK after the final one, also if the job
-        failed. A change of `status`, `pending_action` or `wait_reason` comes at once, at most 5 in a second and the final one always; progress
-        in between comes at most once in `min_interval`. Snapshots in between are left out. After 15 seconds of silence the last snapshot
+        failed. A change of `status` or `pending_action` comes at once, at most 5 in a second and the final one always; another `wait_reason`
+        comes at once, at most one in a second; progress in between comes at most once in `min_interval`. Snapshots in between are left out. After 15 seconds of silence the last snapshot
         comes again as a heartbeat. When the server stops, the stream ends with UNAVAILABLE: call again, any replica will do.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

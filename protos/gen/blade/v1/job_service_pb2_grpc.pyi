@@ -45,8 +45,8 @@ class JobServiceStub:
     """ListJobs returns jobs, newest first."""
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
     """WatchJob streams snapshots of a job: first the job as it is, then newer ones, and ends with OK after the final one, also if the job
-    failed. A change of `status`, `pending_action` or `wait_reason` comes at once, at most 5 in a second and the final one always; progress
-    in between comes at most once in `min_interval`. Snapshots in between are left out. After 15 seconds of silence the last snapshot
+    failed. A change of `status` or `pending_action` comes at once, at most 5 in a second and the final one always; another `wait_reason`
+    comes at once, at most one in a second; progress in between comes at most once in `min_interval`. Snapshots in between are left out. After 15 seconds of silence the last snapshot
     comes again as a heartbeat. When the server stops, the stream ends with UNAVAILABLE: call again, any replica will do.
     """
     PauseJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.PauseJobRequest, _job_service_pb2.PauseJobResponse]
@@ -87,8 +87,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """ListJobs returns jobs, newest first."""
     WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
     """WatchJob streams snapshots of a job: first the job as it is, then newer ones, and ends with OK after the final one, also if the job
-    failed. A change of `status`, `pending_action` or `wait_reason` comes at once, at most 5 in a second and the final one always; progress
-    in between comes at most once in `min_interval`. Snapshots in between are left out. After 15 seconds of silence the last snapshot
+    failed. A change of `status` or `pending_action` comes at once, at most 5 in a second and the final one always; another `wait_reason`
+    comes at once, at most one in a second; progress in between comes at most once in `min_interval`. Snapshots in between are left out. After 15 seconds of silence the last snapshot
     comes again as a heartbeat. When the server stops, the stream ends with UNAVAILABLE: call again, any replica will do.
     """
     PauseJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.PauseJobRequest, _job_service_pb2.PauseJobResponse]  # type: ignore[assignment]
@@ -156,8 +156,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobResponse]]:
         """WatchJob streams snapshots of a job: first the job as it is, then newer ones, and ends with OK after the final one, also if the job
-        failed. A change of `status`, `pending_action` or `wait_reason` comes at once, at most 5 in a second and the final one always; progress
-        in between comes at most once in `min_interval`. Snapshots in between are left out. After 15 seconds of silence the last snapshot
+        failed. A change of `status` or `pending_action` comes at once, at most 5 in a second and the final one always; another `wait_reason`
+        comes at once, at most one in a second; progress in between comes at most once in `min_interval`. Snapshots in between are left out. After 15 seconds of silence the last snapshot
         comes again as a heartbeat. When the server stops, the stream ends with UNAVAILABLE: call again, any replica will do.
         """
 

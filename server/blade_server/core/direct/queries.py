@@ -1,6 +1,6 @@
 """Direct queries: rows of a source straight from the warehouse, as items or as Arrow, at the reader's pace.
 
-This decides what is asked of the warehouse; `query_streams` is what the reader holds.
+This decides what is asked of the warehouse; `streams` is what the reader holds.
 """
 
 from __future__ import annotations

@@ -45,8 +45,8 @@ class Attempts:
 
     def close(self) -> None:
         """Lets go of what the job used; nothing is written any more. May take as long as the warehouse does."""
-        self._passes.leave()
         self._control.halt(Halt.LOST)
+        self._passes.leave()
         self._passes.close()
         self._run.query.close()
 
@@ -107,8 +107,9 @@ class Attempts:
         if not run.query.planned:
             run.record(WaitReason.WAREHOUSE_STARTING, "counting the rows")
             plan = run.query.plan(warehouse)
-            run.recorder.plan(plan, run.query.total)
-        run.progress.total = run.query.total
+            run.recorder.plan(plan, run.query.total(plan))
+            run.query.keep(plan)  # only what is stored counts: a successor must see the same rows
+        run.progress.total = run.query.total()
 
     def _back_off(self, failure: BladeError, attempt: int) -> None:
         policy = self._run.tools.policy.retry

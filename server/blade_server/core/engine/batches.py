@@ -53,7 +53,7 @@ class Batch:
     """Items that travel together.
 
     `keys` are the ledger's, in the order of the items; a batch of rows that never became items has no `encoded`, only
-    keys and `errors`. `marks` belong to the worker that holds the batch, `recorded` (the same, as far as reports have
+    keys and `errors`. `marks` belong to the thread that holds the batch, `recorded` (the same, as far as reports have
     arrived) to the job's thread.
     """
 
@@ -91,7 +91,7 @@ class Batch:
         return [at for at, mark in enumerate(self.marks) if mark == Mark.INTENDED]
 
     def mark(self, places: Sequence[int], mark: Mark) -> None:
-        """This has become of the items there: the worker's word."""
+        """This has become of the items there: that thread's word."""
         _put(self.marks, places, mark)
 
     def record(self, places: Sequence[int], mark: Mark) -> None:
@@ -109,7 +109,7 @@ def _put(marks: bytearray, places: Sequence[int], mark: Mark) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """The same has become of the items at some places of a batch; `left`: the worker lets the batch go."""
+    """The same has become of the items at some places of a batch; `left`: its thread lets the batch go."""
 
     batch: Batch
     mark: Mark = Mark.INTENDED

@@ -10,7 +10,7 @@ it.
 In this process three structures answer "have I seen this key?" in bounded memory:
 
 - `Past`: what earlier claims of the job recorded, 8 bytes a row, sorted; loaded only after a crash or a hand-over.
-- a Bloom filter of 64 MiB over the rows of this claim: "no" is certain, "yes" is checked in the ledger.
+- a Bloom filter of at most 64 MiB over the rows of this claim: "no" is certain, "yes" is checked in the ledger.
 - the keys that are read but not yet in the ledger.
 
 At 10 million rows the filter says a wrong "yes" to 2 in a million rows, each answered by one look at the ledger.
@@ -138,11 +138,11 @@ class Past:
 
 
 class Bloom:
-    """A set of keys that may say a wrong "yes" and never a wrong "no": at most 64 MiB, 8 bits set for a key.
+    """A set of keys that may say a wrong "yes" and never a wrong "no": 8 bits set for a key.
 
-    The bits of a key lie in two words, four in each (a blocked filter: Putze, Sanders and Singler 2007), so that a key
-    costs two visits to memory instead of eight. It is as large as `rows` keys need, because the first visit to a page
-    of memory is dear: ten keys in 64 MiB took 10 ms. With more keys it only says "yes" more often.
+    It is as large as `rows` keys need, at most 64 MiB, because the first visit to a page of memory is dear: ten keys in
+    64 MiB took 10 ms. When more keys come than were expected (a view that has grown since it was counted), a second
+    filter of the full size stands behind the first.
     """
 
     MIN_BITS, MAX_BITS = 12, 23  # of a word's place
@@ -150,20 +150,44 @@ class Bloom:
     def __init__(self, rows: int | None = None) -> None:
         """`rows`: how many keys are expected; None: nobody knows."""
         wanted = self.MAX_BITS if rows is None else rows.bit_length()  # a word for each key, while there is room
-        self._bits = min(max(self.MIN_BITS, wanted), self.MAX_BITS)
-        self._words = np.zeros(1 << self._bits, dtype=np.uint64)
+        self._first = _Words(min(max(self.MIN_BITS, wanted), self.MAX_BITS))
+        self._room = self._first.size
+        self._second: _Words | None = None
 
     def add_new(self, digests: bytes) -> NDArray[np.bool_]:
         """Adds keys and tells which of them may have been there before."""
         halves = np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
+        self._room -= len(halves)
+        if self._room < 0 and self._second is None and self._first.bits < self.MAX_BITS:
+            self._second = _Words(self.MAX_BITS)
+        if self._second is None:
+            return self._first.look(halves, add=True)
+        return self._first.look(halves) | self._second.look(halves, add=True)
+
+
+class _Words:
+    """The bits of a filter.
+
+    Those of a key lie in two words, four in each (a blocked filter: Putze, Sanders and Singler 2007), so that a key
+    costs two visits to memory instead of eight.
+    """
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+        self.size = 1 << bits
+        self._words = np.zeros(self.size, dtype=np.uint64)
+
+    def look(self, halves: NDArray[np.uint64], *, add: bool = False) -> NDArray[np.bool_]:
+        """Which of the keys, each as two numbers, may be there; then they are, if asked for."""
         there = np.ones(len(halves), dtype=np.bool_)
         for number in (0, 1):
-            place = (halves[:, 0] >> np.uint64(self._bits * number)) & np.uint64((1 << self._bits) - 1)
+            place = (halves[:, 0] >> np.uint64(self.bits * number)) & np.uint64(self.size - 1)
             mask = np.zeros(len(halves), dtype=np.uint64)
             for bit in range(24 * number, 24 * number + 24, 6):
                 mask |= np.uint64(1) << ((halves[:, 1] >> np.uint64(bit)) & np.uint64(63))
             there &= (self._words[place] & mask) == mask
-            np.bitwise_or.at(self._words, place, mask)
+            if add:
+                np.bitwise_or.at(self._words, place, mask)
         return there
 
 

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Collection
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from blade_server.core.engine.attempts import Attempts
@@ -182,17 +182,14 @@ class Runner:
 
     def _live(self, running: _Running) -> None:
         """The life of a job's thread. Others need not wait until the session of a job that is over is closed."""
-        attempts = Attempts(running.run)
-        try:
+        with ExitStack() as leaving:
+            leaving.callback(self._call, queue=True)  # there is room for another
+            leaving.callback(running.closed.set)
+            attempts = Attempts(running.run)
+            leaving.callback(attempts.close)
+            leaving.callback(self._call, queue=True)  # nobody is deferred to for its sake any more
+            leaving.callback(setattr, running, "over", True)
             attempts.run()
-        finally:
-            running.over = True
-            self._call(queue=True)  # nobody is deferred to for its sake any more
-            try:
-                attempts.close()
-            finally:
-                running.closed.set()
-                self._call(queue=True)  # there is room for another
 
     def _hand_back(self) -> None:
         for running in self._running.values():

@@ -25,9 +25,9 @@ class ShowJobs:
     def __init__(self, store: JobStore) -> None:
         self._store = store
 
-    def get(self, job_id: str) -> Job:
-        """The job with error summaries and history. Raises NotFound."""
-        return self._store.get(given(job_id, "id"))
+    def get(self, job_id: str, *, history: bool = True) -> Job:
+        """The job with error summaries and, if asked, its history. Raises NotFound."""
+        return self._store.get(given(job_id, "id"), history=history)
 
     async def get_quickly(self, job_id: str) -> Job | None:
         """The job as `get`, without a thread; the same object while nothing changes. None: `get` knows why."""

@@ -23,8 +23,11 @@ DEFAULT_INTERVAL_S = 1.0
 MIN_INTERVAL_S = 0.2
 MAX_INTERVAL_S = 60.0
 STATES_PER_S = 5
-"""Changes of state sent to one watcher in any second, beside the final one; a job can be paused and resumed as fast as
-somebody clicks."""
+"""Changes of status and pending action sent to one watcher in any second, beside the final one; a job can be paused and
+resumed as fast as somebody clicks."""
+REASON_EVERY_S = 1.0
+"""Another reason to wait goes out at once, but so often at most: where a warehouse is slower than the catalog,
+"waits for rows" comes and goes with every batch, and a job may have thousands of watchers."""
 
 _PAUSE_AFTER_ERROR_S = 0.5
 
@@ -93,9 +96,9 @@ class Feed:
         """Sends the job now, then a newer snapshot at most once in `min_interval_s` (default 1, from 0.2 to 60).
 
         A change of state (status, pending action, wait reason) does not wait for the interval: it goes out at once, up
-        to `STATES_PER_S`, the final one always. The last snapshot goes out again as a heartbeat when nothing was sent
-        for a while. Returns after a final state. Waits for `send` before it looks for the next, so whoever is slow
-        skips.
+        to `STATES_PER_S` and a reason each `REASON_EVERY_S`, the final one always. The last snapshot goes out again as
+        a heartbeat when nothing was sent for a while. Returns after a final state. Waits for `send` before it looks for
+        the next, so whoever is slow skips.
 
         Raises Invalid, NotFound, QuotaExceeded, StorageUnavailable (only before the first snapshot), ShuttingDown; and
         whatever `send` raises.
@@ -256,7 +259,8 @@ class _Watcher:
         self._sleep: asyncio.Future[None] | None = None
         self._sent_s = 0.0
         self._slot_s = 0.0
-        self._states_s: deque[float] = deque(maxlen=STATES_PER_S)  # when the last changes of state went out
+        self._states_s: deque[float] = deque(maxlen=STATES_PER_S)  # when the last changes of status went out
+        self._reason_s = 0.0  # when the last other reason to wait did
         self.last: Job | None = None
         """What was sent last."""
 
@@ -271,8 +275,10 @@ class _Watcher:
 
     def due_s(self, newest: Job) -> float:
         """The time from which this may be sent: what is new in a state waits for its slot, a new state does not."""
-        if _same_state(newest, self.last):
-            return self._slot_s
+        if _same_status(newest, self.last):
+            assert self.last is not None
+            same_reason = newest.wait_reason is self.last.wait_reason
+            return self._slot_s if same_reason else min(self._slot_s, self._reason_s + REASON_EVERY_S)
         if newest.status.final or len(self._states_s) < STATES_PER_S:
             return 0.0
         return self._states_s[0] + 1.0
@@ -284,8 +290,10 @@ class _Watcher:
         now_s = self._loop.time()
         if now_s < self.due_s(newest):
             return False
-        if not _same_state(newest, self.last):
+        if not _same_status(newest, self.last):
             self._states_s.append(now_s)
+        if self.last is None or newest.wait_reason is not self.last.wait_reason:
+            self._reason_s = now_s
         slot_s = self._slot_s if self._slot_s <= now_s else 0.0  # a new state did not wait: its interval begins with it
         self._slot_s = max(slot_s, self._watched.since_s) + self._interval_s
         self.last = newest
@@ -324,10 +332,5 @@ class _Watcher:
         self._alarm = self._loop.call_at(due_s, self._look_for_silence)
 
 
-def _same_state(job: Job, before: Job | None) -> bool:
-    return (
-        before is not None
-        and job.status is before.status
-        and job.pending_action is before.pending_action
-        and job.wait_reason is before.wait_reason
-    )
+def _same_status(job: Job, before: Job | None) -> bool:
+    return before is not None and (job.status, job.pending_action) == (before.status, before.pending_action)

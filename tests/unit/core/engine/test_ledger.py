@@ -146,6 +146,14 @@ def test_a_filter_for_fewer_keys_than_came_forgets_none_either():
     assert bloom.add_new(digests).all()
 
 
+@pytest.mark.parametrize("expected", [10, 1000, 100_000])
+def test_a_filter_stays_seldom_wrong_where_a_table_has_grown_since_it_was_counted(expected):
+    bloom, wrong = Bloom(expected), 0
+    for start in range(0, 300_000, 10_000):
+        wrong += int(bloom.add_new(b"".join(item_key(f"row {at}") for at in range(start, start + 10_000))).sum())
+    assert wrong < 30
+
+
 def test_the_keys_of_a_column_are_those_of_its_texts():
     ids = ["a", "", "ü ☃ 💥", "x" * 500]
     assert item_keys(pa.array(["before", *ids]).slice(1)) == [item_key(item_id) for item_id in ids]

@@ -45,7 +45,7 @@ class LocalPasses:
         """Rows of the result, once a pass got to its end."""
 
     def close(self) -> None:
-        """Ends them, each after what it holds."""
+        """Ends the upload threads, each after what it holds."""
         self._uploads.close()
 
     @property

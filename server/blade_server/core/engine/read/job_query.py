@@ -60,20 +60,23 @@ class JobQuery:
         return self._plan.announced is not None
 
     def plan(self, warehouse: Warehouse) -> Plan:
-        """Finds that out."""
+        """Finds that out; `keep` it once it is stored."""
+        self._failed()  # without them there is nothing to ask the warehouse for
         self._planning = True
         try:
             self._control.check()
-            self._plan = make_plan(warehouse, self._plan.statement, batch_size=self._claim.job.spec.batch_size)
+            return make_plan(warehouse, self._plan.statement, batch_size=self._claim.job.spec.batch_size)
         finally:
             self._planning = False
-        return self._plan
 
-    @property
-    def total(self) -> int | None:
-        """Rows that the job has to process, once it is planned; in a retry those that failed."""
+    def keep(self, plan: Plan) -> None:
+        """This is the plan of the job."""
+        self._plan = plan
+
+    def total(self, plan: Plan | None = None) -> int | None:
+        """Rows that the job has to process by a plan, by default its own; in a retry those that failed."""
         only = self._failed()
-        return self._plan.announced if only is None else len(only)
+        return (plan or self._plan).announced if only is None else len(only)
 
     def _failed(self) -> NDArray[np.uint64] | None:
         """A retry of failed items is restricted to their keys."""

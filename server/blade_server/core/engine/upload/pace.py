@@ -48,7 +48,7 @@ class Pace:
             self._wait_for_rate(items, control)
 
     def _wait_for_rate(self, items: int, control: Control) -> None:
-        """One worker of the job after the other, so that little is reserved ahead and a new limit is heard at once."""
+        """One thread of the job after the other, so that little is reserved ahead and a new limit is heard at once."""
         while not self._turn.acquire(timeout=LISTEN_EVERY_S):
             control.check()
         try:

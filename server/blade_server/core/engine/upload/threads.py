@@ -64,11 +64,19 @@ class UploadThreads:
     def send(self, batch: Batch) -> None:
         """Gives the batch to the next free thread, of which a small job needs few: they start as they are needed."""
         if self.flying >= self._started < len(self._threads):
-            self._threads[self._started].start()
-            self._started += 1
+            self._start_another()
         self.flying += 1
         self._flying_bytes += batch.size_bytes
         self._work.put(batch)
+
+    def _start_another(self) -> None:
+        try:
+            self._threads[self._started].start()
+        except RuntimeError:  # no more threads on this machine: those that run do the work
+            if not self._started:
+                raise
+        else:
+            self._started += 1
 
     def take_back(self, batch: Batch) -> None:
         """A thread let it go."""

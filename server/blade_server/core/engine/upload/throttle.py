@@ -58,7 +58,7 @@ class Throttle:
         """The catalog asked to slow down: nobody on any replica sends for so long."""
         now = time.monotonic()
         with self._lock:
-            if now >= self._hold_until and now - self._halved_at >= 1.0:  # many workers hear of one overload
+            if now >= self._hold_until and now - self._halved_at >= 1.0:  # many threads hear of one overload
                 self._halved_at = now
                 self._forget(now)
                 measured = sum(items for _, items in self._sent) / 3.0

@@ -10,6 +10,8 @@ revision = "0002"
 down_revision = "0001"
 
 STATEMENTS = (
+    # Both at once: who waits for the second after the first was rewritten would rewrite it for nothing, and again.
+    "LOCK TABLE job, job_error_count IN ACCESS EXCLUSIVE MODE",
     """
     ALTER TABLE job
         ALTER COLUMN total_items TYPE bigint,
