@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -44,6 +45,7 @@ def run(number: int, command: list[str]) -> dict[str, Any]:
     """One run of the suite: its seed, whether beside a load, what failed, the seconds it took."""
     seed, beside_load = random.SystemRandom().getrandbits(32), number % 2 == 0
     cache, began_s = FOLDER / f"cache-{number}", time.monotonic()
+    shutil.rmtree(cache, ignore_errors=True)  # of a run that was stopped
     print(f"=== run {number}, seed {seed}{', beside a load' * beside_load}", flush=True)
     with load(beside_load), (FOLDER / f"run-{number}.log").open("w") as log:
         options = ["-o", f"cache_dir={cache.absolute()}", f"--randomly-seed={seed}"]
@@ -87,4 +89,7 @@ def main(count: int, command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(int(sys.argv[1]), sys.argv[2:]))
+    try:
+        raise SystemExit(main(int(sys.argv[1]), sys.argv[2:]))
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; the next call begins with this run again") from None

@@ -324,7 +324,7 @@ def test_plain_http_spoken_to_a_tls_port_and_the_reverse_are_errors(connect, scr
     plain, encrypted = scripted(), scripted(tls=True)
     for url in (plain.url.replace("http:", "https:"), encrypted.url.replace("https:", "http:")):
         with pytest.raises(CatalogUnavailable):
-            connect(url).probe()
+            connect(url, timeout_s=1.0).probe()
 
 
 def test_the_environments_proxy_is_used_and_no_proxy_heeded(
