@@ -112,9 +112,9 @@ def test_an_idle_runner_takes_a_job_at_once_whatever_it_has_just_done(
 def test_a_job_that_is_over_holds_nobody_up_while_its_session_is_closed(make_world, ended, monkeypatch):
     world = make_world(10)
     for pause in ("POLL_S", "DEFERENCE_S", "LONGEST_DEFERENCE_S"):
-        monkeypatch.setattr(f"blade_server.core.engine.runner.{pause}", 60.0)
+        monkeypatch.setattr(f"blade_server.core.engine.runner.{pause}", 600.0)
     let_go, close = threading.Event(), Attempts.close
-    monkeypatch.setattr(Attempts, "close", lambda attempts: let_go.wait(30) and close(attempts))
+    monkeypatch.setattr(Attempts, "close", lambda attempts: let_go.wait(120) and close(attempts))
     world.runner()
     try:
         assert ended(world, world.begin()).status is Status.COMPLETED
@@ -126,7 +126,7 @@ def test_a_job_that_is_over_holds_nobody_up_while_its_session_is_closed(make_wor
 def test_a_job_that_waits_for_another_is_taken_as_soon_as_that_one_is_over(make_world, ended, wait_until, monkeypatch):
     world = make_world(30)
     for pause in ("POLL_S", "DEFERENCE_S", "LONGEST_DEFERENCE_S"):
-        monkeypatch.setattr(f"blade_server.core.engine.runner.{pause}", 60.0)
+        monkeypatch.setattr(f"blade_server.core.engine.runner.{pause}", 600.0)
     world.runner()
     first = world.begin(items_per_second=30, batch_size=1)
     wait_until(lambda: world.store.get(first.job_id).success_count)
