@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from threading import Thread
 
@@ -83,6 +83,19 @@ def ask(url: str, sql: str) -> str:
         cursor.execute(sql)
         row = cursor.fetchone() if cursor.description else None
         return str(row[0]) if row else ""
+
+
+def place(url: str) -> psycopg2.extensions.connection:
+    """A connection, as soon as there is a place for it: one that was closed keeps its place for a moment."""
+    taken: list[psycopg2.extensions.connection] = []
+
+    def is_taken() -> bool:
+        with suppress(psycopg2.OperationalError):
+            taken.append(connect(url))
+        return bool(taken)
+
+    wait_until(is_taken)
+    return taken[0]
 
 
 def accepts(url: str) -> bool:
@@ -248,7 +261,7 @@ def test_processes_that_start_at_the_same_moment_end_on_one_server(
 def test_a_server_without_a_free_connection_is_waited_for(data_dir: Path) -> None:
     with EmbeddedPostgres(data_dir) as ours, ExitStack() as stack:
         pid = ours.postmaster_pid()
-        held = [stack.enter_context(closing(connect(ours.url))) for _ in range(200)]
+        held = [stack.enter_context(closing(place(ours.url))) for _ in range(200)]
         with pytest.raises(EmbeddedPostgresError, match="too many clients"):
             EmbeddedPostgres(data_dir, start_timeout_s=1).start()
         late = EmbeddedPostgres(data_dir)
@@ -256,9 +269,10 @@ def test_a_server_without_a_free_connection_is_waited_for(data_dir: Path) -> Non
         waiting.start()
         held.pop().close()
         waiting.join()
-        held.pop().close()
+        stack.close()
+        stack.callback(late.stop)
+        place(ours.url).close()
         assert late.postmaster_pid() == pid
-        late.stop()
     assert (data_dir / "server.log").read_text().count("starting PostgreSQL") == 1
 
 
