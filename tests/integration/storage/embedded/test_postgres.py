@@ -257,6 +257,7 @@ def test_a_server_without_a_free_connection_is_waited_for(data_dir: Path) -> Non
         held.pop().close()
         waiting.join()
         held.pop().close()
+        wait_until(lambda: accepts(ours.url))  # PostgreSQL takes a moment to see that a client has gone
         assert late.postmaster_pid() == pid
         late.stop()
     assert (data_dir / "server.log").read_text().count("starting PostgreSQL") == 1
