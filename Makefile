@@ -31,7 +31,7 @@ test: $(VENV)/.ready ## Unit, integration and end-to-end tests
 	$(TEST) $(ARGS)
 
 test-quick: $(VENV)/.ready ## Unit tests and the main integration tests, within a minute
-	$(TEST) $(MAIN_TESTS) $(ARGS)
+	$(TEST) -n logical $(MAIN_TESTS) $(ARGS)
 
 test-faults: $(VENV)/.ready ## Fault tests: real servers, killed at every step
 	$(BIN)/pytest tests/faults $(ARGS)

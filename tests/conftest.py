@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.databases import create_database, own_database
 from tests.support.paths import SHARED_DATA
 from tests.support.waiting import wait_until
 
@@ -28,11 +28,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int | None:
-    """Of `-n auto`: two a core, because most tests wait more than they compute. Xdist's own variable goes before."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Of `-n auto`: two a core, because most tests wait more than they compute; of `-n logical`: one.
+
+    Xdist's own variable goes before.
+    """
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return min(2 * (os.cpu_count() or 1), 8)
+    a_core = 2 if config.getoption("numprocesses") == "auto" else 1
+    return min(a_core * (os.cpu_count() or 1), 8)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -88,41 +92,22 @@ def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _migrated_template(_postgres: str) -> str:
     from blade_server.storage.migrate import migrate
 
-    _statement(_postgres, f"CREATE DATABASE {_TEMPLATE}")
-    migrate(_database(_postgres, _TEMPLATE))
+    migrate(create_database(_postgres, _TEMPLATE, "template0"))
     return _TEMPLATE
 
 
 @pytest.fixture
 def postgres_url(_postgres: str, _migrated_template: str) -> Iterator[str]:
     """URL of a database of the test's own, with all tables and no rows."""
-    yield from _own_database(_postgres, _migrated_template)
+    with own_database(_postgres, _migrated_template) as url:
+        yield url
 
 
 @pytest.fixture
 def empty_postgres_url(_postgres: str) -> Iterator[str]:
     """URL of a database of the test's own, without any table."""
-    yield from _own_database(_postgres, "template0")
-
-
-def _own_database(server: str, template: str) -> Iterator[str]:
-    name = f"test_{secrets.token_hex(8)}"
-    _statement(server, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield _database(server, name)
-    _statement(server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _database(server: str, name: str) -> str:
-    return server.replace("/postgres?", f"/{name}?", 1)
-
-
-def _statement(server: str, statement: str) -> None:
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
-    with engine.connect() as connection:
-        connection.exec_driver_sql(statement)
-    engine.dispose()
+    with own_database(_postgres, "template0") as url:
+        yield url
 
 
 # ------------------------------------------------------------------------------------------------- waiting

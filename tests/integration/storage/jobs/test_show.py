@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import event, text
+from tests.support.databases import create_database, own_database
 from tests.support.nouns import a_source, a_spec
 
 from blade_server.model import Status
@@ -32,9 +34,11 @@ INSERT INTO job_item_error (job_id, key, item_id, stage, reason, attempts, creat
 """
 
 
-@pytest.fixture
-def database(postgres_url: str) -> Iterator[Database]:
-    database = Database(postgres_url)
+@pytest.fixture(scope="module")
+def filled(_postgres: str, _migrated_template: str) -> str:
+    """Name of a database with these jobs and errors, for copies."""
+    name = f"filled_{secrets.token_hex(4)}"
+    database = Database(create_database(_postgres, name, _migrated_template))
     values = {
         "jobs": JOBS,
         "errors": ERRORS,
@@ -45,8 +49,16 @@ def database(postgres_url: str) -> Iterator[Database]:
         for statement in _FILL.split(";\n")[:-1]:
             connection.execute(text(statement), values)
         connection.execute(text("ANALYZE"))
-    yield database
     database.close()
+    return name
+
+
+@pytest.fixture
+def database(_postgres: str, filled: str) -> Iterator[Database]:
+    with own_database(_postgres, filled) as url:
+        database = Database(url)
+        yield database
+        database.close()
 
 
 def plans(database: Database, ask: Callable[[], Any]) -> list[dict[str, Any]]:

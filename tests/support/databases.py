@@ -1,0 +1,30 @@
+"""Databases of one PostgreSQL server: templates that are filled once, and copies of them for each test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy
+
+
+def create_database(server: str, name: str, template: str) -> str:
+    """Its URL. Nobody may be connected to the template."""
+    _run(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    return server.replace("/postgres?", f"/{name}?", 1)
+
+
+@contextmanager
+def own_database(server: str, template: str) -> Iterator[str]:
+    """URL of a copy of the template, gone afterwards."""
+    name = f"test_{secrets.token_hex(8)}"
+    yield create_database(server, name, template)
+    _run(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _run(server: str, statement: str) -> None:
+    engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
