@@ -23,8 +23,7 @@ run: $(VENV)/.ready ## A server with a sandbox warehouse and catalog, until Ctrl
 
 # Tests run side by side, in processes with servers of their own, and in a new random order each time.
 TEST := $(BIN)/pytest -n auto --dist worksteal
-MAIN_TESTS := tests/unit tests/integration/core/direct tests/integration/core/engine/test_whole_jobs.py tests/integration/rpc \
-  tests/integration/storage/jobs tests/integration/web
+MAIN_TESTS := tests/unit tests/integration/core/direct tests/integration/core/engine/test_whole_jobs.py tests/integration/rpc
 
 test: $(VENV)/.ready ## Unit, integration and end-to-end tests
 	@test -d ../shared/data || echo "note: ../shared/data is absent; the tests on its real records are left out and listed at the end"
