@@ -11,6 +11,7 @@ import rows
 
 from blade_sandbox import leash
 from blade_server.core.direct.queries import Queries
+from blade_server.model import RowQuery
 
 ROWS = rows.batch(0, int(os.environ["BENCH_ROWS"]))
 
@@ -26,7 +27,7 @@ class Memory:
     def close(self) -> None: ...
 
 
-def arrow(self: Queries, **_: Any) -> Any:
+def arrow(self: Queries, _: RowQuery) -> Any:
     return Memory()
 
 
