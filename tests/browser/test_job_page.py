@@ -193,7 +193,7 @@ class TestOneJob:
         expect(fact(page, "Failed")).to_have_text("50")
         stage.change(job, success_count=950, status=Job.COMPLETED)
         expect(page.locator("header.job .badge")).to_have_text("Completed with errors")
-        expect(page.locator("#said")).to_have_text("The job is completed now.")
+        expect(page.locator("#said")).to_have_text("The job is completed with errors now.")
         calls = [name for name, _ in world.calls]
         assert calls.count("WatchJob") == 1, "a final job is not watched again"
 
