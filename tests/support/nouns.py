@@ -41,3 +41,29 @@ def a_job(**changes: Any) -> Job:
         "revision": 1,
     }
     return Job(**(fields | changes))
+
+
+FULL_SOURCE = Source(
+    name="parts",
+    display_name="Parts",
+    data_type="maintenance",
+    enabled=False,
+    config=SourceConfig(
+        catalog="main",
+        schema="blade",
+        table="parts",
+        warehouse_id="abc",
+        host="h",
+        credentials="env:DATABRICKS_X",
+        items_per_second=1.5,
+        max_running_jobs=2,
+    ),
+    mapping=RowMapping(
+        item_id="P-{id}",
+        last_modified="changed",
+        classification=Classification(column="level"),
+        metadata={"fleet": "7"},
+    ),
+    etag="e1",
+)
+"""One in which every field says something."""

@@ -7,38 +7,14 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from tests.support.nouns import FULL_SOURCE as SOURCE
 
-from blade.v1 import (
-    job_pb2,
-)
+from blade.v1 import job_pb2
 from blade_server import model
 from blade_server.errors import Invalid, Reason
 from blade_server.rpc.convert.job import job_message, limits_from, statuses_from
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
-SOURCE = model.Source(
-    name="parts",
-    display_name="Parts",
-    data_type="maintenance",
-    enabled=False,
-    config=model.SourceConfig(
-        catalog="main",
-        schema="blade",
-        table="parts",
-        warehouse_id="abc",
-        host="h",
-        credentials="env:DATABRICKS_X",
-        items_per_second=1.5,
-        max_running_jobs=2,
-    ),
-    mapping=model.RowMapping(
-        item_id="P-{id}",
-        last_modified="changed",
-        classification=model.Classification(column="level"),
-        metadata={"fleet": "7"},
-    ),
-    etag="e1",
-)
 
 
 def a_job(**changes: Any) -> model.Job:

@@ -5,36 +5,13 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime
 
-from blade.v1 import (
-    source_pb2,
-)
+from tests.support.nouns import FULL_SOURCE as SOURCE
+
+from blade.v1 import source_pb2
 from blade_server import model
 from blade_server.rpc.convert.source import set_fields, source_from, source_message
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
-SOURCE = model.Source(
-    name="parts",
-    display_name="Parts",
-    data_type="maintenance",
-    enabled=False,
-    config=model.SourceConfig(
-        catalog="main",
-        schema="blade",
-        table="parts",
-        warehouse_id="abc",
-        host="h",
-        credentials="env:DATABRICKS_X",
-        items_per_second=1.5,
-        max_running_jobs=2,
-    ),
-    mapping=model.RowMapping(
-        item_id="P-{id}",
-        last_modified="changed",
-        classification=model.Classification(column="level"),
-        metadata={"fleet": "7"},
-    ),
-    etag="e1",
-)
 
 
 def test_a_source_comes_back_as_it_went() -> None:
