@@ -12,7 +12,10 @@ import sqlalchemy
 def create_database(server: str, name: str, template: str) -> str:
     """Its URL. Nobody may be connected to the template."""
     _run(server, f"CREATE DATABASE {name} TEMPLATE {template}")
-    return server.replace("/postgres?", f"/{name}?", 1)
+    url = server.replace("/postgres?", f"/{name}?", 1)
+    if not template.startswith("template"):  # else servers would take it for a restored backup of another one
+        _run(url, "UPDATE about SET database_id = gen_random_uuid()")
+    return url
 
 
 @contextmanager

@@ -25,6 +25,8 @@ class Claim:
     plan: Plan
     taken_over: bool = False
     """From a server that let its lease run out: what it sent last may still be on its way."""
+    doubtful: bool = False
+    """The database was put back to an older state: whatever it does not record may have been sent."""
 
     @property
     def job_id(self) -> str:

@@ -85,6 +85,7 @@ class Attempts:
 
     def _attempt(self) -> None:
         run = self._run
+        self._let_settle()
         warehouse = run.query.connect()
         self._plan(warehouse)
         reading = run.query.reading(warehouse, first_block=run.next_block, settled_at=run.settled_at)
@@ -100,6 +101,15 @@ class Attempts:
         if gone:
             words += f" ({gone} of them not found again in the source)"
         run.recorder.finish(Status.COMPLETED, words)
+
+    def _let_settle(self) -> None:
+        """All rows of a doubtful job are uncertain, and there is no room to hold them all back. Raises HaltedError."""
+        run = self._run
+        wait_s = run.settled_at - time.monotonic()
+        if run.claim.doubtful and wait_s > 0 and not run.replaces():
+            detail = "uploads that a server before the restore may have begun have time to end"
+            run.record(WaitReason.RECOVERING, detail)
+            self._control.wait(wait_s, WaitReason.RECOVERING, detail)
 
     def _plan(self, warehouse: Warehouse) -> None:
         """What to run and how many rows to expect; made once for a job and then kept."""

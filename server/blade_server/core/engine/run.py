@@ -59,7 +59,7 @@ class Run:
         self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control)
         self.limiter = Limiter(self.limits.items_per_second)
         self.inbox: Queue[Message] = Queue()
-        self.settled_at = time.monotonic() + (tools.policy.catalog_timeout_s if claim.taken_over else 0.0)
+        self.settled_at = time.monotonic() + _settling_s(tools.policy, claim)
         """When uploads of a lost server have come to their end, on the monotonic clock."""
         self.next_block = claim.epoch << 32
         """Number of the next block in the ledger."""
@@ -126,6 +126,13 @@ class Run:
         """As `record`, if there are outcomes that are not yet committed."""
         self.obey(self.recorder.record_rest())
 
+    def replaces(self) -> bool:
+        """Whether the catalog puts the same item in its own place: then it may arrive twice. Blocks."""
+        try:
+            return self.tools.catalog.capabilities().replaces
+        except BladeError:
+            return False
+
     def paused(self) -> bool:
         """Writes PAUSED. False if the pause was taken back."""
         flags = self.recorder.paused()
@@ -137,3 +144,10 @@ class Run:
         limit = self.progress.too_many_errors(self.limits)
         if limit is not None:
             raise BladeError(limit, reason=Reason.TOO_MANY_ERRORS)
+
+
+def _settling_s(policy: EnginePolicy, claim: Claim) -> float:
+    """How long a server that has lost the job may still be sending; after a restore it may not know that it has."""
+    if claim.doubtful:
+        return policy.lease_s + policy.catalog_timeout_s
+    return policy.catalog_timeout_s if claim.taken_over else 0.0
