@@ -195,6 +195,8 @@ class Attempts:
             self._passes.drain()
             if isinstance(exc, BladeError):
                 reason, message = exc.reason, exc.message
+                if reason is Reason.TOO_MANY_ERRORS:  # more than when it was raised: what was in flight has come in
+                    message = self._run.progress.too_many_errors(self._run.limits) or message
             else:
                 incident = secrets.token_hex(4)
                 log.error("incident %s: job %s met a bug", incident, self._run.claim.job_id, exc_info=exc)

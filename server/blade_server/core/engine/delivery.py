@@ -90,7 +90,9 @@ class Delivery:
                 uploads.send(batch)
             else:
                 places = range(len(batch.keys))
-                self._recorder.add(Report(batch=batch, mark=Mark.ERROR, places=places, errors=batch.errors))
+                report = Report(batch=batch, mark=Mark.ERROR, places=places, errors=batch.errors)
+                self._run.count(report)
+                self._recorder.add(report)
 
     def _cut(self) -> list[Batch]:
         batches: list[Batch] = []

@@ -11,8 +11,9 @@ from typing import Self
 from blade_server.catalog import Catalog
 from blade_server.core.engine.batches import Chunk, End, Report
 from blade_server.core.engine.halt import Control, Halt
+from blade_server.core.engine.ledger import Mark
 from blade_server.core.engine.read.job_query import JobQuery
-from blade_server.core.engine.record.progress import Progress
+from blade_server.core.engine.record.progress import Progress, Reported
 from blade_server.core.engine.record.recorder import Recorder
 from blade_server.core.engine.upload.limiter import Limiter
 from blade_server.core.engine.upload.throttle import Throttle
@@ -55,6 +56,7 @@ class Run:
         self.limits = claim.job.spec.limits
         self.control = Control(lease_until)
         self.progress = Progress(claim.job, claim.job.spec.batch_size)
+        self._reported = Reported(claim.job)
         self.recorder = Recorder(tools.stores, claim, self.control, self.progress)
         self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control)
         self.limiter = Limiter(self.limits.items_per_second)
@@ -73,6 +75,25 @@ class Run:
         )
         """What callers want, as last heard; a pause or cancel may have been asked of the server that died."""
         self._flags_lock = threading.Lock()
+
+    def tell(self, message: Message) -> None:
+        """Puts it into the inbox, after it is counted. Any thread."""
+        if isinstance(message, Report):
+            self.count(message)
+        self.inbox.put(message)
+
+    def count(self, report: Report) -> None:
+        """Once what was reported passes the job's limits of errors, no other request is begun. Any thread.
+
+        The job's own thread, which hears of it later, may be asking PostgreSQL meanwhile.
+        """
+        if not report.places:
+            return
+        failed = report.mark is Mark.ERROR
+        limit = self._reported.add(len(report.places), errors=failed, limits=self.limits)
+        if limit is not None and self.control.halted is not Halt.FAIL:
+            self.control.halt(Halt.FAIL)
+            self.inbox.put(BladeError(limit, reason=Reason.TOO_MANY_ERRORS))
 
     # ----------------------------------------------------------------------------------- from the runner's thread
 
