@@ -74,7 +74,8 @@ async def running(settings: Settings) -> AsyncIterator[Serving]:
             calls.feed.ring_all()
             jobs.wake()
 
-        listener = Listener(state.url, on_ring, on_connect)
+        calls.follow(state.clock)
+        listener = Listener(state.url, on_ring, on_connect, clock=state.clock)
         listener.start()
         stack.push_async_callback(asyncio.to_thread, listener.stop)
         jobs.start()

@@ -52,7 +52,9 @@ async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -
         settings.max_running_jobs * MAX_WORKERS + _SPARE_CONNECTIONS,
     )
     stack.callback(catalog.close)
-    return State(url=url, database=database, clock=Clock(), catalog=catalog)
+    clock = Clock()
+    await asyncio.to_thread(database.compare, clock)
+    return State(url=url, database=database, clock=clock, catalog=catalog)
 
 
 async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -63,7 +64,9 @@ class RecordStore:
                 last_record=record.number,
                 current_operation=display.current_operation,
                 items_per_second=display.items_per_second,
-                estimated_completion=display.estimated_completion,
+                estimated_completion=(
+                    None if display.seconds_left is None else func.now() + timedelta(seconds=display.seconds_left)
+                ),
                 wait_reason=display.wait_reason,
                 wait_detail=storable(display.wait_detail),
                 **({"deaths": 0} if record.success or record.error or record.skipped else {}),

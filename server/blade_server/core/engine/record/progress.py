@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from datetime import UTC, datetime, timedelta
 
 from blade_server.model import Display, Job, JobLimits, WaitReason
 
@@ -58,7 +57,7 @@ class Progress:
         return Display(
             current_operation=self._operation(processed),
             items_per_second=rate,
-            estimated_completion=_end(left, rate),
+            seconds_left=_seconds_left(left, rate),
             wait_reason=wait_reason,
             wait_detail=wait_detail,
         )
@@ -102,8 +101,8 @@ def too_many_errors(limits: JobLimits, error: int, processed: int) -> str | None
     return None
 
 
-def _end(left: int | None, rate: float) -> datetime | None:
-    """When so many more items are done with at this rate; None if nobody can say."""
+def _seconds_left(left: int | None, rate: float) -> float | None:
+    """Until so many more items are done with at this rate; None if nobody can say."""
     if left is None or left > rate * LONGEST_ETA_S or rate <= 0:
         return None
-    return datetime.now(UTC) + timedelta(seconds=left / rate)
+    return left / rate
