@@ -28,12 +28,13 @@ from blade_server.app.serve import Serving
 from blade_server.app.serve import serve as serve_until_signalled
 from blade_server.app.state import checked_database_url
 from blade_server.app.worker import work
-from blade_server.app.worker_processes import READY, WorkerError
+from blade_server.app.worker_processes import READY, UNFIT, WorkerError
 from blade_server.errors import BladeError
 from blade_server.rpc.server import ListenError
 from blade_server.settings import Settings
 from blade_server.storage.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from blade_server.storage.engine.restored import declare_restored
+from blade_server.storage.migrate import NewerTablesError
 from blade_server.storage.migrate import migrate as migrate_database
 
 log = logging.getLogger("blade_server")
@@ -78,7 +79,12 @@ def worker(number: int, log_level: str) -> None:
     _share_arenas()
     _log_to_stderr(log_level, f"worker {number}: ")
     with _mistakes_in_one_sentence():
-        asyncio.run(work(_settings(), _say_ready))
+        try:
+            asyncio.run(work(_settings(), _say_ready))
+        except NewerTablesError:
+            sys.stdout.buffer.write(UNFIT)
+            sys.stdout.flush()
+            raise
     _leave()
 
 
@@ -143,7 +149,7 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
         _fail(2, "; ".join(_in_words(error) for error in exc.errors()))
     except ValueError as exc:
         _fail(2, str(exc))
-    except (ListenError, WorkerError, EmbeddedPostgresError, BladeError, OSError) as exc:
+    except (ListenError, WorkerError, EmbeddedPostgresError, NewerTablesError, BladeError, OSError) as exc:
         _fail(1, str(exc))
 
 

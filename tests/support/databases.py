@@ -26,6 +26,12 @@ def own_database(server: str, template: str) -> Iterator[str]:
     _run(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def of_a_newer_release(url: str, *, readable_from: str) -> None:
+    """Its tables are as if a release to come had migrated them."""
+    _run(url, "UPDATE alembic_version SET version_num = '9999'")
+    _run(url, f"UPDATE about SET readable_from = '{readable_from}'")
+
+
 def _run(server: str, statement: str) -> None:
     engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
     with engine.connect() as connection:

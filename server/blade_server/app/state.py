@@ -38,7 +38,7 @@ class State:
 async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -> State:
     """The state, until the stack is left.
 
-    Raises ValueError for a setting that cannot be right, EmbeddedPostgresError, StorageUnavailable.
+    Raises ValueError for a setting that cannot be right, EmbeddedPostgresError, NewerTablesError, StorageUnavailable.
     """
     url = await _database_url(settings, stack)
     await asyncio.to_thread(migrate, url)
