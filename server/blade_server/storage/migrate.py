@@ -117,8 +117,8 @@ def _run_beside(connection: Connection) -> None:
     mine = version("blade")
     if not _parts(readable_from) or _parts(mine) < _parts(readable_from):
         raise NewerTablesError(
-            f"the tables in PostgreSQL are of a newer release, beside which {readable_from} and later ones may run; this "
-            f"is {mine}: start a newer one, or restore a backup of the tables before"
+            f"the tables in PostgreSQL are of a newer release, beside which {readable_from} and later ones may run; "
+            f"this is {mine}: start a newer one, or restore a backup of the tables before"
         )
     log.info("the tables are of a newer release; this one, %s, may run on them and leaves them as they are", mine)
 
