@@ -6,6 +6,7 @@ nothing of the environment that could be a secret, and it ends with its input.
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import pickle
@@ -42,6 +43,7 @@ class Apart:
     def __init__(self) -> None:
         """Starts nothing yet."""
         self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
 
     def call(
         self,
@@ -80,7 +82,7 @@ class Apart:
             deadline = time.monotonic() + _WALL_S
             while not select.select([process.stdout], [], [], _LOOK_S)[0]:
                 if not wanted() or time.monotonic() > deadline:
-                    self._kill()
+                    self.close()
                     caller.check()
                     return None
             return pickle.load(process.stdout)  # noqa: S301 - our own process wrote it
@@ -89,7 +91,7 @@ class Apart:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
-            self._kill()
+            self.close()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
                 stdin=subprocess.PIPE,
@@ -107,7 +109,8 @@ class Apart:
             return self._process.wait(1.0) == 0
         return False
 
-    def _kill(self) -> None:
+    def close(self) -> None:
+        """Ends the process, whatever it does."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()

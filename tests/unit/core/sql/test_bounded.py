@@ -30,7 +30,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[apart.Apart]:
     own = apart.Apart()
     monkeypatch.setattr(bounded, "_apart", own)
     yield own
-    own._kill()
+    own.close()
 
 
 def test_long_sql_is_read_as_short_sql_is(reader):
