@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 from blade_server.core import caller
 from blade_server.errors import Invalid, Reason
@@ -80,13 +80,13 @@ class Apart:
             process.stdin.write(request)
             process.stdin.flush()
             deadline = time.monotonic() + _WALL_S
-            while not select.select([process.stdout], [], [], _LOOK_S)[0]:
+            while not _readable(process.stdout, _LOOK_S):
                 if not wanted() or time.monotonic() > deadline:
                     self.close()
                     caller.check()
                     return None
             return pickle.load(process.stdout)  # noqa: S301 - our own process wrote it
-        except (BrokenPipeError, EOFError):
+        except (BrokenPipeError, EOFError, pickle.UnpicklingError):
             return None
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -118,6 +118,12 @@ class Apart:
             for stream in (process.stdin, process.stdout):
                 with suppress(OSError):
                     stream.close()  # type: ignore[union-attr]
+
+
+def _readable(stream: IO[bytes], timeout_s: float) -> bool:
+    watched = select.poll()  # select() takes no descriptor above 1023, and a server may have thousands
+    watched.register(stream, select.POLLIN)
+    return bool(watched.poll(timeout_s * 1000))
 
 
 def _result(answer: tuple[str, Any]) -> Any:
@@ -152,7 +158,7 @@ def serve() -> None:
     sys.stdout = sys.stderr
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    while select.select([requests], [], [], IDLE_S)[0]:
+    while _readable(requests, IDLE_S):
         try:
             module, name, args, kwargs, cpu_s = pickle.load(requests)  # noqa: S301 - the server wrote it
         except EOFError:
