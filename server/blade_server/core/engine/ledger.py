@@ -93,6 +93,11 @@ class Admissions(NamedTuple):
     verdicts: NDArray[np.uint8]
 
 
+def first_block_of(epoch: int) -> int:
+    """Number of the first block that a claim writes: those of later claims stand behind."""
+    return epoch << 32
+
+
 class Past:
     """What earlier claims recorded, and which of it this claim has met again. 9 bytes a row.
 
@@ -107,6 +112,11 @@ class Past:
         self._met = np.zeros(len(keys), dtype=np.bool_)
         self._uncertain = uncertain
         self._doubtful = doubtful
+
+    @classmethod
+    def none(cls, *, doubtful: bool = False) -> Past:
+        """Nothing was recorded."""
+        return cls(np.empty(0, dtype=np.uint64), doubtful=doubtful)
 
     @classmethod
     def load(cls, size: int, blocks: Iterable[tuple[bytes, bytes]], *, doubtful: bool = False) -> Past:
