@@ -130,5 +130,9 @@ class IncompleteStream(BladeClientError):
     """The stream ended before everything announced had come."""
 
 
+class RowsLeftOut(UserWarning):
+    """A warning, no error: a query without a limit was read as items and has more rows than the default shows."""
+
+
 class MissingExtra(BladeClientError, ImportError):
     """A package that only some calls need is not installed."""

@@ -56,13 +56,15 @@ def list_(
             created_after=since.replace(tzinfo=UTC) if since else None,
             created_before=before.replace(tzinfo=UTC) if before else None,
             with_errors=with_errors,
-            page_size=min(limit, 1000),
+            page_size=min(limit + 1, 1000),
         )
-        jobs = list(islice(found, limit))
+        jobs = list(islice(found, limit + 1))
     if session.json:
-        print_json({"jobs": [message_dict(each) for each in jobs]})
+        print_json({"jobs": [message_dict(each) for each in jobs[:limit]]})
     else:
-        show_list(jobs)
+        show_list(jobs[:limit])
+    if len(jobs) > limit:
+        click.echo(f"There are more than these {limit:,}: use --limit.", err=True)
 
 
 @job.command()

@@ -12,6 +12,8 @@ from blade_client.cli.session import INT32, INT64, BladeCommand, Session, pass_s
 if TYPE_CHECKING:
     from blade.v1.job_pb2 import Job
 
+_PREVIEWED = 10  # see PreviewItemsRequest.limit
+
 _sql = click.argument("sql", required=False, default="")
 _file = click.option("--file", type=click.File(encoding="utf-8"), help="File with the SQL; - for standard input.")
 _source = click.option("--source", default="", metavar="NAME", help="Name of the source.")
@@ -113,6 +115,8 @@ def preview(
         print_json(result)
         return
     show_items(result.items)
+    if len(result.items) + len(result.rejections) == (limit or _PREVIEWED):
+        click.echo(f"These are the first {limit or _PREVIEWED:,} rows; --limit shows more.", err=True)
     if result.rejections:
         click.echo(f"\n{len(result.rejections)} of these rows would be rejected:")
         print_table(

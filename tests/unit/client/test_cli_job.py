@@ -246,6 +246,15 @@ def test_jobs_are_listed_newest_first_up_to_the_limit(server, run, make_job) -> 
     assert len(server.requests) == 2
 
 
+def test_a_list_says_that_there_are_more_jobs(server, run, make_job) -> None:
+    server.on("ListJobs", jobs.ListJobsResponse(jobs=[make_job(n, job_id=f"job-{n}") for n in range(3)]))
+    for arguments in ([], ["--json"]):
+        cut = run("job", "list", "--limit", "2", *arguments)
+        assert cut.stdout.count("job-") == 2
+        assert "There are more than these 2" in cut.stderr
+        assert run("job", "list", "--limit", "3", *arguments).stderr == ""
+
+
 def test_a_job_is_shown_with_errors_and_history(server, run, make_job) -> None:
     job = make_job(
         3,

@@ -77,6 +77,19 @@ def test_an_unset_limit_stays_unset(server, blade) -> None:
     assert [request.HasField("limit") for request in server.asked("QueryItems")] == [False, True]
 
 
+def test_rows_that_no_limit_leaves_out_are_warned_of(server, blade) -> None:
+    server.add_source("s", data_type="m")
+    server.add_items("s", {f"A-{n}": {} for n in range(101)})
+    result = blade.query("m")
+    with pytest.warns(errors.RowsLeftOut, match="limit"):
+        assert len(list(result)) == 100
+    assert result.more_rows
+    limited = blade.query("m", limit=100)
+    assert (len(list(limited)), limited.more_rows) == (100, True)
+    whole = blade.query("m", limit=101)
+    assert (len(list(whole)), whole.more_rows) == (101, False)
+
+
 def test_items_and_rejections_of_all_chunks_come_and_reading_again_asks_again(server, blade) -> None:
     server.on("QueryItems", [chunk("1", "2", rejected=1), chunk("3", rejected=2)])
     result = blade.query("m")
