@@ -5,6 +5,7 @@ Names carry their units. Secrets are held as SecretStr, so that printing the set
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from blade_server.addresses import checked_url, proxy_for
 from blade_server.model.policy import MAX_LEASE_S
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
@@ -88,6 +90,21 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _addresses_can_work(self) -> Settings:
+        named = {"DATABRICKS_SERVER_HOSTNAME": [self.databricks_server_hostname]}
+        named["BLADE_ALLOWED_WAREHOUSE_HOSTS"] = list(self.allowed_warehouse_hosts)
+        for variable, hosts in named.items():
+            for host in filter(None, map(str.strip, hosts)):
+                parts = checked_url(variable, host if "://" in host else f"https://{host}")
+                if parts.username or parts.path.strip("/") or parts.query or parts.fragment:
+                    raise ValueError(f"{variable} is a host name, with :port if need be, and nothing else")
+                proxy_for(parts.scheme, parts.hostname or "")
+        path = self.databricks_http_path
+        if path and not re.fullmatch(r"/?[\w./-]*[\w-](\?[^\s?]*)?", path):
+            raise ValueError(f"DATABRICKS_HTTP_PATH is {path!r}: it must be a path, as /sql/1.0/warehouses/ID")
+        return self
 
     @model_validator(mode="after")
     def _beats_often_enough(self) -> Settings:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from blade_server.addresses import checked_url
 from blade_server.catalog import Catalog
 from blade_server.core.jobs.checks import MAX_WORKERS
 from blade_server.settings import Settings
@@ -37,10 +37,6 @@ async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -
 
     Raises ValueError for a setting that cannot be right, EmbeddedPostgresError, StorageUnavailable.
     """
-    url = await _database_url(settings, stack)
-    await asyncio.to_thread(migrate, url)
-    database = Database(url, pool_size=pool_size)
-    stack.callback(database.close)
     catalog = Catalog(
         settings.catalog_url,
         settings.catalog_token,
@@ -49,6 +45,10 @@ async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -
         settings.max_running_jobs * MAX_WORKERS + _SPARE_CONNECTIONS,
     )
     stack.callback(catalog.close)
+    url = await _database_url(settings, stack)
+    await asyncio.to_thread(migrate, url)
+    database = Database(url, pool_size=pool_size)
+    stack.callback(database.close)
     return State(url=url, database=database, catalog=catalog)
 
 
@@ -62,13 +62,7 @@ async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:
 
 def checked_database_url(url: str) -> str:
     """The URL as it is. Raises ValueError, without the URL's password, if it cannot be one of PostgreSQL."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as exc:
-        raise ValueError("DATABASE_URL is not a URL; write postgresql://user:password@host:5432/database") from exc
-    if parts.scheme not in _POSTGRES_SCHEMES:
-        raise ValueError(f"DATABASE_URL begins with {parts.scheme or 'nothing'!r}; BLADE needs postgresql://")
+    checked_url("DATABASE_URL", url, _POSTGRES_SCHEMES, database=True)
     return url
 
 

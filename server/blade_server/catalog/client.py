@@ -79,9 +79,11 @@ class Catalog:
         elif answer.status == 200:
             known = self._parser.capabilities(answer)
         else:
+            self._pool.check_scheme()
             error = refusal(answer, catalog=self._url, stores=False)
             # A probe has no request that could be at fault: what is rejected here is the catalog's own trouble.
             raise CatalogUnavailable(error.message) if isinstance(error, CatalogRejected) else error
+        self._pool.answers = True
         self._remembered = (known, time.monotonic() + _REMEMBER_S, losses)
         return known
 

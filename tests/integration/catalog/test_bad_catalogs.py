@@ -2,6 +2,8 @@
 
 import json
 import socket
+import ssl
+import threading
 import time
 from pathlib import Path
 
@@ -46,7 +48,19 @@ def test_no_catalog_at_all_says_what_to_set(connect, make_item):
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://x", "localhost:8090", "http://", "http://user:pw@x", "http://x?a=1", "http://x#y", "//x"]
+    "url",
+    [
+        "http://127.0.0.1:99999",
+        "http://a..b",
+        "http://127.0.0.1: 80",
+        "ftp://x",
+        "localhost:8090",
+        "http://",
+        "http://user:pw@x",
+        "http://x?a=1",
+        "http://x#y",
+        "//x",
+    ],
 )
 def test_a_url_that_cannot_be_right_is_refused_at_once(url):
     with pytest.raises(ValueError, match="BLADE_CATALOG_URL") as caught:
@@ -320,11 +334,50 @@ def test_tls_is_verified_against_the_given_authority(connect, make_item, scripte
     assert connect(server.url, ca_file=certificate).upload("BLADE:m", [make_item("a")])[0].rejection is None
 
 
-def test_plain_http_spoken_to_a_tls_port_and_the_reverse_are_errors(connect, scripted, whole_reply):
-    plain, encrypted = scripted(), scripted(tls=True)
-    for url in (plain.url.replace("http:", "https:"), encrypted.url.replace("https:", "http:")):
-        with pytest.raises(CatalogUnavailable):
-            connect(url, timeout_s=1.0).probe()
+def test_plain_http_spoken_to_a_tls_port_and_the_reverse_would_fail_for_ever_and_are_said(connect, scripted):
+    plain, encrypted = scripted(b"HTTP/1.0 400 Bad Request\r\n\r\n"), scripted(tls=True)
+    for url, right in ((plain.url, "http://"), (encrypted.url, "https://")):
+        wrong = "https" if right == "http://" else "http"
+        given = f"{wrong}://{url.partition('://')[2]}"
+        with pytest.raises(Precondition, match=f"BLADE_CATALOG_URL={given} speaks .*write {right}"):
+            connect(given, timeout_s=1.0).probe()
+
+
+def test_a_gateway_that_says_http_was_sent_to_its_tls_port_is_believed_once_it_speaks_tls(connect, certificate):
+    """As nginx and Go do."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def serve(listener):
+        with listener.accept()[0] as first:
+            first.recv(1000)
+            first.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+        with listener.accept()[0] as second, context.wrap_socket(second, server_side=True):
+            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        with pytest.raises(Precondition, match="speaks TLS there"):
+            connect(f"http://127.0.0.1:{listener.getsockname()[1]}").probe()
+        thread.join()
+
+
+def test_a_catalog_that_answered_once_is_not_asked_for_tls_when_it_breaks(connect, start):
+    sandbox = start()
+    catalog = connect(sandbox.url, timeout_s=1.0)
+    catalog.probe()
+    sandbox.set_faults(down={"seconds": 1000})
+    with socket.create_server(("127.0.0.1", 0)), pytest.raises(CatalogUnavailable):
+        catalog.probe()
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "nonsense://127.0.0.1:1", "http://127.0.0.1:99999"])
+def test_a_proxy_that_can_never_work_is_refused_at_once(monkeypatch, proxy):
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(ValueError, match=f"http_proxy is '{proxy}'"):
+        Catalog("http://catalog.invalid:8090")
 
 
 def test_the_environments_proxy_is_used_and_no_proxy_heeded(
