@@ -59,7 +59,7 @@ class Calls:
                 error = error_of(failure, target=self.connection.target)
                 wait_s = retry.wait_s(error)
                 if wait_s is None:
-                    raise error from failure
+                    raise self.connection.explained(error) from failure
             time.sleep(wait_s)
 
     def stream(
@@ -83,7 +83,7 @@ class Calls:
             except errors.BladeClientError as error:
                 wait_s = None if begun else retry.wait_s(error)
                 if wait_s is None:
-                    raise
+                    raise self.connection.explained(error) from error.__cause__
             time.sleep(wait_s)
 
     def stream_once(

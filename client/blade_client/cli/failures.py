@@ -24,6 +24,14 @@ COMPLETED_WITH_ERRORS = 8
 BUG = 70
 INTERRUPTED = 130
 
+_OTHER_SPEECH = {
+    "no TLS": "Call it without --tls and --tls-ca.",
+    "TLS": "Call it with --tls, or with --tls-ca FILE if its authority is your own.",
+    "HTTP": "Name the port for gRPC, 50051 unless the server's BLADE_PORT is another.",
+    "untrusted": "Name the file of its authority with --tls-ca FILE.",
+    "wrong name": "Call it by a name of its certificate.",
+}
+
 
 @contextmanager
 def guarded(ctx: click.Context) -> Iterator[None]:
@@ -122,6 +130,8 @@ def _tell(error: BladeClientError, *, as_json: bool) -> None:
 def _way_out(error: BladeClientError) -> str:
     from blade_client import errors
 
+    if isinstance(error, errors.WrongAddress):
+        return _OTHER_SPEECH[error.problem]
     if isinstance(error, errors.Unreachable):
         return "Start a server with `blade serve`, or name another with --server HOST:PORT or BLADE_SERVER."
     if isinstance(error, errors.DeadlineExceeded) and not error.reason and error.code is not None:
