@@ -24,6 +24,7 @@ from pydantic import ValidationError
 # gRPC's core explains a port that is taken in a dozen lines of its own. Read when it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+from blade_server.app.misspelt import misspelt
 from blade_server.app.serve import Serving
 from blade_server.app.serve import serve as serve_until_signalled
 from blade_server.app.state import checked_database_url
@@ -65,6 +66,8 @@ def serve(as_json: bool, log_level: str, **given: str | int | None) -> None:
     _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
         settings = _settings(**given)
+        for sentence in misspelt(os.environ):
+            log.warning("%s", sentence)
         asyncio.run(serve_until_signalled(settings, _say_json if as_json else _say))
     _leave()
 

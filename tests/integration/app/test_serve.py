@@ -141,7 +141,21 @@ def test_a_port_that_is_taken_is_one_sentence_and_exit_code_1(postgres_url: str,
 
     status, sentence = run("serve", "--port", port, DATABASE_URL=postgres_url)
 
-    assert (status, sentence) == (1, f"blade: cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert status == 1
+    assert sentence.startswith(f"blade: cannot listen on 127.0.0.1:{port}: Address already in use by a server of ")
+    assert "set BLADE_PORT to a free one" in sentence
+
+
+def test_a_setting_that_is_misspelt_and_secrets_in_files(
+    postgres_url: str, serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    secret = tmp_path / "url"
+    secret.write_text(f"{postgres_url}\n")
+
+    server = serve("--json", DATABASE_URL_FILE=str(secret), BLADE_HOTS="1")
+
+    assert server.said()["database"] != "embedded"
+    assert "BLADE_HOTS is set and is no setting; did you mean BLADE_HOST?" in server.stop()[1]
 
 
 def test_migrate_makes_the_tables(empty_postgres_url: str) -> None:
