@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     http_port: int | None = Field(None, ge=0, le=65535, description="Unset: 8080, or a free one if `port` is 0.")
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
+    ready_file: Path | None = Field(None, description="Written when it serves, removed when it stops.")
 
     # Warehouse defaults: the variables of the Databricks ecosystem.
     databricks_server_hostname: str = Field("", validation_alias="DATABRICKS_SERVER_HOSTNAME")

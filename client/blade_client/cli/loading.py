@@ -17,6 +17,7 @@ _ENTRY_POINTS = "blade.commands"
 # What --help says about commands it must not import. The packages they need come with the extra named second.
 _EXTRAS = {
     "serve": ("Run the BLADE server.", "server"),
+    "health": ("Say whether the server of this machine serves.", "server"),
     "migrate": ("Bring the database up to date.", "server"),
     "sandbox": ("Run a sandbox warehouse and catalog, and the server between them.", "sandbox"),
     "demo": ("Run the main job on real flights from start to finish, and check it.", "sandbox"),
