@@ -27,8 +27,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import ClassVar
 
 from blade_server.model import TestStep
@@ -224,3 +225,9 @@ class ResultTruncated(BladeError):
 
 class LeaseLost(BladeError):
     """Another server owns the job now; whoever sees this rolls back and stops before the next upload."""
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """What to add to the message that a name is unknown: the one it was probably meant to be, or nothing."""
+    like = get_close_matches(name, list(names), n=1)
+    return f"; did you mean {like[0]!r}?" if like else ""

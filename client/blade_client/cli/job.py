@@ -10,6 +10,7 @@ import click
 
 from blade_client.cli.job_control import cancel, limits, pause, resume
 from blade_client.cli.job_start import preview, retry, start
+from blade_client.cli.pairs import OneOf
 from blade_client.cli.session import BladeGroup, Session, pass_session
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ for command in (start, preview, retry, pause, resume, cancel, limits):
 
 
 @job.command("list")
-@click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False), multiple=True, help="Only these.")
+@click.option("--status", type=OneOf(_STATUSES), multiple=True, help="Only these.")
 @click.option("--with-errors", is_flag=True, help="Only jobs that completed with errors.")
 @click.option("--source", default="", metavar="NAME", help="Only jobs of this source.")
 @click.option("--since", type=click.DateTime(), metavar="TIME", help="Created then or later; UTC.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -53,7 +54,12 @@ class LazyGroup(click.Group):
             command = _load(args[0])
             if command is not None:
                 return args[0], command, args[1:]
-        return super().resolve_command(ctx, args)
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            like = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            meant = f" Did you mean {like[0]!r}?" if like else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{meant}", ctx) from None
 
     def invoke(self, ctx: click.Context) -> object:
         """Runs the command; its errors become a sentence and an exit code."""

@@ -189,7 +189,7 @@ class Jobs:
         if not job_id:
             raise invalid(name, "is required")
         if job_id not in self._jobs:
-            raise errors.NotFound(f"there is no job {job_id!r}; ListJobs shows those there are", reason="JOB_NOT_FOUND")
+            raise errors.NotFound(f"there is no job {job_id!r}", reason="JOB_NOT_FOUND")
         return self._jobs[job_id]
 
     def _in_use(self, source: str) -> bool:
