@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from blade_client.cli.completion import job_ids, source_names
 from blade_client.cli.job_control import cancel, limits, pause, resume
 from blade_client.cli.job_start import preview, retry, start
 from blade_client.cli.pairs import OneOf
@@ -31,7 +32,7 @@ for command in (start, preview, retry, pause, resume, cancel, limits):
 @job.command("list")
 @click.option("--status", type=OneOf(_STATUSES), multiple=True, help="Only these.")
 @click.option("--with-errors", is_flag=True, help="Only jobs that completed with errors.")
-@click.option("--source", default="", metavar="NAME", help="Only jobs of this source.")
+@click.option("--source", default="", shell_complete=source_names, metavar="NAME", help="Only jobs of this source.")
 @click.option("--since", type=click.DateTime(), metavar="TIME", help="Created then or later; UTC.")
 @click.option("--before", type=click.DateTime(), metavar="TIME", help="Created earlier; UTC.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most jobs.")
@@ -69,7 +70,7 @@ def list_(
 
 
 @job.command()
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=job_ids)
 @pass_session
 def show(session: Session, job_id: str) -> None:
     """Show one job: progress, errors by reason, history."""
@@ -78,12 +79,14 @@ def show(session: Session, job_id: str) -> None:
 
 
 @job.command()
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=job_ids)
 @click.option(
-    "--interval", type=float, default=1.0, show_default=True, help="Seconds between updates of progress, 0.2 to 60."
+    "--interval",
+    type=float,
+    help="Seconds between updates of progress, 0.2 to 60.  [default: 1; 10 if the output is no terminal]",
 )
 @pass_session
-def watch(session: Session, job_id: str, interval: float) -> None:
+def watch(session: Session, job_id: str, interval: float | None) -> None:
     """Follow a job to its end; Ctrl-C leaves it running.
 
     Ends with code 0 if it COMPLETED, 8 if it did but some items failed, 1 if it FAILED or was CANCELLED. The server may
@@ -95,7 +98,7 @@ def watch(session: Session, job_id: str, interval: float) -> None:
 
 
 @job.command()
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=job_ids)
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most errors.")
 @click.option("--all", "all_", is_flag=True, help="All errors, however many.")
 @pass_session

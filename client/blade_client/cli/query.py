@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from blade_client.cli.completion import data_types, source_names
 from blade_client.cli.output import visible
 from blade_client.cli.pairs import PAIR, names
 from blade_client.cli.session import INT32, BladeCommand, Session, pass_session
@@ -22,8 +23,14 @@ ALL_ROWS = 1_000_000_000
 
 
 @click.command(cls=BladeCommand)
-@click.argument("data_type", required=False, default="")
-@click.option("--source", default="", metavar="NAME", help="Name of the source, in place of DATA_TYPE.")
+@click.argument("data_type", shell_complete=data_types, required=False, default="")
+@click.option(
+    "--source",
+    default="",
+    shell_complete=source_names,
+    metavar="NAME",
+    help="Name of the source, in place of DATA_TYPE.",
+)
 @click.option("--filter", "filter_", default="", metavar="SQL", help='For example "priority = :p".')
 @click.option("--param", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Value of a :KEY in the filter.")
 @click.option("--columns", multiple=True, metavar="A,B,...", help="Columns to return.  [default: all]")

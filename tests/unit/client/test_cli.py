@@ -13,6 +13,7 @@ import time
 import click
 import grpc
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2 as details
@@ -310,3 +311,27 @@ def test_errors_name_the_options_and_verbs_of_the_command_line(server, run) -> N
     assert (
         json.loads(run("job", "start", "SELECT 1", "--json").stderr)["error"]["violations"][0]["field"] == "batch_size"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("blade job show job-", ["job-00000000000000000001"]),
+        ("blade job retry ", ["job-00000000000000000001"]),
+        ("blade source show bl", ["blade-maintenance"]),
+        ("blade job list --source ", ["blade-maintenance", "sorties"]),
+        ("blade query s", ["sortie"]),
+        ("blade item get ", ["maintenance", "sortie"]),
+        ("blade job show x", []),
+    ],
+)
+def test_a_shell_completes_ids_and_names_from_the_server(server, monkeypatch, make_job, words, offered) -> None:
+    server.on("ListJobs", jobs.ListJobsResponse(jobs=[make_job(1)]))
+    server.add_source("blade-maintenance", data_type="maintenance")
+    server.add_source("sorties", data_type="sortie")
+    monkeypatch.setenv("BLADE_SERVER", server.target)
+    _, *before, incomplete = words.split(" ")
+    found = ShellComplete(cli.main, {}, "blade", "_BLADE_COMPLETE").get_completions(before, incomplete)
+    assert [one.value for one in found] == offered
+    server.stop()
+    assert ShellComplete(cli.main, {}, "blade", "_BLADE_COMPLETE").get_completions(before, incomplete) == []

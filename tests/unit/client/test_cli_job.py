@@ -357,3 +357,32 @@ def test_a_preview_shows_items_and_rejected_rows(server, run) -> None:
     assert "M-1" in result.stdout
     assert "UNKNOWN_CLASSIFICATION" in result.stdout
     assert server.asked("PreviewItems")[0].limit == 2
+
+
+def test_in_a_log_progress_comes_every_ten_seconds_and_each_change_of_status_at_once(server, run, snapshot) -> None:
+    waiting = {"wait_reason": "CATALOG_DOWN", "wait_detail": "asking again"}
+    limited = {"wait_reason": "RATE_LIMITED"}
+    running = [snapshot(n) for n in range(1, 5)]
+    rest = [
+        snapshot(5, **limited),
+        snapshot(6),
+        snapshot(7, **waiting),
+        snapshot(8),
+        snapshot(9, pending_action="PAUSE"),
+    ]
+    server.on("WatchJob", [snapshot(0, "PENDING"), *running, *rest, snapshot(10, "COMPLETED")])
+    result = run("job", "watch", ID)
+    lines = [line.split("  ")[1:3] for line in result.stdout.splitlines() if "items/s" in line]
+    assert [count for _, count in lines] == [
+        "0 / 10 items",
+        "1 / 10 items",
+        "7 / 10 items",
+        "8 / 10 items",
+        "9 / 10 items",
+        "10 / 10 items",
+    ]
+    assert server.asked("WatchJob")[0].min_interval.ToTimedelta().total_seconds() == 10
+    server.on("WatchJob", [snapshot(10, "COMPLETED")])
+    run("job", "watch", ID, "--interval", "2")
+    run("job", "watch", ID, "--json")
+    assert [asked.min_interval.seconds for asked in server.asked("WatchJob")[1:]] == [2, 1]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from blade.v1.item_pb2 import Item, ItemRejection
+from blade.v1.job_pb2 import Job
 from blade.v1.query_service_pb2 import (
     ArrowTrailer,
     GetItemResponse,
@@ -16,6 +17,7 @@ from blade.v1.query_service_pb2 import (
     QueryArrowResponse,
     QueryItemsResponse,
 )
+from blade.v1.source_pb2 import Source
 from blade_client import BladeClient, errors
 
 TABLE = pa.table(
@@ -234,3 +236,14 @@ def test_without_pandas_the_extra_is_named_and_nothing_is_asked(server, blade, m
 def test_a_message_of_many_megabytes_is_taken(server, blade) -> None:
     server.on("GetItem", GetItemResponse(item=Item(item_id="x" * (40 * 1024 * 1024))))
     assert len(blade.get_item("m", "x").item_id) == 40 * 1024 * 1024
+
+
+def test_one_string_is_one_entry_and_not_its_letters(server, blade) -> None:
+    server.add_source("s", data_type="m")
+    list(blade.query("m", columns="tail", order_by="tail desc"))
+    (request,) = server.asked("QueryItems")
+    assert (list(request.columns), list(request.order_by)) == (["tail"], ["tail desc"])
+    list(blade.list_jobs(statuses="RUNNING"))
+    assert list(server.asked("ListJobs")[0].statuses) == [Job.RUNNING]
+    blade.update_source(Source(name="s", display_name="S"), fields="display_name")
+    assert list(server.asked("UpdateSource")[0].update_mask.paths) == ["display_name"]
