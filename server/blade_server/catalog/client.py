@@ -22,12 +22,14 @@ from blade_server.catalog.answers import AnswerParser, Capabilities, Refusal, Up
 from blade_server.catalog.failures import Answer, refusal
 from blade_server.catalog.forms.multipart import Encoded, files
 from blade_server.catalog.wire.pool import ConnectionPool
-from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
+from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable, Precondition, Reason
 
 _REMEMBER_S = 300.0
 _MAX_LOOKUP_IDS = 1000
 _ABSENT = frozenset({404, 405, 501})
 """What a catalog answers where it has no such function."""
+_MOVED = frozenset({301, 308})
+"""What a server says that is elsewhere for good, at https:// for example."""
 
 
 class Catalog:
@@ -58,7 +60,7 @@ class Catalog:
     def capabilities(self) -> Capabilities:
         """What the catalog can do; asked anew after five minutes and after a connection was lost.
 
-        Raises CatalogUnavailable, CatalogDenied.
+        Raises CatalogUnavailable, CatalogDenied, and Precondition for a URL that can never work.
         """
         remembered = self._remembered
         if remembered is not None:
@@ -81,6 +83,8 @@ class Catalog:
         else:
             self._pool.check_scheme()
             error = refusal(answer, catalog=self._url, stores=False)
+            if answer.status in _MOVED and not self._pool.answers:  # it would be so for ever
+                raise Precondition(error.message, reason=Reason.CATALOG_UNAVAILABLE)
             # A probe has no request that could be at fault: what is rejected here is the catalog's own trouble.
             raise CatalogUnavailable(error.message) if isinstance(error, CatalogRejected) else error
         self._pool.answers = True

@@ -363,6 +363,24 @@ def test_a_gateway_that_says_http_was_sent_to_its_tls_port_is_believed_once_it_s
         thread.join()
 
 
+@pytest.mark.parametrize(("status", "kind"), [(301, Precondition), (308, Precondition), (302, CatalogUnavailable)])
+def test_a_url_that_has_moved_for_good_is_a_wrong_setting(connect, whole_reply, status, kind):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            with listener.accept()[0] as connection:
+                connection.recv(1000)
+                connection.sendall(whole_reply(status, b"", "Location: https://elsewhere/"))
+            listener.accept()[0].close()  # asked whether it speaks TLS
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        catalog = connect(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(kind, match=r"redirects .* to https://elsewhere/; set BLADE_CATALOG_URL"):
+            catalog.probe()
+        thread.join()
+
+
 def test_a_catalog_that_answered_once_is_not_asked_for_tls_when_it_breaks(connect, start):
     sandbox = start()
     catalog = connect(sandbox.url, timeout_s=1.0)
