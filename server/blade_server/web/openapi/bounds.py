@@ -50,6 +50,7 @@ BOUNDS: Mapping[str, Bounds] = {
     "QueryItemsRequest.offset": _FROM_0,
     "GetItemRequest.item_id": {"maxLength": MAX_ITEM_ID_CHARACTERS},
     "IngestItemRequest.item_id": {"maxLength": MAX_ITEM_ID_CHARACTERS},
+    "IngestItemRequest.metadata": _PAIRS,
     "StartQueryJobRequest.sql": _SQL,
     "StartQueryJobRequest.batch_size": {"minimum": 1, "maximum": MAX_BATCH_SIZE},
     "StartQueryJobRequest.workers": {"minimum": 1, "maximum": MAX_WORKERS},
