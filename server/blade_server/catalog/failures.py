@@ -163,7 +163,7 @@ def _retry_after_s(value: str | None) -> float | None:
     except ValueError:
         try:
             until = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+            seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError):
+            return None  # email.utils promises the first alone, and computes with numbers of any length
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S) if math.isfinite(seconds) else None
