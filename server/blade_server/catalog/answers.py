@@ -47,6 +47,10 @@ class Uploaded:
     """Stored in the place of an older item of the same id."""
 
 
+_COUNTS = {"maxBatchItems": 1, "maxRequestBytes": sys.maxsize}
+"""What capabilities count, and how many it is where they do not say."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AnswerParser:
     """Parses answers of the catalog at a URL. All methods raise CatalogUnavailable."""
@@ -56,9 +60,10 @@ class AnswerParser:
     def capabilities(self, answer: Answer) -> Capabilities:
         """Of a 200; what is left out is the careful choice."""
         said = self._object(answer, stores=False)
-        items, size = said.get("maxBatchItems", 1), said.get("maxRequestBytes", sys.maxsize)
-        if type(items) is not int or type(size) is not int or items < 1 or size < 1:
-            raise nonsense(f"says it takes {items!r} items and {size!r} bytes", catalog=self.catalog, stores=False)
+        items, size = (_count(said.get(name), default) for name, default in _COUNTS.items())
+        if items is None or size is None:
+            what = ", ".join(f"{name} {printable(str(said[name]))}" for name in _COUNTS if name in said)
+            raise nonsense(f"says what cannot be of what it takes ({what})", catalog=self.catalog, stores=False)
         return Capabilities(
             max_batch_items=items,
             max_request_bytes=size,
@@ -121,6 +126,15 @@ class AnswerParser:
         if not isinstance(said, dict):
             raise nonsense("answered with something that is no JSON object", catalog=self.catalog, stores=stores)
         return said
+
+
+def _count(said: object, default: int) -> int | None:
+    """A number of at least one, also as some write it: 500.0. None if it cannot be right."""
+    if said is None:
+        return default
+    if isinstance(said, bool) or not isinstance(said, int | float) or said != said // 1 or said < 1:
+        return None
+    return int(said)
 
 
 def _all_created(results: Sequence[Any], item_ids: Sequence[str]) -> bool:
