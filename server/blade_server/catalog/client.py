@@ -5,7 +5,6 @@ Nothing is tried twice here: core owns the retry policy. Every failure is one of
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -17,6 +16,7 @@ import orjson
 from pydantic import SecretStr
 
 from blade_server.arrow.arrays import values
+from blade_server.arrow.content import same_item
 from blade_server.arrow.items import Items
 from blade_server.catalog.answers import AnswerParser, Capabilities, Refusal, Uploaded
 from blade_server.catalog.failures import Answer, refusal
@@ -101,7 +101,7 @@ class Catalog:
         return found
 
     def stored(self, data_source: str, items: Items) -> set[str]:
-        """Ids of those items that the catalog holds with exactly this content.
+        """Ids of those items that the catalog holds with this content, whichever job sent it (see `same_item`).
 
         The one answer that tells an upload whose reply was lost from an older item of the same id. One request for each
         item that is there at all; a catalog that gives no item back is believed by the id. Raises as `existing`.
@@ -128,7 +128,7 @@ class Catalog:
     def _holds(self, data_source: str, item_id: str, file: bytes) -> bool:
         answer = self._pool.request("GET", _item_path(data_source, item_id))
         if answer.status == 200:
-            return _same_json(answer.body, file)
+            return same_item(answer.body, file)
         if answer.status not in _ABSENT:
             raise refusal(answer, catalog=self._url, stores=False)
         return answer.status != 404
@@ -247,21 +247,6 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _same_json(one: bytes, other: bytes) -> bool:
-    """Equal, or equal but for the writing: a catalog need not keep spaces. Numbers are compared as they are written."""
-    if one == other:
-        return True
-    try:
-        first, second = (json.loads(text, parse_float=_as_written, parse_int=_as_written) for text in (one, other))
-    except (ValueError, RecursionError):
-        return False
-    return bool(first == second)
-
-
-def _as_written(number: str) -> tuple[str]:
-    return (number,)  # not the string, which is another value
 
 
 def _item_path(data_source: str, item_id: str) -> str:

@@ -307,5 +307,16 @@ def test_any_difference_of_an_item_is_another_content(catalog, make_item):
     assert catalog.stored("BLADE:m", [same]) == {"a"}
     for row in (b'{"x":1.1,"y":12345678901234567890}', b'{"x":1.10,"y":12345678901234567891}', b"{}", b'{"x":"1.10"}'):
         assert catalog.stored("BLADE:m", [make_item("a", data_json=row)]) == set()
-    for fields in ({"classification": "CUI"}, {"metadata": {"job": "2"}}, {"last_modified": None}):
+    for fields in ({"classification": "CUI"}, {"metadata": {"source": "2"}}, {"last_modified": None}):
         assert catalog.stored("BLADE:m", [same._replace(**fields)]) == set()
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_an_item_counts_as_stored_where_another_job_has_stored_the_same_since(start, connect, make_item, replace):
+    catalog = connect(start(replace=replace).url)
+    mine = make_item("a", metadata={"source": "s", "job": "job-1"})
+    catalog.upload("BLADE:m", [mine], scope="job-1")
+    catalog.upload("BLADE:m", [make_item("a", metadata={"source": "s", "job": "job-2"})], scope="job-2")
+    assert catalog.stored("BLADE:m", [mine]) == {"a"}
+    catalog.upload("BLADE:m", [make_item("a", metadata={"source": "t", "job": "job-3"})], scope="job-3")
+    assert catalog.stored("BLADE:m", [mine]) == set()
