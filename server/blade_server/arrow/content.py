@@ -9,8 +9,8 @@ from typing import Any
 def same_item(one: bytes, other: bytes) -> bool:
     """Whether two files (`blade_item.json`) say the same of an item, whichever jobs sent them.
 
-    That is the file as parsed, without `metadata.job`: a catalog need not keep spaces or the order of names. Numbers are
-    compared as they are written. What is no JSON is the same as nothing else.
+    That is the file as parsed, without `metadata.job`: a catalog need not keep spaces or the order of names. Numbers
+    are compared as they are written. What is no JSON is the same as nothing else.
     """
     if one == other:
         return True

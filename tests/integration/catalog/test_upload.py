@@ -85,7 +85,7 @@ def test_more_than_a_request_takes_goes_in_several(start, connect, make_item):
     sandbox = start(max_request_bytes=10_000, max_batch_items=7)
     catalog = connect(sandbox.url)
     assert catalog.capabilities() == Capabilities(
-        max_batch_items=7, max_request_bytes=10_000, can_look_up=True, replaces=True
+        max_batch_items=7, max_request_bytes=10_000, can_look_up=True, replaces=True, honours_keys=True
     )
     items = [make_item(f"{n:02d}", data_json=b'{"x":"%b"}' % (b"x" * (100 if n < 14 else 3000))) for n in range(20)]
     uploaded = catalog.upload("BLADE:m", items)

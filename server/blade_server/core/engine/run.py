@@ -59,8 +59,8 @@ class Run:
         self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control)
         self.limiter = Limiter(self.limits.items_per_second)
         self.inbox: Queue[Message] = Queue()
-        self.settled_at = time.monotonic() + (tools.policy.catalog_timeout_s if claim.taken_over else 0.0)
-        """When uploads of a lost server have come to their end, on the monotonic clock."""
+        self.settled_at = time.monotonic() + tools.catalog.settle_s if claim.epoch > 1 else 0.0
+        """When uploads of earlier claims and passes have come to their end, on the monotonic clock."""
         self.next_block = claim.epoch << 32
         """Number of the next block in the ledger."""
         self.holding = False
