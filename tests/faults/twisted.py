@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,6 +58,17 @@ Twist = Callable[[Asked], Answered]
 def straight(asked: Asked) -> Answered:
     """Twists nothing."""
     return asked.pass_on()
+
+
+def gives_up(after_s: float, stores_after_s: float, status: int | None = None) -> Twist:
+    """A gateway before a catalog that is slower: it answers, or closes the connection, and the catalog stores later."""
+
+    def twist(asked: Asked) -> Answered:
+        threading.Timer(stores_after_s, asked.pass_on).start()
+        time.sleep(after_s)
+        return Answered(reset=True) if status is None else Answered(status=status, body=b"upstream timed out")
+
+    return twist
 
 
 class _Server(ThreadingHTTPServer):
