@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.faults.tables import SHORT
-from tests.faults.twisted import Answered, Asked, TwistedCatalog, gives_up, straight
+from tests.faults.twisted import Answered, Asked, TwistedCatalog, straight
 from tests.faults.world import FaultWorld
 from tests.support.waiting import wait_until
 
@@ -40,11 +40,12 @@ def test_an_item_that_the_catalog_stores_later_is_not_sent_again(
     world: FaultWorld, gateway: TwistedCatalog, after_s: float, stores_after_s: float, status: int | None
 ) -> None:
     world.servers.serve("a", catalog_url=gateway.url, catalog_settle_s=SETTLE_S)
-    gateway.strikes(4, gives_up(after_s, stores_after_s, status))
+    gateway.gives_up(4, after_s, stores_after_s, status)
     run = world.jobs.start(SHORT, batch_size=50)
     job = world.checks.invariant(run)
-    assert (job.error_count, job.success_count) == (0, 800)
-    assert gateway.struck == 4
+    gateway.wait_late()
+    assert world.sandbox.held(run.data_source) == (800, 800)
+    assert (job.error_count, job.success_count, gateway.struck) == (0, 800, 4)
 
 
 def test_others_go_on_while_items_wait_and_the_end_of_the_job_says_what_it_waits_for(
@@ -83,7 +84,7 @@ def test_a_catalog_that_never_takes_an_item_in_time_ends_the_job_with_an_error_f
 def test_a_job_whose_items_wait_can_be(world: FaultWorld, gateway: TwistedCatalog, how: str) -> None:
     """At once; what waits is looked up by whoever goes on, and not sent again before it is sure not to be stored."""
     world.servers.serve("a", "b", catalog_url=gateway.url, catalog_settle_s=6)
-    gateway.strikes(4, gives_up(0.1, 4.5))
+    gateway.gives_up(4, 0.1, 4.5)
     run = world.jobs.start(SHORT, batch_size=50)
     world.jobs.until(run, lambda job: job.success_count == 600 and job.wait_reason is WaitReason.RETRY_BACKOFF)
     began = time.monotonic()
@@ -102,15 +103,18 @@ def test_a_job_whose_items_wait_can_be(world: FaultWorld, gateway: TwistedCatalo
     assert time.monotonic() - began < 3
     if how != "cancel":
         assert world.checks.invariant(run).error_count == 0
-    wait_until(lambda: world.sandbox.held(run.data_source) == (800, 800))
+    gateway.wait_late()
+    assert world.sandbox.held(run.data_source) == (800, 800)
 
 
 def test_a_server_that_dies_while_items_wait_leaves_them_to_another(world: FaultWorld, gateway: TwistedCatalog) -> None:
     world.servers.serve("a", "b", catalog_url=gateway.url, catalog_settle_s=SETTLE_S)
-    gateway.strikes(4, gives_up(0.1, 5.0))
+    gateway.gives_up(4, 0.1, 5.0)
     run = world.jobs.start(SHORT, batch_size=50)
     world.jobs.until(run, lambda job: job.success_count == 600)
     owner = world.jobs.owner(run)
     world.faults.kill(owner)
     world.servers.restart(owner)
     assert world.checks.invariant(run).error_count == 0
+    gateway.wait_late()
+    assert world.sandbox.held(run.data_source) == (800, 800)

@@ -60,17 +60,6 @@ def straight(asked: Asked) -> Answered:
     return asked.pass_on()
 
 
-def gives_up(after_s: float, stores_after_s: float, status: int | None = None) -> Twist:
-    """A gateway before a catalog that is slower: it answers, or closes the connection, and the catalog stores later."""
-
-    def twist(asked: Asked) -> Answered:
-        threading.Timer(stores_after_s, asked.pass_on).start()
-        time.sleep(after_s)
-        return Answered(reset=True) if status is None else Answered(status=status, body=b"upstream timed out")
-
-    return twist
-
-
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
@@ -143,6 +132,7 @@ class TwistedCatalog:
         self.twist = twist
         self.struck = 0
         self.closing = threading.Event()
+        self._late: list[threading.Timer] = []
         self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -162,6 +152,22 @@ class TwistedCatalog:
             return twist(asked) if strike else asked.pass_on()
 
         self.twist = limited
+
+    def gives_up(self, times: int, after_s: float, stores_after_s: float, status: int | None = None) -> None:
+        """Answers the next uploads, or closes their connections, before the catalog stores them all the same."""
+
+        def twist(asked: Asked) -> Answered:
+            self._late.append(threading.Timer(stores_after_s, asked.pass_on))
+            self._late[-1].start()
+            time.sleep(after_s)
+            return Answered(reset=True) if status is None else Answered(status=status, body=b"upstream timed out")
+
+        self.strikes(times, twist)
+
+    def wait_late(self) -> None:
+        """Returns once the catalog has stored what was given up."""
+        for late in self._late:
+            late.join()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, name="twisted", daemon=True).start()
