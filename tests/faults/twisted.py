@@ -78,13 +78,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name: value for name, value in self.headers.items() if name != "Host"}
+        method, path = self.command, self.path  # the next request on the connection has others
 
         def pass_on() -> Answered:
-            url = self.server.catalog.catalog_url + self.path
-            answer = requests.request(self.command, url, data=body, headers=headers, timeout=30)
+            url = self.server.catalog.catalog_url + path
+            answer = requests.request(method, url, data=body, headers=headers, timeout=30)
             return Answered(status=answer.status_code, body=answer.content)
 
-        asked = Asked(method=self.command, path=self.path, headers=headers, body=body, pass_on=pass_on)
+        asked = Asked(method=method, path=path, headers=headers, body=body, pass_on=pass_on)
         self._answer(self.server.catalog.twist(asked))
 
     def _answer(self, answer: Answered) -> None:
