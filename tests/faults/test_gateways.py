@@ -118,3 +118,18 @@ def test_a_server_that_dies_while_items_wait_leaves_them_to_another(world: Fault
     assert world.checks.invariant(run).error_count == 0
     gateway.wait_late()
     assert world.sandbox.held(run.data_source) == (800, 800)
+
+
+@pytest.mark.parametrize("batch", [True, False])
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_catalog_that_bears_repeats_gets_them_at_once(make_world, ended, batch: bool, replace: bool) -> None:
+    """It replaces by id, or honours the idempotency key: of a request that it stores later, too."""
+    world = make_world(200, replace=replace, batch=batch, idempotency_keys=0 if replace else 10_000)
+    with TwistedCatalog(world.catalog.url) as gateway:
+        world.settings = world.configured(catalog_url=gateway.url, catalog_settle_s=3600.0)
+        gateway.gives_up(4, 0.1, 1.5)
+        world.runner()
+        job = ended(world, world.begin(batch_size=50))
+        gateway.wait_late()
+    assert (job.status, job.success_count, job.error_count) == (Status.COMPLETED, 200, 0)
+    assert set(world.held().values()) == {1}
