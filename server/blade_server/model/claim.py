@@ -25,8 +25,6 @@ class Claim:
     plan: Plan
     last_record: int = 0
     """Number of the last record that an earlier claim committed."""
-    taken_over: bool = False
-    """From a server that let its lease run out: what it sent last may still be on its way."""
 
     @property
     def job_id(self) -> str:

@@ -161,5 +161,4 @@ def _claim_from(row: Row[Any], owner: str) -> Claim:
         epoch=row.epoch,
         plan=Plan(**plan),
         last_record=row.last_record,
-        taken_over=row.last_owner is not None,
     )

@@ -175,7 +175,8 @@ class _Sending:
                 if self._sent_at:  # the first of several requests was answered, which is forgotten here
                     self._doubt(part, 0.0)
                 raise
-        tools.outage.passed(began)
+        if sum(refusal.retry for refusal in uploaded.refused.values()) < len(part):
+            tools.outage.passed(began)
         tools.throttle.sent(len(part) - len(uploaded.refused))
         if not uploaded.refused:  # nearly always
             yield from self._became(Mark.SUCCESS, part, encoded.size_bytes)

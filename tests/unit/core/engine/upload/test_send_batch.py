@@ -290,6 +290,20 @@ def test_a_catalog_that_contradicts_itself_for_ever_ends_in_errors_with_its_word
     assert not catalog.there
 
 
+def test_a_catalog_that_takes_nothing_is_not_well_because_it_answers(clock):
+    catalog = Cued(lambda ids: Uploaded({at: Refusal("quota exceeded", retry=True) for at in range(len(ids))}))
+    tools = send_tools(catalog, patience_s=50.0)
+    slept = tools.control.wait
+
+    def wait(seconds: float, *why: Any) -> None:
+        clock.now += 1.0
+        slept(0.0, *why)
+
+    tools.control.wait = wait
+    list(send_batch(a_batch(2), tools))
+    assert clock.now > 1050.0
+
+
 def test_a_catalog_whose_look_ups_fail_for_ever_ends_in_errors_that_say_so():
     def broken(_data_source: str, _items: Items) -> set[str]:
         raise CatalogUnavailable("a page instead of the item")
