@@ -66,8 +66,9 @@ class Delivery:
             self._end = message
         elif message.uncertain:
             certain, uncertain = message.parted()
-            self._supply.add(certain)
-            self._doubtful.add(uncertain, counts=False)
+            mostly_certain = len(certain.items) >= len(uncertain.items)
+            self._supply.add(certain, counts=mostly_certain)
+            self._doubtful.add(uncertain, counts=not mostly_certain)
         else:
             self._supply.add(message)
 
@@ -76,7 +77,7 @@ class Delivery:
         uploads = self._uploads
         uploads.send_due()
         batches = self._cut()
-        for _ in range(self._supply.used_up()):
+        for _ in range(self._supply.used_up() + self._doubtful.used_up()):
             self._reader.consumed()
         if not batches:
             return
@@ -87,7 +88,9 @@ class Delivery:
                 uploads.send(batch)
             else:
                 places = range(len(batch.keys))
-                self._recorder.add(Report(batch=batch, mark=Mark.ERROR, places=places, errors=batch.errors))
+                report = Report(batch=batch, mark=Mark.ERROR, places=places, errors=batch.errors)
+                self._run.count(report)
+                self._recorder.add(report)
 
     def _cut(self) -> list[Batch]:
         batches: list[Batch] = []

@@ -157,3 +157,12 @@ def test_a_filter_stays_seldom_wrong_where_a_table_has_grown_since_it_was_counte
 def test_the_keys_of_a_column_are_those_of_its_texts():
     ids = ["a", "", "ü ☃ 💥", "x" * 500]
     assert item_keys(pa.array(["before", *ids]).slice(1)) == [item_key(item_id) for item_id in ids]
+
+
+def test_in_a_doubtful_ledger_all_is_uncertain_that_is_not_recorded():
+    keys = b"".join(map(item_key, ["sent", "failed", "handed back"]))
+    past = Past.load(3, [(keys, bytes([Mark.SUCCESS, Mark.ERROR, Mark.UNSENT]))], doubtful=True)
+    ledger = Ledger(past, lambda keys: set())
+    rows = ["sent", "failed", "handed back", "never heard of", "never heard of"]
+    done, unsure = Verdict.DONE, Verdict.UNCERTAIN
+    assert verdicts(ledger, rows) == [done, done, unsure, unsure, Verdict.DUPLICATE]
