@@ -172,7 +172,8 @@ class CatalogUnavailable(Unavailable):
 
     `throttled`: it answers but asks to slow down (429, or 503 with Retry-After). `maybe_stored`: the request may
     have been carried out although no good answer came (reply lost, timeout, 5xx); look the items up before sending
-    them again.
+    them again. `at_work`: it may also be carried out yet, as no answer came, or that of a gateway that gave up: what a
+    look-up does not find may be there later.
     """
 
     reason = Reason.CATALOG_UNAVAILABLE
@@ -184,10 +185,12 @@ class CatalogUnavailable(Unavailable):
         retry_after_s: float | None = None,
         throttled: bool = False,
         maybe_stored: bool = False,
+        at_work: bool = False,
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.throttled = throttled
         self.maybe_stored = maybe_stored
+        self.at_work = at_work
 
 
 class StorageUnavailable(Unavailable):

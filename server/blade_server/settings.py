@@ -61,7 +61,10 @@ class Settings(BaseSettings):
     catalog_url: str = ""
     catalog_token: SecretStr | None = None
     catalog_ca_file: Path | None = None
-    catalog_timeout_s: float = Field(30.0, gt=0)
+    catalog_timeout_s: float = Field(30.0, gt=0, le=3600)
+    catalog_settle_s: float = Field(
+        60.0, ge=0, le=86400, description="How long the catalog may go on with an upload whose answer was lost."
+    )
     classifications: CommaSeparated = Field(
         (
             "UNCLASS",

@@ -46,6 +46,7 @@ async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -
         settings.catalog_ca_file,
         settings.catalog_timeout_s,
         settings.max_running_jobs * MAX_WORKERS + _SPARE_CONNECTIONS,
+        settle_s=settings.catalog_settle_s,
     )
     stack.callback(catalog.close)
     url = await _database_url(settings, stack)

@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,62 @@ def test_capabilities_that_cannot_be_right_are_an_error(connect, scripted, said)
         connect(server.url).capabilities()
 
 
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        (b'{"maxBatchItems": 500.0}', 500),
+        (b'{"maxBatchItems": null, "maxRequestBytes": null}', 1),
+        (b'{"maxBatchItems": 99999999999999999999999}', 99999999999999999999999),
+        (b'{"maxRequestBytes": 1e30}', 1),
+    ],
+)
+def test_capabilities_may_be_written_as_other_languages_write_numbers(connect, scripted, said, taken):
+    server = scripted()
+    server.CAPABILITIES = said
+    assert connect(server.url).capabilities().max_batch_items == pytest.approx(taken)
+
+
+STATUS_LINES = [b"200 OK", b"201 C", b"404 N", b"503 N", b"302 N", b"99999 X", b"-1 X", b"999 X", b"\xb2\xb2\xb2 X"]
+HEADERS = [
+    b"Content-Length: 99999999999999999999",
+    b"Content-Length: " + b"9" * 5000,
+    b"Content-Length: -1",
+    b"Content-Length: \xb2",
+    b"Content-Length: 1e3",
+    b"Content-Length: 1_0",
+    b"Content-Length: 5\r\nContent-Length: 6",
+    b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFFFF",
+    b"Transfer-Encoding: chunked\r\n\r\n-5",
+    b"Keep-Alive: timeout=99999999999999999999",
+    b"Retry-After: 99999999999999999999",
+    b"Location: http://[::1",
+    b"Location: http://a:99999999/",
+    b"Content-Type: \xff\xfe; charset=\xff",
+    b"Date: Fri, 31 Dec 99999999999999999999 23:59:59 GMT",
+]
+
+
+@pytest.mark.parametrize("status_line", STATUS_LINES)
+@pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
+def test_numbers_in_the_head_of_an_answer_end_in_an_error_of_the_catalog_at_most(
+    connect, make_item, scripted, status_line, header
+):
+    def answer(connection):
+        connection.sendall(b"HTTP/1.1 " + status_line + b"\r\n" + header + b"\r\n\r\n{}")
+        return False
+
+    catalog = connect(scripted(*[answer] * 4).url, timeout_s=2.0)
+    calls = [
+        lambda: catalog.existing("BLADE:m", ["a"]),
+        lambda: catalog.existing("BLADE:m", ["a", "b"]),
+        lambda: catalog.upload("BLADE:m", [make_item("a")]),
+        lambda: catalog.upload("BLADE:m", [make_item("a"), make_item("b")]),
+    ]
+    for call in calls:
+        with suppress(CatalogUnavailable, CatalogRejected):
+            call()
+
+
 def test_capabilities_left_out_are_the_careful_ones(connect, scripted):
     server = scripted()
     server.CAPABILITIES = b"{}"
@@ -419,8 +476,8 @@ def test_the_environments_proxy_is_used_and_no_proxy_heeded(
         ((404, b""), set()),
         ((405, b""), {"a"}),
         ((501, b""), {"a"}),
-        ((200, b"{"), set()),
-        ((200, b"[" * 99_999), set()),
+        ((200, b'{"itemId": "a"}'), set()),
+        ((200, b'{"status": 404, "error": "no such item"}'), set()),
     ],
 )
 def test_a_catalog_that_gives_no_item_back_is_believed_by_the_id(

@@ -96,8 +96,8 @@ class ConnectionPool:
                 decode_content=False,
             )
             return Answer(response.status, response.headers, self._read(response))
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
-            self.losses += 1
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, OverflowError) as exc:
+            self.losses += 1  # an OverflowError: urllib3 reads as many bytes as the answer says it has
             logger.info("%s %s: %r", method, path, exc)
             self.check_scheme()
             raise breakage(exc, catalog=self.url, stores=stores) from exc

@@ -43,7 +43,7 @@ def test_a_lost_reply_is_not_mistaken_for_an_older_item_of_the_same_id(make_worl
     world.runner()
     first = ended(world, world.begin())
     world.catalog.set_faults(reset_after_body={"count": 3})
-    second = ended(world, world.begin(batch_size=20))
+    second = ended(world, world.begin(batch_size=20, metadata={"fleet": "7"}))
     assert second.success_count == 200
     import requests
 
