@@ -101,11 +101,12 @@ class JobQuery:
 
     def _ledger(self, first_block: int) -> Ledger:
         ledgers, job_id = self._ledgers, self._claim.job_id
+        doubtful = self._claim.doubtful
         if first_block == first_block_of(epoch=1):  # before that there can be none: spare small jobs the question
-            past = Past.none(doubtful=self._claim.doubtful)
+            past = Past.none(doubtful=doubtful)
         else:
             blocks = ((block.keys, block.outcomes) for some in ledgers.blocks(job_id) for block in some)
-            past = Past.load(ledgers.size(job_id), blocks, doubtful=self._claim.doubtful)
+            past = Past.load(ledgers.size(job_id), blocks, doubtful=doubtful)
         return Ledger(
             past, lambda keys: ledgers.known_keys(job_id, first_block, keys), expected_rows=self._plan.announced
         )
