@@ -18,6 +18,7 @@ _STYLES = {
     Job.CANCELLED: "red",
 }
 _AMBER = "orange3"
+_MOST_HISTORY = 100  # see Job.history
 
 
 def status_text(job: Job) -> str:
@@ -158,7 +159,7 @@ def show_job(job: Job) -> None:
             right=["ITEMS"],
         )
     if job.history:
-        click.echo("\nHistory")
+        click.echo("\nHistory" if len(job.history) < _MOST_HISTORY else f"\nHistory, its last {_MOST_HISTORY} entries")
         print_table(
             ["TIME (UTC)", "WHAT", "WHO", "WHY"],
             [

@@ -33,6 +33,8 @@ class Serving:
     http_port: int
     workers: tuple[int, ...]
     """Process ids of the job processes; none: jobs run in this one."""
+    socket: str
+    """gRPC without TLS for programs of the server's own user on this machine, `unix:PATH`."""
     database: str
     warehouse: str
     catalog: str
@@ -96,6 +98,7 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
             port=calls.rpc.port,
             http_port=calls.http_port,
             workers=jobs.pids,
+            socket=calls.rpc.local_target,
             database=state.database.place if settings.database_url else "embedded",
             warehouse=settings.databricks_server_hostname,
             catalog=settings.catalog_url,

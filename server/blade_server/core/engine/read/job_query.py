@@ -88,7 +88,7 @@ class JobQuery:
             self._only = np.unique(np.concatenate(chunks))
         return self._only
 
-    def reading(self, warehouse: Warehouse, *, first_block: int, settled_at: float) -> Pass:
+    def reading(self, warehouse: Warehouse, *, first_block: int) -> Pass:
         """One pass over the planned result, whose blocks in the ledger begin at this number."""
         return Pass(
             warehouse=warehouse,
@@ -97,7 +97,6 @@ class JobQuery:
             ledger=self._ledger(first_block),
             only=self._failed(),
             first_block=first_block,
-            settled_at=settled_at,
         )
 
     def _ledger(self, first_block: int) -> Ledger:

@@ -36,9 +36,7 @@ class Pass:
     """One reading of a job's result, from its first row to its last.
 
     `transform` makes, for the result's schema, what makes its rows items. `only` restricts the job to rows with these
-    keys (sorted, see ledger.heads): a retry of failed items. `first_block` numbers the first batch. `settled_at`: when
-    uploads of a lost server have come to their end, on the monotonic clock; until then rows that it may have sent are
-    held back.
+    keys (sorted, see ledger.heads): a retry of failed items. `first_block` numbers the first batch.
     """
 
     warehouse: Warehouse
@@ -47,7 +45,6 @@ class Pass:
     ledger: Ledger
     only: NDArray[np.uint64] | None = None
     first_block: int = 0
-    settled_at: float = 0.0
 
 
 class Reader:
