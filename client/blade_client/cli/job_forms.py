@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from blade.v1.error_reason_pb2 import ErrorReason
-from blade.v1.job_pb2 import ItemError, Job, JobEvent, JobLimits
+from blade.v1.job_pb2 import ItemError, Job, JobEvent, JobLimits, JobSpec
 from blade_client.cli.output import Styled, moment, pairs_text, print_pairs, print_table, words
 
 _STYLES = {
@@ -137,6 +137,8 @@ def show_job(job: Job) -> None:
             ("Batches", f"{spec.batch_size} items, {spec.workers} workers"),
             ("Limits", limits_text(spec.limits)),
             ("Metadata", pairs_text(dict(spec.metadata))),
+            ("Item id", spec.item_id),
+            ("Last modified", _last_modified(spec)),
             ("Classification", spec.classification),
             ("Existing items", "are skipped" if spec.skip_existing else ""),
             ("Retries", job.parent_job_id),
@@ -171,6 +173,12 @@ def show_job(job: Job) -> None:
                 for each in job.history
             ],
         )
+
+
+def _last_modified(spec: JobSpec) -> str:
+    if not spec.HasField("last_modified"):
+        return ""
+    return f"column {spec.last_modified}" if spec.last_modified else "none"
 
 
 def show_errors(errors: Sequence[ItemError]) -> None:

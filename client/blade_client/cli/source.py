@@ -28,6 +28,7 @@ _FIELDS = [
     click.option("--max-running-jobs", type=INT32, help="Jobs at once; 0: as many as the server allows."),
     click.option("--item-id", metavar="TEMPLATE", help="For example 'MAINT-{tail_number}-{due_date:%Y}'."),
     click.option("--last-modified", metavar="COLUMN", help="Column with the time of the last change."),
+    click.option("--no-last-modified", "last_modified", flag_value="", help="Items have no time of the last change."),
     click.option("--classification", metavar="VALUE", help="Classification of all rows, for example UNCLASS."),
     click.option("--classification-column", metavar="COLUMN", help="Column with each row's classification."),
     click.option("--metadata", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Added to every item."),

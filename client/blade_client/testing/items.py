@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from hashlib import sha256
 from typing import Any
 
 from blade.v1 import ingest_service_pb2, query_service_pb2
@@ -77,6 +78,13 @@ class Items:
                 field, f"FakeBlade runs no SQL: say fake.means({condition!r}, ...) in the test", reason="INVALID_SQL"
             )
         return [row for row in rows if matches(row.columns, parameters)]
+
+    def renamed(self, rows: Sequence[Row], template: str) -> list[Row]:
+        """The rows with item ids by a template of a job's own; as they are without one. Raises Precondition.
+
+        `{row:hash}` stands for 16 hex digits that differ where rows do; the service makes others of a row.
+        """
+        return [_renamed(row, template) for row in rows] if template else list(rows)
 
     def count(self, source_name: str, items: int) -> None:
         """So many items of a source have reached the catalog."""
@@ -172,6 +180,22 @@ def normal(condition: str) -> str:
 def json_of(columns: Mapping[str, Any]) -> str:
     """A row as it stands with its error."""
     return json.dumps({name: _json_value(value) for name, value in columns.items()})
+
+
+def _renamed(row: Row, template: str) -> Row:
+    whole = template if "{" in template else f"{{{template}}}"
+    digest = sha256(json_of(row.columns).encode()).hexdigest()[:16]
+    try:
+        item_id = whole.replace("{row:hash}", digest).format_map(row.columns)
+    except KeyError as missing:
+        raise errors.Precondition(
+            f"column {missing}, which item_id names, is not among the {len(row.columns)} columns of the result",
+            reason="MISSING_COLUMN",
+        ) from missing
+    item = Item()
+    item.CopyFrom(row.item)
+    item.item_id = item_id
+    return replace(row, item_id=item_id, item=item)
 
 
 def _order(column: str) -> Callable[[Row], Any]:

@@ -12,6 +12,8 @@ from blade_client.watching import FINAL_STATUSES
 
 _SAMPLES = 5
 _LEAST_FOR_A_SHARE = 100
+_DUPLICATE = ErrorReason.ERROR_REASON_DUPLICATE_ITEM_ID
+_BEYOND_RETRY = (_DUPLICATE, ErrorReason.ERROR_REASON_MISSING_ITEM_ID)
 
 
 class FakeJob:
@@ -25,14 +27,14 @@ class FakeJob:
 
     Attributes:
         errors: Of the rows that did not reach the catalog, in their order.
-        failed: Those rows.
     """
 
     def __init__(self, shown: Job, rows: Sequence[Row], items: Items, changed: Callable[[], None]) -> None:
         self.shown = shown
         self.errors: list[ItemError] = []
-        self.failed: list[Row] = []
+        self._failed: list[Row] = []
         self._left = list(rows)
+        self._seen: set[str] = set()
         self._items = items
         self._changed = changed
 
@@ -40,6 +42,14 @@ class FakeJob:
     def final(self) -> bool:
         """Whether it has ended."""
         return self.shown.status in FINAL_STATUSES
+
+    @property
+    def to_retry(self) -> list[Row]:
+        """The failed rows that another job may bring through; none if there is no such row among them."""
+        reasons = [error.reason for error in self.errors]
+        if all(reason in _BEYOND_RETRY for reason in reasons):
+            return []
+        return [row for row, reason in zip(self._failed, reasons, strict=True) if reason != _DUPLICATE]
 
     @property
     def moves(self) -> bool:
@@ -127,12 +137,17 @@ class FakeJob:
             self._wrong(
                 row, ItemError(stage="TRANSFORM", reason=wrong.reason, message=wrong.message, field=wrong.field)
             )
+        elif row.item_id in self._seen:
+            message = f"another row of this job has the item id {row.item_id!r}; the first one read stays"
+            field = "item_id" if job.spec.item_id else "mapping.item_id"
+            self._wrong(row, ItemError(stage="TRANSFORM", reason=_DUPLICATE, field=field, message=message))
         elif job.spec.skip_existing and row.item_id in catalog:
             job.skipped_count += 1
         elif row.item_id in self._items.refused:
             reason, message = self._items.refused[row.item_id]
             self._wrong(row, ItemError(stage="UPLOAD", reason=f"ERROR_REASON_{reason}", message=message))
         else:
+            self._seen.add(row.item_id)
             item = catalog[row.item_id] = Item()
             item.CopyFrom(row.item)
             item.metadata.update({**job.spec.metadata, "job": job.job_id})
@@ -144,7 +159,7 @@ class FakeJob:
         error.item_id, error.row_json, error.attempts = row.item_id, json_of(row.columns), 1
         error.create_time.GetCurrentTime()
         self.errors.append(error)
-        self.failed.append(row)
+        self._failed.append(row)
         self.shown.error_count += 1
         del self.shown.error_summaries[:]
         self.shown.error_summaries.extend(_summaries(self.errors))

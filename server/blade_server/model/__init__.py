@@ -35,6 +35,7 @@ from blade_server.model.query import RowQuery
 from blade_server.model.record import Block, Display, Record
 from blade_server.model.source import (
     Classification,
+    Overrides,
     RowMapping,
     Source,
     SourceConfig,
@@ -64,6 +65,7 @@ __all__ = [
     "NewJob",
     "MAX_ROW_JSON_BYTES",
     "Outcome",
+    "Overrides",
     "Plan",
     "Reason",
     "Record",

@@ -32,12 +32,27 @@ class Classification:
 
 @dataclass(frozen=True, kw_only=True)
 class RowMapping:
-    """How a row becomes an item; see `blade.v1.Mapping`. Empty `last_modified`: items have none."""
+    """How a row becomes an item; see `blade.v1.Mapping`.
+
+    Empty `last_modified`: items have none. None, which no stored source has: the default, which its table decides.
+    """
 
     item_id: str
-    last_modified: str = ""
+    last_modified: str | None = None
     classification: Classification
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """What stands in the place of a source's mapping for the rows of one query; empty: the mapping's.
+
+    `last_modified`: None is the mapping's (with an `item_id` none where the result lacks the column), empty is none.
+    """
+
+    item_id: str = ""
+    last_modified: str | None = None
+    classification: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from blade_server.errors import Invalid
 from blade_server.rpc.caller import Context, actor
 from blade_server.rpc.convert.fields import instant, optional, seconds
 from blade_server.rpc.convert.item import item_message, rejection_message
-from blade_server.rpc.convert.job import item_error_message, job_message, limits_from, statuses_from
+from blade_server.rpc.convert.job import item_error_message, job_message, limits_from, overrides_from, statuses_from
 from blade_server.rpc.threads import Threads
 
 HEARTBEAT = pb.WatchJobResponse(heartbeat=True).SerializeToString()
@@ -50,7 +50,7 @@ class JobService(JobServiceServicer):
             max_errors=optional(request, "max_errors"),
             max_error_share=optional(request, "max_error_share"),
             metadata=dict(request.metadata),
-            classification=request.classification,
+            overrides=overrides_from(request),
             skip_existing=request.skip_existing,
             request_id=request.request_id,
         )
@@ -64,7 +64,7 @@ class JobService(JobServiceServicer):
             source=request.source,
             limit=optional(request, "limit"),
             metadata=dict(request.metadata),
-            classification=request.classification,
+            overrides=overrides_from(request),
         )
         rows = await self._threads.outward(self._jobs.preview, preview)
         return pb.PreviewItemsResponse(

@@ -122,8 +122,9 @@ class _Run:
 
     def _check_columns(self) -> str:
         mapping = self.source.mapping
-        if not mapping.last_modified and find_column(self._schema.names, "last_modified") is not None:
-            self.source = replace(self.source, mapping=replace(mapping, last_modified="last_modified"))
+        if mapping.last_modified is None:
+            there = find_column(self._schema.names, "last_modified") is not None
+            self.source = replace(self.source, mapping=replace(mapping, last_modified="last_modified" if there else ""))
         self._transform()
         return "all columns that the mapping names are there"
 

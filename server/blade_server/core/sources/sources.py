@@ -199,6 +199,10 @@ def _fingerprint(source: Source) -> str:
     document = {
         key: value for key, value in asdict(source).items() if key not in ("stats", "create_time", "update_time")
     }
+    if source.mapping.last_modified is None:  # as older servers have it, which knew no other way to leave it out
+        document["mapping"]["last_modified"] = ""
+    elif not source.mapping.last_modified:
+        document["mapping"]["last_modified"] = None
     return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

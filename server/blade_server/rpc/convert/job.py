@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -34,6 +35,15 @@ def limits_from(limits: job_pb2.JobLimits) -> model.JobLimits:
         items_per_second=limits.items_per_second,
         max_errors=optional(limits, "max_errors"),
         max_error_share=optional(limits, "max_error_share"),
+    )
+
+
+def overrides_from(request: Any) -> model.Overrides:
+    """What a request says of the rows of its query in place of the mapping."""
+    return model.Overrides(
+        item_id=request.item_id,
+        last_modified=optional(request, "last_modified"),
+        classification=request.classification,
     )
 
 
@@ -86,6 +96,8 @@ def _spec(spec: model.JobSpec) -> job_pb2.JobSpec:
         metadata=spec.metadata,
         classification=spec.classification,
         skip_existing=spec.skip_existing,
+        item_id=spec.item_id,
+        last_modified=spec.last_modified,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from blade.v1 import source_pb2
 from blade_server import model
-from blade_server.rpc.convert.fields import numbers_of
+from blade_server.rpc.convert.fields import numbers_of, optional
 
 STEP_KINDS = numbers_of(model.StepKind, source_pb2.TestStep.Kind)
 STEP_OUTCOMES = numbers_of(model.StepOutcome, source_pb2.TestStep.Outcome)
@@ -30,7 +30,7 @@ def source_from(source: source_pb2.Source) -> model.Source:
         ),
         mapping=model.RowMapping(
             item_id=mapping.item_id,
-            last_modified=mapping.last_modified,
+            last_modified=optional(mapping, "last_modified"),
             classification=model.Classification(
                 column=mapping.classification.column, value=mapping.classification.value
             ),

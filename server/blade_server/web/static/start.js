@@ -11,7 +11,10 @@ const FIELDS = [
   { name: "itemsPerSecond", label: "Items per second, at most", type: "number", min: 0.01, step: "any", hint: "Default: no limit" },
   { name: "maxErrors", label: "Fail after this many errors", type: "number", min: 0, hint: "Default: no limit" },
   { name: "classification", label: "Classification of all items", type: "text", hint: "Default: from the mapping" },
+  { name: "itemId", label: "Template of the item ids", type: "text", hint: "Such as {carrier}-{day:%Y}. Default: from the mapping" },
+  { name: "lastModified", label: "Column with the last change", type: "text", hint: "Default: from the mapping" },
 ];
+const OVERRIDES = ["classification", "itemId", "lastModified"];
 
 export function showStart(main, parameters) {
   const abort = new AbortController();
@@ -52,9 +55,9 @@ export function showStart(main, parameters) {
       event.preventDefault();
       run(preview, async () => {
         const { body, values } = asked();
-        const classification = values.classification ? { classification: values.classification } : {};
+        const overrides = Object.fromEntries(OVERRIDES.filter((name) => name in values).map((name) => [name, values[name]]));
         say("Asking for a preview");
-        const answer = await post("/jobs/blade/query/preview", { ...body, ...classification, limit: Number(limit.value) }, abort.signal);
+        const answer = await post("/jobs/blade/query/preview", { ...body, ...overrides, limit: Number(limit.value) }, abort.signal);
         showPreview(result, answer);
       });
     },

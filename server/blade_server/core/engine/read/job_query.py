@@ -118,7 +118,7 @@ class JobQuery:
             schema,
             known_classifications=self._policy.classifications,
             metadata=item_metadata(job.source, warehouse_id, pairs),
-            classification=job.spec.classification,
+            overrides=job.spec.overrides,
         )
 
     def check_whole(self, warehouse: Warehouse, rows_read: int, processed: int) -> int:

@@ -88,7 +88,7 @@ class Reader:
             transform = self._pass.transform(result.schema)
             for batch in result:
                 for part in _slices(batch):
-                    chunk = self._chunk(transform(part) if self._only is None else self._failed_before(transform, part))
+                    chunk = self._chunk(transform, part)
                     self._room.acquire()
                     if self._left:
                         return
@@ -98,13 +98,16 @@ class Reader:
         finally:
             result.close()
 
-    def _chunk(self, transformed: Transformed) -> Chunk:
-        items, rejected = transformed
+    def _chunk(self, transform: Transform, batch: pa.RecordBatch) -> Chunk:
+        items, rejected = transform(batch) if self._only is None else self._failed_before(transform, batch)
         keys, verdicts = self._ledger.admit(item_keys(items.ids))
         errors = self._rejections(rejected)
         if not verdicts.any():  # nearly always all are NEW
             return Chunk(items=items, keys=keys, errors=errors)
-        errors += [(keys[at], _duplicate(items[at])) for at in np.flatnonzero(verdicts == Verdict.DUPLICATE).tolist()]
+        errors += [
+            (keys[at], _duplicate(items[at], transform.item_id_field))
+            for at in np.flatnonzero(verdicts == Verdict.DUPLICATE).tolist()
+        ]
         kept = np.flatnonzero(verdicts <= Verdict.UNCERTAIN)
         return Chunk(
             items=items.take(kept),
@@ -143,12 +146,12 @@ def _among(keys: Sequence[bytes], only: NDArray[np.uint64]) -> NDArray[np.bool_]
     return among
 
 
-def _duplicate(item: Item) -> ItemError:
+def _duplicate(item: Item, field: str) -> ItemError:
     return ItemError(
         item_id=item.item_id,
         stage=Stage.TRANSFORM,
         reason=Reason.DUPLICATE_ITEM_ID,
-        field="mapping.item_id",
+        field=field,
         message=f"another row of this job has the item id {item.item_id!r}; the first one read stays",
         row_json=item.data_json[:MAX_ROW_JSON_BYTES].decode("utf-8", "ignore"),
     )
