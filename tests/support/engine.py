@@ -117,8 +117,7 @@ class EngineWorld:
             config=config,
             mapping=RowMapping(item_id=changes.pop("item_id", ""), classification=Classification()),
         )
-        stored, _ = self.sources.add(source, validate_only=False, request_id="")
-        return stored
+        return self.sources.add(source).source
 
     def runner(self, settings: Settings | None = None) -> Runner:
         """Another server's job engine, running."""

@@ -8,7 +8,7 @@ import click
 
 from blade.v1.error_reason_pb2 import ErrorReason
 from blade.v1.job_pb2 import ItemError, Job, JobEvent, JobLimits, JobSpec
-from blade_client.cli.output import Styled, moment, pairs_text, print_pairs, print_table, words
+from blade_client.cli.output import AMBER, Styled, moment, pairs_text, print_pairs, print_table, words
 
 _STYLES = {
     Job.RUNNING: "cyan",
@@ -17,7 +17,6 @@ _STYLES = {
     Job.FAILED: "red",
     Job.CANCELLED: "red",
 }
-_AMBER = "orange3"
 
 
 def status_text(job: Job) -> str:
@@ -31,7 +30,7 @@ def status_text(job: Job) -> str:
 
 def styled_status(job: Job) -> Styled:
     """`status_text` in the colour of the status."""
-    return Styled(status_text(job), _AMBER if job.completed_with_errors else _STYLES.get(job.status, "cyan"))
+    return Styled(status_text(job), AMBER if job.completed_with_errors else _STYLES.get(job.status, "cyan"))
 
 
 def count_text(job: Job) -> str:

@@ -123,7 +123,7 @@ def preview(
     """Show the first items a job would produce; nothing is written."""
     from blade_client.cli.item_forms import show_items
     from blade_client.cli.job_forms import reason_name
-    from blade_client.cli.output import print_json, print_table
+    from blade_client.cli.output import print_item_ids, print_json, print_table
 
     with session.client() as blade:
         result = blade.preview_items(
@@ -146,6 +146,7 @@ def preview(
             ["ITEM ID", "REASON", "FIELD", "MESSAGE"],
             [[each.item_id, reason_name(each.reason), each.field, each.message] for each in result.rejections],
         )
+    print_item_ids(result.item_ids)
 
 
 @click.command(cls=BladeCommand)

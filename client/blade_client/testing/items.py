@@ -14,7 +14,7 @@ from typing import Any
 
 from blade.v1 import ingest_service_pb2, query_service_pb2
 from blade.v1.item_pb2 import Item, ItemRejection
-from blade.v1.source_pb2 import Source
+from blade.v1.source_pb2 import ItemIdCount, Source
 from blade_client import errors
 from blade_client.testing.sources import Sources
 from blade_client.testing.statuses import invalid
@@ -48,6 +48,7 @@ class Items:
         self.refused: dict[str, tuple[str, str]] = {}
         self.conditions: dict[str, Matches] = {}
         self._sources = sources
+        sources.count_ids = lambda name: counted(self.rows.get(name, []))
 
     def add(self, source: Source, item_id: str, columns: Mapping[str, Any], classification: str) -> Row:
         """A row that becomes an item."""
@@ -180,6 +181,14 @@ def normal(condition: str) -> str:
 def json_of(columns: Mapping[str, Any]) -> str:
     """A row as it stands with its error."""
     return json.dumps({name: _json_value(value) for name, value in columns.items()})
+
+
+def counted(rows: Sequence[Row]) -> ItemIdCount:
+    """How well the item ids tell these rows apart."""
+    ids = [row.item_id for row in rows if row.item_id]
+    duplicates, missing = len(ids) - len(set(ids)), len(rows) - len(ids)
+    message = f"{duplicates:,} of {len(rows):,} rows share their id with another, {missing:,} have none"
+    return ItemIdCount(row_count=len(rows), missing_count=missing, duplicate_count=duplicates, message=message)
 
 
 def _renamed(row: Row, template: str) -> Row:

@@ -14,7 +14,7 @@ from blade.v1.job_pb2 import Job, JobEvent, JobLimits, JobSpec
 from blade.v1.source_pb2 import Source
 from blade_client import errors
 from blade_client.testing.checks import check_item_id, check_limits, check_reason, check_start, raise_for, wrong_status
-from blade_client.testing.items import Items, Row
+from blade_client.testing.items import Items, Row, counted
 from blade_client.testing.job import FakeJob
 from blade_client.testing.pages import page_of
 from blade_client.testing.replays import Replays
@@ -87,6 +87,7 @@ class Jobs:
         return pb.PreviewItemsResponse(
             items=[row.item for row in rows[:limit] if row.rejection is None],
             rejections=[row.rejection for row in rows[:limit] if row.rejection is not None],
+            item_ids=counted(rows),
         )
 
     def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:

@@ -35,6 +35,7 @@ from blade_server.model.query import RowQuery
 from blade_server.model.record import Block, Display, Record
 from blade_server.model.source import (
     Classification,
+    ItemIdCount,
     Overrides,
     RowMapping,
     Source,
@@ -57,6 +58,7 @@ __all__ = [
     "Flags",
     "Item",
     "ItemError",
+    "ItemIdCount",
     "Job",
     "JobEvent",
     "JobLimits",

@@ -85,6 +85,16 @@ class Source:
         return f"BLADE:{self.data_type}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ItemIdCount:
+    """How well item ids tell rows apart; see `blade.v1.ItemIdCount`. `rows` None: they were not counted."""
+
+    rows: int | None = None
+    missing: int = 0
+    duplicates: int = 0
+    message: str
+
+
 class StepKind(StrEnum):
     """The steps of a connection test, in order."""
 

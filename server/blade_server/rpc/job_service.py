@@ -23,6 +23,7 @@ from blade_server.rpc.caller import Context, actor
 from blade_server.rpc.convert.fields import instant, optional, seconds
 from blade_server.rpc.convert.item import item_message, rejection_message
 from blade_server.rpc.convert.job import item_error_message, job_message, limits_from, overrides_from, statuses_from
+from blade_server.rpc.convert.source import id_count_message
 from blade_server.rpc.threads import Threads
 
 HEARTBEAT = pb.WatchJobResponse(heartbeat=True).SerializeToString()
@@ -66,10 +67,11 @@ class JobService(JobServiceServicer):
             metadata=dict(request.metadata),
             overrides=overrides_from(request),
         )
-        rows = await self._threads.outward(self._jobs.preview, preview)
+        rows, item_ids = await self._threads.outward(self._jobs.preview, preview)
         return pb.PreviewItemsResponse(
             items=[item_message(item) for item in rows.items],
             rejections=[rejection_message(rejected.error) for rejected in rows.rejected],
+            item_ids=id_count_message(item_ids),
         )
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> Any:

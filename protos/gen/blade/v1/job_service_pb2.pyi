@@ -2,6 +2,7 @@ import datetime
 
 from blade.v1 import item_pb2 as _item_pb2
 from blade.v1 import job_pb2 as _job_pb2
+from blade.v1 import source_pb2 as _source_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -86,12 +87,14 @@ class PreviewItemsRequest(_message.Message):
     def __init__(self, sql: _Optional[str] = ..., data_type: _Optional[str] = ..., source: _Optional[str] = ..., limit: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., item_id: _Optional[str] = ..., last_modified: _Optional[str] = ...) -> None: ...
 
 class PreviewItemsResponse(_message.Message):
-    __slots__ = ("items", "rejections")
+    __slots__ = ("items", "rejections", "item_ids")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     REJECTIONS_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[_item_pb2.Item]
     rejections: _containers.RepeatedCompositeFieldContainer[_item_pb2.ItemRejection]
-    def __init__(self, items: _Optional[_Iterable[_Union[_item_pb2.Item, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[_item_pb2.ItemRejection, _Mapping]]] = ...) -> None: ...
+    item_ids: _source_pb2.ItemIdCount
+    def __init__(self, items: _Optional[_Iterable[_Union[_item_pb2.Item, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[_item_pb2.ItemRejection, _Mapping]]] = ..., item_ids: _Optional[_Union[_source_pb2.ItemIdCount, _Mapping]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("id",)

@@ -9,11 +9,12 @@ from blade_server.core import sql
 from blade_server.core.jobs.checks import check_overrides, check_range, raise_for
 from blade_server.core.jobs.statement import resolve
 from blade_server.core.sources.credentials import target
+from blade_server.core.sources.id_count import count_ids
 from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
 from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import Transform, Transformed
-from blade_server.model import Overrides
+from blade_server.model import ItemIdCount, Overrides
 from blade_server.model.policy import DirectPolicy
 from blade_server.warehouse import Warehouse
 
@@ -40,8 +41,8 @@ class PreviewItems:
         self._policy = policy
         self._sources = sources
 
-    def __call__(self, request: Preview) -> Transformed:
-        """The first `limit` rows of a query as a job would upload them.
+    def __call__(self, request: Preview) -> tuple[Transformed, ItemIdCount]:
+        """The first `limit` rows of a query as a job would upload them, and how well the ids tell all of them apart.
 
         Raises:
             Invalid, NotFound, Precondition as the start of a job; WarehouseRefused and the like for the query.
@@ -65,4 +66,5 @@ class PreviewItems:
                 metadata=item_metadata(resolved.source, where.warehouse_id, request.metadata),
                 overrides=request.overrides,
             )
-            return transform.all(result)
+            rows = transform.all(result)
+            return rows, count_ids(warehouse, resolved.statement, transform.template, result.schema)

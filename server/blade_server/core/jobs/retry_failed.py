@@ -70,7 +70,7 @@ def _beyond_retry(parent: Job, errors: ErrorSummary, source: Source) -> str:
     if errors.reason is Reason.DUPLICATE_ITEM_ID:
         return (
             f"has {errors.count:,} rows that share their item id with another row, which is in the catalog and would "
-            "be overwritten by a retry (DUPLICATE_ITEM_ID): make the ids unique, by mapping.item_id of the source or by "
+            "be overwritten by a retry (DUPLICATE_ITEM_ID): make the ids unique, by mapping.item_id of the source or "
             "item_id of a job, and start it again"
         )
     if errors.reason is Reason.MISSING_ITEM_ID and _template(parent, parent.source) == _template(parent, source):

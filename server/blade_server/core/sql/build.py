@@ -90,6 +90,23 @@ def count(statement: str) -> str:
     return f"SELECT COUNT(*) AS `row_count` FROM ({statement}) AS `counted`"  # noqa: S608  resolved
 
 
+def count_ids(statement: str, template: str, schema: pa.Schema) -> str:
+    """How many rows a resolved query has, how many of them have an item id, and how many different ones there are.
+
+    Args:
+        statement: the query.
+        template: of the item ids.
+        schema: of its result.
+
+    Raises:
+        TemplateError: there is no SQL for the ids.
+    """
+    item_id = item_id_sql(Template.parse(template), {column.name: column.type for column in schema})
+    ids = render(exp.select(exp.alias_(item_id, "item_id", quoted=True)))
+    counts = "COUNT(*) AS `rows`, COUNT(`item_id`) AS `with_id`, COUNT(DISTINCT `item_id`) AS `ids`"
+    return f"SELECT {counts} FROM ({ids} FROM ({statement}) AS `counted`) AS `of_rows`"  # noqa: S608  resolved
+
+
 def limit(statement: str, rows: int) -> str:
     """At most so many rows of a resolved query."""
     return f"SELECT * FROM ({statement}) AS `limited` LIMIT {rows:d}"  # noqa: S608  resolved

@@ -94,7 +94,9 @@ class Transform:
         mapping = source.mapping
         self.item_id_field = self._field(_ITEM_ID)
         """What gives the item ids, as errors name it."""
-        self._template = self._compiled(own.item_id or mapping.item_id)
+        self.template = own.item_id or mapping.item_id
+        """Of the item ids, as written."""
+        self._template = self._compiled(self.template)
         self._last_modified = self._position(self._last_modified_column(mapping), _LAST_MODIFIED)
         self._fixed_classification = own.classification or mapping.classification.value
         column = "" if self._fixed_classification else mapping.classification.column

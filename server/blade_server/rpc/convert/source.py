@@ -91,6 +91,18 @@ def step_message(step: model.TestStep) -> source_pb2.TestStep:
     )
 
 
+def id_count_message(count: model.ItemIdCount | None) -> source_pb2.ItemIdCount | None:
+    """How well item ids tell rows apart, if it was asked."""
+    if count is None:
+        return None
+    return source_pb2.ItemIdCount(
+        row_count=count.rows,
+        missing_count=count.missing,
+        duplicate_count=count.duplicates,
+        message=count.message,
+    )
+
+
 def set_fields(source: source_pb2.Source) -> set[str]:
     """The paths of all fields that are set in an update and can be updated: what an absent mask stands for."""
     paths = set()

@@ -115,7 +115,7 @@ function complain(form, problem, error) {
   set(problem, "hidden", null);
 }
 
-function showPreview(result, { items, rejections }) {
+function showPreview(result, { items, rejections, itemIds }) {
   const columns = ["Item", "Classification", "Last modified", "Data"];
   const body = h("tbody", {}, items.map((item) => h("tr", {},
     h("th.mono", { scope: "row" }, item.itemId),
@@ -125,6 +125,7 @@ function showPreview(result, { items, rejections }) {
   const rejected = h("tbody", {}, rejections.map((rejection) => row({ ...rejection, stage: "TRANSFORM", attempts: 1 })));
   const heading = h("h2", { id: "preview", tabindex: "-1" }, `Preview: ${count(items.length)} items, ${count(rejections.length)} rejected`);
   result.replaceChildren(heading,
+    itemIds ? h(itemIds.duplicateCount || itemIds.missingCount ? "p.bad" : "p.quiet", {}, `Item ids: ${itemIds.message}`) : "",
     items.length ? h("table.rows.items", {}, h("caption.unseen", {}, "Items as they would be uploaded"), h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))), body) : h("p", {}, "No row became an item."),
     rejections.length ? h("div", {}, h("h3", {}, "Rejected rows"), rowTable("Rejected rows", rejected)) : "");
   result.hidden = false;

@@ -162,7 +162,7 @@ def test_the_times_of_last_change_are_the_mappings_another_columns_or_none(world
     def shown(**overrides: object) -> str | None:
         sql = "SELECT *, TIMESTAMP '2001-02-03 04:05:06' AS seen FROM maintenance WHERE item_id = 'MAINT-1'"
         preview = Preview(sql=sql, overrides=Overrides(**overrides))
-        return world.jobs.preview(preview).items[0].last_modified
+        return world.jobs.preview(preview)[0].items[0].last_modified
 
     assert shown() == shown(item_id="{tail_number}") == shown(last_modified="last_modified") is not None
     assert shown(last_modified="seen") == "2001-02-03T04:05:06Z"

@@ -29,7 +29,7 @@ def test_rows_that_share_an_item_id_are_beyond_a_retry_and_the_way_out_is_said(m
     assert (job.status, job.success_count, job.error_count) == (Status.COMPLETED, len(set(rows["priority"])), 38)
     said = retry(world, job)
     assert said.startswith(f"job {job.job_id!r} has 38 rows that share their item id with another row")
-    assert "make the ids unique, by mapping.item_id of the source or by item_id of a job, and start it again" in said
+    assert "make the ids unique, by mapping.item_id of the source or item_id of a job, and start it again" in said
     assert "no failed items" not in said
     assert "\n" not in said
 
