@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 from sqlglot import exp
 
-from blade_server.core.sql.item_id_sql import item_id_sql
+from blade_server.core.sql.item_id_sql import NotInSqlError, item_id_sql
 from blade_server.core.sql.parameters import cast_parameters, check_parameters, wrong_parameters
 from blade_server.core.sql.parse import (
     Edit,
@@ -75,12 +75,13 @@ def look_up(source: Source, schema: pa.Schema) -> str:
         schema: the table's; how a value is written depends on its type.
 
     Raises:
-        Precondition: the template needs a column that the table does not have.
+        Precondition: the template needs a column that the table does not have, or has no form in SQL.
     """
     try:
         item_id = item_id_sql(Template.parse(source.mapping.item_id), {column.name: column.type for column in schema})
     except TemplateError as exc:
-        raise Precondition(f"mapping.item_id {exc}", reason=Reason.MISSING_COLUMN) from exc
+        reason = Reason.INVALID_FIELD if isinstance(exc, NotInSqlError) else Reason.MISSING_COLUMN
+        raise Precondition(f"mapping.item_id {exc}", reason=reason) from exc
     wanted = exp.EQ(this=item_id, expression=exp.Placeholder(this="item_id"))
     return render(exp.select("*").from_(_table(source.config)).where(wanted).limit(2))
 

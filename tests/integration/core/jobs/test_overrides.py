@@ -208,6 +208,10 @@ def test_a_job_with_overrides_is_left_to_servers_that_know_them(world: EngineWor
             return connection.exec_driver_sql("SELECT level FROM job WHERE job_id = %s", (job.job_id,)).scalar_one()
 
     assert [level(), level(classification="UNCLASS")] == [0, 0]
+    source = replace(world.sources.get("sortie"), etag="")
+    for template in ("{row:hash}", "{flight}-{row:hash}"):
+        world.sources.update(replace(source, mapping=replace(source.mapping, item_id=template)), {"mapping.item_id"})
+        assert level() == 1
     assert [level(item_id="{flight}"), level(last_modified="time_hour"), level(last_modified="")] == [1, 1, 1]
 
 
