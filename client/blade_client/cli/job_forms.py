@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from blade.v1.error_reason_pb2 import ErrorReason
-from blade.v1.job_pb2 import ItemError, Job, JobEvent, JobLimits, JobSpec
+from blade.v1.job_pb2 import ErrorSummary, ItemError, Job, JobEvent, JobLimits, JobSpec
 from blade_client.cli.output import AMBER, Styled, moment, pairs_text, print_pairs, print_table, words
 
 _STYLES = {
@@ -152,10 +152,7 @@ def show_job(job: Job) -> None:
         click.echo("\nErrors by reason")
         print_table(
             ["REASON", "ITEMS", "FOR EXAMPLE"],
-            [
-                [reason_name(each.reason), f"{each.count:,}", each.samples[0].message if each.samples else ""]
-                for each in job.error_summaries
-            ],
+            [[reason_name(each.reason), f"{each.count:,}", _example(each)] for each in job.error_summaries],
             right=["ITEMS"],
         )
     if job.history:
@@ -172,6 +169,11 @@ def show_job(job: Job) -> None:
                 for each in job.history
             ],
         )
+
+
+def _example(summary: ErrorSummary) -> str:
+    same = f"{summary.identical_count:,} equal the row that stays; " if summary.identical_count else ""
+    return same + (summary.samples[0].message if summary.samples else "")
 
 
 def _last_modified(spec: JobSpec) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from blade.v1.error_reason_pb2 import ErrorReason
 from blade.v1.item_pb2 import Item
@@ -34,7 +35,7 @@ class FakeJob:
         self.errors: list[ItemError] = []
         self._failed: list[Row] = []
         self._left = list(rows)
-        self._seen: set[str] = set()
+        self._seen: dict[str, Mapping[str, Any]] = {}
         self._items = items
         self._changed = changed
 
@@ -138,16 +139,20 @@ class FakeJob:
                 row, ItemError(stage="TRANSFORM", reason=wrong.reason, message=wrong.message, field=wrong.field)
             )
         elif row.item_id in self._seen:
-            message = f"another row of this job has the item id {row.item_id!r}; the first one read stays"
+            identical = self._seen[row.item_id] == row.columns
+            what = "is equal to this one in every column" if identical else "holds other values"
+            message = f"another row of this job has the item id {row.item_id!r} and {what}; the first one read stays"
             field = "item_id" if job.spec.item_id else "mapping.item_id"
-            self._wrong(row, ItemError(stage="TRANSFORM", reason=_DUPLICATE, field=field, message=message))
+            self._wrong(
+                row, ItemError(stage="TRANSFORM", reason=_DUPLICATE, field=field, message=message, identical=identical)
+            )
         elif job.spec.skip_existing and row.item_id in catalog:
             job.skipped_count += 1
         elif row.item_id in self._items.refused:
             reason, message = self._items.refused[row.item_id]
             self._wrong(row, ItemError(stage="UPLOAD", reason=f"ERROR_REASON_{reason}", message=message))
         else:
-            self._seen.add(row.item_id)
+            self._seen[row.item_id] = row.columns
             item = catalog[row.item_id] = Item()
             item.CopyFrom(row.item)
             item.metadata.update({**job.spec.metadata, "job": job.job_id})
@@ -170,4 +175,12 @@ def _summaries(found: Sequence[ItemError]) -> list[ErrorSummary]:
     for error in found:
         by_reason.setdefault(error.reason, []).append(error)
     ordered = sorted(by_reason.items(), key=lambda each: -len(each[1]))
-    return [ErrorSummary(reason=reason, count=len(of), samples=of[:_SAMPLES]) for reason, of in ordered]
+    return [
+        ErrorSummary(
+            reason=reason,
+            count=len(of),
+            samples=of[:_SAMPLES],
+            identical_count=sum(error.identical for error in of),
+        )
+        for reason, of in ordered
+    ]

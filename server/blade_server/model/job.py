@@ -125,10 +125,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorSummary:
-    """The item errors of one reason: how many, and up to 5 of them."""
+    """The item errors of one reason: how many, how many of them repeat a whole row, and up to 5 of them."""
 
     reason: Reason
     count: int
+    identical: int = 0
     samples: Sequence[ItemError] = ()
 
 

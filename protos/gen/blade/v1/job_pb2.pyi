@@ -164,17 +164,19 @@ class JobError(_message.Message):
     def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ErrorSummary(_message.Message):
-    __slots__ = ("reason", "count", "samples")
+    __slots__ = ("reason", "count", "samples", "identical_count")
     REASON_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    IDENTICAL_COUNT_FIELD_NUMBER: _ClassVar[int]
     reason: _error_reason_pb2.ErrorReason
     count: int
     samples: _containers.RepeatedCompositeFieldContainer[ItemError]
-    def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., count: _Optional[int] = ..., samples: _Optional[_Iterable[_Union[ItemError, _Mapping]]] = ...) -> None: ...
+    identical_count: int
+    def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., count: _Optional[int] = ..., samples: _Optional[_Iterable[_Union[ItemError, _Mapping]]] = ..., identical_count: _Optional[int] = ...) -> None: ...
 
 class ItemError(_message.Message):
-    __slots__ = ("item_id", "stage", "reason", "field", "message", "attempts", "row_json", "create_time")
+    __slots__ = ("item_id", "stage", "reason", "field", "message", "attempts", "row_json", "create_time", "identical")
     class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STAGE_UNSPECIFIED: _ClassVar[ItemError.Stage]
@@ -191,6 +193,7 @@ class ItemError(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     ROW_JSON_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    IDENTICAL_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     stage: ItemError.Stage
     reason: _error_reason_pb2.ErrorReason
@@ -199,7 +202,8 @@ class ItemError(_message.Message):
     attempts: int
     row_json: str
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, item_id: _Optional[str] = ..., stage: _Optional[_Union[ItemError.Stage, str]] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., field: _Optional[str] = ..., message: _Optional[str] = ..., attempts: _Optional[int] = ..., row_json: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    identical: bool
+    def __init__(self, item_id: _Optional[str] = ..., stage: _Optional[_Union[ItemError.Stage, str]] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., field: _Optional[str] = ..., message: _Optional[str] = ..., attempts: _Optional[int] = ..., row_json: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., identical: _Optional[bool] = ...) -> None: ...
 
 class JobEvent(_message.Message):
     __slots__ = ("kind", "time", "actor", "reason", "detail")

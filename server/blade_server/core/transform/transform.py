@@ -238,15 +238,18 @@ class Transform:
         failed = sorted(faults)
         of_id = {self.item_id_field, *self._template.names(self._plain)}
         rejected = []
-        for row, fingerprint in zip(failed, self._fingerprints(batch.take(pa.array(failed))), strict=True):
-            fault = faults[row]
+        places = pa.array(failed)
+        ids, rows = items.ids.take(places).to_pylist(), values(items.rows.take(places))
+        fingerprints = self._fingerprints(batch.take(places))
+        for place, item_id, row, fingerprint in zip(failed, ids, rows, fingerprints, strict=True):
+            fault = faults[place]
             error = ItemError(
-                item_id="" if fault.field in of_id else items.ids[row].as_py(),
+                item_id="" if item_id is None or fault.field in of_id else item_id,
                 stage=Stage.TRANSFORM,
                 reason=fault.reason,
                 field=fault.field,
                 message=fault.message,
-                row_json=items.rows[row].as_py()[:MAX_ROW_JSON_BYTES].decode(errors="ignore"),
+                row_json=row[:MAX_ROW_JSON_BYTES].decode(errors="ignore"),
             )
             rejected.append(Rejected(error, fingerprint))
         return rejected

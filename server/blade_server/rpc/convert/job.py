@@ -111,6 +111,7 @@ def _summary(summary: model.ErrorSummary) -> job_pb2.ErrorSummary:
     return job_pb2.ErrorSummary(
         reason=REASONS[summary.reason],
         count=summary.count,
+        identical_count=summary.identical,
         samples=[item_error_message(error) for error in summary.samples],
     )
 
@@ -126,6 +127,7 @@ def item_error_message(error: model.ItemError) -> job_pb2.ItemError:
         attempts=error.attempts,
         row_json=error.row_json,
         create_time=error.create_time,
+        identical=error.identical,
     )
 
 

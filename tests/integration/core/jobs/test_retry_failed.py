@@ -68,3 +68,17 @@ def test_what_can_be_mended_is_retried_beside_what_cannot(make_world, ended) -> 
     assert job.error_count == 2
     again = ended(world, world.jobs.retry_failed(job.job_id, actor="x"))
     assert (again.total_items, again.error_count) == (1, 1)
+
+
+def test_rows_that_are_equal_are_counted_apart_from_those_that_only_share_an_id(make_world, ended) -> None:
+    rows = maintenance_rows(30)
+    for name, values in rows.items():
+        rows[name] = [*values, *values[:20]]
+    rows["priority"][45:] = ["NONE"] * 5
+    world = make_world(rows)
+    world.runner()
+    job = ended(world, world.begin())
+    (summary,) = job.error_summaries
+    assert (summary.reason, summary.count, summary.identical) == (Reason.DUPLICATE_ITEM_ID, 20, 15)
+    errors, _ = world.jobs.show.errors(job.job_id)
+    assert [error.identical for error in errors] == [True] * 15 + [False] * 5

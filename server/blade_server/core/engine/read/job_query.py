@@ -96,6 +96,7 @@ class JobQuery:
             transform=self._transform,
             ledger=self._ledger(first_block),
             only=self._failed(),
+            expected_rows=self._plan.announced,
             first_block=first_block,
             settled_at=settled_at,
         )
