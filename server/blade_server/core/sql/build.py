@@ -109,7 +109,10 @@ def count_ids(statement: str, template: str, schema: pa.Schema) -> str:
 
 
 def limit(statement: str, rows: int) -> str:
-    """At most so many rows of a resolved query."""
+    """At most so many rows of a resolved query, with its own column names: around it, DuckDB renames one of two `a`."""
+    tree = reparse(statement).tree
+    if isinstance(tree, (exp.Select, exp.SetOperation)) and not (tree.args.get("limit") or tree.args.get("offset")):
+        return f"{statement} LIMIT {rows:d}"
     return f"SELECT * FROM ({statement}) AS `limited` LIMIT {rows:d}"  # noqa: S608  resolved
 
 

@@ -264,7 +264,8 @@ def _plain_schema(schema: pa.Schema) -> pa.Schema:
     twice = [name for name, count in Counter(schema.names).items() if count > 1]
     if twice:
         shown = ", ".join(repr(name) for name in twice)
-        description = f"the result has more than one column of the name {shown}; give each a name of its own with AS"
+        way_out = "give each a name of its own with AS, or name the columns in place of *"
+        description = f"the result has more than one column of the name {shown}; {way_out}"
         raise Invalid.field("sql", description, reason=Reason.INVALID_SQL)
     if not schema.names:
         raise Invalid.field("sql", "the result has no columns", reason=Reason.INVALID_SQL)

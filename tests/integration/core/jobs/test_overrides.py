@@ -228,3 +228,20 @@ def test_a_request_without_overrides_has_the_fingerprint_that_older_servers_gave
     for other in (Overrides(item_id="{flight}"), Overrides(last_modified="")):
         with pytest.raises(Invalid, match="used before with another body"):
             world.jobs.start(replace(request, overrides=replace(other, classification="UNCLASS")), actor="x")
+
+
+def test_two_columns_of_one_name_are_refused_by_name_in_a_preview_as_in_a_job(world: EngineWorld, ended) -> None:
+    world.runner()
+    sql = (
+        "SELECT m.*, s.carrier, s.origin, s.origin FROM maintenance m JOIN sortie s ON s.tailnum = m.tail_number "
+        "WHERE m.item_id = 'MAINT-1'"
+    )
+    for text, names in ((sql, "'origin'"), (sql.replace("s.carrier", "m.*"), "'tail_number', ")):
+        with pytest.raises(Invalid) as caught:
+            world.jobs.preview(Preview(sql=text, source="maintenance"))
+        assert caught.value.reason is Reason.INVALID_SQL
+        assert f"more than one column of the name {names}" in caught.value.message
+        assert "with AS, or name the columns in place of *" in caught.value.message
+    job = ended(world, world.jobs.start(StartJob(sql=sql, source="maintenance"), actor="x"))
+    assert (job.status, job.error_reason) == (Status.FAILED, Reason.INVALID_SQL)
+    assert "more than one column of the name 'origin'" in job.error_message
