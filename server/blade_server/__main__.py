@@ -1,7 +1,7 @@
 """`blade serve` and `blade migrate`; also `python -m blade_server`.
 
 What an operator did wrong is one sentence on stderr: exit code 2 for a setting that cannot be right, 1 for a server
-that cannot start. Tracebacks are for bugs.
+that cannot start, 71 for a machine that gives it too little. Tracebacks are for bugs.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from blade_server.storage.migrate import migrate as migrate_database
 log = logging.getLogger("blade_server")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
+
+_TOO_LITTLE = 71
 
 _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 _log_level = click.option(
@@ -131,6 +133,13 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
         _fail(2, str(exc))
     except (ListenError, WorkerError, EmbeddedPostgresError, BladeError, OSError) as exc:
         _fail(1, str(exc))
+    except (MemoryError, RuntimeError) as exc:
+        if isinstance(exc, RuntimeError) and "start new thread" not in str(exc):
+            raise
+        why = str(exc) or type(exc).__name__
+        _fail(
+            _TOO_LITTLE, f"this process may have no more memory or threads ({why}); raise its limits (ulimit -v and -u)"
+        )
 
 
 def _in_words(error: Any) -> str:
