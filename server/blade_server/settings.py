@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(50051, ge=0, le=65535)
     http_port: int | None = Field(None, ge=0, le=65535, description="Unset: 8080, or a free one if `port` is 0.")
+    max_connections: int = Field(12_000, ge=16, description="Connections to the gRPC port at once.")
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from blade_server.app.open_files import room_for
 from blade_server.model.policy import (
     DirectPolicy,
     EnginePolicy,
@@ -72,7 +75,7 @@ def engine_policy(settings: Settings) -> EnginePolicy:
 
 def rpc_policy(settings: Settings) -> ListenPolicy:
     """For the gRPC port."""
-    return _listen(settings, settings.port)
+    return replace(_listen(settings, settings.port), max_connections=room_for(settings.max_connections))
 
 
 def web_policy(settings: Settings) -> ListenPolicy:

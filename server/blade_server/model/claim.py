@@ -23,6 +23,8 @@ class Claim:
     owner: str
     epoch: int
     plan: Plan
+    last_record: int = 0
+    """Number of the last record that an earlier claim committed."""
     taken_over: bool = False
     """From a server that let its lease run out: what it sent last may still be on its way."""
 

@@ -90,9 +90,13 @@ class EnginePolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class ListenPolicy:
-    """One port: `host` a name or address, `port` 0 for a free one; both TLS files or none."""
+    """One port: `host` a name or address, `port` 0 for a free one; both TLS files or none.
+
+    `max_connections`: further ones are closed at once.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
+    max_connections: int = 12_000
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None

@@ -52,6 +52,8 @@ SERVICES = tuple(
 )
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 _LAST_WORDS_S = 1.0
+HANDSHAKE_MS = 10_000
+"""A new connection says something in this time, or it is closed."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
@@ -67,6 +69,8 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # A client whose quiet connection is closed connects again by itself, with its next call.
+    ("grpc.max_connection_idle_ms", 600_000),
 )
 
 
@@ -92,7 +96,12 @@ class RpcServer:
         self._policy = policy
         self._threads = threads
         self._drain = Drain()
-        self._server = grpc.aio.server(interceptors=[Chain(self._drain)], options=_OPTIONS)
+        options = (
+            *_OPTIONS,
+            ("grpc.max_allowed_incoming_connections", policy.max_connections),
+            ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+        )
+        self._server = grpc.aio.server(interceptors=[Chain(self._drain)], options=options)
         add = self._server
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(sources, self._threads), add)
         query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(queries, self._threads), add)

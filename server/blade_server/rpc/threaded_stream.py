@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from blade_server.core import caller
+
 log = logging.getLogger(__name__)
 
 LOOK_AHEAD = 4
@@ -84,7 +86,7 @@ class _Reader(Generic[S, M]):
         self._has_room = threading.Condition(self._lock)
         self._parts: deque[M | _End] = deque()
         self._awaited: asyncio.Future[None] | None = None
-        self._left = False
+        self._left = threading.Event()
         self._rows: S | None = None
 
     async def next(self) -> M | _End:
@@ -101,7 +103,8 @@ class _Reader(Generic[S, M]):
 
     def read(self, open_rows: Callable[[], S], messages: Callable[[S], Iterable[M]]) -> None:
         try:
-            rows = open_rows()
+            with caller.working_for(self._left):
+                rows = open_rows()
             try:
                 if self._begin(rows):
                     self._send_all(messages(rows))
@@ -117,16 +120,16 @@ class _Reader(Generic[S, M]):
     def _begin(self, rows: S) -> bool:
         with self._lock:
             self._rows = rows
-            if self._left:
+            if self._left.is_set():
                 rows.cancel()
-            return not self._left
+            return not self._left.is_set()
 
     def _send_all(self, messages: Iterable[M]) -> None:
         for message in messages:
             with self._has_room:
                 if len(self._parts) >= LOOK_AHEAD:
-                    self._has_room.wait_for(lambda: self._left or len(self._parts) <= _REFILL_AT)
-                if self._left:
+                    self._has_room.wait_for(lambda: self._left.is_set() or len(self._parts) <= _REFILL_AT)
+                if self._left.is_set():
                     return
             self._put(message)
 
@@ -141,7 +144,7 @@ class _Reader(Generic[S, M]):
     def leave(self) -> None:
         """Does not wait: cancelling may ask the warehouse, so it has a thread of its own."""
         with self._has_room:
-            self._left = True
+            self._left.set()
             rows = self._rows
             self._has_room.notify()
         if rows is not None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
+
+from blade_server.core import caller
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,7 +31,10 @@ class Threads:
         self.streams = ThreadPoolExecutor(streams + _SPARE_STREAMS, "rpc-stream")
 
     async def stored(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls the function in a thread. A cancelled caller stops waiting; a function that runs already runs on."""
+        """Calls the function in a thread.
+
+        A cancelled caller stops waiting; a function that runs already runs on, but is told that he left.
+        """
         return await _run(self._stored, partial(function, *args, **kwargs))
 
     async def outward(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -42,4 +48,14 @@ class Threads:
 
 
 async def _run(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(pool, function)
+    left = threading.Event()
+
+    def work() -> T:
+        with caller.working_for(left):
+            return function()
+
+    try:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+    except asyncio.CancelledError:
+        left.set()
+        raise

@@ -140,7 +140,9 @@ class Listener:
         return bool(events)
 
     def _stopped_within(self, span_s: float) -> bool:
-        return bool(select.select([self._stop_heard], [], [], span_s)[0])
+        watched = select.poll()
+        watched.register(self._stop_heard, select.POLLIN)
+        return bool(watched.poll(span_s * 1000))
 
 
 class _StoppedError(Exception):

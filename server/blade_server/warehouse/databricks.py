@@ -47,6 +47,7 @@ class Warehouse:
         *,
         max_batch_rows: int = MAX_BATCH_ROWS,
         timeout_s: float | None = None,
+        at_once: bool = False,
     ) -> Result:
         """Run a statement; returns when it has finished running and its first rows are here.
 
@@ -58,6 +59,8 @@ class Warehouse:
             parameters: values by name, sent apart from the SQL, as strings.
             max_batch_rows: most rows of one batch.
             timeout_s: longest wait in all; None: as long as it takes.
+            at_once: the result is small, a count say: it comes with the answer to the first request. A cancel in its
+                first seconds frees the caller at once, but reaches the warehouse only after them.
 
         Raises:
             WarehouseRefused: the SQL.
@@ -66,7 +69,7 @@ class Warehouse:
             StatementCancelled: `cancel` or `close` was called.
             Deadline: `timeout_s` is over; the statement is cancelled.
         """
-        result = self._begin(sql, parameters or {}, max_batch_rows)
+        result = self._begin(sql, parameters or {}, max_batch_rows, at_once)
         try:
             result._start(timeout_s)
         except WarehouseRefused:
@@ -106,7 +109,7 @@ class Warehouse:
     ) -> None:
         self.close()
 
-    def _begin(self, sql: str, parameters: Mapping[str, str], max_batch_rows: int) -> Result:
+    def _begin(self, sql: str, parameters: Mapping[str, str], max_batch_rows: int, at_once: bool) -> Result:
         with self._lock:
             if self._closed:
                 raise StatementCancelled("the warehouse connection was closed")
@@ -117,9 +120,8 @@ class Warehouse:
                 self._result.close()
             if self._session.retired:
                 self._session = Session(self._target)
-            self._result = Result(
-                self._session, Statement(self._session, sql, parameters, max_batch_rows), max_batch_rows
-            )
+            statement = Statement(self._session, sql, parameters, max_batch_rows, at_once=at_once)
+            self._result = Result(self._session, statement, max_batch_rows)
             return self._result
 
 

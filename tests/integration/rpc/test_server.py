@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from tests.support.nouns import a_job
+from tests.support.waiting import wait_until
 
 from blade.v1 import job_service_pb2, job_service_pb2_grpc
+from blade_server.rpc import server
 from blade_server.rpc.server import SERVICES, ListenError
 
 from .conftest import TIMEOUT_S, Details, RpcWorld, failure
@@ -217,3 +220,44 @@ def test_a_stop_ends_calls_that_take_too_long_with_unavailable(world: RpcWorld) 
 
     assert seen.code() is grpc.StatusCode.UNAVAILABLE
     assert Details(seen).info.reason == "SHUTTING_DOWN"
+
+
+@contextmanager
+def silent(world: RpcWorld, number: int) -> Iterator[list[socket.socket]]:
+    """Connections on which nothing is said."""
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(number):
+            connections.append(stack.enter_context(socket.create_connection(("127.0.0.1", world.server.port))))
+            connections[-1].setblocking(False)
+        yield connections
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the server has closed it."""
+    try:
+        while connection.recv(4096):  # the server speaks first
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
+def test_connections_that_are_too_many_are_closed_and_the_others_go_on(
+    make_world: Callable[..., RpcWorld],
+) -> None:
+    world = make_world(max_connections=20)
+    assert health(world, "") == SERVING
+    with silent(world, 30) as connections:
+        wait_until(lambda: sum(map(ended, connections)) >= 11, say=lambda: "too many are open")
+        assert health(world, "") == SERVING
+
+
+def test_connections_on_which_nothing_is_said_are_closed(
+    make_world: Callable[..., RpcWorld], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HANDSHAKE_MS", 300)
+    with silent(make_world(), 5) as connections:
+        wait_until(lambda: all(map(ended, connections)), say=lambda: "they stay open")

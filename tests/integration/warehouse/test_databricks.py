@@ -12,6 +12,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from databricks.sql.backend.thrift_backend import ThriftDatabricksClient
 from databricks.sql.client import Cursor
 from pydantic import SecretStr
 from tests.support.timing import assert_within, seconds
@@ -52,6 +53,20 @@ class TestRows:
             seen.update(batch.column("id").to_pylist())
         assert seen == set(range(ROWS))
         assert result.rows_read == ROWS
+
+    def test_a_small_result_at_once_takes_one_request(self, warehouse, monkeypatch):
+        list(warehouse.execute("SELECT 1 AS a"))
+        warehouse.execute("SELECT 1 AS a").close()
+        asked, ask = [], ThriftDatabricksClient.make_request
+
+        def counted(self, method, *arguments, **options):
+            asked.append(method.__name__)
+            return ask(self, method, *arguments, **options)
+
+        monkeypatch.setattr(ThriftDatabricksClient, "make_request", counted)
+        result = warehouse.execute("SELECT 7 AS a", at_once=True)
+        assert [batch.to_pydict() for batch in result] == [{"a": [7]}]
+        assert [name for name in asked if name != "CloseOperation"] == ["ExecuteStatement"]
 
     def test_the_schema_is_clean_arrow(self, warehouse):
         schema = warehouse.execute(ALL).schema
@@ -197,14 +212,26 @@ class TestErrors:
 
 
 class TestCancel:
-    def test_a_running_statement_ends_at_once_and_on_the_warehouse_too(self, warehouse, sandbox):
+    @pytest.mark.parametrize("at_once", [False, True])
+    def test_a_running_statement_ends_at_once_and_on_the_warehouse_too(self, warehouse, sandbox, at_once):
         def attempt() -> None:
             threading.Timer(0.2, warehouse.cancel).start()
             with pytest.raises(StatementCancelled):
-                warehouse.execute(ENDLESS)
+                warehouse.execute(ENDLESS, at_once=at_once)
 
         assert_within(1.0, lambda: seconds(attempt))
         wait_until(lambda: sandbox._service.running() == 0, say=lambda: "still running")
+
+    @pytest.mark.parametrize("at_once", [False, True])
+    def test_one_that_somebody_else_ends_there_may_be_run_again(self, warehouse, sandbox, at_once):
+        def end_it():
+            wait_until(lambda: sandbox._service.running(), say=lambda: "it does not run")
+            for guid in list(sandbox._service.operations):
+                sandbox._service.operations[guid].cancel()
+
+        threading.Thread(target=end_it).start()
+        with pytest.raises(WarehouseUnavailable):
+            warehouse.execute(ENDLESS, at_once=at_once)
 
     def test_a_reader_that_waits_for_a_slow_warehouse_is_freed(self, warehouse, faults):
         faults(slow_fetch_ms=8_000)
@@ -216,22 +243,24 @@ class TestCancel:
 
         assert_within(2.0, lambda: seconds(attempt))
 
-    def test_a_cancel_before_the_statement_has_a_handle_reaches_it(self, warehouse, sandbox, monkeypatch):
+    @pytest.mark.parametrize("at_once", [False, True])
+    def test_a_cancel_before_the_statement_has_a_handle_reaches_it(self, warehouse, sandbox, monkeypatch, at_once):
         list(warehouse.execute("SELECT 1 AS a"))
         about_to_send, may_send = threading.Event(), threading.Event()
-        send = Cursor.execute_async
+        way = "execute" if at_once else "execute_async"
+        send = getattr(Cursor, way)
 
         def held_back(*arguments, **options):
             about_to_send.set()
             assert may_send.wait(60)
             return send(*arguments, **options)
 
-        monkeypatch.setattr(Cursor, "execute_async", held_back)
+        monkeypatch.setattr(Cursor, way, held_back)
         errors: list[BaseException] = []
 
         def read():
             try:
-                warehouse.execute(ENDLESS)
+                warehouse.execute(ENDLESS, at_once=at_once)
             except StatementCancelled as exc:
                 errors.append(exc)
 

@@ -6,6 +6,7 @@ import logging
 import secrets
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ class Operation:
 
     session: Session
     kind: int
-    guid: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    guid: bytes = field(default_factory=lambda: uuid.uuid4().bytes)
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     state: State = State.PENDING
     result: Result | None = None

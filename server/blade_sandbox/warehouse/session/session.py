@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+import uuid
 import zoneinfo
 from collections import deque
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ class Session:
     """One open session.
 
     Attributes:
-        guid, secret: 16 random bytes each; together the handle the client holds.
+        guid, secret: a UUID (some clients check its form) and 16 random bytes; together the handle the client holds.
         used: monotonic time of the last call.
         temp_views: names of its temporary views, lower case.
         operations: the last ones it started, by guid.
@@ -38,7 +39,7 @@ class Session:
         transaction: the open one.
     """
 
-    guid: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    guid: bytes = field(default_factory=lambda: uuid.uuid4().bytes)
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     catalog: str = DEFAULT_CATALOG
     schema: str = DEFAULT_SCHEMA

@@ -93,7 +93,7 @@ class Resolver:
         kind = self.lakehouse.require_table(name).kind
         transaction = self.session.transaction
         if transaction is None:
-            copy = None if version is None else self._version(name, version)
+            copy = None if version is None else self._version(name, kind, version)
             return copy or (name.physical_schema, name.table)
         if version is not None:
             raise not_supported("TIME_TRAVEL_QUERY", "Time travel queries are not supported in a transaction.")
@@ -106,8 +106,8 @@ class Resolver:
         if name.catalog == self.session.catalog:
             self._sources[name.parts[1:]] = (physical_schema, name.table)
 
-    def _version(self, name: TableName, version: exp.Expr) -> tuple[str, str] | None:
-        if self.lakehouse.require_table(name).kind == "VIEW":
+    def _version(self, name: TableName, kind: str, version: exp.Expr) -> tuple[str, str] | None:
+        if kind == "VIEW":
             raise unsupported(f"time travel on the view {name.table}")
         cursor = self.lakehouse.cursor()
         try:

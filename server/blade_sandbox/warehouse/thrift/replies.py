@@ -62,7 +62,8 @@ def status_of(operation: Operation) -> ttypes.TGetOperationStatusResp:
     reply = ttypes.TGetOperationStatusResp(
         status=OK,
         operationState=_STATES[operation.state],
-        hasResultSet=operation.state is State.FINISHED,
+        # Every statement has one, if only of counts; clients that hear otherwise do not wait for it.
+        hasResultSet=operation.state not in (State.FAILED, State.CANCELED),
         numModifiedRows=operation.changed_rows,
     )
     if operation.error is not None:
@@ -178,7 +179,7 @@ def _links(operation: Operation, start: int, wanted: int, limit: int, rows: ttyp
             ttypes.TSparkArrowResultLink(
                 fileLink=f"{BASE_URL.get()}/results/{operation.guid.hex()}/{number}?skip={skip}&rows={count}"
                 f"&expires={expires}&key={key}",
-                expiryTime=expires,
+                expiryTime=expires * 1000,  # milliseconds, as the real one has it
                 startRowOffset=start + taken,
                 rowCount=count,
                 bytesNum=chunk.size,

@@ -50,7 +50,11 @@ LISTING_WAIT_S = 5.0
 RUNNING_STATEMENTS = 64
 """So many statements run at once; further ones are pending."""
 
-PROTOCOL = ttypes.TProtocolVersion.SPARK_CLI_SERVICE_PROTOCOL_V7
+FETCH_WAIT_S = 30.0
+"""A fetch, or a question for the columns, that comes before the end of the statement waits for it."""
+
+PROTOCOL = ttypes.TProtocolVersion.SPARK_CLI_SERVICE_PROTOCOL_V9
+"""The newest that is spoken; a client gets it, or the one it asks for if that is older."""
 
 
 CANCEL_WAIT_S = 5.0
@@ -88,6 +92,7 @@ class Service:
 
     def OpenSession(self, req: ttypes.TOpenSessionReq) -> ttypes.TOpenSessionResp:
         namespace = req.initialNamespace or ttypes.TNamespace()
+        protocol = min(req.client_protocol_i64 or req.client_protocol or PROTOCOL, PROTOCOL)
         try:
             if namespace.catalogName or namespace.schemaName:
                 self._check_namespace(namespace)
@@ -95,13 +100,13 @@ class Service:
                 catalog=namespace.catalogName, schema=namespace.schemaName, settings=req.configuration or {}
             )
         except SqlError as exc:
-            return ttypes.TOpenSessionResp(status=refused(exc), serverProtocolVersion=PROTOCOL)
+            return ttypes.TOpenSessionResp(status=refused(exc), serverProtocolVersion=protocol)
         return ttypes.TOpenSessionResp(
             status=OK,
-            serverProtocolVersion=PROTOCOL,
+            serverProtocolVersion=protocol,
             sessionHandle=ttypes.TSessionHandle(
                 sessionId=ttypes.THandleIdentifier(guid=session.guid, secret=session.secret),
-                serverProtocolVersion=PROTOCOL,
+                serverProtocolVersion=protocol,
             ),
             configuration={},
             initialNamespace=ttypes.TNamespace(catalogName=session.catalog, schemaName=session.schema),
@@ -246,12 +251,14 @@ class Service:
         operation = self._operation(req)
         if operation is None:
             return ttypes.TGetResultSetMetadataResp(status=invalid_operation(req.operationHandle))
+        operation.wait(FETCH_WAIT_S)
         return metadata_of(operation)
 
     def FetchResults(self, req: ttypes.TFetchResultsReq) -> ttypes.TFetchResultsResp:
         operation = self._operation(req)
         if operation is None:
             return ttypes.TFetchResultsResp(status=invalid_operation(req.operationHandle))
+        operation.wait(FETCH_WAIT_S)
         if req.startRowOffset is not None:
             operation.position = req.startRowOffset
         elif req.orientation == ttypes.TFetchOrientation.FETCH_FIRST:

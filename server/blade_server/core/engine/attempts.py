@@ -34,7 +34,6 @@ class Attempts:
         """Runs the job until it is final, handed back or lost; `close` comes after it. Never raises."""
         try:
             self._run.obey(self._run.flags)
-            self._run.recorder.begin()
             self._work()
         except HaltedError:
             self._leave()
@@ -105,7 +104,8 @@ class Attempts:
         """What to run and how many rows to expect; made once for a job and then kept."""
         run = self._run
         if not run.query.planned:
-            run.record(WaitReason.WAREHOUSE_STARTING, "counting the rows")
+            if not run.recorder.shows(WaitReason.WAREHOUSE_STARTING):
+                run.record(WaitReason.WAREHOUSE_STARTING, "counting the rows")
             plan = run.query.plan(warehouse)
             run.recorder.plan(plan, run.query.total(plan))
             run.query.keep(plan)  # only what is stored counts: a successor must see the same rows

@@ -97,6 +97,11 @@ class Admissions(NamedTuple):
     repeated: NDArray[np.bool_]
 
 
+def first_block_of(epoch: int) -> int:
+    """Number of the first block that a claim writes: those of later claims stand behind."""
+    return epoch << 32
+
+
 class Past:
     """What earlier claims recorded, and which of it this claim has met again. 9 bytes a row."""
 
@@ -105,6 +110,11 @@ class Past:
         self._keys = keys
         self._met = np.zeros(len(keys), dtype=np.bool_)
         self.uncertain = uncertain
+
+    @classmethod
+    def none(cls) -> Past:
+        """Nothing was recorded."""
+        return cls(np.empty(0, dtype=np.uint64))
 
     @classmethod
     def load(cls, size: int, blocks: Iterable[tuple[bytes, bytes]]) -> Past:

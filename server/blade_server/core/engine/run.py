@@ -11,6 +11,7 @@ from typing import Self
 from blade_server.catalog import Catalog
 from blade_server.core.engine.batches import Chunk, End, Report
 from blade_server.core.engine.halt import Control, Halt
+from blade_server.core.engine.ledger import first_block_of
 from blade_server.core.engine.read.job_query import JobQuery
 from blade_server.core.engine.record.progress import Progress
 from blade_server.core.engine.record.recorder import Recorder
@@ -61,7 +62,7 @@ class Run:
         self.inbox: Queue[Message] = Queue()
         self.settled_at = time.monotonic() + (tools.policy.catalog_timeout_s if claim.taken_over else 0.0)
         """When uploads of a lost server have come to their end, on the monotonic clock."""
-        self.next_block = claim.epoch << 32
+        self.next_block = first_block_of(claim.epoch)
         """Number of the next block in the ledger."""
         self.holding = False
         """Whether the job is paused and only its cursor is held: it takes up no place of a running job."""

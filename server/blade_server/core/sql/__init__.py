@@ -6,6 +6,8 @@
     parameters   `:name` in filters: all there, all used, read as the right type
     build        statements of BLADE's own: select, look-up, count, preview, pin
     item_id_sql  item id templates as SQL expressions
+    bounded      how long reading may take, and who waits for whom
+    apart        the process in which long SQL is read
 
 sqlglot stays in here. All user mistakes are Invalid with
 INVALID_SQL, naming the field, what is wrong and where.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from blade_server.core.sql.bounded import bounded
 from blade_server.core.sql.parse import Edit, invalid, parse_query, position, quoted, reparse, rewrite, span
 from blade_server.core.sql.reads_only import check_reads_only
 from blade_server.errors import Invalid, Reason
@@ -26,6 +27,7 @@ class Resolved:
     source: Source
 
 
+@bounded(lambda sql, *_, **__: len(sql), "sql")
 def resolve(sql: str, sources: Sequence[Source], *, chosen: Sequence[Source] = (), field: str = "sql") -> Resolved:
     """Check a query and put full table names in it.
 

@@ -59,7 +59,8 @@ _CLAIM = text(
         lease_until = now() + make_interval(secs => :lease_s),
         start_time = COALESCE(start_time, now()), update_time = now(), revision = revision + 1,
         current_operation = CASE WHEN begun THEN 'Finding out what was done' ELSE 'Starting the query' END,
-        wait_reason = CASE WHEN begun THEN 'RECOVERING' ELSE 'WAREHOUSE_STARTING' END, wait_detail = ''
+        wait_reason = CASE WHEN begun THEN 'RECOVERING' ELSE 'WAREHOUSE_STARTING' END,
+        wait_detail = CASE WHEN begun THEN '' ELSE 'counting the rows' END
     FROM next WHERE job.job_id = next.job_id
     RETURNING job.*, next.owner AS last_owner
     """
@@ -159,5 +160,6 @@ def _claim_from(row: Row[Any], owner: str) -> Claim:
         owner=owner,
         epoch=row.epoch,
         plan=Plan(**plan),
+        last_record=row.last_record,
         taken_over=row.last_owner is not None,
     )

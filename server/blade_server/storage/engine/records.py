@@ -129,14 +129,6 @@ class RecordStore:
         parameters = [{"of": reason, "more": more, "same": same} for reason, (more, same) in counts.items()]
         connection.execute(add, parameters)
 
-    def last_record(self, claim: Claim) -> int:
-        """Number of the last record of the job."""
-        with self._database.begin() as connection:
-            row = connection.execute(select(_job.c.last_record).where(*fence(claim))).one_or_none()
-            if row is None:
-                raise lost(claim)
-            return int(row.last_record)
-
 
 class _NotNextError(Exception):
     """A record is not the next one of its job: it was committed before, or the job is another's."""

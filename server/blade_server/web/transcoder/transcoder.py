@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _ACTOR, _REQUEST_ID = "blade-actor", "x-request-id"
 _MAX_METADATA_CHARS = 200
+_SHORT_BODY_BYTES = 16 << 10
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),  # the server of this very process decides what it sends
     ("grpc.max_send_message_length", -1),
@@ -81,7 +82,11 @@ class Transcoder:
             exchange.headers.get("accept", ""), stream_forms.FORMS if streaming else (stream_forms.Array,)
         )
         metadata = _metadata(exchange, request_id)
-        request = message_of(rule, path_values, exchange.query_string, await exchange.body())
+        body = await exchange.body()
+        if len(body) <= _SHORT_BODY_BYTES:
+            request = message_of(rule, path_values, exchange.query_string, body)
+        else:  # takes long enough to be felt by all other calls
+            request = await asyncio.to_thread(message_of, rule, path_values, exchange.query_string, body)
         if not streaming:
             work = self._unary(exchange, rule, request, metadata)
         elif (

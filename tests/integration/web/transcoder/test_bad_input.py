@@ -55,6 +55,19 @@ def test_a_wrong_body_is_400_and_names_the_field(rest, backend, body, field):
     assert backend.asked == []
 
 
+def test_a_body_of_very_many_values_is_refused_before_anything_is_made_of_it(rest, backend):
+    refused(
+        rest.post("/jobs/blade/query/start", {"metadata": {str(number): "" for number in range(50_000)}}), 400, "body"
+    )
+    refused(rest.post("/jobs/blade/query/start", [[[1] * 1000] * 5] * 5), 400, "body")
+    assert backend.asked == []
+
+
+def test_a_large_body_that_may_be_is_taken(rest, backend):
+    assert rest.post("/jobs/blade/query/start", {"sql": "x" * 200_000}).status_code == 202
+    assert len(backend.last.sql) == 200_000
+
+
 def test_an_unknown_field_deep_inside_is_named_with_its_path(rest):
     body = {"config": {"catalog": "main", "tabel": "x"}}
     answer = rest.post("/configure/blade/maintenance", body)

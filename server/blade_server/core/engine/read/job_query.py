@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from blade_server.core.engine.halt import Control
-from blade_server.core.engine.ledger import Ledger, Past, heads
+from blade_server.core.engine.ledger import Ledger, Past, first_block_of, heads
 from blade_server.core.engine.read.plan import count_rows, make_plan
 from blade_server.core.engine.read.reader import Pass
 from blade_server.core.sources.credentials import target
@@ -103,8 +103,11 @@ class JobQuery:
 
     def _ledger(self, first_block: int) -> Ledger:
         ledgers, job_id = self._ledgers, self._claim.job_id
-        blocks = ((block.keys, block.outcomes) for some in ledgers.blocks(job_id) for block in some)
-        past = Past.load(ledgers.size(job_id), blocks)
+        if first_block == first_block_of(epoch=1):  # before that there can be none: spare small jobs the question
+            past = Past.none()
+        else:
+            blocks = ((block.keys, block.outcomes) for some in ledgers.blocks(job_id) for block in some)
+            past = Past.load(ledgers.size(job_id), blocks)
         return Ledger(
             past, lambda keys: ledgers.known_keys(job_id, first_block, keys), expected_rows=self._plan.announced
         )

@@ -45,7 +45,7 @@ def count_rows(warehouse: Warehouse, statement: str) -> int:
 
 
 def _scalar(warehouse: Warehouse, statement: str) -> Any:
-    result = warehouse.execute(statement)
+    result = warehouse.execute(statement, at_once=True)
     try:
         for batch in result:
             return batch.column(0)[0].as_py()

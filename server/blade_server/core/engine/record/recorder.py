@@ -11,7 +11,7 @@ from blade_server.core.engine.halt import Control, Halt
 from blade_server.core.engine.ledger import Mark
 from blade_server.core.engine.record.progress import Progress
 from blade_server.errors import LeaseLost, Reason, StorageUnavailable
-from blade_server.model import Block, Claim, Display, Flags, ItemError, Plan, Record, Status, WaitReason
+from blade_server.model import Block, Claim, Display, Flags, ItemError, Job, Plan, Record, Status, WaitReason
 from blade_server.storage.engine.stores import Stores
 
 T = TypeVar("T")
@@ -37,8 +37,8 @@ class Recorder:
         self._claim = claim
         self._control = control
         self._progress = progress
-        self._number = 0
-        self._shown: Display | None = None
+        self._number = claim.last_record
+        self._shown = _as_claimed(claim.job)
         self._shown_at = 0.0
         self._forget()
 
@@ -48,10 +48,6 @@ class Recorder:
         self._errors: list[tuple[bytes, ItemError]] = []
         self._touched: dict[int, Batch] = {}
         self._since = 0.0
-
-    def begin(self) -> None:
-        """Finds where the records of earlier claims end."""
-        self._number = self.insist(lambda: self._records.last_record(self._claim))
 
     # ----------------------------------------------------------------------------------------------- progress
 
@@ -77,6 +73,10 @@ class Recorder:
                 batch.recorded[at] = Mark.UNSENT
             self._touched[batch.number] = batch
 
+    def shows(self, reason: WaitReason) -> bool:
+        """Whether this is the reason to wait that is shown."""
+        return self._shown.wait_reason is reason
+
     def due(self, why: Callable[[], tuple[WaitReason | None, str]]) -> bool:
         """Whether it is time for a record: of outcomes, of another reason to wait than shown, or of what else is shown.
 
@@ -85,7 +85,7 @@ class Recorder:
         now = time.monotonic()
         if (self._since and now - self._since >= RECORD_EVERY_S) or now - self._shown_at >= SHOW_EVERY_S:
             return True
-        if self._shown is None or now - self._shown_at < RECORD_EVERY_S:
+        if now - self._shown_at < RECORD_EVERY_S:
             return False
         return why()[0] is not self._shown.wait_reason
 
@@ -155,3 +155,13 @@ class Recorder:
                 if halted is Halt.LOST or (halted is Halt.STOP and time.monotonic() > gives_up):
                     raise LeaseLost(f"job {self._claim.job_id} is left while PostgreSQL is away") from None
                 time.sleep(STORAGE_PAUSE_S)
+
+
+def _as_claimed(job: Job) -> Display:
+    return Display(
+        current_operation=job.current_operation,
+        items_per_second=job.items_per_second,
+        estimated_completion=job.estimated_completion,
+        wait_reason=job.wait_reason,
+        wait_detail=job.wait_detail,
+    )
