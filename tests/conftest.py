@@ -79,6 +79,12 @@ def shared_data() -> Path:
 # ------------------------------------------------------------------------------------------------- PostgreSQL
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What servers keep outside PostgreSQL goes with this run, and not into the user's folder."""
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture(scope="session")
 def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a PostgreSQL server for this run; its `postgres` database stays empty."""

@@ -28,11 +28,13 @@ from blade_server.app.serve import Serving
 from blade_server.app.serve import serve as serve_until_signalled
 from blade_server.app.state import checked_database_url
 from blade_server.app.worker import work
-from blade_server.app.worker_processes import READY, WorkerError
+from blade_server.app.worker_processes import READY, UNFIT, WorkerError
 from blade_server.errors import BladeError
 from blade_server.rpc.server import ListenError
 from blade_server.settings import Settings
 from blade_server.storage.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from blade_server.storage.engine.restored import declare_restored
+from blade_server.storage.migrate import NewerTablesError
 from blade_server.storage.migrate import migrate as migrate_database
 
 log = logging.getLogger("blade_server")
@@ -79,23 +81,41 @@ def worker(number: int, log_level: str) -> None:
     _share_arenas()
     _log_to_stderr(log_level, f"worker {number}: ")
     with _mistakes_in_one_sentence():
-        asyncio.run(work(_settings(), _say_ready))
+        try:
+            asyncio.run(work(_settings(), _say_ready))
+        except NewerTablesError:
+            sys.stdout.buffer.write(UNFIT)
+            sys.stdout.flush()
+            raise
     _leave()
 
 
 @main.command()
+@click.option(
+    "--restored",
+    is_flag=True,
+    help="Say that the database was put back to an older state: open jobs look up what they may have sent since.",
+)
 @_log_level
-def migrate(log_level: str) -> None:
+def migrate(restored: bool, log_level: str) -> None:
     """Bring the tables of DATABASE_URL (or of the embedded PostgreSQL) up to date."""
     _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
         settings = _settings()
         if settings.database_url is not None:
-            migrate_database(checked_database_url(settings.database_url.get_secret_value()))
+            jobs = _migrate(checked_database_url(settings.database_url.get_secret_value()), restored)
         else:
             with EmbeddedPostgres(settings.data_dir) as embedded:
-                migrate_database(embedded.url)
+                jobs = _migrate(embedded.url, restored)
     click.echo("The tables are up to date.")
+    if restored:
+        click.echo(f"{jobs} open jobs look up in the catalog whatever is not recorded before they send it.")
+
+
+def _migrate(url: str, restored: bool) -> int:
+    """How many open jobs there are, if the state is a restored one."""
+    migrate_database(url)
+    return declare_restored(url) if restored else 0
 
 
 def _settings(**given: Any) -> Settings:
@@ -131,7 +151,7 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
         _fail(2, "; ".join(_in_words(error) for error in exc.errors()))
     except ValueError as exc:
         _fail(2, str(exc))
-    except (ListenError, WorkerError, EmbeddedPostgresError, BladeError, OSError) as exc:
+    except (ListenError, WorkerError, EmbeddedPostgresError, NewerTablesError, BladeError, OSError) as exc:
         _fail(1, str(exc))
     except (MemoryError, RuntimeError) as exc:
         if isinstance(exc, RuntimeError) and "start new thread" not in str(exc):

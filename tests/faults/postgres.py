@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,8 +15,10 @@ from typing import Any
 
 import psycopg2
 import sqlalchemy
+from tests.support.waiting import wait_until
 
 from blade_server.storage.database import Database
+from blade_server.storage.embedded.binaries import installed_binaries
 from blade_server.storage.embedded.postgres import EmbeddedPostgres
 from blade_server.storage.migrate import migrate
 
@@ -78,6 +82,50 @@ class Postgres:
         os.kill(self._embedded.postmaster_pid(), signal.SIGKILL)
         self._embedded.start()
 
+    def dump(self, file: Path) -> None:
+        """A backup by pg_dump."""
+        self._run("pg_dump", "--format=custom", f"--file={file}", self._plain_url(self._name))
+
+    def restore(self, file: Path) -> None:
+        """Puts a database out of such a backup in the place of this one, whoever uses it."""
+        new = f"{self._name}_new"
+        with self._session("postgres") as cursor:
+            cursor.execute(f"CREATE DATABASE {new} TEMPLATE template0")
+            self._run("pg_restore", "--exit-on-error", f"--dbname={self._plain_url(new)}", str(file))
+            cursor.execute(f"DROP DATABASE {self._name} WITH (FORCE)")
+            cursor.execute(f"ALTER DATABASE {new} RENAME TO {self._name}")
+
+    def _plain_url(self, database: str) -> str:
+        return self._embedded.url.replace("+psycopg2", "").replace("/postgres?", f"/{database}?", 1)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run([installed_binaries() / program, *arguments], check=True)
+
+    def snapshot(self, folder: Path) -> None:
+        """A copy of all its files at one moment, as a storage system makes one."""
+        with self.frozen():
+            shutil.copytree(self._pgdata, folder, symlinks=True)
+
+    def put_back(self, folder: Path) -> None:
+        """Puts such a copy in the place of its files, whoever uses it; returns when it answers."""
+        postmaster = self._embedded.postmaster_pid()
+        supervisor = _parent(postmaster)
+        os.kill(supervisor, signal.SIGSTOP)
+        children = _children(postmaster)
+        os.kill(postmaster, signal.SIGKILL)
+        wait_until(lambda: not any(_parent(pid) for pid in children))
+        owner = self._pgdata.stat()
+        shutil.rmtree(self._pgdata)
+        shutil.copytree(folder, self._pgdata, symlinks=True)
+        for path in (self._pgdata, *self._pgdata.rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid)
+        os.kill(supervisor, signal.SIGCONT)
+        self._embedded.start()
+
+    @property
+    def _pgdata(self) -> Path:
+        return self._embedded.data_dir / "pgdata"
+
     def break_off(self, application: str) -> int:
         """Breaks off the connections that bear such a name (a pattern of LIKE). Returns how many."""
         query = (
@@ -122,8 +170,7 @@ class Postgres:
         """SIGSTOP of all its processes: it keeps its connections and says nothing as long as this lasts."""
         postmaster = self._embedded.postmaster_pid()
         os.kill(postmaster, signal.SIGSTOP)  # first, so that no child is started meanwhile
-        running = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-        children = [pid for pid in running if _parent(pid) == postmaster]
+        children = _children(postmaster)
         for pid in children:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -223,6 +270,11 @@ class Gate:
             self._shut = False
             with suppress(psycopg2.Error):  # PostgreSQL may have been killed meanwhile, and the lock with it
                 self._holder.execute("SELECT pg_advisory_unlock(%s)", (self._key,))
+
+
+def _children(parent: int) -> list[int]:
+    running = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in running if _parent(pid) == parent]
 
 
 def _parent(pid: int) -> int:

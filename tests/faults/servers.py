@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -132,6 +134,11 @@ class Servers:
         steering = ("BLADE_", "DATABRICKS_", "PG", "DATABASE_URL")
         passed_on = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
         return {**passed_on, **self._where(), **SETTINGS}
+
+    def migrate(self, *arguments: str) -> None:
+        """`blade migrate`, beside the servers."""
+        command = [sys.executable, "-m", "blade_server", "migrate", *arguments]
+        subprocess.run(command, env=self._environment(), check=True)
 
     def restart(self, replica: Replica) -> None:
         """Starts it again; does not wait until it serves."""

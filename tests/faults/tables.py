@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +17,10 @@ LONG = "main.faults.long"
 DUPLICATES = "main.faults.duplicates"
 WITHOUT_IDS = "main.faults.without_ids"
 SHORT = "main.faults.short"
+CROWD = "main.faults.crowd"
+
+CROWD_ROWS = int(os.environ.get("BLADE_FAULT_CROWD_ROWS", "8000"))
+"""Set to 100000 by hand, it takes some minutes."""
 
 Row = Mapping[str, Any]
 _START = datetime(2024, 1, 10, 10, tzinfo=UTC)
@@ -52,6 +57,7 @@ def _without_ids() -> pa.Table:
 _TABLES = {
     STEPS: lambda: _distinct(3000),
     SHORT: lambda: _distinct(800),
+    CROWD: lambda: _distinct(CROWD_ROWS),
     LONG: lambda: _distinct(16_000),
     # Four rows of each id, far apart, so that they meet across batches, chunks and crashes.
     DUPLICATES: lambda: _columns([f"ITEM-{number % 1500:06}" for number in range(6000)]),

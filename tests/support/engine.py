@@ -163,6 +163,10 @@ class EngineWorld:
             if not token:
                 return copies
 
+    def catalog_status(self) -> dict[str, Any]:
+        """What the catalog has counted."""
+        return dict(requests.get(f"{self.catalog.url}/sandbox/status", timeout=60).json())
+
     def warehouse_faults(self, **switches: Any) -> None:
         """Sets faults of the warehouse."""
         headers = {"Authorization": f"Bearer {self.warehouse.token}"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -15,6 +16,7 @@ from blade_server.core.sources.sources import Sources
 from blade_server.rpc.server import RpcServer
 from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
+from blade_server.storage.clock import Clock
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.sources import SourceStore
 from blade_server.web.app import Web
@@ -55,6 +57,18 @@ class Calls:
     async def listen_for_http(self) -> None:
         """Listens for HTTP, too. Raises ListenError."""
         self.http_port = await self._web.start()
+
+    def follow(self, clock: Clock) -> None:
+        """Says that it is ready as long as the clock is right, from here on. Calls are answered all the same."""
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            if not loop.is_closed():
+                asyncio.run_coroutine_threadsafe(self.rpc.say_ready(not clock.wrong), loop)
+
+        clock.on_change = tell
+        if clock.wrong:
+            tell()
 
     async def announce_stop(self) -> None:
         """Load balancers hear of it first, watchers second; other calls still work."""

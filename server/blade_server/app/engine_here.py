@@ -7,12 +7,13 @@ from collections.abc import Collection
 from contextlib import AsyncExitStack
 
 from blade_server.app.policies import engine_policy
-from blade_server.app.state import URGENT_CONNECTIONS, State
+from blade_server.app.state import URGENT_CONNECTIONS, State, seen_folder
 from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import Runner
 from blade_server.settings import Settings
 from blade_server.storage.database import Database
 from blade_server.storage.engine.stores import Stores
+from blade_server.storage.engine.witness import SeenFile, Witness
 
 
 class EngineHere:
@@ -21,10 +22,12 @@ class EngineHere:
     pids: tuple[int, ...] = ()
 
     def __init__(self, settings: Settings, state: State, stack: AsyncExitStack) -> None:
-        """Nothing runs yet; what it opens is closed with the stack."""
+        """Nothing runs yet; what it opens is closed with the stack. Raises StorageUnavailable."""
         urgent = Database(state.url, pool_size=URGENT_CONNECTIONS)
         stack.callback(urgent.close)
-        stores = Stores.over(state.database, urgent)
+        seen = SeenFile(seen_folder(settings), state.database)
+        stack.callback(seen.close)
+        stores = Stores.over(state.database, urgent, witness=Witness(seen), clock=state.clock)
         self._policy = engine_policy(settings)
         self._runner = Runner(EngineTools.of(self._policy, stores, state.catalog))
 

@@ -13,7 +13,7 @@ from blade_server.app.calls import Calls
 from blade_server.app.engine_here import EngineHere
 from blade_server.app.process import freeze, stop_at_signals
 from blade_server.app.state import most_connections, opened
-from blade_server.app.worker_processes import Workers
+from blade_server.app.worker_processes import WorkerError, Workers
 from blade_server.core.jobs.pruner import Pruner
 from blade_server.settings import Settings
 from blade_server.storage.bell import Listener
@@ -43,22 +43,31 @@ async def serve(settings: Settings, on_ready: Callable[[Serving], None]) -> None
 
     Raises:
         ValueError: a setting cannot be right.
-        ListenError, EmbeddedPostgresError, StorageUnavailable, WorkerError: it cannot start.
+        ListenError, EmbeddedPostgresError, NewerTablesError, StorageUnavailable, WorkerError: it cannot start.
+        WorkerError: it had to stop.
     """
     stop = stop_at_signals()
-    async with running(settings) as serving:
+    reasons: list[WorkerError] = []
+
+    def give_up(exc: WorkerError) -> None:
+        reasons.append(exc)
+        stop.set()
+
+    async with running(settings, give_up) as serving:
         freeze()
         on_ready(serving)
         await stop.wait()
         log.info("stopping: calls and uploads in flight have %.0f s", settings.drain_timeout_s)
+    if reasons:
+        raise reasons[0]
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Serving]:
-    """A whole server, from entering to leaving. Raises as `serve`."""
+async def running(settings: Settings, give_up: Callable[[WorkerError], None]) -> AsyncIterator[Serving]:
+    """A whole server, from entering to leaving. Raises as `serve`; `give_up` says later that it must not go on."""
     async with AsyncExitStack() as stack:
         state = await opened(settings, stack, pool_size=settings.database_pool_size)
-        jobs = Workers(settings) if settings.workers else EngineHere(settings, state, stack)
+        jobs = Workers(settings, give_up) if settings.workers else EngineHere(settings, state, stack)
         calls = Calls(settings, state, jobs.wake)
         stack.push_async_callback(jobs.stop)
         await jobs.open()
@@ -74,7 +83,8 @@ async def running(settings: Settings) -> AsyncIterator[Serving]:
             calls.feed.ring_all()
             jobs.wake()
 
-        listener = Listener(state.url, on_ring, on_connect)
+        calls.follow(state.clock)
+        listener = Listener(state.url, on_ring, on_connect, clock=state.clock)
         listener.start()
         stack.push_async_callback(asyncio.to_thread, listener.stop)
         jobs.start()

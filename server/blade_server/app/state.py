@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from blade_server.catalog import Catalog
 from blade_server.core.jobs.checks import MAX_WORKERS
 from blade_server.settings import Settings
+from blade_server.storage.clock import Clock
 from blade_server.storage.database import Database
-from blade_server.storage.embedded.postgres import EmbeddedPostgres
+from blade_server.storage.embedded.postgres import EmbeddedPostgres, default_data_dir
 from blade_server.storage.migrate import migrate
 
 _POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
@@ -29,13 +31,14 @@ class State:
 
     url: str
     database: Database
+    clock: Clock
     catalog: Catalog
 
 
 async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -> State:
     """The state, until the stack is left.
 
-    Raises ValueError for a setting that cannot be right, EmbeddedPostgresError, StorageUnavailable.
+    Raises ValueError for a setting that cannot be right, EmbeddedPostgresError, NewerTablesError, StorageUnavailable.
     """
     url = await _database_url(settings, stack)
     await asyncio.to_thread(migrate, url)
@@ -49,7 +52,9 @@ async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -
         settings.max_running_jobs * MAX_WORKERS + _SPARE_CONNECTIONS,
     )
     stack.callback(catalog.close)
-    return State(url=url, database=database, catalog=catalog)
+    clock = Clock()
+    await asyncio.to_thread(database.compare, clock)
+    return State(url=url, database=database, clock=clock, catalog=catalog)
 
 
 async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:
@@ -70,6 +75,15 @@ def checked_database_url(url: str) -> str:
     if parts.scheme not in _POSTGRES_SCHEMES:
         raise ValueError(f"DATABASE_URL begins with {parts.scheme or 'nothing'!r}; BLADE needs postgresql://")
     return url
+
+
+def seen_folder(settings: Settings) -> Path:
+    """Where processes keep what they have seen of the work, which must survive what happens to PostgreSQL.
+
+    Beside the embedded PostgreSQL's folder and not in it: a copy of that folder is a backup, which may be put back.
+    """
+    data_dir = default_data_dir() if settings.data_dir is None else settings.data_dir.absolute()
+    return data_dir.with_name(f"{data_dir.name}.seen")
 
 
 def worker_pool_size(settings: Settings) -> int:

@@ -3,7 +3,7 @@
 One process is held by its interpreter's lock, however many jobs it runs. Each worker is `python -m blade_server
 worker`, a process in a session of its own that runs jobs and listens on no port. Its standard input is its leash: the
 parent's orders come on it, and its end is the parent's end, by kill -9 too, on every POSIX system. Its standard output
-is for one line, that it is ready; its log goes where the parent's goes.
+is for one line, that it is ready or never will be; its log goes where the parent's goes.
 
 No job depends on what is here. A worker that dies is a server that dies: others take its jobs over by their leases.
 """
@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from blade_server.settings import Settings
@@ -23,6 +23,7 @@ from blade_server.settings import Settings
 log = logging.getLogger(__name__)
 
 READY = b"ready\n"
+UNFIT = b"unfit\n"
 RUN = b"run\n"
 STOP = b"stop\n"
 
@@ -37,11 +38,16 @@ class WorkerError(Exception):
     """A worker did not come up. One sentence for people; the worker has said why on standard error."""
 
 
+class UnfitError(WorkerError):
+    """Nor will any that is started later: this release may not run on the tables, which a newer one has changed."""
+
+
 class Workers:
     """The half of a server that runs jobs, as processes. Belongs to one event loop."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Nothing is started yet."""
+    def __init__(self, settings: Settings, give_up: Callable[[WorkerError], None]) -> None:
+        """Nothing is started yet. `give_up` is called when it makes no sense that this server goes on."""
+        self._give_up = give_up
         self._drain_timeout_s = settings.drain_timeout_s
         self._workers = [_Worker(number) for number in range(1, settings.workers + 1)]
         self._keepers: list[asyncio.Task[None]] = []
@@ -87,6 +93,10 @@ class Workers:
             pause_s, began_s = min(2 * pause_s, _LONGEST_PAUSE_S), loop.time()
             try:
                 await worker.launch()
+            except UnfitError as exc:
+                log.error("%s; this server stops, newer ones run the jobs", exc)
+                self._give_up(exc)
+                return
             except WorkerError as exc:
                 how = str(exc)
                 continue
@@ -125,7 +135,11 @@ class _Worker:
         except OSError as exc:
             raise WorkerError(f"worker {self.number} cannot be started: {exc}") from exc
         assert process.stdout is not None
-        if await process.stdout.readline() != READY:
+        said = await process.stdout.readline()
+        if said == UNFIT:
+            await process.wait()
+            raise UnfitError(f"worker {self.number} may not run on the tables of a newer release, nor may this server")
+        if said != READY:
             raise WorkerError(f"{await self.ended()} before it was ready")
         self._ready = True
 

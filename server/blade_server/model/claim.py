@@ -27,6 +27,8 @@ class Claim:
     """Number of the last record that an earlier claim committed."""
     taken_over: bool = False
     """From a server that let its lease run out: what it sent last may still be on its way."""
+    doubtful: bool = False
+    """The database was put back to an older state: whatever it does not record may have been sent."""
 
     @property
     def job_id(self) -> str:

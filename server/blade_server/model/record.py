@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from blade_server.model.item import ItemError
 from blade_server.model.job import WaitReason
@@ -25,7 +24,7 @@ class Display:
 
     current_operation: str = ""
     items_per_second: float = 0.0
-    estimated_completion: datetime | None = None
+    seconds_left: float | None = None
     wait_reason: WaitReason | None = None
     wait_detail: str = ""
 

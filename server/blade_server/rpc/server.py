@@ -125,8 +125,13 @@ class RpcServer:
         self.local_target = f"unix:{self._socket_dir}/grpc.sock"
         self._server.add_insecure_port(self.local_target)
         await self._server.start()
-        for service in SERVICES:
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        await self.say_ready(True)
+
+    async def say_ready(self, ready: bool) -> None:
+        """What health says from here on, until the stop is announced. Calls work all the same."""
+        says = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in ("", *SERVICES):
+            await self._health.set(service, says)
 
     async def announce_stop(self) -> None:
         """Health says NOT_SERVING from here on; calls still work."""

@@ -19,6 +19,7 @@ import psycopg2
 from psycopg2.extensions import POLL_READ, POLL_WRITE
 
 from blade_server.storage import connect
+from blade_server.storage.clock import NOW, Clock
 from blade_server.storage.database import CHANNEL
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ class Listener:
         on_ring: Callable[[frozenset[str]], None],
         on_connect: Callable[[], None],
         *,
-        ping_s: float = 10.0,
+        clock: Clock | None = None,
+        ping_s: float = 3.0,
         timeout_s: float = 5.0,
     ) -> None:
         """Nothing runs yet.
@@ -49,12 +51,14 @@ class Listener:
             url: PostgreSQL, as Database takes it.
             on_ring: called in the listener's thread with the ids of jobs that have changed.
             on_connect: called after every connect, the first too: read everything again.
-            ping_s: how long the connection may be silent before it is asked whether it still lives.
+            clock: compared with PostgreSQL's whenever it is asked.
+            ping_s: how often PostgreSQL is asked for its time, and so whether the connection still lives.
             timeout_s: longest wait for a connection and for an answer.
         """
         self._url = url
         self._on_ring = on_ring
         self._on_connect = on_connect
+        self._clock = clock or Clock()
         self._ping_s = ping_s
         self._timeout_s = timeout_s
         self._stop_heard, self._stop_rung = socket.socketpair()
@@ -104,23 +108,30 @@ class Listener:
             with connection.cursor() as cursor:
                 cursor.execute(f"LISTEN {CHANNEL}")
                 self._finish(connection)
+            self._ask_time(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
     def _hear(self, connection: Any) -> None:
+        ask_at_s = time.monotonic() + self._ping_s
         while True:
-            if self._ready(connection, POLL_READ, time.monotonic() + self._ping_s):
+            if self._ready(connection, POLL_READ, ask_at_s):
                 self._finish(connection)
-            else:
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT 1")
-                    self._finish(connection)
+            if time.monotonic() >= ask_at_s:
+                self._ask_time(connection)
+                ask_at_s = time.monotonic() + self._ping_s
             rung = frozenset(notification.payload for notification in connection.notifies)
             connection.notifies.clear()
             if rung:
                 self._on_ring(rung)
+
+    def _ask_time(self, connection: Any) -> None:
+        with self._clock.comparing() as comparison, connection.cursor() as cursor:
+            cursor.execute(f"SELECT {NOW}")
+            self._finish(connection)
+            comparison.database_s = cursor.fetchone()[0]
 
     def _finish(self, connection: Any) -> None:
         connect.finish(connection, self._in_time())

@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from blade_server.errors import StorageUnavailable
 from blade_server.storage import connect
+from blade_server.storage.clock import NOW, Clock
 from blade_server.storage.connect import normalised
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,11 @@ class Database:
             self._told.add(words)
             log.warning("PostgreSQL at %s: %s", self.place, words)
         return StorageUnavailable(f"PostgreSQL at {self.place} does not answer; the call can be repeated")
+
+    def compare(self, clock: Clock) -> None:
+        """Compares the clock of this machine with PostgreSQL's. Raises StorageUnavailable."""
+        with self.read() as connection, clock.comparing() as comparison:
+            comparison.database_s = connection.execute(text(f"SELECT {NOW}")).scalar_one()
 
     def max_connections(self) -> int:
         """How many connections PostgreSQL takes from all its users together. Raises StorageUnavailable."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, text
+from alembic.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection, Engine, select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from blade_server.errors import StorageUnavailable
 from blade_server.storage import connect
+from blade_server.storage.tables import about
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +32,16 @@ _IN_USE = frozenset({"55P03", "40P01"})
 _NOT_READY = ("is starting up", "in recovery mode", "is not yet accepting", "too many clients", "remaining connection")
 
 
+class NewerTablesError(RuntimeError):
+    """The tables are those of a newer release, beside which this one must not run. One sentence for people."""
+
+
 def migrate(url: str, *, timeout_s: float = 60.0) -> None:
     """Runs the migrations that are missing. Safe to call from any number of replicas at once.
+
+    Each migration from 0003 on says in `readable_from` which release is the oldest that may run on its tables; the
+    highest of these is kept in them. A release that does not know the tables' migration reads it there: from that one
+    on it leaves the tables as they are, older ones raise NewerTablesError.
 
     Waits for a free lock by trying again and again: a blocking pg_advisory_lock together with CREATE INDEX CONCURRENTLY
     in another replica waits for ever. Raises StorageUnavailable if PostgreSQL does not answer, or if that lock or a
@@ -38,7 +51,13 @@ def migrate(url: str, *, timeout_s: float = 60.0) -> None:
     try:
         with _connected(engine) as connection:
             _take_lock(connection, timeout_s)
-            _upgrade(connection, timeout_s)
+            config = _config()
+            # Handed over as an object: a URL with %2F would break the ini parser.
+            config.attributes["connection"] = connection
+            if _known(connection, config):
+                _upgrade(connection, config, timeout_s)
+            else:
+                _run_beside(connection)
     except OperationalError as exc:
         place = engine.url.render_as_string(hide_password=True)
         log.warning("PostgreSQL at %s: %s", place, exc)
@@ -74,17 +93,56 @@ def _take_lock(connection: Connection, timeout_s: float) -> None:
     connection.commit()
 
 
-def _upgrade(connection: Connection, timeout_s: float) -> None:
-    """All that is missing in one transaction, tried again while others hold a table that it changes."""
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    # Handed over as an object: a URL with %2F would break the ini parser.
-    config.attributes["connection"] = connection
+    return config
+
+
+def _known(connection: Connection, config: Config) -> bool:
+    """Whether the tables, if there are any, are of a migration that this release has."""
+    revision = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()
+    return revision is None or revision in {script.revision for script in _scripts(config)}
+
+
+def _scripts(config: Config) -> list[Script]:
+    return list(ScriptDirectory.from_config(config).walk_revisions())
+
+
+def _run_beside(connection: Connection) -> None:
+    """Raises NewerTablesError if this release is too old for it."""
+    readable_from = connection.execute(select(about.c.readable_from)).scalar_one() or "that one"
+    connection.rollback()
+    mine = version("blade")
+    if not _parts(readable_from) or _parts(mine) < _parts(readable_from):
+        raise NewerTablesError(
+            f"the tables in PostgreSQL are of a newer release, beside which {readable_from} and later ones may run; "
+            f"this is {mine}: start a newer one, or restore a backup of the tables before"
+        )
+    log.info("the tables are of a newer release; this one, %s, may run on them and leaves them as they are", mine)
+
+
+def _parts(release: str) -> tuple[int, ...]:
+    """Of a version, as numbers that can be compared."""
+    return tuple(int(part) for part in re.findall(r"\d+", release)[:3])
+
+
+def _note_readable_from(connection: Connection, config: Config) -> None:
+    """Whoever comes later with fewer migrations must know: a migration takes back nothing that one before it said."""
+    said = [getattr(script.module, "readable_from", "") for script in _scripts(config)]
+    highest = max(said, key=_parts)
+    connection.execute(update(about).where(about.c.readable_from != highest).values(readable_from=highest))
+
+
+def _upgrade(connection: Connection, config: Config, timeout_s: float) -> None:
+    """All that is missing in one transaction, tried again while others hold a table that it changes."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
             connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
             command.upgrade(config, "head")
+            _note_readable_from(connection, config)
         except OperationalError as exc:
             if getattr(exc.orig, "pgcode", None) not in _IN_USE:
                 raise

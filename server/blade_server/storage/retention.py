@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from blade_server.storage.database import Database
+from blade_server.storage.engine.witness import KEPT_S
 
 PRUNE_LOCK = 0x424C4144455052
 SLICE = 10_000
@@ -37,7 +38,7 @@ _OUTLIVED = text(
 
 
 class Retention:
-    """Both methods are one transaction and raise StorageUnavailable; they do nothing while another replica is at it."""
+    """Each method is one transaction and raises StorageUnavailable; jobs are left to the one replica that is at it."""
 
     def __init__(self, database: Database, *, slice_rows: int = SLICE) -> None:
         self._database = database
@@ -73,6 +74,12 @@ class Retention:
                     return True
             connection.execute(text("DELETE FROM job WHERE job_id = ANY(:job_ids)"), jobs)
             return True
+
+    def forget_servers(self) -> None:
+        """Deletes the counts of servers that are long gone."""
+        with self._database.begin() as connection:
+            gone = text("DELETE FROM server WHERE beat_time < now() - make_interval(secs => :kept)")
+            connection.execute(gone, {"kept": KEPT_S})
 
     def _jobs(self, connection: Connection, query: Any, **values: float) -> list[str]:
         """The next jobs, locked; none if another replica is at it."""

@@ -25,6 +25,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    Uuid,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -111,6 +112,8 @@ job = Table(
     Column("ledger_kept", Boolean, nullable=False, server_default="true"),
     # What a server must know to run it; see storage/engine/leases.py.
     _count("level", SmallInteger),
+    # This database was older than the work once: what it does not record may have been sent all the same.
+    Column("doubtful", Boolean, nullable=False, server_default="false"),
     # A column of its own, so that counting errors touches no index.
     Column("completed_with_errors", Boolean, Computed("status = 'COMPLETED' AND error_count > 0", persisted=True)),
     Index("job_open", "create_time", postgresql_where=text("status IN ('PENDING', 'RUNNING', 'PAUSED')")),
@@ -187,4 +190,22 @@ pace = Table(
     _time("next_free", nullable=False),
     # Nobody sends before this (Retry-After).
     _time("hold_until"),
+)
+
+about = Table(
+    "about",
+    metadata,
+    # Copies of the database (a restored backup, say) have the same one.
+    Column("database_id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    # The oldest release that may run on these tables.
+    _text("readable_from"),
+)
+
+server = Table(
+    "server",
+    metadata,
+    Column("name", Text(collation="C"), primary_key=True),
+    # Raised by that server alone, with each claim and beat; see storage/engine/witness.py.
+    Column("beats", BigInteger, nullable=False),
+    _time("beat_time", nullable=False),
 )

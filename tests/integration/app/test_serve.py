@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 import sqlalchemy
+from tests.support.databases import of_a_newer_release
 from tests.support.servers import TIMEOUT_S, Served, run
 
 from blade.v1 import job_service_pb2, job_service_pb2_grpc
@@ -140,3 +141,26 @@ def test_migrate_makes_the_tables(empty_postgres_url: str) -> None:
 
     assert (status, says) == (0, "The tables are up to date.")
     assert "job" in sqlalchemy.inspect(engine).get_table_names()
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["serve", "--workers=1"], ["migrate"]])
+def test_tables_of_a_newer_release_are_one_sentence_and_exit_code_1(postgres_url: str, arguments: list[str]) -> None:
+    of_a_newer_release(postgres_url, readable_from="99.1.0")
+    status, sentence = run(*arguments, DATABASE_URL=postgres_url)
+    assert status == 1
+    assert sentence == (
+        "blade: the tables in PostgreSQL are of a newer release, beside which 99.1.0 and later ones may run; this is "
+        f"{version('blade')}: start a newer one, or restore a backup of the tables before"
+    )
+
+
+def test_on_tables_of_a_newer_release_that_it_may_run_beside_it_serves_and_says_so(
+    postgres_url: str, serve: Callable[..., Served]
+) -> None:
+    of_a_newer_release(postgres_url, readable_from=version("blade"))
+    server = serve("--json", DATABASE_URL=postgres_url)
+    with grpc.insecure_channel(f"127.0.0.1:{server.said()['port']}") as channel:
+        job_service_pb2_grpc.JobServiceStub(channel).ListJobs(job_service_pb2.ListJobsRequest(), timeout=TIMEOUT_S)
+    status, errors = server.stop()
+    assert status == 0
+    assert "the tables are of a newer release; this one" in errors

@@ -8,10 +8,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.databases import of_a_newer_release
 from tests.support.servers import TIMEOUT_S, Served, run
 
 WORKERS = 2
@@ -133,6 +135,29 @@ def test_a_worker_that_does_not_come_up_at_the_start_is_one_sentence_and_exit_co
     assert server.line == ""
     assert re.search(r"^blade: worker \d \(process \d+\) ended with 3 before it was ready\n\Z", server.rest(), re.M)
     assert server.process.returncode == 1
+
+
+def test_a_server_whose_workers_may_not_run_on_newer_tables_stops_and_says_why(
+    serve: Callable[..., WorkersServer], postgres_url: str
+) -> None:
+    server = serve()
+    of_a_newer_release(postgres_url, readable_from="99.1.0")
+
+    os.kill(server.workers[0], signal.SIGKILL)
+
+    server.hear("worker 1: .*|^blade: the tables in PostgreSQL are of a newer release, beside which 99.1.0 and later")
+    assert "blade: worker 1 may not run on the tables of a newer release, nor may this server" in server.rest()
+    assert server.process.returncode == 1
+
+
+def test_workers_that_may_run_on_newer_tables_are_started_again(
+    serve: Callable[..., WorkersServer], postgres_url: str
+) -> None:
+    server = serve()
+    of_a_newer_release(postgres_url, readable_from=version("blade"))
+    os.kill(server.workers[0], signal.SIGKILL)
+    server.hear("worker 1 .* is up again")
+    assert server.stop()[0] == 0
 
 
 def test_the_workers_end_with_a_killed_server(serve: Callable[..., WorkersServer]) -> None:

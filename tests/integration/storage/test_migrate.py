@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
+from tests.support.databases import of_a_newer_release
 from tests.support.nouns import a_source, a_spec
 
 from blade_server.errors import StorageUnavailable
@@ -25,7 +28,7 @@ from blade_server.storage.codec import source_document, spec_document
 from blade_server.storage.connect import normalised
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.show import JobStore
-from blade_server.storage.migrate import LOCK, migrate
+from blade_server.storage.migrate import LOCK, NewerTablesError, migrate
 from blade_server.storage.tables import metadata
 
 
@@ -152,3 +155,37 @@ def test_a_table_that_stays_in_use_is_a_plain_word_and_nothing_is_changed(first_
         with pytest.raises(StorageUnavailable, match="pg_dump"):
             migrate(url_of(first_tables), timeout_s=0.5)
         assert holder.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "0001"
+
+
+# ------------------------------------------------------------------------------------- tables of a release to come
+
+
+def test_every_migration_from_the_third_on_says_who_may_run_beside_it():
+    scripts = [script for script in migrate_module._scripts(migrate_module._config()) if script.revision > "0002"]
+    assert scripts
+    for script in scripts:
+        assert re.fullmatch(r"\d+\.\d+\.\d+", script.module.readable_from), script.revision
+
+
+@pytest.mark.parametrize(
+    ("mine", "readable_from", "runs"),
+    [
+        ("0.3.0", "0.3.0", True),
+        ("0.10.0", "0.9.1", True),
+        ("1.0.0rc1", "0.9.9", True),
+        ("0.3.0", "0.3.1", False),
+        ("0.9.1", "0.10.0", False),
+        ("0.3.0", "", False),
+    ],
+)
+def test_a_release_runs_on_newer_tables_from_the_one_they_name(postgres_url, monkeypatch, mine, readable_from, runs):
+    monkeypatch.setattr(migrate_module, "version", lambda _: mine)
+    of_a_newer_release(postgres_url, readable_from=readable_from)
+    with nullcontext() if runs else pytest.raises(NewerTablesError, match="of a newer release"):
+        migrate(postgres_url)
+
+
+def test_the_tables_keep_the_highest_release_that_any_migration_names(first_tables):
+    migrate(url_of(first_tables))
+    with first_tables.connect() as connection:
+        assert connection.execute(text("SELECT readable_from FROM about")).scalar_one() >= "0.2.0"

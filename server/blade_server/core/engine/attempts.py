@@ -15,7 +15,7 @@ from blade_server.core import retry
 from blade_server.core.engine.halt import Halt, HaltedError
 from blade_server.core.engine.passes.local import LocalPasses
 from blade_server.core.engine.run import Run
-from blade_server.errors import BladeError, LeaseLost, Reason, StatementCancelled
+from blade_server.errors import BladeError, LeaseLost, Reason, StatementCancelled, StorageUnavailable
 from blade_server.model import Action, Status, WaitReason
 from blade_server.warehouse import Warehouse
 
@@ -84,6 +84,7 @@ class Attempts:
 
     def _attempt(self) -> None:
         run = self._run
+        self._let_settle()
         warehouse = run.query.connect()
         self._plan(warehouse)
         reading = run.query.reading(warehouse, first_block=run.next_block, settled_at=run.settled_at)
@@ -99,6 +100,15 @@ class Attempts:
         if gone:
             words += f" ({gone} of them not found again in the source)"
         run.recorder.finish(Status.COMPLETED, words)
+
+    def _let_settle(self) -> None:
+        """All rows of a doubtful job are uncertain, and there is no room to hold them all back. Raises HaltedError."""
+        run = self._run
+        wait_s = run.settled_at - time.monotonic()
+        if run.claim.doubtful and wait_s > 0 and not run.replaces():
+            detail = "uploads that a server before the restore may have begun have time to end"
+            run.record(WaitReason.RECOVERING, detail)
+            self._control.wait(wait_s, WaitReason.RECOVERING, detail)
 
     def _plan(self, warehouse: Warehouse) -> None:
         """What to run and how many rows to expect; made once for a job and then kept."""
@@ -173,7 +183,9 @@ class Attempts:
                     if run.flags.status is Status.RUNNING:
                         run.recorder.unsent(self._passes.returned)
                         run.record()
-                    run.recorder.release("its server was stopping, or the pause lasted longer than a cursor is held")
+                    run.recorder.release(
+                        "its server was stopping, its clock was wrong, or the pause lasted longer than a cursor is held"
+                    )
                 case Halt.FAIL:
                     self._fail(self._passes.failure or RuntimeError("halted without an error"))
         except LeaseLost as exc:
@@ -183,8 +195,14 @@ class Attempts:
         try:
             self._control.halt(Halt.FAIL)
             self._passes.drain()
+            if self._clock_is_wrong():
+                log.warning("job %s is handed back: %s", self._run.claim.job_id, exc)
+                self._run.recorder.release("it failed on a server whose clock is wrong")
+                return
             if isinstance(exc, BladeError):
                 reason, message = exc.reason, exc.message
+                if reason is Reason.TOO_MANY_ERRORS:  # more than when it was raised: what was in flight has come in
+                    message = self._run.progress.too_many_errors(self._run.limits) or message
             else:
                 incident = secrets.token_hex(4)
                 log.error("incident %s: job %s met a bug", incident, self._run.claim.job_id, exc_info=exc)
@@ -192,3 +210,10 @@ class Attempts:
             self._run.recorder.finish(Status.FAILED, "Failed", reason, message)
         except LeaseLost as lost:
             log.info("%s", lost)
+
+    def _clock_is_wrong(self) -> bool:
+        """Whether this machine's clock may be the reason: links and tokens that are good look expired to it."""
+        try:
+            return not self._run.tools.stores.leases.compare_clocks()
+        except StorageUnavailable:
+            return self._run.tools.stores.leases.clock.wrong

@@ -156,7 +156,7 @@ class Supply:
             chunk, counts = self._chunks.popleft()
             self._take_chunk(chunk)
             self._used_up += counts
-        if self._errors:
+        if self._errors and not self._full:  # after the items of their chunk, or all errors would seem to come first
             errors = [self._errors.popleft() for _ in range(min(self._batch_size, len(self._errors)))]
             return Batch(number, [key for key, _ in errors], errors=errors)
         left = len(self._keys) - self._at

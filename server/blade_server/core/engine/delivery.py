@@ -10,7 +10,6 @@ from blade_server.core.engine.ledger import Mark
 from blade_server.core.engine.read.reader import Pass, Reader
 from blade_server.core.engine.run import Run
 from blade_server.core.engine.upload.threads import UploadThreads
-from blade_server.errors import BladeError
 from blade_server.model import WaitReason
 
 LEAVE_READER_S = 10.0
@@ -21,7 +20,7 @@ class Delivery:
 
     def __init__(self, run: Run, reading: Pass, uploads: UploadThreads) -> None:
         self._pass = reading
-        self._catalog = run.tools.catalog
+        self._run = run
         self._recorder = run.recorder
         self._control = run.control
         self._uploads = uploads
@@ -66,19 +65,12 @@ class Delivery:
         """
         if isinstance(message, End):
             self._end = message
-        elif message.uncertain and time.monotonic() < self._pass.settled_at and not self._replaces():
+        elif message.uncertain and time.monotonic() < self._pass.settled_at and not self._run.replaces():
             certain, uncertain = message.parted()
             self._unsettled.append(uncertain)
             self._supply.add(certain)
         else:
             self._supply.add(message)
-
-    def _replaces(self) -> bool:
-        """Whether the catalog puts the same item in its own place: then it may arrive twice."""
-        try:
-            return self._catalog.capabilities().replaces
-        except BladeError:
-            return False
 
     def dispatch(self) -> None:
         """Gives the upload threads what they have room for, after it is written down."""
@@ -98,7 +90,9 @@ class Delivery:
                 uploads.send(batch)
             else:
                 places = range(len(batch.keys))
-                self._recorder.add(Report(batch=batch, mark=Mark.ERROR, places=places, errors=batch.errors))
+                report = Report(batch=batch, mark=Mark.ERROR, places=places, errors=batch.errors)
+                self._run.count(report)
+                self._recorder.add(report)
 
     def _cut(self) -> list[Batch]:
         batches: list[Batch] = []

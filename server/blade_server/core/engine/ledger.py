@@ -103,21 +103,27 @@ def first_block_of(epoch: int) -> int:
 
 
 class Past:
-    """What earlier claims recorded, and which of it this claim has met again. 9 bytes a row."""
+    """What earlier claims recorded, and which of it this claim has met again. 9 bytes a row.
 
-    def __init__(self, keys: NDArray[np.uint64], uncertain: frozenset[bytes] = frozenset()) -> None:
+    `doubtful`: the ledger may lack what was sent, so that all else is uncertain.
+    """
+
+    def __init__(
+        self, keys: NDArray[np.uint64], uncertain: frozenset[bytes] = frozenset(), *, doubtful: bool = False
+    ) -> None:
         keys.sort()
         self._keys = keys
         self._met = np.zeros(len(keys), dtype=np.bool_)
-        self.uncertain = uncertain
+        self._uncertain = uncertain
+        self._doubtful = doubtful
 
     @classmethod
-    def none(cls) -> Past:
+    def none(cls, *, doubtful: bool = False) -> Past:
         """Nothing was recorded."""
-        return cls(np.empty(0, dtype=np.uint64))
+        return cls(np.empty(0, dtype=np.uint64), doubtful=doubtful)
 
     @classmethod
-    def load(cls, size: int, blocks: Iterable[tuple[bytes, bytes]]) -> Past:
+    def load(cls, size: int, blocks: Iterable[tuple[bytes, bytes]], *, doubtful: bool = False) -> Past:
         """From (keys, marks) blocks of at most `size` rows in all."""
         keys = np.empty(size, dtype=np.uint64)
         uncertain: set[bytes] = set()
@@ -130,7 +136,7 @@ class Past:
             used += len(recorded)
             for at in np.flatnonzero(mark == Mark.INTENDED):
                 uncertain.add(digests[at * KEY_BYTES : (at + 1) * KEY_BYTES])
-        return cls(keys[:used], frozenset(uncertain))
+        return cls(keys[:used], frozenset(uncertain), doubtful=doubtful)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -145,6 +151,15 @@ class Past:
     def met(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether this claim has met these before; -1 has not been met."""
         return np.where(positions >= 0, self._met[positions] if len(self._met) else False, False)
+
+    @property
+    def certain(self) -> bool:
+        """Whether nothing can have been sent but what is recorded."""
+        return not (self._doubtful or self._uncertain)
+
+    def verdict(self, key: bytes) -> Verdict:
+        """Over a row that is not recorded."""
+        return Verdict.UNCERTAIN if self._doubtful or key in self._uncertain else Verdict.NEW
 
     def meet(self, positions: NDArray[np.int64]) -> None:
         """Remembers that these were met."""
@@ -255,9 +270,8 @@ class Ledger:
     def _admit_new(self, keys: Sequence[bytes], places: NDArray[np.int64], verdicts: NDArray[np.uint8]) -> None:
         """Rows whose id this claim has not met and no claim has recorded."""
         self._unwritten.update(keys)
-        uncertain = self._past.uncertain
-        if uncertain:
-            verdicts[places] = [Verdict.UNCERTAIN if key in uncertain else Verdict.NEW for key in keys]
+        if not self._past.certain:
+            verdicts[places] = [self._past.verdict(key) for key in keys]
 
     def _look_up(self, suspects: Sequence[bytes]) -> set[bytes]:
         """Those that were met before. What waits to be written is noted first: it may be written while we ask."""
@@ -284,7 +298,7 @@ class Ledger:
             else:
                 self._unwritten.add(key)
                 fresh.append(i)
-        verdicts[fresh] = [Verdict.UNCERTAIN if keys[i] in self._past.uncertain else Verdict.NEW for i in fresh]
+        verdicts[fresh] = [self._past.verdict(keys[i]) for i in fresh]
         again = np.flatnonzero(repeated)
         if len(again):
             done = self._past.positions(heads(_at(again, admitted))) >= 0

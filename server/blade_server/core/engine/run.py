@@ -11,9 +11,9 @@ from typing import Self
 from blade_server.catalog import Catalog
 from blade_server.core.engine.batches import Chunk, End, Report
 from blade_server.core.engine.halt import Control, Halt
-from blade_server.core.engine.ledger import first_block_of
+from blade_server.core.engine.ledger import Mark, first_block_of
 from blade_server.core.engine.read.job_query import JobQuery
-from blade_server.core.engine.record.progress import Progress
+from blade_server.core.engine.record.progress import Progress, Reported
 from blade_server.core.engine.record.recorder import Recorder
 from blade_server.core.engine.upload.limiter import Limiter
 from blade_server.core.engine.upload.throttle import Throttle
@@ -56,11 +56,12 @@ class Run:
         self.limits = claim.job.spec.limits
         self.control = Control(lease_until)
         self.progress = Progress(claim.job, claim.job.spec.batch_size)
+        self._reported = Reported(claim.job)
         self.recorder = Recorder(tools.stores, claim, self.control, self.progress)
         self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control)
         self.limiter = Limiter(self.limits.items_per_second)
         self.inbox: Queue[Message] = Queue()
-        self.settled_at = time.monotonic() + (tools.policy.catalog_timeout_s if claim.taken_over else 0.0)
+        self.settled_at = time.monotonic() + _settling_s(tools.policy, claim)
         """When uploads of a lost server have come to their end, on the monotonic clock."""
         self.next_block = first_block_of(claim.epoch)
         """Number of the next block in the ledger."""
@@ -74,6 +75,25 @@ class Run:
         )
         """What callers want, as last heard; a pause or cancel may have been asked of the server that died."""
         self._flags_lock = threading.Lock()
+
+    def tell(self, message: Message) -> None:
+        """Puts it into the inbox, after it is counted. Any thread."""
+        if isinstance(message, Report):
+            self.count(message)
+        self.inbox.put(message)
+
+    def count(self, report: Report) -> None:
+        """Once what was reported passes the job's limits of errors, no other request is begun. Any thread.
+
+        The job's own thread, which hears of it later, may be asking PostgreSQL meanwhile.
+        """
+        if not report.places:
+            return
+        failed = report.mark is Mark.ERROR
+        limit = self._reported.add(len(report.places), errors=failed, limits=self.limits)
+        if limit is not None and self.control.halted is not Halt.FAIL:
+            self.control.halt(Halt.FAIL)
+            self.inbox.put(BladeError(limit, reason=Reason.TOO_MANY_ERRORS))
 
     # ----------------------------------------------------------------------------------- from the runner's thread
 
@@ -127,6 +147,13 @@ class Run:
         """As `record`, if there are outcomes that are not yet committed."""
         self.obey(self.recorder.record_rest())
 
+    def replaces(self) -> bool:
+        """Whether the catalog puts the same item in its own place: then it may arrive twice. Blocks."""
+        try:
+            return self.tools.catalog.capabilities().replaces
+        except BladeError:
+            return False
+
     def paused(self) -> bool:
         """Writes PAUSED. False if the pause was taken back."""
         flags = self.recorder.paused()
@@ -138,3 +165,10 @@ class Run:
         limit = self.progress.too_many_errors(self.limits)
         if limit is not None:
             raise BladeError(limit, reason=Reason.TOO_MANY_ERRORS)
+
+
+def _settling_s(policy: EnginePolicy, claim: Claim) -> float:
+    """How long a server that has lost the job may still be sending; after a restore it may not know that it has."""
+    if claim.doubtful:
+        return policy.lease_s + policy.catalog_timeout_s
+    return policy.catalog_timeout_s if claim.taken_over else 0.0

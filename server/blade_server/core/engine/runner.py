@@ -92,6 +92,8 @@ class Runner:
             rung, queue_rung = self._heard()
             try:
                 self._reap()
+                if self._leases.clock.wrong:
+                    self._let_go()
                 if self._at_work() and (now >= next_beat or rung):
                     self._beat()
                     next_beat = now + self._policy.beat_s
@@ -190,6 +192,12 @@ class Runner:
             leaving.callback(self._call, queue=True)  # nobody is deferred to for its sake any more
             leaving.callback(setattr, running, "over", True)
             attempts.run()
+
+    def _let_go(self) -> None:
+        """Hands every job back to servers whose clock is right; this one looks for none until its own is."""
+        for running in self._running.values():
+            if not running.over:
+                running.run.stop()
 
     def _hand_back(self) -> None:
         for running in self._running.values():

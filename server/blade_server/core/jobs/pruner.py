@@ -47,6 +47,7 @@ class Pruner:
             self._stopping.wait(pause_s)
 
     def _round(self) -> None:
+        self._retention.forget_servers()
         while not self._stopping.is_set() and self._retention.drop_ledgers():
             pass
         while not self._stopping.is_set() and self._retention.prune(older_than_s=self._older_than_s):

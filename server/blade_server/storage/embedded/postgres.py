@@ -43,6 +43,11 @@ class EmbeddedPostgresError(RuntimeError):
     """The embedded PostgreSQL cannot be started or reached; the message names the reason and the way out."""
 
 
+def default_data_dir() -> Path:
+    """The folder for the data of an embedded PostgreSQL that was told none."""
+    return Path(platformdirs.user_data_dir("blade", appauthor=False)) / "postgres"
+
+
 class EmbeddedPostgres:
     """One process's use of the PostgreSQL server of a data folder.
 
@@ -66,7 +71,7 @@ class EmbeddedPostgres:
             start_timeout_s: how long `start` waits for a usable server, its crash recovery included.
         """
         if data_dir is None:
-            data_dir = Path(platformdirs.user_data_dir("blade", appauthor=False)) / "postgres"
+            data_dir = default_data_dir()
         self.data_dir = data_dir.absolute()
         self._start_timeout_s = start_timeout_s
         self._lock: int | None = None

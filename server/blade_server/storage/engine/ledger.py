@@ -114,11 +114,11 @@ class LedgerStore:
             yield [bytes(row.key) for row in rows]
 
 
-def set_outcomes(connection: Connection, job_id: str, blocks: Sequence[Block]) -> None:
-    """Writes what became of rows that were intended; whoever calls holds the fence."""
+def set_outcomes(connection: Connection, job_id: str, blocks: Sequence[Block]) -> bool:
+    """Writes what became of rows that were intended; whoever calls holds the fence. False: some are not there."""
     values = {
         "job_id": job_id,
         "numbers": [block.number for block in blocks],
         "outcomes": [block.outcomes for block in blocks],
     }
-    connection.execute(_OUTCOMES, values)
+    return connection.execute(_OUTCOMES, values).rowcount == len(blocks)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import orjson
 from sqlalchemy import Connection, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from blade_server.errors import Reason
+from blade_server.errors import LeaseLost, Reason
 from blade_server.model import Claim, Flags, ItemError, Record, Status
 from blade_server.storage import tables
 from blade_server.storage.database import Database
 from blade_server.storage.engine.claims import FLAG_COLUMNS, fence, flags_from, lost
 from blade_server.storage.engine.ledger import set_outcomes
+from blade_server.storage.engine.restored import doubt_open_jobs
 from blade_server.storage.jobs.rows import ring, storable
 
 _job = tables.job
@@ -52,6 +54,8 @@ class RecordStore:
                 return self._advance(connection, claim, record)
         except _NotNextError:  # and the errors are rolled back
             return self._recorded_before(claim, record.number)
+        except _OlderError as exc:
+            raise self._older(claim, str(exc)) from None
 
     def _lock_softly(self, connection: Connection, claim: Claim, number: int) -> None:
         """Keeps the job's row from being pruned, as foreign keys do, and holds up no beat; first word on the number."""
@@ -73,7 +77,9 @@ class RecordStore:
                 last_record=record.number,
                 current_operation=display.current_operation,
                 items_per_second=display.items_per_second,
-                estimated_completion=display.estimated_completion,
+                estimated_completion=(
+                    None if display.seconds_left is None else func.now() + timedelta(seconds=display.seconds_left)
+                ),
                 wait_reason=display.wait_reason,
                 wait_detail=storable(display.wait_detail),
                 **({"deaths": 0} if record.success or record.error or record.skipped else {}),
@@ -85,18 +91,26 @@ class RecordStore:
         row = connection.execute(changed).one_or_none()
         if row is None:
             raise _NotNextError
-        if record.blocks:
-            set_outcomes(connection, claim.job_id, record.blocks)
+        if record.blocks and not set_outcomes(connection, claim.job_id, record.blocks):
+            raise _OlderError(f"it lacks what job {claim.job_id} was about to send")
         ring(connection, claim.job_id)
         return flags_from(row)
 
     def _recorded_before(self, claim: Claim, number: int) -> Flags:
-        query = select(*FLAG_COLUMNS).where(*fence(claim), _job.c.last_record == number)
+        query = select(*FLAG_COLUMNS, _job.c.last_record).where(*fence(claim))
         with self._database.begin() as connection:
             row = connection.execute(query).one_or_none()
-        if row is None:
+        if row is not None and row.last_record < number - 1:
+            raise self._older(claim, f"it shows {row.last_record} records of job {claim.job_id} of {number - 1}")
+        if row is None or row.last_record != number:
             raise lost(claim)
         return flags_from(row)
+
+    def _older(self, claim: Claim, why: str) -> LeaseLost:
+        """What this claim has committed is not there any more."""
+        with self._database.begin() as connection:
+            doubt_open_jobs(connection, why)
+        return lost(claim)
 
     def _add_errors(self, connection: Connection, job_id: str, errors: Sequence[tuple[bytes, ItemError]]) -> None:
         for begin in range(0, len(errors), _ERRORS_AT_ONCE):
@@ -128,6 +142,10 @@ class RecordStore:
         add = add.on_conflict_do_update(index_elements=["job_id", "reason"], set_=sums)
         parameters = [{"of": reason, "more": more, "same": same} for reason, (more, same) in counts.items()]
         connection.execute(add, parameters)
+
+
+class _OlderError(Exception):
+    """The database lacks what it has committed."""
 
 
 class _NotNextError(Exception):

@@ -171,6 +171,40 @@ def test_too_many_errors_stop_the_job(make_world, ended, limits, text):
     assert text in job.error_message
 
 
+@pytest.mark.parametrize("limits", [{"max_errors": 100}, {"max_error_share": 0.01}])
+def test_what_goes_beyond_a_limit_of_errors_was_in_flight(make_world, ended, limits):
+    world = make_world(20_000)
+    world.catalog.set_faults(reject_ids="MAINT-.*")
+    world.runner()
+    job = ended(world, world.begin(workers=4, batch_size=50, **limits))
+    assert (job.status, job.error_reason) == (Status.FAILED, Reason.TOO_MANY_ERRORS)
+    sent = world.catalog_status()["injected"]["reject_ids"]
+    assert sent <= 150 + 4 * 50  # reported when the limit was passed, and what each thread had in its hands
+    assert job.error_count == sent
+    assert job.error_message.startswith(f"{sent} ")
+
+
+def test_rows_that_cannot_be_items_count_at_once_too(make_world, ended):
+    rows = maintenance_rows(20_000)
+    rows["classification"] = ["WRONG" if number < 150 else "UNCLASS" for number in range(20_000)]
+    world = make_world(rows)
+    world.runner()
+    job = ended(world, world.begin(max_errors=100, batch_size=50))
+    assert job.error_message == f"{job.error_count} items failed, more than the 100 allowed (max_errors)"
+    assert job.error_count <= 150
+
+
+def test_a_share_of_errors_is_not_that_of_the_first_ones_heard_of(make_world, ended):
+    """Rejected rows are known at once, the others only once the catalog has answered."""
+    rows = maintenance_rows(6000)
+    rows["classification"] = ["WRONG" if number % 20 == 0 else "UNCLASS" for number in range(6000)]
+    world = make_world(rows)
+    world.catalog.set_faults(latency_ms=100)
+    world.runner()
+    job = ended(world, world.begin(max_error_share=0.1))
+    assert (job.status, job.error_count) == (Status.COMPLETED, 300)
+
+
 def test_sql_that_the_warehouse_refuses_fails_the_job_with_its_words(make_world, ended):
     world = make_world(10)
     world.runner()

@@ -197,7 +197,7 @@ def test_a_source_runs_no_more_jobs_at_once_than_it_may(make_world, ended, wait_
 
     def all_done():
         nonlocal most
-        states = [world.store.get(job.job_id) for job in jobs]
+        states = world.store.get_many([job.job_id for job in jobs])  # of one moment
         most = max(most, sum(state.status is Status.RUNNING for state in states))
         return all(state.status.final for state in states)
 

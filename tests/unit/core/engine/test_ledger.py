@@ -180,3 +180,12 @@ def test_a_row_that_repeats_all_of_the_first_one_is_told_from_one_that_repeats_i
 def test_contents_are_told_apart_by_the_thousand():
     rows = [(str(at % 5000), b"%d" % (at if at % 3 else at % 5000)) for at in range(20_000)]
     assert same(rows, 1000) == [at >= 5000 and at % 3 == 0 for at in range(20_000)]
+
+
+def test_in_a_doubtful_ledger_all_is_uncertain_that_is_not_recorded():
+    keys = b"".join(map(item_key, ["sent", "failed", "handed back"]))
+    past = Past.load(3, [(keys, bytes([Mark.SUCCESS, Mark.ERROR, Mark.UNSENT]))], doubtful=True)
+    ledger = Ledger(past, lambda keys: set())
+    rows = ["sent", "failed", "handed back", "never heard of", "never heard of"]
+    done, unsure = Verdict.DONE, Verdict.UNCERTAIN
+    assert verdicts(ledger, rows) == [done, done, unsure, unsure, Verdict.DUPLICATE]

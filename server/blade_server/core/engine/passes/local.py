@@ -34,7 +34,7 @@ class LocalPasses:
         self._uploads = UploadThreads(
             partial(send_batch, tools=_send_tools(run)),
             run.control,
-            run.inbox.put,
+            run.tell,
             threads=run.claim.job.spec.workers,
             name=run.claim.job_id,
         )

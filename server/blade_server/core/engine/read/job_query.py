@@ -104,10 +104,10 @@ class JobQuery:
     def _ledger(self, first_block: int) -> Ledger:
         ledgers, job_id = self._ledgers, self._claim.job_id
         if first_block == first_block_of(epoch=1):  # before that there can be none: spare small jobs the question
-            past = Past.none()
+            past = Past.none(doubtful=self._claim.doubtful)
         else:
             blocks = ((block.keys, block.outcomes) for some in ledgers.blocks(job_id) for block in some)
-            past = Past.load(ledgers.size(job_id), blocks)
+            past = Past.load(ledgers.size(job_id), blocks, doubtful=self._claim.doubtful)
         return Ledger(
             past, lambda keys: ledgers.known_keys(job_id, first_block, keys), expected_rows=self._plan.announced
         )

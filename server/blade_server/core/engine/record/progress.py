@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
-from datetime import UTC, datetime, timedelta
 
 from blade_server.model import Display, Job, JobLimits, WaitReason
 
@@ -47,12 +47,7 @@ class Progress:
 
     def too_many_errors(self, limits: JobLimits) -> str | None:
         """What limit is passed, in words."""
-        if limits.max_errors is not None and self.error > limits.max_errors:
-            return f"{self.error} items failed, more than the {limits.max_errors} allowed (max_errors)"
-        share = limits.max_error_share
-        if share is not None and self.processed >= 100 and self.error > share * self.processed:
-            return f"{self.error} of {self.processed} items failed, more than the {share:.2%} allowed (max_error_share)"
-        return None
+        return too_many_errors(limits, self.error, self.processed)
 
     def display(self, wait_reason: WaitReason | None, wait_detail: str, adding: int = 0) -> Display:
         """As it will be once `adding` more rows are committed."""
@@ -62,7 +57,7 @@ class Progress:
         return Display(
             current_operation=self._operation(processed),
             items_per_second=rate,
-            estimated_completion=_end(left, rate),
+            seconds_left=_seconds_left(left, rate),
             wait_reason=wait_reason,
             wait_detail=wait_detail,
         )
@@ -80,8 +75,34 @@ class Progress:
         return f"Processing batch {min(batch, batches)}/{batches}"
 
 
-def _end(left: int | None, rate: float) -> datetime | None:
-    """When so many more items are done with at this rate; None if nobody can say."""
+class Reported:
+    """The same counts as far as anything has become of rows, committed or not. Any thread."""
+
+    def __init__(self, job: Job) -> None:
+        self._error = job.error_count
+        self._processed = job.success_count + job.error_count + job.skipped_count
+        self._lock = threading.Lock()
+
+    def add(self, rows: int, *, errors: bool, limits: JobLimits) -> str | None:
+        """So many rows more; what limit is passed by now, in words."""
+        with self._lock:
+            self._processed += rows
+            self._error += rows if errors else 0
+            return too_many_errors(limits, self._error, self._processed)
+
+
+def too_many_errors(limits: JobLimits, error: int, processed: int) -> str | None:
+    """What limit is passed by these counts, in words."""
+    if limits.max_errors is not None and error > limits.max_errors:
+        return f"{error} items failed, more than the {limits.max_errors} allowed (max_errors)"
+    share = limits.max_error_share
+    if share is not None and processed >= 100 and error > share * processed:
+        return f"{error} of {processed} items failed, more than the {share:.2%} allowed (max_error_share)"
+    return None
+
+
+def _seconds_left(left: int | None, rate: float) -> float | None:
+    """Until so many more items are done with at this rate; None if nobody can say."""
     if left is None or left > rate * LONGEST_ETA_S or rate <= 0:
         return None
-    return datetime.now(UTC) + timedelta(seconds=left / rate)
+    return left / rate

@@ -161,7 +161,6 @@ def _as_claimed(job: Job) -> Display:
     return Display(
         current_operation=job.current_operation,
         items_per_second=job.items_per_second,
-        estimated_completion=job.estimated_completion,
         wait_reason=job.wait_reason,
         wait_detail=job.wait_detail,
     )

@@ -3,7 +3,8 @@
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
+readable_from = "0.2.0"
 
 
 def upgrade() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from tests.support.clock import Clock
 from tests.support.nouns import a_job
@@ -26,18 +24,17 @@ def test_the_expected_end_follows_from_what_is_left_and_the_rate(clock):
     display = shown.display(None, "")
     assert display.items_per_second == pytest.approx(100.0)
     assert display.current_operation == "Processing batch 3/10"
-    left = display.estimated_completion - datetime.now(UTC)
-    assert left == pytest.approx(timedelta(seconds=8), abs=timedelta(seconds=1))
+    assert display.seconds_left == pytest.approx(8)
 
 
 def test_no_end_is_expected_where_the_total_or_the_rate_is_unknown(clock):
     unknown_total = progress.Progress(a_job(), batch_size=100)
     clock.now += 1.0
     unknown_total.committed(success=50, error=0, skipped=0)
-    assert unknown_total.display(None, "").estimated_completion is None
+    assert unknown_total.display(None, "").seconds_left is None
     nothing_moves = progress.Progress(a_job(total_items=10), batch_size=100)
     clock.now += 1.0
-    assert nothing_moves.display(None, "").estimated_completion is None
+    assert nothing_moves.display(None, "").seconds_left is None
 
 
 @pytest.mark.parametrize(
@@ -48,7 +45,7 @@ def test_no_end_is_expected_that_is_further_away_than_ten_years(clock, total, se
     shown.committed(success=100, error=0, skipped=0)
     clock.now += seconds
     display = shown.display(WaitReason.CATALOG_DOWN, "no answer")
-    assert display.estimated_completion is None
+    assert display.seconds_left is None
     assert display.items_per_second > 0
 
 
@@ -56,8 +53,7 @@ def test_an_end_within_ten_years_is_expected(clock):
     shown = progress.Progress(a_job(total_items=9 * 365 * 86400 + 1), batch_size=100)
     clock.now += 1.0
     shown.committed(success=1, error=0, skipped=0)
-    left = shown.display(None, "").estimated_completion - datetime.now(UTC)
-    assert left == pytest.approx(timedelta(days=9 * 365), rel=0.01)
+    assert shown.display(None, "").seconds_left == pytest.approx(9 * 365 * 86400.0)
 
 
 def test_a_pause_does_not_count_into_the_rate(clock):
