@@ -19,11 +19,12 @@ WORKDIR /var/lib/blade
 ENV PATH=/opt/blade/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     BLADE_HOST=0.0.0.0 \
-    BLADE_DATA_DIR=/var/lib/blade/postgres
+    BLADE_DATA_DIR=/var/lib/blade/postgres \
+    BLADE_READY_FILE=/tmp/blade-ready
 EXPOSE 50051 8080
 VOLUME /var/lib/blade
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import grpc, sys; from grpc_health.v1 import health_pb2 as pb, health_pb2_grpc as health; sys.exit(health.HealthStub(grpc.insecure_channel('127.0.0.1:50051')).Check(pb.HealthCheckRequest(), timeout=4).status != pb.HealthCheckResponse.SERVING)"]
+    CMD ["blade", "health"]
 # A stopping server finishes its uploads, up to BLADE_DRAIN_TIMEOUT_S: give it as long (docker stop --time). With
 # BLADE_WORKERS it has child processes, which it reaps and stops itself.
 ENTRYPOINT ["blade"]

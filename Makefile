@@ -35,7 +35,7 @@ test-quick: $(VENV)/.ready ## Unit tests and the main integration tests, within 
 test-faults: $(VENV)/.ready ## Fault tests: real servers, killed at every step
 	$(BIN)/pytest tests/faults $(ARGS)
 
-test-browser: $(VENV)/.ready ## The job page in a real Chromium, and schemathesis against REST (needs a chromium on the PATH)
+test-browser: $(VENV)/.ready ## The job page in a real Chromium, schemathesis against REST (needs a chromium on the PATH), Redocly's rules (needs node)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
 	BLADE_REQUIRE_BROWSER=1 BLADE_REQUIRE_SCHEMATHESIS=1 $(BIN)/pytest tests/browser tests/e2e/web $(ARGS)
 

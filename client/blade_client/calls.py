@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
 
@@ -59,7 +59,7 @@ class Calls:
                 error = error_of(failure, target=self.connection.target)
                 wait_s = retry.wait_s(error)
                 if wait_s is None:
-                    raise error from failure
+                    raise self.connection.explained(error) from failure
             time.sleep(wait_s)
 
     def stream(
@@ -83,7 +83,7 @@ class Calls:
             except errors.BladeClientError as error:
                 wait_s = None if begun else retry.wait_s(error)
                 if wait_s is None:
-                    raise
+                    raise self.connection.explained(error) from error.__cause__
             time.sleep(wait_s)
 
     def stream_once(
@@ -106,6 +106,11 @@ class Calls:
 def new_request_id() -> str:
     """A fresh id that makes a creating call repeatable."""
     return str(uuid.uuid4())
+
+
+def names(given: Iterable[T]) -> list[T]:
+    """A list, for a parameter that takes several; one string is one of them, not its letters."""
+    return cast("list[T]", [given]) if isinstance(given, str) else list(given)
 
 
 def pages(fetch: Callable[[str], tuple[Iterable[T], str]]) -> Iterator[T]:

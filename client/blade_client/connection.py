@@ -18,6 +18,8 @@ from blade.v1.ingest_service_pb2_grpc import IngestServiceStub
 from blade.v1.job_service_pb2_grpc import JobServiceStub
 from blade.v1.query_service_pb2 import QueryArrowRequest
 from blade.v1.query_service_pb2_grpc import QueryServiceStub
+from blade_client import errors
+from blade_client.diagnosis import problem_at, proxy_words
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -84,6 +86,7 @@ class Connection:
             self.metadata.append(("authorization", f"Bearer {token}"))
         self._channel = channel if channel is not None else _open(target, secure=secure, ca_file=ca_file)
         self._is_ours = channel is None
+        self._secure, self._ca_file = secure, ca_file
         self._stubs = Stubs(self._channel)
         self._closed = False
 
@@ -92,6 +95,20 @@ class Connection:
         if self._closed:
             raise RuntimeError("This BladeClient is closed; make a new one.")
         return self._stubs
+
+    def explained(self, error: errors.BladeClientError) -> errors.BladeClientError:
+        """The error, or a better one for a server that cannot be reached: the port is asked what it is."""
+        if not isinstance(error, errors.Unreachable) or not self._is_ours:
+            return error
+        proxy = "" if is_local(self.target) else proxy_words(self.target)
+        if proxy:
+            return errors.Unreachable(error.message + proxy, code=error.code)
+        problem, words = problem_at(self.target, secure=self._secure, ca_file=self._ca_file)
+        if not problem:
+            return error
+        wrong = errors.WrongAddress(words, code=error.code)
+        wrong.problem = problem
+        return wrong
 
     def close(self) -> None:
         """Closes the channel, unless it is the caller's own; calls under way end as Cancelled."""
@@ -114,9 +131,25 @@ def check_target(target: str) -> str:
     """Returns the target. Raises ValueError if it is not `host:port`, `[ipv6]:port` or a gRPC name such as `unix:`."""
     if re.fullmatch(r"(unix|unix-abstract|dns|ipv4|ipv6|xds):.+", target):
         return target
-    if not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):\d{1,5}", target):
-        raise ValueError(f"{target!r} is not a server address; write host:port, for example {DEFAULT_TARGET}.")
+    place = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]+):(\d{1,5})", target)
+    if not place or not 0 < int(place[2]) < 65536 or not _can_be_host(place[1].strip("[]")):
+        shown = re.sub(r"//.*@", "//***@", target)
+        raise ValueError(f"{shown!r} is not a server address; write host:port, for example {DEFAULT_TARGET}.")
     return target
+
+
+def _can_be_host(host: str) -> bool:
+    """False for what is neither a name that DNS can have nor an address."""
+    try:
+        if ":" in host:
+            ipaddress.IPv6Address(host)
+        elif re.fullmatch(r"[\d.]+", host):
+            socket.inet_aton(host)
+        else:
+            host.removesuffix(".").encode("idna")
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def is_local(target: str) -> bool:

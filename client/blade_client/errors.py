@@ -11,6 +11,7 @@
     ├── QuotaExceeded            too many of something at once; see `retry_after_s`
     ├── Unavailable              the server, or something it needs, does not answer
     │   └── Unreachable              there was no answer at all: the connection failed
+    │       └── WrongAddress             something else than this kind of BLADE server is there; `problem` says what
     ├── DeadlineExceeded         the time limit passed; the call may have been carried out all the same
     ├── Cancelled                the call was cancelled, or the client closed while it ran
     ├── ServerError              a bug or a version mismatch on the other side
@@ -114,6 +115,15 @@ class Unreachable(Unavailable):
     """The connection to the server could not be made or broke."""
 
 
+class WrongAddress(Unreachable):
+    """Something answers there, but not as this client speaks.
+
+    `problem`: `no TLS`, `TLS` (and the client spoke none), `HTTP`, `untrusted` or `wrong name` (its certificate).
+    """
+
+    problem: str = ""
+
+
 class DeadlineExceeded(BladeClientError):
     """The time limit passed. The call may have been carried out all the same."""
 
@@ -128,6 +138,10 @@ class ServerError(BladeClientError):
 
 class IncompleteStream(BladeClientError):
     """The stream ended before everything announced had come."""
+
+
+class RowsLeftOut(UserWarning):
+    """A warning, no error: a query without a limit was read as items and has more rows than the default shows."""
 
 
 class MissingExtra(BladeClientError, ImportError):

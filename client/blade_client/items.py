@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from blade.v1 import ingest_service_pb2, query_service_pb2
 from blade.v1.item_pb2 import Item
-from blade_client.calls import Calls
+from blade_client.calls import Calls, names
 from blade_client.query_result import QueryResult
 
 _COMPRESSIONS: dict[str, query_service_pb2.QueryArrowRequest.Compression] = {
@@ -43,8 +43,8 @@ class ItemCalls:
             source: Name of the source. Default: the one source of that data type.
             filter: One SQL boolean expression, for example `priority = :p`.
             parameters: Values of the filter's `:name` parameters.
-            columns: Columns to return. Default: all.
-            order_by: Columns, each with an optional ` desc`. Default: the warehouse's order.
+            columns: Columns to return, or one. Default: all.
+            order_by: Columns, or one, each with an optional ` desc`. Default: the warehouse's order.
             limit: At most this many rows. Default: 100 when read as items, all when read as Arrow.
             offset: Rows to skip first.
             compression: Of the Arrow stream; worth it on slow links only.
@@ -58,8 +58,8 @@ class ItemCalls:
             "source": source,
             "filter": filter,
             "parameters": dict(parameters or {}),
-            "columns": list(columns),
-            "order_by": list(order_by),
+            "columns": names(columns),
+            "order_by": names(order_by),
             "limit": limit,
             "offset": offset,
         }

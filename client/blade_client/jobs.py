@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from blade.v1 import job_service_pb2 as pb
 from blade.v1.job_pb2 import ItemError, Job, JobLimits
-from blade_client.calls import Calls, new_request_id, pages
+from blade_client.calls import Calls, names, new_request_id, pages
 from blade_client.watching import OnReconnect, watch
 
 
@@ -112,7 +112,7 @@ class JobCalls:
     def list_jobs(
         self,
         *,
-        statuses: Iterable[Job.Status | str] = (),
+        statuses: Iterable[Job.Status | str] | str = (),
         source: str = "",
         created_after: datetime | None = None,
         created_before: datetime | None = None,
@@ -134,7 +134,7 @@ class JobCalls:
         """
         request = pb.ListJobsRequest(
             page_size=page_size,
-            statuses=list(statuses),
+            statuses=names(statuses),
             source=source,
             created_after=_timestamp(created_after),
             created_before=_timestamp(created_before),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import IO, TYPE_CHECKING
@@ -10,7 +11,7 @@ from blade.v1.item_pb2 import Item, ItemRejection
 from blade.v1.query_service_pb2 import ArrowTrailer, QueryArrowRequest, QueryArrowResponse, QueryItemsRequest
 from blade_client.arrow_answer import record_batch
 from blade_client.calls import Calls
-from blade_client.errors import IncompleteStream, MissingExtra
+from blade_client.errors import IncompleteStream, MissingExtra, RowsLeftOut
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,7 @@ class QueryResult:
 
     Attributes:
         rejections: Rows that could not become items, filled while the items are read; complete after the last one.
+        more_rows: True after the last item if the limit leaves rows out.
     """
 
     def __init__(
@@ -34,15 +36,23 @@ class QueryResult:
         self._arrow = arrow
         self._timeout_s = timeout_s
         self.rejections: list[ItemRejection] = []
+        self.more_rows = False
 
     def __iter__(self) -> Iterator[Item]:
-        """The items, in chunks from the server, at most 10,000 rows in all. Without a limit: 100 rows."""
-        self.rejections = []
+        """The items, in chunks from the server. Without a limit: 100 rows, and RowsLeftOut warns if there are more."""
+        self.rejections, self.more_rows = [], False
         answers = self._calls.stream(lambda s: s.query.QueryItems, self._items, timeout_s=self._timeout_s)
         with closing(answers):
             for chunk in answers:
                 self.rejections.extend(chunk.rejections)
+                self.more_rows = chunk.more_rows
                 yield from chunk.items
+        if self.more_rows and not self._items.HasField("limit"):
+            warnings.warn(
+                "The query has more than the 100 rows read here: say how many with limit=, or read all by to_arrow().",
+                RowsLeftOut,
+                stacklevel=2,
+            )
 
     def arrow_batches(self) -> Generator[pa.RecordBatch, None, None]:
         """The rows as Arrow record batches, each in its own type, as they come; without a limit: all rows.

@@ -8,7 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from blade.v1 import config_service_pb2 as pb
 from blade.v1.source_pb2 import Source
-from blade_client.calls import Calls, new_request_id, pages
+from blade_client.calls import Calls, names, new_request_id, pages
 
 
 class SourceCalls:
@@ -75,7 +75,7 @@ class SourceCalls:
         Raises:
             NotFound, Conflict, Invalid, ConnectionTestFailed.
         """
-        mask = FieldMask(paths=fields)
+        mask = FieldMask(paths=names(fields))
         request = pb.UpdateSourceRequest(source=source, update_mask=mask if mask.paths else None)
         return self._calls.unary(lambda s: s.config.UpdateSource, request, repeatable=False).source
 

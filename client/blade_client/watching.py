@@ -58,7 +58,7 @@ def watch(
         except errors.BladeClientError as error:
             wait_s = retry.wait_s(error)
             if wait_s is None:
-                raise
+                raise calls.connection.explained(error) from error.__cause__
             if on_reconnect is not None:
                 on_reconnect(error, wait_s)
             time.sleep(wait_s)

@@ -1,4 +1,4 @@
-"""`blade serve` and `blade migrate`; also `python -m blade_server`.
+"""`blade serve`, `migrate` and `health`; also `python -m blade_server`.
 
 What an operator did wrong is one sentence on stderr: exit code 2 for a setting that cannot be right, 1 for a server
 that cannot start, 71 for a machine that gives it too little. Tracebacks are for bugs.
@@ -16,26 +16,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from pydantic import ValidationError
 
 # gRPC's core explains a port that is taken in a dozen lines of its own. Read when it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from blade_server.app.serve import Serving
-from blade_server.app.serve import serve as serve_until_signalled
-from blade_server.app.state import checked_database_url
-from blade_server.app.worker import work
-from blade_server.app.worker_processes import READY, UNFIT, WorkerError
-from blade_server.errors import BladeError
-from blade_server.rpc.server import ListenError
-from blade_server.settings import Settings
-from blade_server.storage.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
-from blade_server.storage.engine.restored import declare_restored
-from blade_server.storage.migrate import NewerTablesError
-from blade_server.storage.migrate import migrate as migrate_database
+# Each command imports what it needs: all of it takes a second and a half of processor time.
+if TYPE_CHECKING:
+    from blade_server.app.serve import Serving
+    from blade_server.settings import Settings
 
 log = logging.getLogger("blade_server")
 
@@ -68,9 +60,40 @@ def serve(as_json: bool, log_level: str, **given: str | int | None) -> None:
     _share_arenas()
     _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
+        from blade_server.app.misspelt import misspelt
+        from blade_server.app.ready_file import ready_file
+        from blade_server.app.serve import serve as serve_until_signalled
+
         settings = _settings(**given)
-        asyncio.run(serve_until_signalled(settings, _say_json if as_json else _say))
+        for sentence in misspelt(os.environ):
+            log.warning("%s", sentence)
+        with ready_file(settings.ready_file) as write:
+
+            def on_ready(serving: Serving) -> None:
+                write(serving)
+                (_say_json if as_json else _say)(serving)
+
+            asyncio.run(serve_until_signalled(settings, on_ready))
     _leave()
+
+
+@main.command()
+@click.option("--ready-file", envvar="BLADE_READY_FILE", type=click.Path(path_type=Path), show_envvar=True)
+@click.option("--timeout", "timeout_s", type=float, default=4.0, show_default=True, help="Seconds to wait.")
+def health(ready_file: Path | None, timeout_s: float) -> None:
+    """Say whether the server that wrote BLADE_READY_FILE serves: code 0, else 1. It need not know ports or TLS."""
+    from blade_server.rpc.health_check import health_of
+
+    if ready_file is None:
+        _fail(2, "BLADE_READY_FILE is not set; the server and this command need the same")
+    try:
+        target = json.loads(ready_file.read_text())["socket"]
+    except (OSError, ValueError, KeyError, TypeError):
+        _fail(1, f"no server is ready: {ready_file} is not there or holds something else")
+    status = health_of(target, timeout_s)
+    if status != "SERVING":
+        _fail(1, f"the server of {ready_file} is {status}")
+    click.echo(status)
 
 
 @main.command(hidden=True)
@@ -81,6 +104,10 @@ def worker(number: int, log_level: str) -> None:
     _share_arenas()
     _log_to_stderr(log_level, f"worker {number}: ")
     with _mistakes_in_one_sentence():
+        from blade_server.app.worker import work
+        from blade_server.app.worker_processes import UNFIT
+        from blade_server.storage.migrate import NewerTablesError
+
         try:
             asyncio.run(work(_settings(), _say_ready))
         except NewerTablesError:
@@ -101,6 +128,9 @@ def migrate(restored: bool, log_level: str) -> None:
     """Bring the tables of DATABASE_URL (or of the embedded PostgreSQL) up to date."""
     _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
+        from blade_server.app.state import checked_database_url
+        from blade_server.storage.embedded.postgres import EmbeddedPostgres
+
         settings = _settings()
         if settings.database_url is not None:
             jobs = _migrate(checked_database_url(settings.database_url.get_secret_value()), restored)
@@ -114,12 +144,17 @@ def migrate(restored: bool, log_level: str) -> None:
 
 def _migrate(url: str, restored: bool) -> int:
     """How many open jobs there are, if the state is a restored one."""
+    from blade_server.storage.engine.restored import declare_restored
+    from blade_server.storage.migrate import migrate as migrate_database
+
     migrate_database(url)
     return declare_restored(url) if restored else 0
 
 
 def _settings(**given: Any) -> Settings:
     """The environment, with what was given on the command line on top."""
+    from blade_server.settings import Settings
+
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -138,6 +173,8 @@ def _say_json(serving: Serving) -> None:
 
 
 def _say_ready() -> None:
+    from blade_server.app.worker_processes import READY
+
     sys.stdout.buffer.write(READY)
     sys.stdout.flush()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on: what a library prints belongs to the log
@@ -147,23 +184,32 @@ def _say_ready() -> None:
 def _mistakes_in_one_sentence() -> Iterator[None]:
     try:
         yield
-    except ValidationError as exc:
-        _fail(2, "; ".join(_in_words(error) for error in exc.errors()))
-    except ValueError as exc:
-        _fail(2, str(exc))
-    except (ListenError, WorkerError, EmbeddedPostgresError, NewerTablesError, BladeError, OSError) as exc:
-        _fail(1, str(exc))
-    except (MemoryError, RuntimeError) as exc:
-        if isinstance(exc, RuntimeError) and "start new thread" not in str(exc):
-            raise
-        why = str(exc) or type(exc).__name__
-        _fail(
-            _TOO_LITTLE, f"this process may have no more memory or threads ({why}); raise its limits (ulimit -v and -u)"
-        )
+    except Exception as exc:
+        from pydantic import ValidationError
+
+        from blade_server.app.worker_processes import WorkerError
+        from blade_server.errors import BladeError
+        from blade_server.rpc.server import ListenError
+        from blade_server.storage.embedded.postgres import EmbeddedPostgresError
+        from blade_server.storage.migrate import NewerTablesError
+
+        if isinstance(exc, ValidationError):
+            _fail(2, "; ".join(_in_words(error) for error in exc.errors()))
+        if isinstance(exc, ValueError):
+            _fail(2, str(exc))
+        if isinstance(exc, (ListenError, WorkerError, EmbeddedPostgresError, NewerTablesError, BladeError, OSError)):
+            _fail(1, str(exc))
+        if isinstance(exc, MemoryError) or (isinstance(exc, RuntimeError) and "start new thread" in str(exc)):
+            why = str(exc) or type(exc).__name__
+            limits = "raise its limits (ulimit -v and -u)"
+            _fail(_TOO_LITTLE, f"this process may have no more memory or threads ({why}); {limits}")
+        raise
 
 
 def _in_words(error: Any) -> str:
     """`BLADE_PORT is 'abc': ...`; secrets are never at fault, because any text is one."""
+    from blade_server.settings import Settings
+
     if not error["loc"]:  # about several settings at once: its words name them, and its input has all, secrets too
         return str(error["ctx"]["error"])
     name = str(error["loc"][0])
@@ -172,7 +218,7 @@ def _in_words(error: Any) -> str:
     return f"{variable} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def _fail(code: int, sentence: str) -> None:
+def _fail(code: int, sentence: str) -> NoReturn:
     click.echo(f"blade: {sentence}", err=True)
     sys.exit(code)
 

@@ -27,8 +27,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import ClassVar
 
 from blade_server.model import TestStep
@@ -171,7 +172,8 @@ class CatalogUnavailable(Unavailable):
 
     `throttled`: it answers but asks to slow down (429, or 503 with Retry-After). `maybe_stored`: the request may
     have been carried out although no good answer came (reply lost, timeout, 5xx); look the items up before sending
-    them again.
+    them again. `at_work`: it may also be carried out yet, as no answer came, or that of a gateway that gave up: what a
+    look-up does not find may be there later.
     """
 
     reason = Reason.CATALOG_UNAVAILABLE
@@ -183,10 +185,12 @@ class CatalogUnavailable(Unavailable):
         retry_after_s: float | None = None,
         throttled: bool = False,
         maybe_stored: bool = False,
+        at_work: bool = False,
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.throttled = throttled
         self.maybe_stored = maybe_stored
+        self.at_work = at_work
 
 
 class StorageUnavailable(Unavailable):
@@ -224,3 +228,9 @@ class ResultTruncated(BladeError):
 
 class LeaseLost(BladeError):
     """Another server owns the job now; whoever sees this rolls back and stops before the next upload."""
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """What to add to the message that a name is unknown: the one it was probably meant to be, or nothing."""
+    like = get_close_matches(name, list(names), n=1)
+    return f"; did you mean {like[0]!r}?" if like else ""

@@ -5,14 +5,19 @@ Names carry their units. Secrets are held as SecretStr, so that printing the set
 
 from __future__ import annotations
 
+import os
+import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from blade_server.addresses import checked_url, proxy_for
 from blade_server.model.policy import MAX_LEASE_S
+
+_MAX_SECRET_BYTES = 64 * 1024
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
@@ -37,6 +42,7 @@ class Settings(BaseSettings):
     max_connections: int = Field(12_000, ge=16, description="Connections to the gRPC port at once.")
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
+    ready_file: Path | None = Field(None, description="Written when it serves, removed when it stops.")
 
     # Warehouse defaults: the variables of the Databricks ecosystem.
     databricks_server_hostname: str = Field("", validation_alias="DATABRICKS_SERVER_HOSTNAME")
@@ -55,7 +61,10 @@ class Settings(BaseSettings):
     catalog_url: str = ""
     catalog_token: SecretStr | None = None
     catalog_ca_file: Path | None = None
-    catalog_timeout_s: float = Field(30.0, gt=0)
+    catalog_timeout_s: float = Field(30.0, gt=0, le=3600)
+    catalog_settle_s: float = Field(
+        60.0, ge=0, le=86400, description="How long the catalog may go on with an upload whose answer was lost."
+    )
     classifications: CommaSeparated = Field(
         (
             "UNCLASS",
@@ -85,10 +94,40 @@ class Settings(BaseSettings):
     job_retention_days: float = Field(30.0, gt=0)
     drain_timeout_s: float = Field(30.0, ge=0, description="How long a stopping server waits for uploads in flight.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """A secret may stand in a file that a second variable names, as secrets of Docker and Kubernetes do."""
+        environment = {name.upper(): value for name, value in os.environ.items() if value}
+        for name, file_variable in files_of_secrets().items():
+            file = environment.get(file_variable)
+            if file is None or (values.get(name) and variable(name) not in environment):
+                continue
+            if variable(name) in environment:
+                raise ValueError(f"{variable(name)} and {file_variable} are both set; unset one of them")
+            values = {key: value for key, value in values.items() if key.upper() != variable(name)}
+            values[name] = _secret_in(file, file_variable)
+        return values
+
     @field_validator("allowed_warehouse_hosts", "classifications", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _addresses_can_work(self) -> Settings:
+        named = {"DATABRICKS_SERVER_HOSTNAME": [self.databricks_server_hostname]}
+        named["BLADE_ALLOWED_WAREHOUSE_HOSTS"] = list(self.allowed_warehouse_hosts)
+        for variable, hosts in named.items():
+            for host in filter(None, map(str.strip, hosts)):
+                parts = checked_url(variable, host if "://" in host else f"https://{host}")
+                if parts.username or parts.path.strip("/") or parts.query or parts.fragment:
+                    raise ValueError(f"{variable} is a host name, with :port if need be, and nothing else")
+                proxy_for(parts.scheme, parts.hostname or "")
+        path = self.databricks_http_path
+        if path and not re.fullmatch(r"/?[\w./-]*[\w-](\?[^\s?]*)?", path):
+            raise ValueError(f"DATABRICKS_HTTP_PATH is {path!r}: it must be a path, as /sql/1.0/warehouses/ID")
+        return self
 
     @model_validator(mode="after")
     def _beats_often_enough(self) -> Settings:
@@ -119,3 +158,26 @@ class Settings(BaseSettings):
     def known_classifications(self) -> frozenset[str]:
         """The classifications an item may have."""
         return frozenset(self.classifications)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field of Settings."""
+    return str(Settings.model_fields[name].validation_alias or f"BLADE_{name.upper()}")
+
+
+def files_of_secrets() -> dict[str, str]:
+    """Fields that are secrets, and the variables that name files with them: `BLADE_CATALOG_TOKEN_FILE`."""
+    secrets = (name for name, field in Settings.model_fields.items() if SecretStr in get_args(field.annotation))
+    return {name: f"{variable(name)}_FILE" for name in secrets}
+
+
+def _secret_in(file: str, file_variable: str) -> SecretStr:
+    try:
+        with Path(file).open(encoding="utf-8") as opened:
+            text = opened.read(_MAX_SECRET_BYTES + 1).strip()
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8 text"
+        raise ValueError(f"{file_variable} is {file!r}, which cannot be read: {why}") from exc
+    if not text or len(text) > _MAX_SECRET_BYTES:
+        raise ValueError(f"{file_variable} is {file!r}, which is {'longer than 64 KiB' if text else 'empty'}")
+    return SecretStr(text)

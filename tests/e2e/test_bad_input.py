@@ -34,7 +34,7 @@ def source(add_source: AddSource) -> str:
         (("job", "start", "SELEC * FRM x", "--source", "{source}"), 3, "INVALID_SQL", ""),
         (("query", "{source}", "--limit", "0"), 3, "INVALID_FIELD", "limit"),
         (("query", "{source}", "--limit", "-1"), 3, "INVALID_FIELD", "limit"),
-        (("query", "{source}", "--limit", "10000000"), 3, "INVALID_FIELD", "limit"),
+        (("query", "{source}", "--limit", "1000000001"), 3, "INVALID_FIELD", "limit"),
         (("query", "{source}", "--filter", "priority = 'HIGH') OR (1=1"), 3, None, "filter"),
         (("query", "{source}", "--filter", "no_such_column = 1"), None, None, "no_such_column"),
         (("job", "start", "--source", "{source}", "--batch-size", "0"), 3, "INVALID_FIELD", "batch_size"),

@@ -21,7 +21,13 @@ def test_a_killed_and_restarted_server_loses_and_doubles_nothing(
     make_world: Callable[..., Sandbox], wait_until: Callable[..., None], catalog: str
 ) -> None:
     # A catalog that keeps every copy shows what a replacing one would hide.
-    world = make_world(catalog_options=["--append"] if catalog == "keeps every copy" else [])
+    world = make_world(
+        catalog_options=["--append"] if catalog == "keeps every copy" else [],
+        settings={
+            "BLADE_CATALOG_TIMEOUT_S": "5",
+            "BLADE_CATALOG_SETTLE_S": "5",
+        },  # what it may be sending waits so long
+    )
     blade = Cli(world.target)
     blade("source", "add", "--name", "sortie", "--data-type", "sortie", "--table", SORTIE)
     job_id = blade("job", "start", JANUARY.format("sortie"), "--items-per-second", "9000", "--json").json["jobId"]

@@ -10,11 +10,11 @@ import pytest
 from tests.faults.postgres import Postgres
 from tests.faults.tally import Tally
 from tests.faults.world import FaultWorld
-from tests.support.engine import make_world
+from tests.support.engine import ended, make_world
 
 from blade_server.storage.embedded.postgres import EmbeddedPostgres
 
-__all__ = ["make_world"]
+__all__ = ["ended", "make_world"]
 
 _tally = pytest.StashKey[Tally]()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -53,6 +54,13 @@ STORED_AND = {
     "503_for_every_other_item": _results(
         lambda results: [{**one, "status": 503} if at % 2 else one for at, one in enumerate(results)]
     ),
+    "an_error_for_every_other_item": _results(
+        lambda results: [{**one, "error": "disk full"} if at % 2 else one for at, one in enumerate(results)]
+    ),
+    "422_and_CREATED_for_every_other_item": _results(
+        lambda results: [{**one, "status": 422} if at % 2 else one for at, one in enumerate(results)]
+    ),
+    "success_false": lambda asked: replace(asked.pass_on(), body=b'{"success": false}'),
     "a_body_that_ends_early": lambda asked: replace(asked.pass_on(), cut=20),
     "chunks_that_end_early": lambda asked: replace(asked.pass_on(), chunked=True, cut=20),
     "a_byte_now_and_then": lambda asked: replace(asked.pass_on(), trickles_s=0.5),
@@ -84,6 +92,10 @@ def _gone_to(location: str) -> Answered:
         lambda asked: Answered(status=503, headers={"Retry-After": "-1"}),
         lambda asked: Answered(status=507, body=b"disk full"),
         lambda asked: Answered(status=200, body=b'{"results": null}'),
+        lambda asked: Answered(status=200, body=b'{"error": "quota exceeded"}'),
+        lambda asked: _stored_nothing(asked, outcome="REJECTED"),
+        lambda asked: _stored_nothing(asked, error="quota exceeded"),
+        lambda asked: Answered(status=503, headers={"Retry-After": f"Fri, 31 Dec {'9' * 20} 23:59:59 GMT"}),
     ],
     ids=[
         "a_redirect",
@@ -92,6 +104,10 @@ def _gone_to(location: str) -> Answered:
         "503_with_a_negative_time",
         "507",
         "200_and_nothing_stored",
+        "200_and_an_error",
+        "201_and_REJECTED_for_each",
+        "201_and_an_error_for_each",
+        "503_with_a_date_that_is_none",
     ],
 )
 def test_an_upload_that_is_not_stored_and_answered_with(
@@ -103,6 +119,33 @@ def test_an_upload_that_is_not_stored_and_answered_with(
     job = world.checks.invariant(run)
     assert (job.error_count, job.success_count) == (0, 300)
     assert twisted.struck == 4
+
+
+def _stored_nothing(asked: Asked, **fields: str) -> Answered:
+    """A result of 201 for each item, with these fields."""
+    ids = re.findall(rb'{"itemId":"([^"]+)"', asked.body)
+    results = [{"itemId": item_id.decode(), "status": 201, "outcome": "CREATED"} | fields for item_id in ids]
+    return Answered(body=orjson.dumps({"results": results}))
+
+
+@pytest.mark.parametrize("batches", [True, False])
+@pytest.mark.parametrize("body", [b'{"error": "quota exceeded"}', b'{"status": 422, "error": "quota exceeded"}'])
+def test_a_catalog_that_says_yes_and_no_to_everything_has_stored_nothing(
+    world: FaultWorld, twisted: TwistedCatalog, batches: bool, body: bytes
+) -> None:
+    def twist(asked: Asked) -> Answered:
+        twisted.struck += 1
+        if asked.uploads:
+            return Answered(status=200, body=body)
+        return Answered(body=b"{}") if not batches and asked.path.endswith("capabilities") else asked.pass_on()
+
+    twisted.twist = twist
+    world.servers.serve("a", catalog_url=twisted.url, catalog_patience_s=1)
+    run = world.jobs.start(SHORT, numbers=range(6))
+    job = world.checks.invariant(run)
+    assert (job.error_count, job.success_count) == (6, 0)
+    _, errors = world.jobs.shown(run)
+    assert all("quota exceeded" in error.message for error in errors)
 
 
 def _in(seconds: float) -> datetime:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from tests.faults.servers import LEASE_S
 from tests.faults.tables import LONG
@@ -50,3 +52,23 @@ def test_the_table_of_jobs_is_locked_for_longer_than_the_lease(world: FaultWorld
         wait_still(lambda: world.sandbox.catalog_status()["uploads"], LEASE_S)
     world.jobs.set_rate(run)
     assert world.checks.invariant(run).error_count == 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_server_stops_in_time_while_postgresql_is_frozen(world: FaultWorld, workers: int) -> None:
+    """What it runs it cannot hand back: others take it over by its lease."""
+    (server,) = world.servers.serve("a", workers=workers, drain_timeout_s=2)
+    run = world.jobs.start(items_per_second=500)
+    world.jobs.until_moving(run)
+    world.scenario.faults["SIGSTOP and SIGCONT of PostgreSQL"] += 1
+    with world.postgres.frozen():
+        began_s = time.monotonic()
+        world.faults.terminate(server)
+        server.wait_ended(60)
+        took_s = time.monotonic() - began_s
+    world.scenario.notes.append(f"ended after {took_s:.1f} s; the drain limit is 2 s")
+    world.faults.abandon_sessions()
+    world.servers.serve("b")
+    world.jobs.set_rate(run)
+    world.checks.invariant(run)
+    assert took_s < 2 + 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -77,13 +78,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name: value for name, value in self.headers.items() if name != "Host"}
+        method, path = self.command, self.path  # the next request on the connection has others
 
         def pass_on() -> Answered:
-            url = self.server.catalog.catalog_url + self.path
-            answer = requests.request(self.command, url, data=body, headers=headers, timeout=30)
+            url = self.server.catalog.catalog_url + path
+            answer = requests.request(method, url, data=body, headers=headers, timeout=30)
             return Answered(status=answer.status_code, body=answer.content)
 
-        asked = Asked(method=self.command, path=self.path, headers=headers, body=body, pass_on=pass_on)
+        asked = Asked(method=method, path=path, headers=headers, body=body, pass_on=pass_on)
         self._answer(self.server.catalog.twist(asked))
 
     def _answer(self, answer: Answered) -> None:
@@ -131,6 +133,7 @@ class TwistedCatalog:
         self.twist = twist
         self.struck = 0
         self.closing = threading.Event()
+        self._late: list[threading.Timer] = []
         self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -150,6 +153,22 @@ class TwistedCatalog:
             return twist(asked) if strike else asked.pass_on()
 
         self.twist = limited
+
+    def gives_up(self, times: int, after_s: float, stores_after_s: float, status: int | None = None) -> None:
+        """Answers the next uploads, or closes their connections, before the catalog stores them all the same."""
+
+        def twist(asked: Asked) -> Answered:
+            self._late.append(threading.Timer(stores_after_s, asked.pass_on))
+            self._late[-1].start()
+            time.sleep(after_s)
+            return Answered(reset=True) if status is None else Answered(status=status, body=b"upstream timed out")
+
+        self.strikes(times, twist)
+
+    def wait_late(self) -> None:
+        """Returns once the catalog has stored what was given up."""
+        for late in self._late:
+            late.join()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, name="twisted", daemon=True).start()

@@ -92,6 +92,7 @@ class EngineWorld:
             "DATABRICKS_TOKEN": self.warehouse.token,
             "catalog_url": self.catalog.url,
             "catalog_timeout_s": 3.0,
+            "catalog_settle_s": 3.0,
             "retry_base_s": 0.05,
             "lease_s": 3.0,
             "lease_beat_s": 0.5,
@@ -122,7 +123,7 @@ class EngineWorld:
     def runner(self, settings: Settings | None = None) -> Runner:
         """Another server's job engine, running."""
         settings = settings or self.settings
-        client = Catalog(settings.catalog_url, timeout_s=settings.catalog_timeout_s)
+        client = Catalog(settings.catalog_url, timeout_s=settings.catalog_timeout_s, settle_s=settings.catalog_settle_s)
         runner = Runner(EngineTools.of(engine_policy(settings), self.stores, client))
         runner.start()
         self.runners.append(runner)

@@ -6,7 +6,12 @@ that use them, and the commands of the server and the sandbox are loaded when th
 
 from __future__ import annotations
 
+import os
+
 import click
+
+# What gRPC's core has to say about a failed connection is said in our words. Read when it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from blade_client.cli.loading import LazyGroup
 

@@ -25,6 +25,24 @@ BUG = 70
 TOO_LITTLE = 71
 INTERRUPTED = 130
 
+_OTHER_SPEECH = {
+    "no TLS": "Call it without --tls and --tls-ca.",
+    "TLS": "Call it with --tls, or with --tls-ca FILE if its authority is your own.",
+    "HTTP": "Name the port for gRPC, 50051 unless the server's BLADE_PORT is another.",
+    "untrusted": "Name the file of its authority with --tls-ca FILE.",
+    "wrong name": "Call it by a name of its certificate.",
+}
+
+
+_VERBS = {
+    "JOB_NOT_FOUND": "`blade job list` shows the jobs there are.",
+    "SOURCE_NOT_FOUND": "`blade source list` shows the sources there are.",
+    "SOURCE_DISABLED": "`blade source update NAME --enabled` switches it on.",
+    "SOURCE_EXISTS": "`blade source update NAME` changes it.",
+    "SOURCE_IN_USE": "`blade job list --source NAME` shows its jobs, `blade job cancel` ends one.",
+}
+"""What helps, by the reason of an error."""
+
 
 @contextmanager
 def guarded(ctx: click.Context) -> Iterator[None]:
@@ -56,7 +74,7 @@ def guarded(ctx: click.Context) -> Iterator[None]:
             click.echo("This is a bug in the command `blade`; please report the lines above.", err=True)
             ctx.exit(BUG)
         session = ctx.find_object(Session) or Session()
-        _tell(error, as_json=session.json)
+        _tell(error, session)
         ctx.exit(exit_code(error))
 
 
@@ -121,29 +139,39 @@ def error_dict(error: BladeClientError) -> dict[str, Any]:
     return {"error": shown}
 
 
-def _tell(error: BladeClientError, *, as_json: bool) -> None:
+def _tell(error: BladeClientError, session: Session) -> None:
     from blade_client.cli.output import visible
 
-    if as_json:
+    if session.json:
         click.echo(json.dumps(error_dict(error), ensure_ascii=False), err=True)
         return
-    click.echo(f"Error: {visible(error.message)}", err=True)
+    message = error.message
+    for each in error.violations:
+        message = message.replace(f"{each.field}: ", f"{_own_word(each.field, session)}: ")
+    click.echo(f"Error: {visible(message)}", err=True)
     for each in error.violations:
         # A server that says it all in the message need not be heard twice.
         if each.description.removesuffix("…") not in error.message:
-            click.echo(f"  {visible(each.field)}: {visible(each.description)}", err=True)
+            click.echo(f"  {visible(_own_word(each.field, session))}: {visible(each.description)}", err=True)
     way_out = _way_out(error)
     if way_out:
         click.echo(way_out, err=True)
 
 
+def _own_word(field: str, session: Session) -> str:
+    """What the caller wrote: the option or argument of a field."""
+    return session.options.get(field.rpartition(".")[2], field)
+
+
 def _way_out(error: BladeClientError) -> str:
     from blade_client import errors
 
+    if isinstance(error, errors.WrongAddress):
+        return _OTHER_SPEECH[error.problem]
     if isinstance(error, errors.Unreachable):
         return "Start a server with `blade serve`, or name another with --server HOST:PORT or BLADE_SERVER."
     if isinstance(error, errors.DeadlineExceeded) and not error.reason and error.code is not None:
         return "Give it more time with --timeout SECONDS."
     if isinstance(error, errors.QuotaExceeded) and error.retry_after_s is not None:
         return f"Try again in {error.retry_after_s:g} s."
-    return ""
+    return _VERBS.get(error.reason, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,14 +30,22 @@ from blade_client.errors import BladeClientError
 if TYPE_CHECKING:
     from rich.console import Group
 
+_EVERYDAY = (Job.RATE_LIMITED, Job.CATALOG_THROTTLED)
+"""Reasons to wait that come and go many times a minute, and are no news."""
+
 Show = Callable[[Job, str], None]
 """Shows a snapshot, with a remark about the connection if there is one."""
 
 
-def follow(session: Session, job_id: str, *, interval_s: float) -> int:
-    """Shows the job until it is final. Returns the exit code; Ctrl-C only leaves."""
+def follow(session: Session, job_id: str, *, interval_s: float | None = None) -> int:
+    """Shows the job until it is final. Returns the exit code; Ctrl-C only leaves.
+
+    Progress comes every `interval_s`; by default each second, and every ten seconds in a log, which nobody watches.
+    """
     latest: Job | None = None
-    display = _ndjson() if session.json else _bar() if sys.stdout.isatty() else _lines()
+    lines = not session.json and not sys.stdout.isatty()
+    interval_s = interval_s or (10.0 if lines else 1.0)
+    display = _ndjson() if session.json else _lines(interval_s) if lines else _bar()
     try:
         with session.client() as blade, display as show:
 
@@ -92,8 +101,15 @@ def _ndjson() -> Iterator[Show]:
 
 
 @contextmanager
-def _lines() -> Iterator[Show]:
+def _lines(interval_s: float) -> Iterator[Show]:
+    told, told_at = None, 0.0
+
     def show(job: Job, remark: str) -> None:
+        nonlocal told, told_at
+        news = (job.status, job.pending_action, 0 if job.wait_reason in _EVERYDAY else job.wait_reason)
+        if not remark and news == told and time.monotonic() - told_at < interval_s:
+            return
+        told, told_at = news, time.monotonic()
         parts = [
             f"{datetime.now(UTC):%H:%M:%SZ}",
             status_text(job),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from blade_client.cli.completion import data_types, source_names
 from blade_client.cli.pairs import PAIR
 from blade_client.cli.session import BladeGroup, Session, pass_session
 
@@ -19,9 +20,15 @@ def item() -> None:
 
 
 @item.command()
-@click.argument("data_type")
+@click.argument("data_type", shell_complete=data_types)
 @click.argument("item_id")
-@click.option("--source", default="", metavar="NAME", help="Name of the source, if DATA_TYPE has several.")
+@click.option(
+    "--source",
+    default="",
+    shell_complete=source_names,
+    metavar="NAME",
+    help="Name of the source, if DATA_TYPE has several.",
+)
 @pass_session
 def get(session: Session, data_type: str, item_id: str, source: str) -> None:
     """Show one row as an item; nothing is stored."""
@@ -36,9 +43,15 @@ def get(session: Session, data_type: str, item_id: str, source: str) -> None:
 
 
 @item.command()
-@click.argument("data_type")
+@click.argument("data_type", shell_complete=data_types)
 @click.argument("item_id")
-@click.option("--source", default="", metavar="NAME", help="Name of the source, if DATA_TYPE has several.")
+@click.option(
+    "--source",
+    default="",
+    shell_complete=source_names,
+    metavar="NAME",
+    help="Name of the source, if DATA_TYPE has several.",
+)
 @click.option("--replace", is_flag=True, help="Upload the item even if the catalog has it.")
 @click.option("--metadata", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Added to the item.")
 @pass_session

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from blade_client.cli.completion import job_ids, source_names
 from blade_client.cli.job_control import cancel, limits, pause, resume
 from blade_client.cli.job_start import preview, retry, start
+from blade_client.cli.pairs import OneOf
 from blade_client.cli.session import BladeGroup, Session, pass_session
 
 if TYPE_CHECKING:
@@ -28,9 +30,9 @@ for command in (start, preview, retry, pause, resume, cancel, limits):
 
 
 @job.command("list")
-@click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False), multiple=True, help="Only these.")
+@click.option("--status", type=OneOf(_STATUSES), multiple=True, help="Only these.")
 @click.option("--with-errors", is_flag=True, help="Only jobs that completed with errors.")
-@click.option("--source", default="", metavar="NAME", help="Only jobs of this source.")
+@click.option("--source", default="", shell_complete=source_names, metavar="NAME", help="Only jobs of this source.")
 @click.option("--since", type=click.DateTime(), metavar="TIME", help="Created then or later; UTC.")
 @click.option("--before", type=click.DateTime(), metavar="TIME", help="Created earlier; UTC.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most jobs.")
@@ -56,17 +58,19 @@ def list_(
             created_after=since.replace(tzinfo=UTC) if since else None,
             created_before=before.replace(tzinfo=UTC) if before else None,
             with_errors=with_errors,
-            page_size=min(limit, 1000),
+            page_size=min(limit + 1, 1000),
         )
-        jobs = list(islice(found, limit))
+        jobs = list(islice(found, limit + 1))
     if session.json:
-        print_json({"jobs": [message_dict(each) for each in jobs]})
+        print_json({"jobs": [message_dict(each) for each in jobs[:limit]]})
     else:
-        show_list(jobs)
+        show_list(jobs[:limit])
+    if len(jobs) > limit:
+        click.echo(f"There are more than these {limit:,}: use --limit.", err=True)
 
 
 @job.command()
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=job_ids)
 @pass_session
 def show(session: Session, job_id: str) -> None:
     """Show one job: progress, errors by reason, history."""
@@ -75,12 +79,14 @@ def show(session: Session, job_id: str) -> None:
 
 
 @job.command()
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=job_ids)
 @click.option(
-    "--interval", type=float, default=1.0, show_default=True, help="Seconds between updates of progress, 0.2 to 60."
+    "--interval",
+    type=float,
+    help="Seconds between updates of progress, 0.2 to 60.  [default: 1; 10 if the output is no terminal]",
 )
 @pass_session
-def watch(session: Session, job_id: str, interval: float) -> None:
+def watch(session: Session, job_id: str, interval: float | None) -> None:
     """Follow a job to its end; Ctrl-C leaves it running.
 
     Ends with code 0 if it COMPLETED, 8 if it did but some items failed, 1 if it FAILED or was CANCELLED. The server may
@@ -92,7 +98,7 @@ def watch(session: Session, job_id: str, interval: float) -> None:
 
 
 @job.command()
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=job_ids)
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most errors.")
 @click.option("--all", "all_", is_flag=True, help="All errors, however many.")
 @pass_session

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from blade_client.cli.completion import job_ids
 from blade_client.cli.session import INT64, BladeCommand, Session, pass_session
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ _reason = click.option("--reason", default="", metavar="TEXT", help="Why, for th
 
 
 @click.command(cls=BladeCommand)
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=job_ids)
 @_reason
 @pass_session
 def pause(session: Session, job_id: str, reason: str) -> None:
@@ -25,7 +26,7 @@ def pause(session: Session, job_id: str, reason: str) -> None:
 
 
 @click.command(cls=BladeCommand)
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=job_ids)
 @_reason
 @pass_session
 def resume(session: Session, job_id: str, reason: str) -> None:
@@ -35,7 +36,7 @@ def resume(session: Session, job_id: str, reason: str) -> None:
 
 
 @click.command(cls=BladeCommand)
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=job_ids)
 @_reason
 @pass_session
 def cancel(session: Session, job_id: str, reason: str) -> None:
@@ -45,7 +46,7 @@ def cancel(session: Session, job_id: str, reason: str) -> None:
 
 
 @click.command(cls=BladeCommand)
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=job_ids)
 @click.option("--items-per-second", metavar="NUMBER|none", help="Most items per second.")
 @click.option("--max-errors", metavar="NUMBER|none", help="Fail once more items than this have failed.")
 @click.option("--max-error-share", metavar="NUMBER|none", help="Fail once more than this share has failed.")

@@ -17,6 +17,7 @@ _STYLES = {
     Job.FAILED: "red",
     Job.CANCELLED: "red",
 }
+_MOST_HISTORY = 100  # see Job.history
 
 
 def status_text(job: Job) -> str:
@@ -156,7 +157,7 @@ def show_job(job: Job) -> None:
             right=["ITEMS"],
         )
     if job.history:
-        click.echo("\nHistory")
+        click.echo("\nHistory" if len(job.history) < _MOST_HISTORY else f"\nHistory, its last {_MOST_HISTORY} entries")
         print_table(
             ["TIME (UTC)", "WHAT", "WHO", "WHY"],
             [

@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from blade_client.cli.completion import data_types, job_ids, source_names
 from blade_client.cli.pairs import PAIR
 from blade_client.cli.session import INT32, INT64, BladeCommand, Session, pass_session
 
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
     from blade.v1.job_pb2 import Job
 
 F = TypeVar("F", bound=Callable[..., Any])
+_PREVIEWED = 10  # see PreviewItemsRequest.limit
 
 _sql = click.argument("sql", required=False, default="")
 _file = click.option("--file", type=click.File(encoding="utf-8"), help="File with the SQL; - for standard input.")
-_source = click.option("--source", default="", metavar="NAME", help="Name of the source.")
-_data_type = click.option("--data-type", default="", metavar="NAME", help="Data type of the source.")
+_source = click.option("--source", default="", shell_complete=source_names, metavar="NAME", help="Name of the source.")
+_data_type = click.option(
+    "--data-type", default="", shell_complete=data_types, metavar="NAME", help="Data type of the source."
+)
 _metadata = click.option("--metadata", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Added to every item.")
 _classification = click.option(
     "--classification", default="", metavar="VALUE", help="Classification of all items, not the mapping's."
@@ -140,6 +144,8 @@ def preview(
         print_json(result)
         return
     show_items(result.items)
+    if len(result.items) + len(result.rejections) == (limit or _PREVIEWED):
+        click.echo(f"These are the first {limit or _PREVIEWED:,} rows; --limit shows more.", err=True)
     if result.rejections:
         click.echo(f"\n{len(result.rejections)} of these rows would be rejected:")
         print_table(
@@ -150,7 +156,7 @@ def preview(
 
 
 @click.command(cls=BladeCommand)
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=job_ids)
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the job's history.")
 @click.option("--watch", "and_watch", is_flag=True, help="Follow the new job to its end.")
 @pass_session
@@ -183,6 +189,6 @@ def _started(session: Session, started: Job, *, and_watch: bool) -> None:
     else:
         click.echo(f"Started {started.job_id}.")
     if and_watch:
-        click.get_current_context().exit(follow(session, started.job_id, interval_s=1.0))
+        click.get_current_context().exit(follow(session, started.job_id))
     if not session.json:
         click.echo(f"Follow it with: blade job watch {started.job_id}")

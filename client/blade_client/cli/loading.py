@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ _ENTRY_POINTS = "blade.commands"
 # What --help says about commands it must not import. The packages they need come with the extra named second.
 _EXTRAS = {
     "serve": ("Run the BLADE server.", "server"),
+    "health": ("Say whether the server of this machine serves.", "server"),
     "migrate": ("Bring the database up to date.", "server"),
     "sandbox": ("Run a sandbox warehouse and catalog, and the server between them.", "sandbox"),
     "demo": ("Run the main job on real flights from start to finish, and check it.", "sandbox"),
@@ -52,7 +54,12 @@ class LazyGroup(click.Group):
             command = _load(args[0])
             if command is not None:
                 return args[0], command, args[1:]
-        return super().resolve_command(ctx, args)
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            like = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            meant = f" Did you mean {like[0]!r}?" if like else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{meant}", ctx) from None
 
     def invoke(self, ctx: click.Context) -> object:
         """Runs the command; its errors become a sentence and an exit code."""

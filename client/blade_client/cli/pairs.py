@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
 
 import click
 
@@ -23,6 +25,23 @@ class Pair(click.ParamType[tuple[str, str]]):
 
 
 PAIR = Pair()
+
+
+class OneOf(click.Choice[str]):
+    """One of some words, in any case; a misspelt one is told which it was probably meant to be."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(words, case_sensitive=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As click does, with a suggestion."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as wrong:
+            like = get_close_matches(str(value).upper(), [str(word).upper() for word in self.choices], n=1)
+            if not like:
+                raise
+            self.fail(f"{wrong.message} Did you mean {like[0]}?", param, ctx)
 
 
 def names(values: Iterable[str]) -> list[str]:

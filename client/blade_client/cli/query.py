@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from blade_client.cli.completion import data_types, source_names
 from blade_client.cli.output import visible
 from blade_client.cli.pairs import PAIR, names
 from blade_client.cli.session import INT32, BladeCommand, Session, pass_session
@@ -16,15 +17,25 @@ from blade_client.cli.whole_file import whole_file
 if TYPE_CHECKING:
     from blade_client.query_result import QueryResult
 
+_ON_SCREEN = 100
+ALL_ROWS = 1_000_000_000
+"""The most that the service takes."""
+
 
 @click.command(cls=BladeCommand)
-@click.argument("data_type", required=False, default="")
-@click.option("--source", default="", metavar="NAME", help="Name of the source, in place of DATA_TYPE.")
+@click.argument("data_type", shell_complete=data_types, required=False, default="")
+@click.option(
+    "--source",
+    default="",
+    shell_complete=source_names,
+    metavar="NAME",
+    help="Name of the source, in place of DATA_TYPE.",
+)
 @click.option("--filter", "filter_", default="", metavar="SQL", help='For example "priority = :p".')
 @click.option("--param", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Value of a :KEY in the filter.")
 @click.option("--columns", multiple=True, metavar="A,B,...", help="Columns to return.  [default: all]")
 @click.option("--order-by", multiple=True, metavar="A,'B desc',...", help="Columns to sort by.")
-@click.option("--limit", type=INT32, help="Most rows.  [default: 100; all with --format arrow]")
+@click.option("--limit", type=INT32, help="Most rows.  [default: 100 on the screen, all in a FILE]")
 @click.option("--offset", type=INT32, default=0, help="Rows to skip first.")
 @click.option(
     "--format",
@@ -52,12 +63,15 @@ def query(
 ) -> None:
     """Read rows of the source of DATA_TYPE straight from the warehouse; nothing is stored.
 
-    Format arrow writes an Arrow IPC stream (pyarrow.ipc.open_stream reads it) and has no limit; the others show items,
-    at most 10,000.
+    Format arrow writes an Arrow IPC stream (pyarrow.ipc.open_stream reads it), always of all rows; the others show
+    items, and what they leave out they say.
     """
     if not data_type and not source:
         raise click.UsageError("Name a DATA_TYPE, or a source with --source.")
     form = form or ("json" if session.json else "table")
+    output = None if output == "-" else output
+    if limit is None and form != "arrow":
+        limit = ALL_ROWS if output else _ON_SCREEN
     with session.client() as blade:
         result = blade.query(
             data_type,
@@ -77,7 +91,7 @@ def query(
 
 
 def _write_arrow(result: QueryResult, output: str | None) -> None:
-    if output is None or output == "-":
+    if output is None:
         if sys.stdout.isatty():
             raise click.UsageError("Arrow is binary: name a file with --output FILE, or pipe it on.")
         result.write_arrow(sys.stdout.buffer)
@@ -91,7 +105,7 @@ def _write_arrow(result: QueryResult, output: str | None) -> None:
 def _write_items(result: QueryResult, form: str, columns: list[str], output: str | None) -> None:
     from blade_client.cli.item_forms import WRITERS
 
-    if output is None or output == "-":
+    if output is None:
         WRITERS[form](result, columns, sys.stdout)
     else:
         with whole_file(output) as binary, io.TextIOWrapper(binary, "utf-8", newline="") as file:
@@ -102,3 +116,6 @@ def _write_items(result: QueryResult, form: str, columns: list[str], output: str
         told = f"{count:,} {'row' if count == 1 else 'rows'} could not become items"
         shown = visible(f"{first.field}: {first.message}")
         click.echo(f"{told}; the first: {shown} (--format json shows all).", err=True)
+    if result.more_rows:
+        way_out = "say how many with --limit, or write all to a file with --output FILE"
+        click.echo(f"There are more rows than these: {way_out}.", err=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from blade_client.client import BladeClient
+
+
+_FIELDS = {"parameters": "--param"}
+"""Fields of the service whose option has another name."""
 
 
 class Whole(click.ParamType[int]):
@@ -39,6 +43,8 @@ class Session:
     tls: bool = False
     tls_ca: str | None = None
     timeout_s: float | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    """How the command names a field: `batch_size` is `--batch-size`."""
 
     def client(self) -> BladeClient:
         """A client for the chosen server. Raises UsageError if the options are wrong."""
@@ -113,6 +119,13 @@ class BladeCommand(click.Command):
         super().__init__(*args, **attributes)
         self._global = session_options(root=False)
         self.params.extend(self._global)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Keeps what its options are called, for errors about them."""
+        options = [name for param in self.params if isinstance(param, click.Option) for name in param.opts]
+        named = {name.lstrip("-").replace("-", "_"): name for name in options}
+        ctx.find_root().ensure_object(Session).options = named | _FIELDS
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Own options first, then the global ones."""

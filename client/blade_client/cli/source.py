@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from blade_client.cli.completion import data_types, source_names
 from blade_client.cli.failures import PRECONDITION
 from blade_client.cli.pairs import PAIR
 from blade_client.cli.session import INT32, BladeGroup, Session, pass_session
@@ -84,7 +85,9 @@ def add(session: Session, /, file: Any, name: str | None, validate_only: bool, *
 
 
 @source.command("list")
-@click.option("--data-type", default="", metavar="NAME", help="Only sources of this data type.")
+@click.option(
+    "--data-type", default="", shell_complete=data_types, metavar="NAME", help="Only sources of this data type."
+)
 @pass_session
 def list_(session: Session, data_type: str) -> None:
     """List the sources in the order of their names."""
@@ -115,7 +118,7 @@ def list_(session: Session, data_type: str) -> None:
 
 
 @source.command()
-@click.argument("name")
+@click.argument("name", shell_complete=source_names)
 @pass_session
 def show(session: Session, name: str) -> None:
     """Show one source."""
@@ -124,7 +127,7 @@ def show(session: Session, name: str) -> None:
 
 
 @source.command()
-@click.argument("name")
+@click.argument("name", shell_complete=source_names)
 @click.argument("file", type=click.File(encoding="utf-8"), required=False)
 @source_fields
 @click.option("--etag", metavar="ETAG", help="Fail if somebody changed the source since it had this etag.")
@@ -148,7 +151,7 @@ def update(session: Session, /, name: str, file: Any, etag: str | None, **fields
 
 
 @source.command()
-@click.argument("name")
+@click.argument("name", shell_complete=source_names)
 @pass_session
 def test(session: Session, name: str) -> None:
     """Take the steps of the connection test. Ends with code 5 if one fails."""
@@ -166,7 +169,7 @@ def test(session: Session, name: str) -> None:
 
 
 @source.command()
-@click.argument("name")
+@click.argument("name", shell_complete=source_names)
 @click.option("--etag", default="", metavar="ETAG", help="Fail if the source has another etag by now.")
 @pass_session
 def remove(session: Session, name: str, etag: str) -> None:

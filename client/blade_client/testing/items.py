@@ -20,7 +20,7 @@ from blade_client.testing.sources import Sources
 from blade_client.testing.statuses import invalid
 
 _CHUNK_ROWS = 100
-_MAX_LIMIT = {"QueryItemsRequest": 10_000, "QueryArrowRequest": 1_000_000_000}
+_MAX_LIMIT = 1_000_000_000
 
 Matches = Callable[[Mapping[str, Any], Mapping[str, str]], object]
 """What a condition means: whether a row matches, given the parameters."""
@@ -97,7 +97,7 @@ class Items:
     def QueryItems(
         self, request: query_service_pb2.QueryItemsRequest, context: Any
     ) -> Iterator[query_service_pb2.QueryItemsResponse]:
-        rows = self._asked(request, default=100)
+        rows, more = self._asked(request, default=100)
         for begin in range(0, len(rows), _CHUNK_ROWS):
             chunk = query_service_pb2.QueryItemsResponse()
             for row in rows[begin : begin + _CHUNK_ROWS]:
@@ -106,13 +106,15 @@ class Items:
                 else:
                     chunk.items.append(_with_columns(row.item, request.columns))
             yield chunk
+        if more:
+            yield query_service_pb2.QueryItemsResponse(more_rows=True)
 
     def QueryArrow(
         self, request: query_service_pb2.QueryArrowRequest, context: Any
     ) -> Iterator[query_service_pb2.QueryArrowResponse]:
         import pyarrow as pa
 
-        rows = self._asked(request, default=None)
+        rows, _ = self._asked(request, default=None)
         table = pa.Table.from_pylist([dict(row.columns) for row in rows])
         table = table.select(list(request.columns)) if request.columns else table
         yield query_service_pb2.QueryArrowResponse(schema=table.schema.serialize().to_pybytes())
@@ -159,10 +161,11 @@ class Items:
             raise errors.Precondition(found[0].rejection.message, reason="ITEM_REJECTED")
         return found[0].item
 
-    def _asked(self, request: Any, *, default: int | None) -> list[Row]:
-        limit, most = request.limit if request.HasField("limit") else default, _MAX_LIMIT[request.DESCRIPTOR.name]
-        if limit is not None and not 1 <= limit <= most:
-            raise invalid("limit", f"{limit} is not between 1 and {most:,}")
+    def _asked(self, request: Any, *, default: int | None) -> tuple[list[Row], bool]:
+        """The rows, and whether the limit leaves others out."""
+        limit = request.limit if request.HasField("limit") else default
+        if limit is not None and not 1 <= limit <= _MAX_LIMIT:
+            raise invalid("limit", f"{limit} is not between 1 and {_MAX_LIMIT:,}")
         if request.offset < 0:
             raise invalid("offset", f"{request.offset} is below 0")
         source = self._sources.find(request.data_type, request.source)
@@ -170,7 +173,8 @@ class Items:
         for term in reversed(request.order_by):
             column, _, direction = term.partition(" ")
             rows.sort(key=_order(column), reverse=direction.strip().lower() == "desc")
-        return rows[request.offset :][:limit]
+        rows = rows[request.offset :]
+        return rows[:limit], limit is not None and len(rows) > limit
 
 
 def normal(condition: str) -> str:

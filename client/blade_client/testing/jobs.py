@@ -64,6 +64,7 @@ class Jobs:
     # ------------------------------------------------------------------------------------------------ what is called
 
     def StartQueryJob(self, request: pb.StartQueryJobRequest, context: Any) -> pb.StartQueryJobResponse:
+        request = _with_flat_limits(request)
         check_start(request)
         stored = self._replays.answer(request.request_id, request)
         if stored is None:
@@ -199,7 +200,7 @@ class Jobs:
         if not job_id:
             raise invalid(name, "is required")
         if job_id not in self._jobs:
-            raise errors.NotFound(f"there is no job {job_id!r}; ListJobs shows those there are", reason="JOB_NOT_FOUND")
+            raise errors.NotFound(f"there is no job {job_id!r}", reason="JOB_NOT_FOUND")
         return self._jobs[job_id]
 
     def _in_use(self, source: str) -> bool:
@@ -298,3 +299,15 @@ def _listed(job: Job, request: pb.ListJobsRequest) -> bool:
         and (not request.HasField("created_after") or created >= request.created_after.ToNanoseconds())
         and (not request.HasField("created_before") or created < request.created_before.ToNanoseconds())
     )
+
+
+def _with_flat_limits(request: pb.StartQueryJobRequest) -> pb.StartQueryJobRequest:
+    """The request with its `limits` one by one."""
+    flat = pb.StartQueryJobRequest()
+    flat.CopyFrom(request)
+    flat.ClearField("limits")
+    for field, value in request.limits.ListFields():
+        if request.HasField(field.name) and getattr(request, field.name) != value:
+            raise invalid(f"limits.{field.name}", f"is not `{field.name}`; send one of them")
+        setattr(flat, field.name, value)
+    return flat

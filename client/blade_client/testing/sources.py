@@ -52,9 +52,7 @@ class Sources:
         if not name:
             raise invalid("name", "is required")
         if name not in self.stored:
-            raise errors.NotFound(
-                f"there is no source {name!r}; ListSources shows those there are", reason="SOURCE_NOT_FOUND"
-            )
+            raise errors.NotFound(f"there is no source {name!r}", reason="SOURCE_NOT_FOUND")
         return self.stored[name]
 
     def find(self, data_type: str, name: str = "") -> Source:

@@ -87,6 +87,7 @@ class Handlers:
                 "maxRequestBytes": self._limits.max_request_bytes,
                 "lookup": self._limits.lookup,
                 "replacesById": self._limits.replaces,
+                "idempotencyKeys": self._limits.honours_keys,
             }
         )
 

@@ -36,6 +36,7 @@ class Limits:
     batch: bool
     lookup: bool
     replaces: bool
+    honours_keys: bool
     max_batch_items: int
     max_request_bytes: int
 

@@ -76,6 +76,7 @@ class CatalogServer:
             batch=self.batch,
             lookup=self.lookup,
             replaces=self.replace,
+            honours_keys=self.idempotency_keys > 0,
             max_batch_items=self.max_batch_items if self.batch else 1,
             max_request_bytes=self.max_request_bytes,
         )

@@ -76,6 +76,8 @@ class Calls:
         await self.feed.close()
 
     async def stop(self) -> None:
-        """Lets calls under way end: those over HTTP, then the others."""
+        """Lets calls under way end, within the drain limit: those over HTTP, then the others."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self._settings.drain_timeout_s
         await self._web.stop(self._settings.drain_timeout_s)
-        await self.rpc.stop(self._settings.drain_timeout_s)
+        await self.rpc.stop(max(0.0, deadline_s - loop.time()))

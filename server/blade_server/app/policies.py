@@ -68,7 +68,6 @@ def engine_policy(settings: Settings) -> EnginePolicy:
         beat_s=settings.lease_beat_s,
         pause_hold_s=settings.pause_hold_s,
         drain_s=settings.drain_timeout_s,
-        catalog_timeout_s=settings.catalog_timeout_s,
         patience_s=settings.catalog_patience_s,
     )
 

@@ -33,6 +33,8 @@ class Serving:
     http_port: int
     workers: tuple[int, ...]
     """Process ids of the job processes; none: jobs run in this one."""
+    socket: str
+    """gRPC without TLS for programs of the server's own user on this machine, `unix:PATH`."""
     database: str
     warehouse: str
     catalog: str
@@ -72,8 +74,6 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
         stack.push_async_callback(jobs.stop)
         await jobs.open()
         await calls.listen(stack)
-        stack.push_async_callback(_stop, calls, jobs)
-        await calls.listen_for_http()
 
         def on_ring(job_ids: frozenset[str]) -> None:
             calls.feed.ring(job_ids)
@@ -83,14 +83,14 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
             calls.feed.ring_all()
             jobs.wake()
 
-        calls.follow(state.clock)
         listener = Listener(state.url, on_ring, on_connect, clock=state.clock)
-        listener.start()
-        stack.push_async_callback(asyncio.to_thread, listener.stop)
-        jobs.start()
         pruner = Pruner(Retention(state.database), older_than_s=settings.job_retention_days * 86400)
+        stack.push_async_callback(_stop, calls, jobs, listener, pruner)
+        await calls.listen_for_http()
+        calls.follow(state.clock)
+        listener.start()
+        jobs.start()
         pruner.start()
-        stack.push_async_callback(asyncio.to_thread, pruner.stop)
         await asyncio.to_thread(_warn_of_too_few_connections, settings, state.database)
         yield Serving(
             version=version("blade"),
@@ -98,6 +98,7 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
             port=calls.rpc.port,
             http_port=calls.http_port,
             workers=jobs.pids,
+            socket=calls.rpc.local_target,
             database=state.database.place if settings.database_url else "embedded",
             warehouse=settings.databricks_server_hostname,
             catalog=settings.catalog_url,
@@ -115,7 +116,8 @@ def _warn_of_too_few_connections(settings: Settings, database: Database) -> None
         )
 
 
-async def _stop(calls: Calls, jobs: EngineHere | Workers) -> None:
-    """Load balancers and watchers first; then the other calls, and jobs, side by side."""
+async def _stop(calls: Calls, jobs: EngineHere | Workers, listener: Listener, pruner: Pruner) -> None:
+    """Load balancers and watchers first; then all else side by side, so that nobody waits for another one's limit."""
     await calls.announce_stop()
-    await asyncio.gather(jobs.stop(), calls.stop())
+    threads = (asyncio.to_thread(part.stop) for part in (listener, pruner))
+    await asyncio.gather(jobs.stop(), calls.stop(), *threads)

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from blade_server.addresses import checked_url
 from blade_server.catalog import Catalog
 from blade_server.core.jobs.checks import MAX_WORKERS
 from blade_server.settings import Settings
@@ -40,18 +40,19 @@ async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -
 
     Raises ValueError for a setting that cannot be right, EmbeddedPostgresError, NewerTablesError, StorageUnavailable.
     """
-    url = await _database_url(settings, stack)
-    await asyncio.to_thread(migrate, url)
-    database = Database(url, pool_size=pool_size)
-    stack.callback(database.close)
     catalog = Catalog(
         settings.catalog_url,
         settings.catalog_token,
         settings.catalog_ca_file,
         settings.catalog_timeout_s,
         settings.max_running_jobs * MAX_WORKERS + _SPARE_CONNECTIONS,
+        settle_s=settings.catalog_settle_s,
     )
     stack.callback(catalog.close)
+    url = await _database_url(settings, stack)
+    await asyncio.to_thread(migrate, url)
+    database = Database(url, pool_size=pool_size)
+    stack.callback(database.close)
     clock = Clock()
     await asyncio.to_thread(database.compare, clock)
     return State(url=url, database=database, clock=clock, catalog=catalog)
@@ -67,13 +68,7 @@ async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:
 
 def checked_database_url(url: str) -> str:
     """The URL as it is. Raises ValueError, without the URL's password, if it cannot be one of PostgreSQL."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as exc:
-        raise ValueError("DATABASE_URL is not a URL; write postgresql://user:password@host:5432/database") from exc
-    if parts.scheme not in _POSTGRES_SCHEMES:
-        raise ValueError(f"DATABASE_URL begins with {parts.scheme or 'nothing'!r}; BLADE needs postgresql://")
+    checked_url("DATABASE_URL", url, _POSTGRES_SCHEMES, database=True)
     return url
 
 

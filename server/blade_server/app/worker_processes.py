@@ -27,7 +27,7 @@ UNFIT = b"unfit\n"
 RUN = b"run\n"
 STOP = b"stop\n"
 
-_LAST_WORDS_S = 8.0  # above what a worker takes beyond the drain
+_LAST_WORDS_S = 4.5  # above what a worker takes beyond the drain
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 60.0

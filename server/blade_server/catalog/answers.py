@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, NamedTuple
 
 import orjson
 
-from blade_server.catalog.failures import Answer, may_pass, nonsense, printable
+from blade_server.catalog.contradictions import Contradiction, contradiction, says_stored
+from blade_server.catalog.failures import Answer, may_be_at_work, may_pass, nonsense, own_words, printable, words_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +26,20 @@ class Capabilities:
     can_look_up: bool = False
     replaces: bool = False
     """An item that is sent again takes the place of the one that is there."""
+    honours_keys: bool = False
+    """A request that is sent again under its Idempotency-Key stores nothing more, also while the first is at work."""
+
+    def bears_repeat(self, *, same_request: bool) -> bool:
+        """Whether items may be sent again while a request for them may be at work; `same_request`: all of it again."""
+        return self.replaces or (self.honours_keys and (same_request or self.max_batch_items == 1))
 
 
 class Refusal(NamedTuple):
     """Why an item is not stored, in the catalog's own words.
 
-    For good unless `retry`: then the catalog could not say (a status of the kind of 429 or 5xx for this item, or the
-    rest of an upload was not sent) and the item may be sent again once a look-up shows that it is not there.
+    For good unless `retry`: then the catalog could not say (a status of the kind of 429 or 5xx for this item, an answer
+    that contradicts itself, or the rest of an upload was not sent) and the item may be sent again once a look-up shows
+    that it is not there.
     """
 
     reason: str
@@ -40,11 +48,36 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """What became of the items of an upload, by their places in it: those that are not refused are stored."""
+    """What became of the items of an upload, by their places in it: those that are not refused are stored.
+
+    Of those that are: `doubted` were answered with success and failure in one, so that a look-up has to say which, and
+    `at_work` may be stored yet.
+    """
 
     refused: dict[int, Refusal] = field(default_factory=dict)
     replaced: set[int] = field(default_factory=set)
     """Stored in the place of an older item of the same id."""
+    doubted: set[int] = field(default_factory=set)
+    at_work: set[int] = field(default_factory=set)
+
+    def update(self, other: Uploaded, places: Sequence[int]) -> None:
+        """Takes in what became of those at these places."""
+        self.refused.update((places[at], refusal) for at, refusal in other.refused.items())
+        for mine, theirs in (
+            (self.replaced, other.replaced),
+            (self.doubted, other.doubted),
+            (self.at_work, other.at_work),
+        ):
+            mine.update(places[at] for at in theirs)
+
+
+_COUNTS = {"maxBatchItems": 1, "maxRequestBytes": sys.maxsize}
+"""What capabilities count, and how many it is where they do not say."""
+
+
+_PLAIN = frozenset({"itemId", "status", "outcome"})
+"""The fields of a result of the contract."""
+_OUTCOMES = (None, "CREATED", "REPLACED")  # no set: whatever is looked for in it need not be hashable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,63 +88,118 @@ class AnswerParser:
 
     def capabilities(self, answer: Answer) -> Capabilities:
         """Of a 200; what is left out is the careful choice."""
-        said = self._object(answer, stores=False)
-        items, size = said.get("maxBatchItems", 1), said.get("maxRequestBytes", sys.maxsize)
-        if type(items) is not int or type(size) is not int or items < 1 or size < 1:
-            raise nonsense(f"says it takes {items!r} items and {size!r} bytes", catalog=self.catalog, stores=False)
+        said = self._sound(answer)
+        items, size = (_count(said.get(name), default) for name, default in _COUNTS.items())
+        if items is None or size is None:
+            what = ", ".join(f"{name} {printable(str(said[name]))}" for name in _COUNTS if name in said)
+            raise nonsense(f"says what cannot be of what it takes ({what})", catalog=self.catalog, stores=False)
         return Capabilities(
             max_batch_items=items,
             max_request_bytes=size,
             can_look_up=said.get("lookup") is True,
             replaces=said.get("replacesById") is True,
+            honours_keys=said.get("idempotencyKeys") is True,
         )
 
     def found(self, answer: Answer, asked: Sequence[str]) -> set[str]:
         """The ids of a look-up, all of them asked for."""
-        found = self._object(answer, stores=False).get("found")
+        found = self._sound(answer).get("found")
         wanted = set(asked)
         if not isinstance(found, list) or not all(isinstance(one, str) and one in wanted for one in found):
             raise nonsense("answered a look-up with ids it was not asked for", catalog=self.catalog, stores=False)
         return set(found)
 
+    def _sound(self, answer: Answer) -> dict[str, Any]:
+        """An object in which nothing tells of a failure, in answer to a question."""
+        said = self._object(answer, stores=False)
+        against = contradiction(said, stores=False)
+        if against is not None:
+            what = f"answered {answer.status} and contradicts itself: {against.words}"
+            raise nonsense(what, catalog=self.catalog, stores=False)
+        return said
+
+    def item(self, answer: Answer, item_id: str) -> bytes | None:
+        """Of a 200 to the question for an item: its file; None if the answer says after all that it is not there."""
+        said = self._object(answer, stores=False)
+        if said.get("itemId") == item_id:
+            return answer.body
+        against = contradiction(said, stores=False)
+        if against is None or against.status not in {404, 410}:
+            words = f": {against.words}" if against else ""
+            what = f"gave something else when it was asked for the item {printable(item_id)!r}{words}"
+            raise nonsense(what, catalog=self.catalog, stores=False)
+        return None
+
     def single(self, answer: Answer, item_id: str) -> Uploaded:
-        """Of a 200 or 201 to the upload of one item."""
+        """Of a 200 or 201 to the upload of one item. Whatever is left out of it contradicts nothing."""
         said = self._object(answer, stores=True)
-        return self._each([{"itemId": item_id} | said | {"status": answer.status}], [item_id])
+        if isinstance(results := said.pop("results", None), list):
+            if len(results) != 1 or not isinstance(results[0], dict):
+                raise nonsense(f"answered for {len(results)} items and was sent one", catalog=self.catalog, stores=True)
+            said |= results[0]
+        if said.get("itemId", item_id) != item_id:
+            raise self._another(item_id)
+        against = contradiction(said, stores=True)
+        if against is not None:
+            return Uploaded({0: _doubted(against, answer.status)}, doubted={0})
+        return Uploaded(replaced={0} if _replaced(said, answer.status) else set())
 
     def batch(self, answer: Answer, item_ids: Sequence[str]) -> Uploaded:
-        """Of a 200 to a batch of these: one result each, in order."""
-        results = self._object(answer, stores=True).get("results")
+        """Of a 200 or 207 to a batch of these: one result each, in order, that speaks for itself."""
+        said = self._object(answer, stores=True)
+        results = said.pop("results", None)
         if not isinstance(results, list) or len(results) != len(item_ids):
-            raise nonsense(f"did not answer for all {len(item_ids)} items", catalog=self.catalog, stores=True)
-        return Uploaded() if _all_created(results, item_ids) else self._each(results, item_ids)
+            words = words_of(said)
+            what = f"did not answer for all {len(item_ids)} items" + (f": {printable(words)}" if words else "")
+            raise nonsense(what, catalog=self.catalog, stores=True)
+        uploaded = Uploaded() if _all_created(results, item_ids) else self._each(results, item_ids)
+        if said and not uploaded.refused:
+            if said.get("status") == 207:
+                del said["status"]
+            against = contradiction(said, stores=True)
+            if against is not None:
+                what = f"answered that all items are stored, and contradicts itself: {against.words}"
+                raise nonsense(what, catalog=self.catalog, stores=True)
+        return uploaded
 
     def _each(self, results: Sequence[Any], item_ids: Sequence[str]) -> Uploaded:
         uploaded = Uploaded()
         for place, (result, item_id) in enumerate(zip(results, item_ids, strict=True)):
             said = result if isinstance(result, dict) else {}
-            refusal = self._refusal(said, item_id)
-            if refusal is not None:
-                uploaded.refused[place] = refusal
-            elif said.get("outcome", "REPLACED" if said["status"] == 200 else "CREATED") == "REPLACED":
+            status = self._status(said, item_id)
+            if status >= 400:
+                uploaded.refused[place] = Refusal(_rejection(status, words_of(said)), retry=may_pass(status))
+                if says_stored(said):
+                    uploaded.doubted.add(place)
+                if may_be_at_work(status):
+                    uploaded.at_work.add(place)
+            elif against := self._contradiction(said):
+                uploaded.refused[place] = _doubted(against, status)
+                uploaded.doubted.add(place)
+            elif _replaced(said, status):
                 uploaded.replaced.add(place)
         return uploaded
 
-    def _refusal(self, said: dict[str, Any], item_id: str) -> Refusal | None:
+    def _status(self, said: Mapping[str, Any], item_id: str) -> int:
+        """200, 201 or from 400 to 599."""
         status, named = said.get("status"), said.get("itemId")
         stored = status in (200, 201)  # whatever it is: a list cannot be looked for in a set
         # Of an item it cannot read the catalog knows no id.
         if type(status) is not int or (named != item_id and (stored or named is not None)):
-            what = f"answered for another item than {printable(item_id)!r}"
-            raise nonsense(what, catalog=self.catalog, stores=True)
-        if stored:
-            return None
-        if not 400 <= status <= 599:
+            raise self._another(item_id)
+        if not (stored or 400 <= status <= 599):
             raise nonsense(f"answered an item with status {status}", catalog=self.catalog, stores=True)
-        words = said.get("error")
-        reason = printable(words) if isinstance(words, str) else ""
-        text = f"the catalog rejected it ({status})" + (f": {reason}" if reason else "")
-        return Refusal(text, retry=may_pass(status))
+        return status
+
+    @staticmethod
+    def _contradiction(said: Mapping[str, Any]) -> Contradiction | None:
+        if said.keys() <= _PLAIN and said.get("outcome") in _OUTCOMES:  # nearly always
+            return None
+        return contradiction(said, stores=True)
+
+    def _another(self, item_id: str) -> Exception:
+        what = f"answered for another item than {printable(item_id)!r}"
+        return nonsense(what, catalog=self.catalog, stores=True)
 
     def _object(self, answer: Answer, *, stores: bool) -> dict[str, Any]:
         try:
@@ -119,14 +207,57 @@ class AnswerParser:
         except ValueError:
             said = None
         if not isinstance(said, dict):
-            raise nonsense("answered with something that is no JSON object", catalog=self.catalog, stores=stores)
+            what = "answered with something that is no JSON object"
+            raise nonsense(what, catalog=self.catalog, stores=stores, at_work=True)
+        if is_problem(answer):
+            what = f"answered {answer.status} with a problem: {own_words(answer.body)}"
+            raise nonsense(what, catalog=self.catalog, stores=stores)
         return said
+
+
+def is_page(answer: Answer) -> bool:
+    """Whether a body is one that no catalog has for an item: a page for people, or a problem (RFC 9457)."""
+    return _content_type(answer) in {"text/html", "application/xhtml+xml"} or is_problem(answer)
+
+
+def is_problem(answer: Answer) -> bool:
+    """Whether a body is a problem in the words of RFC 9457, whatever the status."""
+    return _content_type(answer) == "application/problem+json"
+
+
+def _content_type(answer: Answer) -> str:
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _doubted(against: Contradiction, status: int) -> Refusal:
+    """Of an item that was answered with success and failure in one."""
+    if against.status is not None:
+        return Refusal(_rejection(against.status, against.words), retry=may_pass(against.status))
+    return Refusal(f"its answer ({status}) contradicts itself: {against.words}", retry=True)
+
+
+def _rejection(status: int, words: str) -> str:
+    return f"the catalog rejected it ({status})" + (f": {printable(words)}" if words else "")
+
+
+def _replaced(said: Mapping[str, Any], status: int) -> bool:
+    outcome = said.get("outcome")
+    return status == 200 if outcome is None else outcome.upper() == "REPLACED"
+
+
+def _count(said: object, default: int) -> int | None:
+    """A number of at least one, also as some write it: 500.0. None if it cannot be right."""
+    if said is None:
+        return default
+    if isinstance(said, bool) or not isinstance(said, int | float) or said != said // 1 or said < 1:
+        return None
+    return int(said)
 
 
 def _all_created(results: Sequence[Any], item_ids: Sequence[str]) -> bool:
     """Whether every result plainly says that its item is new, as nearly all do; the others are looked at one by one."""
     try:
-        answered = [(one["itemId"], one["status"], one["outcome"]) for one in results]
+        answered = [(len(one), one["itemId"], one["status"], one["outcome"]) for one in results]
     except (KeyError, TypeError):
         return False
-    return answered == list(zip(item_ids, repeat(201), repeat("CREATED")))
+    return answered == list(zip(repeat(len(_PLAIN)), item_ids, repeat(201), repeat("CREATED")))

@@ -5,7 +5,6 @@ Nothing is tried twice here: core owns the retry policy. Every failure is one of
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -17,17 +16,20 @@ import orjson
 from pydantic import SecretStr
 
 from blade_server.arrow.arrays import values
+from blade_server.arrow.content import same_item
 from blade_server.arrow.items import Items
-from blade_server.catalog.answers import AnswerParser, Capabilities, Refusal, Uploaded
+from blade_server.catalog.answers import AnswerParser, Capabilities, Refusal, Uploaded, is_page
 from blade_server.catalog.failures import Answer, refusal
 from blade_server.catalog.forms.multipart import Encoded, files
 from blade_server.catalog.wire.pool import ConnectionPool
-from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
+from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable, Precondition, Reason
 
 _REMEMBER_S = 300.0
 _MAX_LOOKUP_IDS = 1000
 _ABSENT = frozenset({404, 405, 501})
 """What a catalog answers where it has no such function."""
+_MOVED = frozenset({301, 308})
+"""What a server says that is elsewhere for good, at https:// for example."""
 
 
 class Catalog:
@@ -40,14 +42,19 @@ class Catalog:
         ca_file: Path | None = None,
         timeout_s: float = 30.0,
         connections: int = 16,
+        *,
+        settle_s: float = 0.0,
     ) -> None:
         """Connects to nothing yet. An empty URL is allowed: every call then says that no catalog is set up.
 
-        `connections`: give it as many as threads will call. Raises ValueError for a URL, token or file that cannot be
-        right.
+        `connections`: give it as many as threads will call. `settle_s`: how long the catalog may go on with an upload
+        whose answer was lost, counted from the request; never less than `timeout_s`. Raises ValueError for a URL, token
+        or file that cannot be right.
         """
         self._pool = ConnectionPool(url, token=token, ca_file=ca_file, timeout_s=timeout_s, size=connections)
         self._url = self._pool.url
+        self.settle_s = max(settle_s, timeout_s)
+        """After so long since its request an upload without an answer has come to its end."""
         self._parser = AnswerParser(catalog=self._url)
         self._remembered: tuple[Capabilities, float, int] | None = None
 
@@ -58,7 +65,7 @@ class Catalog:
     def capabilities(self) -> Capabilities:
         """What the catalog can do; asked anew after five minutes and after a connection was lost.
 
-        Raises CatalogUnavailable, CatalogDenied.
+        Raises CatalogUnavailable, CatalogDenied, and Precondition for a URL that can never work.
         """
         remembered = self._remembered
         if remembered is not None:
@@ -79,9 +86,13 @@ class Catalog:
         elif answer.status == 200:
             known = self._parser.capabilities(answer)
         else:
+            self._pool.check_scheme()
             error = refusal(answer, catalog=self._url, stores=False)
+            if answer.status in _MOVED and not self._pool.answers:  # it would be so for ever
+                raise Precondition(error.message, reason=Reason.CATALOG_UNAVAILABLE)
             # A probe has no request that could be at fault: what is rejected here is the catalog's own trouble.
             raise CatalogUnavailable(error.message) if isinstance(error, CatalogRejected) else error
+        self._pool.answers = True
         self._remembered = (known, time.monotonic() + _REMEMBER_S, losses)
         return known
 
@@ -101,7 +112,7 @@ class Catalog:
         return found
 
     def stored(self, data_source: str, items: Items) -> set[str]:
-        """Ids of those items that the catalog holds with exactly this content.
+        """Ids of those items that the catalog holds with this content, whichever job sent it (see `same_item`).
 
         The one answer that tells an upload whose reply was lost from an older item of the same id. One request for each
         item that is there at all; a catalog that gives no item back is believed by the id. Raises as `existing`.
@@ -123,15 +134,23 @@ class Catalog:
         answer = self._pool.request("HEAD", _item_path(data_source, item_id))
         if answer.status not in {200, 404}:
             raise refusal(answer, catalog=self._url, stores=False)
+        if answer.status == 200 and is_page(answer):  # of something that answers so to everything, perhaps
+            return self._read_back(data_source, item_id) is not None
         return answer.status == 200
 
     def _holds(self, data_source: str, item_id: str, file: bytes) -> bool:
+        """A catalog that gives no item back is believed by the id."""
+        there = self._read_back(data_source, item_id)
+        return there is not None and (not there or same_item(there, file))
+
+    def _read_back(self, data_source: str, item_id: str) -> bytes | None:
+        """The file of an item; None if it is not there, empty if the catalog gives none back."""
         answer = self._pool.request("GET", _item_path(data_source, item_id))
         if answer.status == 200:
-            return _same_json(answer.body, file)
+            return self._parser.item(answer, item_id)
         if answer.status not in _ABSENT:
             raise refusal(answer, catalog=self._url, stores=False)
-        return answer.status != 404
+        return None if answer.status == 404 else b""
 
     # -------------------------------------------------------------------------------------------- upload
 
@@ -155,7 +174,7 @@ class Catalog:
         """
         can, uploaded = self.capabilities(), Uploaded()
         self._send_all(encoded, scope, _requests(encoded, can, uploaded.refused), uploaded, before_request)
-        if len(encoded) == 1 and uploaded.refused and not uploaded.refused[0].retry:
+        if len(encoded) == 1 and uploaded.refused and not (uploaded.refused[0].retry or uploaded.doubted):
             raise CatalogRejected(uploaded.refused[0].reason)
         return uploaded
 
@@ -184,10 +203,9 @@ class Catalog:
                     left = [at for rest in requests[number:] for at in rest]
                     uploaded.refused.update((at, Refusal(exc.message, retry=True)) for at in left)
                     return
-            gone = sum(not refusal.retry for refusal in sent.refused.values())
+            gone = sum(not refusal.retry and at not in sent.doubted for at, refusal in sent.refused.items())
             under_way = under_way or gone < len(places)
-            uploaded.refused.update((places[at], refusal) for at, refusal in sent.refused.items())
-            uploaded.replaced.update(places[at] for at in sent.replaced)
+            uploaded.update(sent, places)
 
     def _send(self, encoded: Encoded, scope: str, before_request: Callable[[], object]) -> Uploaded:
         ids = encoded.items.item_ids
@@ -198,21 +216,23 @@ class Catalog:
         alone = len(ids) == 1
         path = "/v1/items" if alone else "/v1/items:batch"
         before_request()
+        began = time.monotonic()
         answer = self._pool.request("POST", path, body, headers, stores=True)
+        took_s = time.monotonic() - began
         if alone and answer.status in {200, 201}:
             return self._parser.single(answer, ids[0])
         if alone:
-            raise refusal(answer, catalog=self._url, stores=True)
-        if answer.status != 200:
-            raise self._refusal(answer, "batches", stores=True)
+            raise refusal(answer, catalog=self._url, stores=True, took_s=took_s)
+        if answer.status not in {200, 207}:
+            raise self._refusal(answer, "batches", stores=True, took_s=took_s)
         return self._parser.batch(answer, ids)
 
     def _refusal(
-        self, answer: Answer, function: str, *, stores: bool
+        self, answer: Answer, function: str, *, stores: bool, took_s: float = 0.0
     ) -> CatalogUnavailable | CatalogDenied | CatalogRejected:
         """As `refusal`, for a function the catalog said it has: if it is gone, ask again what there is."""
         if answer.status not in _ABSENT:
-            return refusal(answer, catalog=self._url, stores=stores)
+            return refusal(answer, catalog=self._url, stores=stores, took_s=took_s)
         self._remembered = None
         return CatalogUnavailable(f"the catalog at {self._url} takes no {function} any more ({answer.status})")
 
@@ -247,21 +267,6 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _same_json(one: bytes, other: bytes) -> bool:
-    """Equal, or equal but for the writing: a catalog need not keep spaces. Numbers are compared as they are written."""
-    if one == other:
-        return True
-    try:
-        first, second = (json.loads(text, parse_float=_as_written, parse_int=_as_written) for text in (one, other))
-    except (ValueError, RecursionError):
-        return False
-    return bool(first == second)
-
-
-def _as_written(number: str) -> tuple[str]:
-    return (number,)  # not the string, which is another value
 
 
 def _item_path(data_source: str, item_id: str) -> str:

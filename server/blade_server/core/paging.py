@@ -9,6 +9,7 @@ from hashlib import blake2b
 
 from blade_server.errors import Invalid
 
+MAX_PAGE_SIZE = 1000
 _DIGEST_BYTES = 6
 
 
@@ -38,7 +39,7 @@ def read_token(token: str, *, scope: str) -> str:
     )
 
 
-def page_size(asked: int | None, *, default: int, most: int = 1000) -> int:
+def page_size(asked: int | None, *, default: int, most: int = MAX_PAGE_SIZE) -> int:
     """The size of a page.
 
     Raises:

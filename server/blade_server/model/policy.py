@@ -73,8 +73,8 @@ class EnginePolicy:
     """Jobs as a process runs them; all durations in seconds.
 
     A lease lasts `lease_s` and is renewed every `beat_s`; a paused job keeps its cursor for `pause_hold_s`; a stopping
-    process waits `drain_s` for uploads in flight. `catalog_timeout_s` is the longest an upload may be under way,
-    `patience_s` how long uploads may fail with the catalog well before items are errors.
+    process waits `drain_s` for uploads in flight. `patience_s` is how long uploads may fail with the catalog well
+    before items are errors.
     """
 
     source: SourcePolicy
@@ -84,7 +84,6 @@ class EnginePolicy:
     beat_s: float = 3.0
     pause_hold_s: float = 300.0
     drain_s: float = 30.0
-    catalog_timeout_s: float = 30.0
     patience_s: float = 120.0
 
 

@@ -22,7 +22,14 @@ from blade_server.errors import Invalid
 from blade_server.rpc.caller import Context, actor
 from blade_server.rpc.convert.fields import instant, optional, seconds
 from blade_server.rpc.convert.item import item_message, rejection_message
-from blade_server.rpc.convert.job import item_error_message, job_message, limits_from, overrides_from, statuses_from
+from blade_server.rpc.convert.job import (
+    item_error_message,
+    job_message,
+    limits_from,
+    overrides_from,
+    start_limits_from,
+    statuses_from,
+)
 from blade_server.rpc.convert.source import id_count_message
 from blade_server.rpc.threads import Threads
 
@@ -47,9 +54,7 @@ class JobService(JobServiceServicer):
             source=request.source,
             batch_size=optional(request, "batch_size"),
             workers=optional(request, "workers"),
-            items_per_second=optional(request, "items_per_second"),
-            max_errors=optional(request, "max_errors"),
-            max_error_share=optional(request, "max_error_share"),
+            **start_limits_from(request),
             metadata=dict(request.metadata),
             overrides=overrides_from(request),
             skip_existing=request.skip_existing,

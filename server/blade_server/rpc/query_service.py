@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from blade.v1 import query_service_pb2 as pb
 from blade.v1.query_service_pb2_grpc import QueryServiceServicer
 from blade_server.core.direct.queries import Queries
-from blade_server.core.transform.transform import Transformed
+from blade_server.core.direct.streams import ItemStream
 from blade_server.model import RowQuery
 from blade_server.rpc import arrow
 from blade_server.rpc.caller import Context
@@ -63,9 +63,9 @@ def _asked(request: pb.QueryItemsRequest | pb.QueryArrowRequest) -> RowQuery:
     )
 
 
-def chunks(batches: Iterable[Transformed]) -> Iterator[bytes]:
+def chunks(rows_of: ItemStream) -> Iterator[bytes]:
     """Serialised QueryItemsResponses of at most 100 rows and, unless one row is larger, about 1 MiB."""
-    for batch in batches:
+    for batch in rows_of:
         chunk, rows = pb.QueryItemsResponse(), 0
         size_bytes = 0
         for item in batch.items:
@@ -82,3 +82,5 @@ def chunks(batches: Iterable[Transformed]) -> Iterator[bytes]:
             rows += 1
         if rows:
             yield chunk.SerializeToString()
+    if rows_of.more_rows:
+        yield pb.QueryItemsResponse(more_rows=True).SerializeToString()

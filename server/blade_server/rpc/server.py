@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import ssl
 import tempfile
 from contextlib import suppress
@@ -30,6 +29,7 @@ from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
 from blade_server.core.sources.sources import Sources
 from blade_server.model.policy import ListenPolicy
+from blade_server.ports import until_free
 from blade_server.rpc.around.chain import Chain
 from blade_server.rpc.around.drain import Drain
 from blade_server.rpc.config_service import ConfigService
@@ -120,7 +120,7 @@ class RpcServer:
 
         Raises ListenError.
         """
-        self.port = self._listen()
+        self.port = await self._listen()
         self._socket_dir = tempfile.mkdtemp(prefix="blade-")  # mode 0700
         self.local_target = f"unix:{self._socket_dir}/grpc.sock"
         self._server.add_insecure_port(self.local_target)
@@ -151,27 +151,19 @@ class RpcServer:
         self._threads.close()
         shutil.rmtree(self._socket_dir, ignore_errors=True)
 
-    def _listen(self) -> int:
+    async def _listen(self) -> int:
         host = f"[{self.host}]" if ":" in self.host else self.host
         credentials = self._credentials()
         address = f"{host}:{self._policy.port}"
         try:
+            await until_free(self.host, self._policy.port, "BLADE_PORT")
             if credentials is None:
                 return self._server.add_insecure_port(address)
             return self._server.add_secure_port(address, credentials)
-        except RuntimeError as exc:
-            raise ListenError(f"cannot listen on {address}: {self._why_not()}") from exc
-
-    def _why_not(self) -> str:
-        """The reason, which gRPC keeps to itself."""
-        try:
-            found = socket.getaddrinfo(self.host, self._policy.port, type=socket.SOCK_STREAM)
-            for family, kind, protocol, _, address in found:
-                with socket.socket(family, kind, protocol) as probe:
-                    probe.bind(address)
         except OSError as exc:
-            return exc.strerror or str(exc)
-        return "gRPC refused the address"
+            raise ListenError(exc.strerror) from exc
+        except RuntimeError as exc:
+            raise ListenError(f"cannot listen on {address}: gRPC refused the address") from exc
 
     def _credentials(self) -> grpc.ServerCredentials | None:
         cert, key = self._policy.tls_cert_file, self._policy.tls_key_file

@@ -69,9 +69,10 @@ class Listener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when the thread has ended; no callback comes after that. May be called once."""
+        """Returns when the thread has ended, if it was started; no callback comes after that. May be called once."""
         self._stop_rung.send(b"!")
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._stop_rung.close()
         self._stop_heard.close()
 

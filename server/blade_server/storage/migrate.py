@@ -61,8 +61,9 @@ def migrate(url: str, *, timeout_s: float = 60.0) -> None:
     except OperationalError as exc:
         place = engine.url.render_as_string(hide_password=True)
         log.warning("PostgreSQL at %s: %s", place, exc)
+        words = " ".join(str(exc.orig).split())
         raise StorageUnavailable(
-            f"PostgreSQL at {place} does not answer; check DATABASE_URL and that the server runs"
+            f"PostgreSQL at {place} does not answer; check DATABASE_URL and that the server runs ({words})"
         ) from exc
     finally:
         engine.dispose()

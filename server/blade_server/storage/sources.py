@@ -9,13 +9,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason
+from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason, meant
 from blade_server.model import FINAL, Source, SourceStats
 from blade_server.storage import tables
 from blade_server.storage.codec import config_from, mapping_from
 from blade_server.storage.database import Database
 
 _source = tables.source
+_NAMES = 1000
+"""So many are looked through for one that a misspelt name was meant to be."""
 
 
 def _from_row(row: Row[Any]) -> Source:
@@ -47,8 +49,9 @@ def _columns(source: Source) -> dict[str, Any]:
     }
 
 
-def _not_found(name: str) -> NotFound:
-    return NotFound(f"there is no source {name!r}; ListSources shows those there are", reason=Reason.SOURCE_NOT_FOUND)
+def _not_found(connection: Connection, name: str) -> NotFound:
+    names = connection.execute(select(_source.c.name).limit(_NAMES)).scalars().all()
+    return NotFound(f"there is no source {name!r}{meant(name, names)}", reason=Reason.SOURCE_NOT_FOUND)
 
 
 class SourceStore:
@@ -82,9 +85,7 @@ class SourceStore:
                 stored = self._replay(connection, request_id, request_hash)
             if stored is not None:
                 return stored
-            raise AlreadyExists(
-                f"a source named {source.name!r} exists; change it with UpdateSource or take another name"
-            ) from exc
+            raise AlreadyExists(f"a source named {source.name!r} exists; change that one or take another name") from exc
 
     def _replay(self, connection: Connection, request_id: str, request_hash: str) -> Source | None:
         if not request_id:
@@ -102,8 +103,14 @@ class SourceStore:
         """Raises NotFound."""
         found = self._select(select(_source).where(_source.c.name == name))
         if not found:
-            raise _not_found(name)
+            with self._database.begin() as connection:
+                raise _not_found(connection, name)
         return found[0]
+
+    def data_types(self) -> list[str]:
+        """Those that sources have, for people who misspelt one; not all if there are very many."""
+        with self._database.begin() as connection:
+            return list(connection.execute(select(_source.c.data_type).distinct().limit(_NAMES)).scalars())
 
     def by_data_type(self, data_type: str) -> list[Source]:
         """The sources of a data type, by name."""
@@ -148,7 +155,7 @@ class SourceStore:
         locked = select(_source.c.etag).where(_source.c.name == name).with_for_update()
         stored = connection.execute(locked).one_or_none()
         if stored is None:
-            raise _not_found(name)
+            raise _not_found(connection, name)
         if etag and etag != stored.etag:
             raise Conflict(
                 f"source {name!r} was changed by somebody else (etag {stored.etag}, not {etag}); read it again"

@@ -7,8 +7,6 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from blade_server.errors import BladeError, WarehouseDenied, WarehouseUnavailable
 from blade_server.model import StepKind, StepOutcome, TestStep
@@ -74,11 +72,12 @@ def _connect(target: Target) -> str:
 
 def _peer(target: Target) -> tuple[str, int]:
     """Host and port to connect to: the proxy's if the environment names one for this host, as the driver does."""
-    proxy = getproxies().get(urlsplit(target.base_url).scheme)
-    if proxy and not proxy_bypass(target.hostname):
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        if parts.hostname:
-            return parts.hostname, parts.port or 80
+    try:
+        proxy = target.proxy
+    except ValueError as exc:
+        raise WarehouseUnavailable(str(exc)) from exc
+    if proxy is not None:
+        return proxy.hostname or "", proxy.port or 80
     return target.hostname, target.port
 
 

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from databricks import sql
 from databricks.sql.backend.thrift_backend import ThriftDatabricksClient
 
-from blade_server.errors import StatementCancelled, WarehouseDenied
+from blade_server.addresses import speaks_otherwise
+from blade_server.errors import Precondition, Reason, StatementCancelled, WarehouseDenied
 from blade_server.warehouse import trust
 from blade_server.warehouse.driver_thread import DriverThread
 from blade_server.warehouse.failures import DRIVER_ERRORS
@@ -43,10 +44,22 @@ def connect(target: Target) -> Any:
 
     Raises:
         WarehouseDenied: there are no credentials to present.
+        Precondition: the proxy is one that nobody here knows; the host is written with http:// and speaks TLS, or the
+            other way round.
     """
     arguments = _arguments(target)
-    with trust.shared(arguments.get("_tls_trusted_ca_file", "")):
-        return sql.connect(**arguments)
+    try:
+        proxied = target.proxy is not None
+    except ValueError as exc:
+        raise Precondition(str(exc), reason=Reason.WAREHOUSE_UNAVAILABLE) from exc
+    try:
+        with trust.shared(arguments.get("_tls_trusted_ca_file", "")):
+            return sql.connect(**arguments)
+    except DRIVER_ERRORS:
+        wrong = "" if proxied else speaks_otherwise(target.base_url)
+        if wrong:
+            raise Precondition(f"{target} {wrong}", reason=Reason.WAREHOUSE_UNAVAILABLE) from None
+        raise
 
 
 def _arguments(target: Target) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
+
+from blade_server.addresses import proxy_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,11 @@ class Target:
     def port(self) -> int:
         """The TCP port."""
         return urlsplit(self.base_url).port or (443 if self.secure else 80)
+
+    @property
+    def proxy(self) -> SplitResult | None:
+        """The proxy of this environment that leads to it. Raises ValueError for one that the driver does not know."""
+        return proxy_for("https" if self.secure else "http", self.hostname)
 
     @property
     def warehouse_id(self) -> str:

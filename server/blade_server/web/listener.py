@@ -16,6 +16,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from blade_server.ports import until_free
+
 MAX_CONNECTIONS = 512
 IDLE_TIMEOUT_S = 15.0
 """A connection without an exchange for this long, and at most twice as long, is closed, whatever it dribbles."""
@@ -90,7 +92,7 @@ class Listener:
 
     async def start(self) -> int:
         """Listens, and returns the port. Raises OSError naming the address if it is taken."""
-        listening = _bound(*self._address)
+        listening = await _bound(*self._address)
         config = uvicorn.Config(
             self._app,
             http=BoundedProtocol,
@@ -126,10 +128,10 @@ class Listener:
         await self._serving
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+async def _bound(host: str, port: int) -> socket.socket:
     try:
+        await until_free(host, port, "BLADE_HTTP_PORT")
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as exc:
-        message = f"HTTP cannot listen on {host}:{port}: {exc.strerror}; set BLADE_HTTP_PORT to a free one (0: any)"
-        raise OSError(exc.errno, message) from exc
+        raise OSError(f"HTTP {exc.strerror}") from exc

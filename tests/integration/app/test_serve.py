@@ -94,8 +94,17 @@ def test_a_second_signal_ends_it_at_once_although_a_call_is_running(
     [
         ("BLADE_PORT", "http", "BLADE_PORT is 'http'"),
         ("BLADE_MAX_WATCHERS", "0", "BLADE_MAX_WATCHERS is '0'"),
-        ("DATABASE_URL", "mysql://root:s3cret@db/x", "'mysql'"),
-        ("DATABASE_URL", "postgresql://root:s3cret@db:port/x", "DATABASE_URL is not a URL"),
+        (
+            "DATABASE_URL",
+            "mysql://root:s3cret@db/x",
+            "'mysql://***@db/x': it must begin with postgresql",
+        ),
+        ("DATABASE_URL", "postgresql://root:s3cret@db:port/x", "'port' is not a port"),
+        ("BLADE_CATALOG_URL", "http://user:s3cret@127.0.0.1:99999", "'99999' is not a port"),
+        ("DATABRICKS_SERVER_HOSTNAME", "a..b", "'a..b' is no host name"),
+        ("DATABRICKS_SERVER_HOSTNAME", "https://x/sql/1.0/warehouses/1", "is a host name"),
+        ("DATABRICKS_HTTP_PATH", "/sql/1.0/ warehouses/1", "DATABRICKS_HTTP_PATH is '/sql/1.0/ warehouses/1'"),
+        ("BLADE_ALLOWED_WAREHOUSE_HOSTS", "a.test,b:0", "BLADE_ALLOWED_WAREHOUSE_HOSTS is 'https://b:0'"),
     ],
 )
 def test_a_setting_that_cannot_be_right_is_one_sentence_and_exit_code_2(variable: str, value: str, says: str) -> None:
@@ -125,6 +134,7 @@ def test_a_database_that_does_not_answer_is_one_sentence_and_exit_code_1(command
 
     assert status == 1
     assert "does not answer; check DATABASE_URL" in sentence
+    assert "Connection refused" in sentence
 
 
 def test_a_port_that_is_taken_is_one_sentence_and_exit_code_1(postgres_url: str, serve: Callable[..., Served]) -> None:
@@ -132,7 +142,21 @@ def test_a_port_that_is_taken_is_one_sentence_and_exit_code_1(postgres_url: str,
 
     status, sentence = run("serve", "--port", port, DATABASE_URL=postgres_url)
 
-    assert (status, sentence) == (1, f"blade: cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert status == 1
+    assert sentence.startswith(f"blade: cannot listen on 127.0.0.1:{port}: Address already in use by a server of ")
+    assert "set BLADE_PORT to a free one" in sentence
+
+
+def test_a_setting_that_is_misspelt_and_secrets_in_files(
+    postgres_url: str, serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    secret = tmp_path / "url"
+    secret.write_text(f"{postgres_url}\n")
+
+    server = serve("--json", DATABASE_URL_FILE=str(secret), BLADE_HOTS="1")
+
+    assert server.said()["database"] != "embedded"
+    assert "BLADE_HOTS is set and is no setting; did you mean BLADE_HOST?" in server.stop()[1]
 
 
 def test_migrate_makes_the_tables(empty_postgres_url: str) -> None:

@@ -2,7 +2,10 @@
 
 import json
 import socket
+import ssl
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -46,7 +49,19 @@ def test_no_catalog_at_all_says_what_to_set(connect, make_item):
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://x", "localhost:8090", "http://", "http://user:pw@x", "http://x?a=1", "http://x#y", "//x"]
+    "url",
+    [
+        "http://127.0.0.1:99999",
+        "http://a..b",
+        "http://127.0.0.1: 80",
+        "ftp://x",
+        "localhost:8090",
+        "http://",
+        "http://user:pw@x",
+        "http://x?a=1",
+        "http://x#y",
+        "//x",
+    ],
 )
 def test_a_url_that_cannot_be_right_is_refused_at_once(url):
     with pytest.raises(ValueError, match="BLADE_CATALOG_URL") as caught:
@@ -231,6 +246,62 @@ def test_capabilities_that_cannot_be_right_are_an_error(connect, scripted, said)
         connect(server.url).capabilities()
 
 
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        (b'{"maxBatchItems": 500.0}', 500),
+        (b'{"maxBatchItems": null, "maxRequestBytes": null}', 1),
+        (b'{"maxBatchItems": 99999999999999999999999}', 99999999999999999999999),
+        (b'{"maxRequestBytes": 1e30}', 1),
+    ],
+)
+def test_capabilities_may_be_written_as_other_languages_write_numbers(connect, scripted, said, taken):
+    server = scripted()
+    server.CAPABILITIES = said
+    assert connect(server.url).capabilities().max_batch_items == pytest.approx(taken)
+
+
+STATUS_LINES = [b"200 OK", b"201 C", b"404 N", b"503 N", b"302 N", b"99999 X", b"-1 X", b"999 X", b"\xb2\xb2\xb2 X"]
+HEADERS = [
+    b"Content-Length: 99999999999999999999",
+    b"Content-Length: " + b"9" * 5000,
+    b"Content-Length: -1",
+    b"Content-Length: \xb2",
+    b"Content-Length: 1e3",
+    b"Content-Length: 1_0",
+    b"Content-Length: 5\r\nContent-Length: 6",
+    b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFFFF",
+    b"Transfer-Encoding: chunked\r\n\r\n-5",
+    b"Keep-Alive: timeout=99999999999999999999",
+    b"Retry-After: 99999999999999999999",
+    b"Location: http://[::1",
+    b"Location: http://a:99999999/",
+    b"Content-Type: \xff\xfe; charset=\xff",
+    b"Date: Fri, 31 Dec 99999999999999999999 23:59:59 GMT",
+]
+
+
+@pytest.mark.parametrize("status_line", STATUS_LINES)
+@pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
+def test_numbers_in_the_head_of_an_answer_end_in_an_error_of_the_catalog_at_most(
+    connect, make_item, scripted, status_line, header
+):
+    def answer(connection):
+        connection.sendall(b"HTTP/1.1 " + status_line + b"\r\n" + header + b"\r\n\r\n{}")
+        return False
+
+    catalog = connect(scripted(*[answer] * 4).url, timeout_s=2.0)
+    calls = [
+        lambda: catalog.existing("BLADE:m", ["a"]),
+        lambda: catalog.existing("BLADE:m", ["a", "b"]),
+        lambda: catalog.upload("BLADE:m", [make_item("a")]),
+        lambda: catalog.upload("BLADE:m", [make_item("a"), make_item("b")]),
+    ]
+    for call in calls:
+        with suppress(CatalogUnavailable, CatalogRejected):
+            call()
+
+
 def test_capabilities_left_out_are_the_careful_ones(connect, scripted):
     server = scripted()
     server.CAPABILITIES = b"{}"
@@ -320,11 +391,68 @@ def test_tls_is_verified_against_the_given_authority(connect, make_item, scripte
     assert connect(server.url, ca_file=certificate).upload("BLADE:m", [make_item("a")])[0].rejection is None
 
 
-def test_plain_http_spoken_to_a_tls_port_and_the_reverse_are_errors(connect, scripted, whole_reply):
-    plain, encrypted = scripted(), scripted(tls=True)
-    for url in (plain.url.replace("http:", "https:"), encrypted.url.replace("https:", "http:")):
-        with pytest.raises(CatalogUnavailable):
-            connect(url, timeout_s=1.0).probe()
+def test_plain_http_spoken_to_a_tls_port_and_the_reverse_would_fail_for_ever_and_are_said(connect, scripted):
+    plain, encrypted = scripted(b"HTTP/1.0 400 Bad Request\r\n\r\n"), scripted(tls=True)
+    for url, right in ((plain.url, "http://"), (encrypted.url, "https://")):
+        wrong = "https" if right == "http://" else "http"
+        given = f"{wrong}://{url.partition('://')[2]}"
+        with pytest.raises(Precondition, match=f"BLADE_CATALOG_URL={given} speaks .*write {right}"):
+            connect(given, timeout_s=1.0).probe()
+
+
+def test_a_gateway_that_says_http_was_sent_to_its_tls_port_is_believed_once_it_speaks_tls(connect, certificate):
+    """As nginx and Go do."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def serve(listener):
+        with listener.accept()[0] as first:
+            first.recv(1000)
+            first.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+        with listener.accept()[0] as second, context.wrap_socket(second, server_side=True):
+            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        with pytest.raises(Precondition, match="speaks TLS there"):
+            connect(f"http://127.0.0.1:{listener.getsockname()[1]}").probe()
+        thread.join()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(301, Precondition), (308, Precondition), (302, CatalogUnavailable)])
+def test_a_url_that_has_moved_for_good_is_a_wrong_setting(connect, whole_reply, status, kind):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            with listener.accept()[0] as connection:
+                connection.recv(1000)
+                connection.sendall(whole_reply(status, b"", "Location: https://elsewhere/"))
+            listener.accept()[0].close()  # asked whether it speaks TLS
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        catalog = connect(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(kind, match=r"redirects .* to https://elsewhere/; set BLADE_CATALOG_URL"):
+            catalog.probe()
+        thread.join()
+
+
+def test_a_catalog_that_answered_once_is_not_asked_for_tls_when_it_breaks(connect, start):
+    sandbox = start()
+    catalog = connect(sandbox.url, timeout_s=1.0)
+    catalog.probe()
+    sandbox.set_faults(down={"seconds": 1000})
+    with socket.create_server(("127.0.0.1", 0)), pytest.raises(CatalogUnavailable):
+        catalog.probe()
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "nonsense://127.0.0.1:1", "http://127.0.0.1:99999"])
+def test_a_proxy_that_can_never_work_is_refused_at_once(monkeypatch, proxy):
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(ValueError, match=f"http_proxy is '{proxy}'"):
+        Catalog("http://catalog.invalid:8090")
 
 
 def test_the_environments_proxy_is_used_and_no_proxy_heeded(
@@ -348,8 +476,8 @@ def test_the_environments_proxy_is_used_and_no_proxy_heeded(
         ((404, b""), set()),
         ((405, b""), {"a"}),
         ((501, b""), {"a"}),
-        ((200, b"{"), set()),
-        ((200, b"[" * 99_999), set()),
+        ((200, b'{"itemId": "a"}'), set()),
+        ((200, b'{"status": 404, "error": "no such item"}'), set()),
     ],
 )
 def test_a_catalog_that_gives_no_item_back_is_believed_by_the_id(

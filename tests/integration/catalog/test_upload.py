@@ -85,7 +85,7 @@ def test_more_than_a_request_takes_goes_in_several(start, connect, make_item):
     sandbox = start(max_request_bytes=10_000, max_batch_items=7)
     catalog = connect(sandbox.url)
     assert catalog.capabilities() == Capabilities(
-        max_batch_items=7, max_request_bytes=10_000, can_look_up=True, replaces=True
+        max_batch_items=7, max_request_bytes=10_000, can_look_up=True, replaces=True, honours_keys=True
     )
     items = [make_item(f"{n:02d}", data_json=b'{"x":"%b"}' % (b"x" * (100 if n < 14 else 3000))) for n in range(20)]
     uploaded = catalog.upload("BLADE:m", items)
@@ -307,5 +307,16 @@ def test_any_difference_of_an_item_is_another_content(catalog, make_item):
     assert catalog.stored("BLADE:m", [same]) == {"a"}
     for row in (b'{"x":1.1,"y":12345678901234567890}', b'{"x":1.10,"y":12345678901234567891}', b"{}", b'{"x":"1.10"}'):
         assert catalog.stored("BLADE:m", [make_item("a", data_json=row)]) == set()
-    for fields in ({"classification": "CUI"}, {"metadata": {"job": "2"}}, {"last_modified": None}):
+    for fields in ({"classification": "CUI"}, {"metadata": {"source": "2"}}, {"last_modified": None}):
         assert catalog.stored("BLADE:m", [same._replace(**fields)]) == set()
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_an_item_counts_as_stored_where_another_job_has_stored_the_same_since(start, connect, make_item, replace):
+    catalog = connect(start(replace=replace).url)
+    mine = make_item("a", metadata={"source": "s", "job": "job-1"})
+    catalog.upload("BLADE:m", [mine], scope="job-1")
+    catalog.upload("BLADE:m", [make_item("a", metadata={"source": "s", "job": "job-2"})], scope="job-2")
+    assert catalog.stored("BLADE:m", [mine]) == {"a"}
+    catalog.upload("BLADE:m", [make_item("a", metadata={"source": "t", "job": "job-3"})], scope="job-3")
+    assert catalog.stored("BLADE:m", [mine]) == set()

@@ -31,6 +31,7 @@ class Rows:
     def __init__(self, batches: Any, schema: pa.Schema | None = None) -> None:
         self._batches = batches
         self.schema = schema
+        self.more_rows = False
         self.taken = 0
         self.cancelled = threading.Event()
         self.closed = threading.Event()
@@ -114,6 +115,14 @@ def test_items_come_in_order_in_chunks_of_at_most_100_rows_with_rejections(world
     assert [item.item_id for chunk in chunks for item in chunk.items] == [f"P-{n}" for n in range(260)]
     assert sum(len(chunk.rejections) for chunk in chunks) == 120
     assert all(0 < len(chunk.items) + len(chunk.rejections) <= 100 for chunk in chunks)
+
+
+def test_the_last_chunk_says_that_the_limit_leaves_rows_out(world: RpcWorld) -> None:
+    rows = Rows([Transformed([an_item(1)], [])])
+    rows.more_rows = True
+    world.queries.items = lambda _: rows
+
+    assert [chunk.more_rows for chunk in query_items(world, timeout=TIMEOUT_S)] == [False, True]
 
 
 def test_chunks_of_large_rows_fit_into_the_4_mib_that_clients_take_by_default(world: RpcWorld) -> None:

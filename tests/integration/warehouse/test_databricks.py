@@ -20,6 +20,7 @@ from tests.support.waiting import wait_until
 
 from blade_server.errors import (
     Deadline,
+    Precondition,
     ResultTruncated,
     StatementCancelled,
     WarehouseDenied,
@@ -155,7 +156,16 @@ class TestErrors:
     def test_https_to_a_plain_port_says_so(self, changed, sandbox):
         with (
             Warehouse(changed(host=f"127.0.0.1:{sandbox.port}")) as warehouse,
-            pytest.raises(WarehouseUnavailable, match="TLS"),
+            pytest.raises(Precondition, match="speaks no TLS there: write http://"),
+        ):
+            warehouse.execute("SELECT 1")
+
+    def test_a_proxy_that_can_never_work_is_named(self, changed, monkeypatch):
+        monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:1080")
+        monkeypatch.setenv("no_proxy", "")
+        with (
+            Warehouse(changed(host="workspace.test")) as warehouse,
+            pytest.raises(Precondition, match=r"https_proxy is 'socks5://127\.0\.0\.1:1080'"),
         ):
             warehouse.execute("SELECT 1")
 

@@ -88,6 +88,71 @@ def test_retry_after_as_a_date_says_how_long_to_wait():
     assert error(503, retry_after="Wed, 21 Oct 2015 07:28:00 GMT").retry_after_s == 0.0
 
 
+TWENTY = "9" * 20
+NONSENSE = [
+    "",
+    " ",
+    "soon",
+    "3, 3",
+    "3;4",
+    "0x10",
+    "1 2",
+    "--1",
+    "3s",
+    "PT3S",
+    "P1D",
+    "null",
+    "nan",
+    "-nan",
+    "inf",
+    "-inf",
+    "Infinity",
+    "1e999",
+    "9" * 5000,
+    "\0",
+    "\xb2",
+    ",",
+    ":::",
+    "Fri,",
+    "GMT",
+    "2015-10-21",
+    "2015-13-45T99:99:99Z",
+    "Wed, 21 Oct 2015",
+    "Wed, 99 Oct 2015 07:28:00 GMT",
+    "Wed, 00 Oct 2015 07:28:00 GMT",
+    "Wed, 21 Foo 2015 07:28:00 GMT",
+    "Wed, 21 Oct 2015 25:28:00 GMT",
+    "Wed, 21 Oct 2015 07:61:00 GMT",
+    "Wed, 21 Oct 2015 07:28:99 GMT",
+    "Wed, 21 Oct -2015 07:28:00 GMT",
+    f"Fri, 31 Dec {TWENTY} 23:59:59 GMT",
+    f"Fri, {TWENTY} Dec 2030 23:59:59 GMT",
+    f"Fri, 31 Dec 2030 {TWENTY}:59:59 GMT",
+    f"Fri, 31 Dec 2030 23:{TWENTY}:59 GMT",
+    f"Fri, 31 Dec 2030 23:59:{TWENTY} GMT",
+    "Fri, 31 Dec 2030 23:59:59 +99999999999999",
+    f"Fri, 31 Dec 2030 23:59:59 -{TWENTY}{TWENTY}",
+    f"Fri, 31 Dec {'9' * 5000} 23:59:59 GMT",
+]
+
+
+@pytest.mark.parametrize("value", NONSENSE, ids=range(len(NONSENSE)))
+@pytest.mark.parametrize("status", [429, 503, 500, 302])
+def test_a_retry_after_that_is_nonsense_is_as_none(status, value):
+    raised = error(status, retry_after=value)
+    assert isinstance(raised, CatalogUnavailable)
+    assert (raised.retry_after_s, raised.throttled) == (None, status == 429)
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "-0", "1e-300", "1e300", "86400", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 +2359"]
+)
+def test_a_retry_after_is_from_none_to_five_minutes(value):
+    wait_s = error(429, retry_after=value).retry_after_s
+    assert wait_s is not None
+    assert 0 <= wait_s <= 300
+
+
 def test_the_catalogs_own_words_are_passed_on():
     assert "rejected it (422): no such unit" in error(422, b'{"error": "no such unit"}').message
     assert "plain text" in error(400, b"plain text").message

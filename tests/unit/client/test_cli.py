@@ -13,6 +13,7 @@ import time
 import click
 import grpc
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2 as details
@@ -292,3 +293,58 @@ def test_ctrl_c_ends_any_other_command_with_130(server, spawn) -> None:
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
     assert (process.returncode, stderr) == (130, b"Interrupted.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["jb", "list"], "Did you mean 'job'?"),
+        (["job", "lst"], "Did you mean 'list'?"),
+        (["job", "list", "--statuss", "x"], "Did you mean '--status'?"),
+        (["job", "list", "--status", "RUNING"], "Did you mean RUNNING?"),
+    ],
+)
+def test_a_misspelt_word_is_told_with_the_one_that_was_meant(run, arguments, said) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_errors_name_the_options_and_verbs_of_the_command_line(server, run) -> None:
+    fields = [("batch_size", "0 is not between 1 and 1,000"), ("source.config.table", "is required")]
+    bad = details.BadRequest()
+    for field, description in fields:
+        bad.field_violations.add(field=field, description=description)
+    message = "; ".join(f"{field}: {description}" for field, description in fields)
+    server.on("StartQueryJob", server.fails(grpc.StatusCode.INVALID_ARGUMENT, message, "INVALID_FIELD", bad))
+    result = run("job", "start", "SELECT 1")
+    assert result.stderr == "Error: --batch-size: 0 is not between 1 and 1,000; source.config.table: is required\n"
+    server.on("GetJob", server.fails(grpc.StatusCode.NOT_FOUND, "there is no job 'x'", "JOB_NOT_FOUND"))
+    assert run("job", "show", "x").stderr.splitlines()[1] == "`blade job list` shows the jobs there are."
+    assert (
+        json.loads(run("job", "start", "SELECT 1", "--json").stderr)["error"]["violations"][0]["field"] == "batch_size"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("blade job show job-", ["job-00000000000000000001"]),
+        ("blade job retry ", ["job-00000000000000000001"]),
+        ("blade source show bl", ["blade-maintenance"]),
+        ("blade job list --source ", ["blade-maintenance", "sorties"]),
+        ("blade query s", ["sortie"]),
+        ("blade item get ", ["maintenance", "sortie"]),
+        ("blade job show x", []),
+    ],
+)
+def test_a_shell_completes_ids_and_names_from_the_server(server, monkeypatch, make_job, words, offered) -> None:
+    server.on("ListJobs", jobs.ListJobsResponse(jobs=[make_job(1)]))
+    server.add_source("blade-maintenance", data_type="maintenance")
+    server.add_source("sorties", data_type="sortie")
+    monkeypatch.setenv("BLADE_SERVER", server.target)
+    _, *before, incomplete = words.split(" ")
+    found = ShellComplete(cli.main, {}, "blade", "_BLADE_COMPLETE").get_completions(before, incomplete)
+    assert [one.value for one in found] == offered
+    server.stop()
+    assert ShellComplete(cli.main, {}, "blade", "_BLADE_COMPLETE").get_completions(before, incomplete) == []

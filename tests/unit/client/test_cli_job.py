@@ -267,6 +267,15 @@ def test_jobs_are_listed_newest_first_up_to_the_limit(server, run, make_job) -> 
     assert len(server.requests) == 2
 
 
+def test_a_list_says_that_there_are_more_jobs(server, run, make_job) -> None:
+    server.on("ListJobs", jobs.ListJobsResponse(jobs=[make_job(n, job_id=f"job-{n}") for n in range(3)]))
+    for arguments in ([], ["--json"]):
+        cut = run("job", "list", "--limit", "2", *arguments)
+        assert cut.stdout.count("job-") == 2
+        assert "There are more than these 2" in cut.stderr
+        assert run("job", "list", "--limit", "3", *arguments).stderr == ""
+
+
 def test_a_job_is_shown_with_errors_and_history(server, run, make_job) -> None:
     job = make_job(
         3,
@@ -369,3 +378,32 @@ def test_a_preview_shows_items_and_rejected_rows(server, run) -> None:
     assert "M-1" in result.stdout
     assert "UNKNOWN_CLASSIFICATION" in result.stdout
     assert server.asked("PreviewItems")[0].limit == 2
+
+
+def test_in_a_log_progress_comes_every_ten_seconds_and_each_change_of_status_at_once(server, run, snapshot) -> None:
+    waiting = {"wait_reason": "CATALOG_DOWN", "wait_detail": "asking again"}
+    limited = {"wait_reason": "RATE_LIMITED"}
+    running = [snapshot(n) for n in range(1, 5)]
+    rest = [
+        snapshot(5, **limited),
+        snapshot(6),
+        snapshot(7, **waiting),
+        snapshot(8),
+        snapshot(9, pending_action="PAUSE"),
+    ]
+    server.on("WatchJob", [snapshot(0, "PENDING"), *running, *rest, snapshot(10, "COMPLETED")])
+    result = run("job", "watch", ID)
+    lines = [line.split("  ")[1:3] for line in result.stdout.splitlines() if "items/s" in line]
+    assert [count for _, count in lines] == [
+        "0 / 10 items",
+        "1 / 10 items",
+        "7 / 10 items",
+        "8 / 10 items",
+        "9 / 10 items",
+        "10 / 10 items",
+    ]
+    assert server.asked("WatchJob")[0].min_interval.ToTimedelta().total_seconds() == 10
+    server.on("WatchJob", [snapshot(10, "COMPLETED")])
+    run("job", "watch", ID, "--interval", "2")
+    run("job", "watch", ID, "--json")
+    assert [asked.min_interval.seconds for asked in server.asked("WatchJob")[1:]] == [2, 1]

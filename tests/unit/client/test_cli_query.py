@@ -61,6 +61,30 @@ def test_the_options_of_a_query_are_sent(server, run) -> None:
     assert (request.limit, request.offset) == (-1, 3), "whether a limit makes sense is for the server to say"
 
 
+@pytest.mark.parametrize("form", ["csv", "ndjson", "json", "table"])
+def test_a_file_gets_every_row_and_the_screen_says_what_it_leaves_out(server, run, tmp_path, form) -> None:
+    server.add_source("s", data_type="m")
+    server.add_items("s", {f"A-{n}": {"n": n} for n in range(250)})
+    file = tmp_path / "rows"
+    written = run("query", "m", "--format", form, "--output", str(file))
+    assert (written.exit_code, written.stderr) == (0, "")
+    assert sum(f"A-{n}" in file.read_text() for n in range(250)) == 250
+    shown = run("query", "m", "--format", form)
+    assert "A-99" in shown.stdout
+    assert "A-100" not in shown.stdout
+    assert "There are more rows than these" in shown.stderr
+    limited = run("query", "m", "--format", form, "--limit", "3", "-o", str(file))
+    assert "There are more rows than these" in limited.stderr
+    assert run("query", "m", "--format", form, "--limit", "250").stderr == ""
+
+
+def test_json_says_by_itself_that_rows_are_left_out(server, run) -> None:
+    server.add_source("s", data_type="m")
+    server.add_items("s", {"A-1": {}, "A-2": {}})
+    assert json.loads(run("query", "m", "--json", "--limit", "1").stdout)["moreRows"] is True
+    assert json.loads(run("query", "m", "--json").stdout)["moreRows"] is False
+
+
 @pytest.mark.usefixtures("rows")
 def test_a_table_has_a_line_for_each_row_whatever_the_values_hold(run) -> None:
     result = run("query", "m", "--columns", "tail,hours")

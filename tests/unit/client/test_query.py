@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from blade.v1.item_pb2 import Item, ItemRejection
+from blade.v1.job_pb2 import Job
 from blade.v1.query_service_pb2 import (
     ArrowTrailer,
     GetItemResponse,
@@ -16,6 +17,7 @@ from blade.v1.query_service_pb2 import (
     QueryArrowResponse,
     QueryItemsResponse,
 )
+from blade.v1.source_pb2 import Source
 from blade_client import BladeClient, errors
 
 TABLE = pa.table(
@@ -75,6 +77,19 @@ def test_an_unset_limit_stays_unset(server, blade) -> None:
     list(blade.query("m"))
     list(blade.query("m", limit=0))
     assert [request.HasField("limit") for request in server.asked("QueryItems")] == [False, True]
+
+
+def test_rows_that_no_limit_leaves_out_are_warned_of(server, blade) -> None:
+    server.add_source("s", data_type="m")
+    server.add_items("s", {f"A-{n}": {} for n in range(101)})
+    result = blade.query("m")
+    with pytest.warns(errors.RowsLeftOut, match="limit"):
+        assert len(list(result)) == 100
+    assert result.more_rows
+    limited = blade.query("m", limit=100)
+    assert (len(list(limited)), limited.more_rows) == (100, True)
+    whole = blade.query("m", limit=101)
+    assert (len(list(whole)), whole.more_rows) == (101, False)
 
 
 def test_items_and_rejections_of_all_chunks_come_and_reading_again_asks_again(server, blade) -> None:
@@ -221,3 +236,14 @@ def test_without_pandas_the_extra_is_named_and_nothing_is_asked(server, blade, m
 def test_a_message_of_many_megabytes_is_taken(server, blade) -> None:
     server.on("GetItem", GetItemResponse(item=Item(item_id="x" * (40 * 1024 * 1024))))
     assert len(blade.get_item("m", "x").item_id) == 40 * 1024 * 1024
+
+
+def test_one_string_is_one_entry_and_not_its_letters(server, blade) -> None:
+    server.add_source("s", data_type="m")
+    list(blade.query("m", columns="tail", order_by="tail desc"))
+    (request,) = server.asked("QueryItems")
+    assert (list(request.columns), list(request.order_by)) == (["tail"], ["tail desc"])
+    list(blade.list_jobs(statuses="RUNNING"))
+    assert list(server.asked("ListJobs")[0].statuses) == [Job.RUNNING]
+    blade.update_source(Source(name="s", display_name="S"), fields="display_name")
+    assert list(server.asked("UpdateSource")[0].update_mask.paths) == ["display_name"]

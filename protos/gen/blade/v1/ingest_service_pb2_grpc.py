@@ -49,6 +49,7 @@ class IngestServiceServicer:
     def IngestItem(self, request, context):
         """IngestItem looks the item up in the catalog, fetches its row, transforms it, uploads it and counts it. NOT_FOUND if no row has
         the id, FAILED_PRECONDITION if more than one has or the row cannot become an item. Repeating the call is safe.
+        Over REST the id may stand in the body, see GetItem.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,6 +36,7 @@ class IngestServiceStub:
     IngestItem: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.IngestItemRequest, _ingest_service_pb2.IngestItemResponse]
     """IngestItem looks the item up in the catalog, fetches its row, transforms it, uploads it and counts it. NOT_FOUND if no row has
     the id, FAILED_PRECONDITION if more than one has or the row cannot become an item. Repeating the call is safe.
+    Over REST the id may stand in the body, see GetItem.
     """
 
 @_typing.type_check_only
@@ -46,6 +47,7 @@ class IngestServiceAsyncStub(IngestServiceStub):
     IngestItem: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.IngestItemRequest, _ingest_service_pb2.IngestItemResponse]  # type: ignore[assignment]
     """IngestItem looks the item up in the catalog, fetches its row, transforms it, uploads it and counts it. NOT_FOUND if no row has
     the id, FAILED_PRECONDITION if more than one has or the row cannot become an item. Repeating the call is safe.
+    Over REST the id may stand in the body, see GetItem.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,6 +61,7 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_ingest_service_pb2.IngestItemResponse, _abc.Awaitable[_ingest_service_pb2.IngestItemResponse]]:
         """IngestItem looks the item up in the catalog, fetches its row, transforms it, uploads it and counts it. NOT_FOUND if no row has
         the id, FAILED_PRECONDITION if more than one has or the row cannot become an item. Repeating the call is safe.
+        Over REST the id may stand in the body, see GetItem.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

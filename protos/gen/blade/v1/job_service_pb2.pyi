@@ -15,7 +15,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class StartQueryJobRequest(_message.Message):
-    __slots__ = ("sql", "data_type", "source", "batch_size", "workers", "items_per_second", "max_errors", "max_error_share", "metadata", "classification", "skip_existing", "request_id", "item_id", "last_modified")
+    __slots__ = ("sql", "data_type", "source", "batch_size", "workers", "items_per_second", "max_errors", "max_error_share", "metadata", "classification", "skip_existing", "request_id", "item_id", "last_modified", "limits")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,7 @@ class StartQueryJobRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     sql: str
     data_type: str
     source: str
@@ -51,7 +52,8 @@ class StartQueryJobRequest(_message.Message):
     request_id: str
     item_id: str
     last_modified: str
-    def __init__(self, sql: _Optional[str] = ..., data_type: _Optional[str] = ..., source: _Optional[str] = ..., batch_size: _Optional[int] = ..., workers: _Optional[int] = ..., items_per_second: _Optional[float] = ..., max_errors: _Optional[int] = ..., max_error_share: _Optional[float] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., skip_existing: _Optional[bool] = ..., request_id: _Optional[str] = ..., item_id: _Optional[str] = ..., last_modified: _Optional[str] = ...) -> None: ...
+    limits: _job_pb2.JobLimits
+    def __init__(self, sql: _Optional[str] = ..., data_type: _Optional[str] = ..., source: _Optional[str] = ..., batch_size: _Optional[int] = ..., workers: _Optional[int] = ..., items_per_second: _Optional[float] = ..., max_errors: _Optional[int] = ..., max_error_share: _Optional[float] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., skip_existing: _Optional[bool] = ..., request_id: _Optional[str] = ..., item_id: _Optional[str] = ..., last_modified: _Optional[str] = ..., limits: _Optional[_Union[_job_pb2.JobLimits, _Mapping]] = ...) -> None: ...
 
 class StartQueryJobResponse(_message.Message):
     __slots__ = ("job",)

@@ -37,12 +37,14 @@ class QueryItemsRequest(_message.Message):
     def __init__(self, data_type: _Optional[str] = ..., source: _Optional[str] = ..., filter: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., columns: _Optional[_Iterable[str]] = ..., order_by: _Optional[_Iterable[str]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class QueryItemsResponse(_message.Message):
-    __slots__ = ("items", "rejections")
+    __slots__ = ("items", "rejections", "more_rows")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     REJECTIONS_FIELD_NUMBER: _ClassVar[int]
+    MORE_ROWS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[_item_pb2.Item]
     rejections: _containers.RepeatedCompositeFieldContainer[_item_pb2.ItemRejection]
-    def __init__(self, items: _Optional[_Iterable[_Union[_item_pb2.Item, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[_item_pb2.ItemRejection, _Mapping]]] = ...) -> None: ...
+    more_rows: bool
+    def __init__(self, items: _Optional[_Iterable[_Union[_item_pb2.Item, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[_item_pb2.ItemRejection, _Mapping]]] = ..., more_rows: _Optional[bool] = ...) -> None: ...
 
 class QueryArrowRequest(_message.Message):
     __slots__ = ("data_type", "source", "filter", "parameters", "columns", "order_by", "limit", "offset", "compression")

@@ -76,7 +76,8 @@ class QueryServiceServicer:
 
     def GetItem(self, request, context):
         """GetItem returns one row as an item. NOT_FOUND if no row has the id, FAILED_PRECONDITION if more than one has or the
-        row cannot become an item.
+        row cannot become an item. Over REST the id may stand in the query, `:item?itemId=..`, for ids such as `.` and `..`: most clients take
+        them for steps in the path, also when they are encoded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

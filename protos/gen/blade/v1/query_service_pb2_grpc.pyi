@@ -45,7 +45,8 @@ class QueryServiceStub:
     """
     GetItem: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.GetItemRequest, _query_service_pb2.GetItemResponse]
     """GetItem returns one row as an item. NOT_FOUND if no row has the id, FAILED_PRECONDITION if more than one has or the
-    row cannot become an item.
+    row cannot become an item. Over REST the id may stand in the query, `:item?itemId=..`, for ids such as `.` and `..`: most clients take
+    them for steps in the path, also when they are encoded.
     """
 
 @_typing.type_check_only
@@ -65,7 +66,8 @@ class QueryServiceAsyncStub(QueryServiceStub):
     """
     GetItem: _aio.UnaryUnaryMultiCallable[_query_service_pb2.GetItemRequest, _query_service_pb2.GetItemResponse]  # type: ignore[assignment]
     """GetItem returns one row as an item. NOT_FOUND if no row has the id, FAILED_PRECONDITION if more than one has or the
-    row cannot become an item.
+    row cannot become an item. Over REST the id may stand in the query, `:item?itemId=..`, for ids such as `.` and `..`: most clients take
+    them for steps in the path, also when they are encoded.
     """
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -100,7 +102,8 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_query_service_pb2.GetItemResponse, _abc.Awaitable[_query_service_pb2.GetItemResponse]]:
         """GetItem returns one row as an item. NOT_FOUND if no row has the id, FAILED_PRECONDITION if more than one has or the
-        row cannot become an item.
+        row cannot become an item. Over REST the id may stand in the query, `:item?itemId=..`, for ids such as `.` and `..`: most clients take
+        them for steps in the path, also when they are encoded.
         """
 
 def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -15,14 +15,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
-from requests.utils import requote_uri
+from requests.utils import requote_uri, select_proxy
 
+from blade_server.addresses import checked_proxy, checked_url, speaks_otherwise
 from blade_server.catalog.failures import Answer, breakage, nonsense
 from blade_server.catalog.wire.exchange import TooLong, exchange
 from blade_server.errors import Precondition, Reason
@@ -38,6 +38,7 @@ class ConnectionPool:
 
     def __init__(self, url: str, *, token: SecretStr | None, ca_file: Path | None, timeout_s: float, size: int) -> None:
         self.url = _checked(url)
+        self.answers = False  # whether a good one ever came; for its user to say
         self.losses = 0  # changes with every connection that broke or could not be made
         self._timeout_s = timeout_s
         self._timeout = urllib3.Timeout(connect=min(timeout_s, _CONNECT_TIMEOUT_S), read=timeout_s)
@@ -49,6 +50,9 @@ class ConnectionPool:
         with requests.Session() as session:
             environment = session.merge_environment_settings(self.url, {}, None, None, None)
         self._proxies = environment["proxies"]
+        self._proxy = select_proxy(self.url, self._proxies) if self.url else None
+        if self._proxy:
+            checked_proxy(self._proxy)
         self._verify = str(ca_file) if ca_file is not None else environment["verify"] or True
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=size, pool_block=True)
         self._opened: tuple[urllib3.HTTPConnectionPool, str] | None = None
@@ -92,12 +96,24 @@ class ConnectionPool:
                 decode_content=False,
             )
             return Answer(response.status, response.headers, self._read(response))
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
-            self.losses += 1
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, OverflowError) as exc:
+            self.losses += 1  # an OverflowError: urllib3 reads as many bytes as the answer says it has
             logger.info("%s %s: %r", method, path, exc)
+            self.check_scheme()
             raise breakage(exc, catalog=self.url, stores=stores) from exc
         except TooLong as exc:
             raise nonsense(f"sent more than {_MAX_ANSWER_BYTES} bytes", catalog=self.url, stores=stores) from exc
+
+    def check_scheme(self) -> None:
+        """Raises Precondition if the port speaks TLS and the URL says otherwise, or reverse: waiting would not help.
+
+        To be asked before the first good answer, and after it not at all.
+        """
+        if not self.answers and not self._proxy:
+            wrong = speaks_otherwise(self.url)
+            if wrong:
+                text = f"the catalog of BLADE_CATALOG_URL={self.url} {wrong}"
+                raise Precondition(text, reason=Reason.CATALOG_UNAVAILABLE)
 
     def _written(
         self, pool: urllib3.HTTPConnectionPool, method: str, target: str, body: bytes, headers: Mapping[str, str]
@@ -164,9 +180,7 @@ def _checked(url: str) -> str:
     """The base URL without its last slash; empty stays empty. Raises ValueError."""
     if not url:
         return ""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"BLADE_CATALOG_URL is {url!r}; it starts with http:// or https:// and names a host")
+    parts = checked_url("BLADE_CATALOG_URL", url)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("BLADE_CATALOG_URL has a user, query or fragment; put credentials into BLADE_CATALOG_TOKEN")
     return url.rstrip("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,7 @@ from blade_server.core import retry
 from blade_server.core.direct.queries import Queries
 from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
-from blade_server.errors import CatalogUnavailable, Invalid, Violation
+from blade_server.errors import CatalogRejected, CatalogUnavailable, Invalid, Violation
 from blade_server.model import Item
 from blade_server.model.policy import RetryPolicy
 from blade_server.storage.sources import SourceStore
@@ -92,25 +93,70 @@ class Ingest:
 
         After an answer that was lost it looks whether the item arrived: a catalog may not replace by id.
         """
-        unsure = False
-        scope = secrets.token_hex(8)  # the same contents may be sent again later, after others under the same id
-
-        def attempt() -> Uploaded:
-            nonlocal unsure
-            if unsure and self._catalog.stored(encoded.data_source, encoded.items):
-                return Uploaded()
-            try:
-                uploaded = self._catalog.upload(encoded, scope=scope)
-            except CatalogUnavailable as exc:
-                unsure = unsure or exc.maybe_stored
+        upload = _Upload(self._catalog, encoded)
+        try:
+            return bool(self._tried(upload.attempt).replaced)
+        except CatalogUnavailable as exc:
+            left_s = upload.settled_at - time.monotonic()
+            if left_s <= 0:
                 raise
-            if uploaded.refused and uploaded.refused[0].retry:
-                unsure = True
-                reason = uploaded.refused[0].reason
-                raise CatalogUnavailable(f"the catalog could not take the item: {reason}", maybe_stored=True)
-            return uploaded
-
-        return bool(self._tried(attempt).replaced)
+            message = f"{exc.message}; the item may yet be stored: look for it, or ingest it again, in {left_s:.0f} s"
+            raise CatalogUnavailable(message, retry_after_s=left_s, maybe_stored=True) from exc
 
     def _tried(self, call: Callable[[], T]) -> T:
         return retry.call(call, attempts=self._retry.attempts, base_s=self._retry.base_s)
+
+
+class _Upload:
+    """The upload of one item, in attempts that never make a second copy of it."""
+
+    def __init__(self, catalog: Catalog, encoded: Encoded) -> None:
+        self.settled_at = 0.0
+        """From then on no request can be at work, on the monotonic clock."""
+        self._catalog = catalog
+        self._encoded = encoded
+        self._refusal: CatalogRejected | None = None
+        self._unsure = False
+        self._sent_at = 0.0
+        self._new_scope()
+
+    def _new_scope(self) -> None:
+        self._scope = secrets.token_hex(8)  # the same contents may be sent later, after others under the same id
+
+    def attempt(self) -> Uploaded:
+        """Raises CatalogUnavailable, CatalogDenied, CatalogRejected."""
+        if self._unsure and self._is_stored():
+            return Uploaded()
+        try:
+            uploaded = self._catalog.upload(self._encoded, scope=self._scope, before_request=self._before_request)
+        except CatalogUnavailable as exc:
+            self._unsure = self._unsure or exc.maybe_stored
+            self._settle(exc.at_work)
+            raise
+        if not uploaded.refused:
+            return uploaded
+        self._unsure = True
+        self._settle(bool(uploaded.at_work))
+        self._new_scope()  # that was an answer: what is sent now is no repeat
+        reason, retry_it = uploaded.refused[0]
+        self._refusal = None if retry_it else CatalogRejected(f"the catalog refused the item: {reason}")
+        raise CatalogUnavailable(f"the catalog could not take the item: {reason}", maybe_stored=True)
+
+    def _before_request(self) -> None:
+        self._sent_at = time.monotonic()
+
+    def _settle(self, at_work: bool) -> None:
+        if at_work:
+            self.settled_at = self._sent_at + self._catalog.settle_s
+
+    def _is_stored(self) -> bool:
+        """Raises what the item is if it is not, and CatalogUnavailable if nobody can say yet."""
+        looked_at = time.monotonic()
+        if self._catalog.stored(self._encoded.data_source, self._encoded.items):
+            return True
+        can = self._catalog.capabilities()
+        if looked_at < self.settled_at and not (can.replaces or can.honours_keys):
+            raise CatalogUnavailable("the upload got no answer, and the item is not in the catalog", maybe_stored=True)
+        if self._refusal is not None:
+            raise self._refusal
+        return False

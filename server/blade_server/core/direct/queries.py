@@ -27,7 +27,6 @@ from blade_server.model.policy import DirectPolicy
 from blade_server.warehouse import MAX_BATCH_ROWS, Result, Target, Warehouse
 
 DEFAULT_ITEMS = 100
-MAX_ITEMS_LIMIT = 10_000
 MAX_ROWS_LIMIT = 1_000_000_000
 MAX_COLUMNS = 10_000
 ITEM_BATCH_ROWS = 1_000
@@ -44,18 +43,19 @@ class Queries:
         self._schemas: dict[tuple[str, str], tuple[float, pa.Schema]] = {}
 
     def items(self, query: RowQuery) -> ItemStream:
-        """Rows as items and rejections, batch by batch; `limit` None is 100, 10,000 the most. Close the stream.
+        """Rows as items and rejections, batch by batch; `limit` None is 100. Close the stream.
 
         Raises:
             Invalid, NotFound, Precondition: the request or its source.
             QuotaExceeded: too many queries at once.
         """
         limit = DEFAULT_ITEMS if query.limit is None else query.limit
-        _check_range("limit", limit, 1, MAX_ITEMS_LIMIT)
+        _check_range("limit", limit, 1, MAX_ROWS_LIMIT)
         found = self._sources.find(query.data_type, query.source)
         wanted = _with_mapping(query.columns, found) if query.columns else ()
-        opened = self._open(found, replace(query, columns=wanted, limit=limit), ITEM_BATCH_ROWS)
-        return ItemStream(opened, found, self._policy.source.classifications)
+        # One row more shows whether there are more.
+        opened = self._open(found, replace(query, columns=wanted, limit=limit + 1), ITEM_BATCH_ROWS)
+        return ItemStream(opened, found, self._policy.source.classifications, limit=limit)
 
     def arrow(self, query: RowQuery) -> ArrowStream:
         """Rows as Arrow record batches; `limit` None is all rows. Close the stream. Raises as `items`."""

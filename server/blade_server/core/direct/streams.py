@@ -77,9 +77,14 @@ class OpenQuery:
 
 
 class ItemStream:
-    """Rows as items. Iterating raises the warehouse's errors, and StatementCancelled after `cancel`."""
+    """At most `limit` rows as items; the query may have one more, and `more_rows` says in the end whether it has.
 
-    def __init__(self, query: OpenQuery, source: Source, known_classifications: frozenset[str]) -> None:
+    Iterating raises the warehouse's errors, and StatementCancelled after `cancel`.
+    """
+
+    def __init__(self, query: OpenQuery, source: Source, known_classifications: frozenset[str], *, limit: int) -> None:
+        self.more_rows = False
+        self._limit = limit
         self._query = query
         self._source = source
         self._known = known_classifications
@@ -95,8 +100,12 @@ class ItemStream:
             known_classifications=self._known,
             metadata=item_metadata(self._source, self._query.warehouse_id),
         )
+        left = self._limit
         for batch in result:
-            yield transform(batch)
+            self.more_rows = batch.num_rows > left
+            if left:
+                yield transform(batch.slice(0, left))
+            left -= min(left, batch.num_rows)
 
 
 class ArrowStream:

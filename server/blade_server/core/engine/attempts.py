@@ -87,7 +87,7 @@ class Attempts:
         self._let_settle()
         warehouse = run.query.connect()
         self._plan(warehouse)
-        reading = run.query.reading(warehouse, first_block=run.next_block, settled_at=run.settled_at)
+        reading = run.query.reading(warehouse, first_block=run.next_block)
         for _ in self._passes.deliver(reading):
             if self._control.halted is Halt.PAUSE:
                 self._pause()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from blade_server.arrow.items import Items
 from blade_server.catalog import Encoded, encode
 from blade_server.core.engine.ledger import Mark
+from blade_server.errors import BladeError
 from blade_server.model import ItemError
 
 BATCH_BYTES = 8 << 20
@@ -49,15 +51,73 @@ class End:
     rows_read: int
 
 
+@dataclass(kw_only=True, slots=True)
+class Doubt:
+    """What is known of an item that may be stored, since an upload of it got no good answer. Times are monotonic."""
+
+    settled_at: float = 0.0
+    """From then on no request for it can be at work: if a look-up does not find it, it is not there."""
+    due: float = 0.0
+    """It is not looked up before."""
+    looks: int = 0
+    """Look-ups that did not find it."""
+    request: tuple[int, ...] = ()
+    """The places that were sent together; none: an earlier claim did it."""
+    scope: str = ""
+    free: bool = False
+    """It may be sent again although a request may be at work: the catalog bears that."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Group:
+    """Items of a batch that are sent together as far as they can be, and how that has gone so far."""
+
+    places: list[int]
+    at_once: int | None = None
+    """So many go in a request; None: as many as may."""
+    attempt: int = 0
+    failing_since: float = 0.0
+    suspects: dict[int, float] = field(default_factory=dict)
+    """Single items that fail although the catalog is well, and since when."""
+
+    def forget(self) -> None:
+        """The next failure is a first one."""
+        self.attempt, self.failing_since = 0, 0.0
+
+
+class Verdict(NamedTuple):
+    """What an item is if a look-up does not find it: for good, or once others that began after `since` came through."""
+
+    error: BladeError
+    attempts: int
+    since: float | None = None
+
+
 class Batch:
     """Items that travel together.
 
     `keys` are the ledger's, in the order of the items; a batch of rows that never became items has no `encoded`, only
-    keys and `errors`. `marks` belong to the thread that holds the batch, `recorded` (the same, as far as reports have
-    arrived) to the job's thread.
+    keys and `errors`. `marks` and what is known of the way of single items (`doubts`, `groups`, `failures`, `verdicts`)
+    belong to the thread that holds the batch, `recorded` (the marks, as far as reports have arrived) to the job's
+    thread. `due`: when something can be done for the items that are left, on the monotonic clock. `answers` counts
+    those after which an item has to be sent anew, and not the same request again.
     """
 
-    __slots__ = ("encoded", "errors", "keys", "marks", "number", "recorded", "size_bytes", "uncertain")
+    __slots__ = (
+        "answers",
+        "doubts",
+        "due",
+        "encoded",
+        "errors",
+        "failures",
+        "groups",
+        "keys",
+        "marks",
+        "number",
+        "recorded",
+        "size_bytes",
+        "verdicts",
+    )
 
     def __init__(
         self,
@@ -66,14 +126,21 @@ class Batch:
         encoded: Encoded | None = None,
         *,
         uncertain: Iterable[int] = (),
+        settled_at: float = 0.0,
         errors: Sequence[tuple[bytes, ItemError]] = (),
     ) -> None:
+        """`uncertain`: places that an earlier claim may have sent; until `settled_at` that may be under way."""
         self.number = number
         self.keys = keys
         self.encoded = encoded
         self.marks = bytearray(len(keys))
         self.recorded = bytearray(len(keys))
-        self.uncertain = set(uncertain)
+        self.doubts = {at: Doubt(settled_at=settled_at) for at in uncertain}
+        self.groups: list[Group] = []
+        self.failures: dict[int, int] = {}
+        self.verdicts: dict[int, Verdict] = {}
+        self.answers = 0
+        self.due = 0.0
         self.errors = errors
         self.size_bytes = encoded.size_bytes if encoded is not None else 0
 
@@ -90,9 +157,17 @@ class Batch:
             return []
         return [at for at, mark in enumerate(self.marks) if mark == Mark.INTENDED]
 
+    @property
+    def uncertain(self) -> set[int]:
+        """The places of items that may be stored."""
+        return set(self.doubts)
+
     def mark(self, places: Sequence[int], mark: Mark) -> None:
         """This has become of the items there: that thread's word."""
         _put(self.marks, places, mark)
+        if self.doubts:
+            for at in places:
+                self.doubts.pop(at, None)
 
     def record(self, places: Sequence[int], mark: Mark) -> None:
         """The same, now that the job's thread has heard of it."""
@@ -150,7 +225,7 @@ class Supply:
         used_up, self._used_up = self._used_up, 0
         return used_up
 
-    def next(self, number: int, at_end: bool) -> Batch | None:
+    def next(self, number: int, at_end: bool, settled_at: float = 0.0) -> Batch | None:
         """The next batch, or None if there is none yet (or no full one, unless the result is at its end)."""
         while self._chunks and not self._full and not self._errors:
             chunk, counts = self._chunks.popleft()
@@ -165,7 +240,7 @@ class Supply:
         start, encoded = self._at, self._next_encoded(self._items, min(left, self._batch_size))
         self._at = stop = start + len(encoded)
         uncertain = [at - start for at in range(start, stop) if at in self._uncertain] if self._uncertain else ()
-        return Batch(number, self._keys[start:stop], encoded, uncertain=uncertain)
+        return Batch(number, self._keys[start:stop], encoded, uncertain=uncertain, settled_at=settled_at)
 
     @property
     def _full(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
-from blade_server.core.engine.batches import Batch, Chunk, End, Report, Supply
+from blade_server.core.engine.batches import Batch, Chunk, Doubt, End, Report, Supply
 from blade_server.core.engine.ledger import Mark
 from blade_server.core.engine.read.reader import Pass, Reader
 from blade_server.core.engine.run import Run
@@ -19,14 +20,13 @@ class Delivery:
     """Belongs to the job's thread; its reader has one of its own, whose chunks, end and failure go to the inbox."""
 
     def __init__(self, run: Run, reading: Pass, uploads: UploadThreads) -> None:
-        self._pass = reading
         self._run = run
+        self._pass = reading
         self._recorder = run.recorder
         self._control = run.control
         self._uploads = uploads
         job = run.claim.job
-        self._supply = Supply(job.spec.batch_size, job.source.data_source)
-        self._unsettled: list[Chunk] = []
+        self._supply, self._doubtful = (Supply(job.spec.batch_size, job.source.data_source) for _ in range(2))
         self._end: End | None = None
         self.next_block = reading.first_block
         """Number of the next batch, which is that of its block in the ledger."""
@@ -35,7 +35,9 @@ class Delivery:
 
     def start(self) -> None:
         """Begins to read."""
-        self._uploads.returned.clear()  # read again and looked up, like everything intended and not recorded
+        for batch in self._uploads.returned:  # read again and looked up, like everything intended and not recorded
+            self._run.settled_at = max([self._run.settled_at, *(doubt.settled_at for doubt in batch.doubts.values())])
+        self._uploads.returned.clear()
         self._thread.start()
 
     def leave(self) -> None:
@@ -56,30 +58,26 @@ class Delivery:
 
     @property
     def _idle(self) -> bool:
-        return not (self._uploads.flying or self._uploads.returned or self._supply or self._unsettled)
+        return not (self._uploads.flying or self._uploads.returned or self._supply or self._doubtful)
 
     def take(self, message: Chunk | End) -> None:
-        """What the reader sent.
-
-        Holds back what a lost server may be sending at this moment: looked up now, it would be sent twice.
-        """
+        """What the reader sent. What an earlier claim may have sent gets batches of its own: they may have to wait."""
         if isinstance(message, End):
             self._end = message
-        elif message.uncertain and time.monotonic() < self._pass.settled_at and not self._run.replaces():
+        elif message.uncertain:
             certain, uncertain = message.parted()
-            self._unsettled.append(uncertain)
-            self._supply.add(certain)
+            mostly_certain = len(certain.items) >= len(uncertain.items)
+            self._supply.add(certain, counts=mostly_certain)
+            self._doubtful.add(uncertain, counts=not mostly_certain)
         else:
             self._supply.add(message)
 
     def dispatch(self) -> None:
         """Gives the upload threads what they have room for, after it is written down."""
-        self._let_settled_in()
         uploads = self._uploads
-        while uploads.returned and uploads.has_room():
-            uploads.send(uploads.returned.popleft())
+        uploads.send_due()
         batches = self._cut()
-        for _ in range(self._supply.used_up()):
+        for _ in range(self._supply.used_up() + self._doubtful.used_up()):
             self._reader.consumed()
         if not batches:
             return
@@ -98,7 +96,7 @@ class Delivery:
         batches: list[Batch] = []
         size_bytes = 0
         while self._uploads.has_room(len(batches), size_bytes):
-            batch = self._supply.next(self.next_block, self._end is not None)
+            batch = self._next_batch()
             if batch is None:
                 break
             self.next_block += 1
@@ -106,18 +104,33 @@ class Delivery:
             size_bytes += batch.size_bytes
         return batches
 
-    def _let_settled_in(self) -> None:
-        if self._unsettled and time.monotonic() >= self._pass.settled_at:
-            for chunk in self._unsettled:
-                self._supply.add(chunk, counts=False)
-            self._unsettled.clear()
+    def _next_batch(self) -> Batch | None:
+        at_end = self._end is not None
+        doubtful = self._doubtful.next(self.next_block, at_end, self._run.settled_at) if self._doubtful else None
+        return doubtful or self._supply.next(self.next_block, at_end)
 
     def why_waiting(self) -> tuple[WaitReason | None, str]:
         """Why nothing moves, if so: on this side of the uploads, or there."""
         if not self._reader.began.is_set():
             return WaitReason.WAREHOUSE_STARTING, "the warehouse has not answered the query yet"
-        if self._unsettled and not (self._uploads.flying or self._uploads.returned or self._supply):
-            return WaitReason.RECOVERING, "uploads that the lost server may have begun have time to end"
+        if self._uploads.returned and not self._uploads.flying:
+            return self._why_held()
         if self._end is None and self._idle:
             return WaitReason.WAREHOUSE_STARTING, "waiting for rows from the warehouse"
         return self._control.why_waiting()
+
+    def _why_held(self) -> tuple[WaitReason | None, str]:
+        """What all batches that are left wait for."""
+        now = time.monotonic()
+        doubts = list(self._doubts())
+        if not doubts or any(batch.due <= now for batch in self._uploads.returned):
+            return None, ""
+        left_s = max(0.0, max(doubt.settled_at for doubt in doubts) - now)
+        wait = f"{len(doubts)} items wait for at most {-(-left_s // 5) * 5:.0f} s more and are looked up meanwhile"
+        if any(doubt.request for doubt in doubts):
+            return WaitReason.RETRY_BACKOFF, f"{wait}: their uploads got no answer, and the catalog may yet store them"
+        return WaitReason.RECOVERING, f"{wait}: the server that had the job before may have begun to upload them"
+
+    def _doubts(self) -> Iterator[Doubt]:
+        for batch in self._uploads.returned:
+            yield from batch.doubts.values()

@@ -61,8 +61,8 @@ class Run:
         self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control)
         self.limiter = Limiter(self.limits.items_per_second)
         self.inbox: Queue[Message] = Queue()
-        self.settled_at = time.monotonic() + _settling_s(tools.policy, claim)
-        """When uploads of a lost server have come to their end, on the monotonic clock."""
+        self.settled_at = time.monotonic() + _settling_s(tools, claim)
+        """When uploads of earlier claims and passes have come to their end, on the monotonic clock."""
         self.next_block = first_block_of(claim.epoch)
         """Number of the next block in the ledger."""
         self.holding = False
@@ -167,8 +167,8 @@ class Run:
             raise BladeError(limit, reason=Reason.TOO_MANY_ERRORS)
 
 
-def _settling_s(policy: EnginePolicy, claim: Claim) -> float:
-    """How long a server that has lost the job may still be sending; after a restore it may not know that it has."""
+def _settling_s(tools: EngineTools, claim: Claim) -> float:
+    """How long uploads of earlier claims may be at work; after a restore a server may not know that it lost the job."""
     if claim.doubtful:
-        return policy.lease_s + policy.catalog_timeout_s
-    return policy.catalog_timeout_s if claim.taken_over else 0.0
+        return tools.policy.lease_s + tools.catalog.settle_s
+    return tools.catalog.settle_s if claim.epoch > 1 else 0.0

@@ -28,6 +28,7 @@ IDLE_REST_S = 0.005
 """The same for a runner that runs nothing and hears that a job waits: who waits for a small job waits for this."""
 DEFERENCE_S = 2 * RING_REST_S
 """So much later, for each job that it runs, a runner looks for another: an idle one has heard the ring by then."""
+LAST_WORDS_S = 3.0
 LONGEST_DEFERENCE_S = 1.0
 """So long after its last look it looks again, however often it was rung meanwhile."""
 
@@ -56,6 +57,7 @@ class Runner:
         self._running: dict[str, _Running] = {}
         self._bell = threading.Condition()
         self._rung = self._queue_rung = self._stopping = False  # changed with the bell held
+        self._leave_at = 0.0
         self._thread = threading.Thread(target=self._loop, name="runner", daemon=True)
 
     def start(self) -> None:
@@ -80,10 +82,15 @@ class Runner:
             self._bell.notify()
 
     def stop(self, timeout_s: float) -> None:
-        """Claims nothing more, lets uploads in flight end, hands every job back. Blocks at most so long."""
+        """Claims nothing more, lets uploads in flight end, hands every job back.
+
+        Blocks at most so long and `LAST_WORDS_S`, also where PostgreSQL gives no answer. If called again, it waits no
+        longer than the first time.
+        """
         self._call(stop=True)
+        self._leave_at = self._leave_at or time.monotonic() + timeout_s + LAST_WORDS_S
         if self._thread.is_alive():
-            self._thread.join(timeout_s + 5)
+            self._thread.join(max(0.0, self._leave_at - time.monotonic()))
 
     def _loop(self) -> None:
         next_beat = next_claim = claimed_at = 0.0

@@ -119,7 +119,7 @@ class Feed:
                     job = watched.job
                     if job is None:
                         raise NotFound(
-                            f"there is no job {job_id!r}; ListJobs shows those there are",
+                            f"there is no job {job_id!r}",
                             reason=Reason.JOB_NOT_FOUND,
                         )
                     if watcher.takes(job):

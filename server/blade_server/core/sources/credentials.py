@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from blade_server.addresses import checked_url
 from blade_server.errors import Invalid
 from blade_server.model import SourceConfig
 from blade_server.model.policy import WarehousePolicy
@@ -56,6 +57,10 @@ def _normalized(host: str) -> str:
 
 
 def _check_foreign(policy: WarehousePolicy, host: str, token: SecretStr | None) -> None:
+    try:
+        checked_url("the host", host if "://" in host else f"https://{host}")
+    except ValueError as exc:
+        raise Invalid.field(_HOST_FIELD, str(exc)) from exc
     if not _HOST.fullmatch(host):
         raise Invalid.field(_HOST_FIELD, f"{host!r} is not a host name, with `:port` if need be")
     if host not in {_normalized(allowed) for allowed in policy.allowed_hosts}:

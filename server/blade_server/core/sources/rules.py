@@ -14,11 +14,12 @@ from blade_server.model import Classification, RowMapping, Source, SourceConfig
 MAX_PAIRS = 32
 MAX_PAIR_CHARACTERS = 200
 MAX_NAME_CHARACTERS = 255
+MAX_DISPLAY_NAME_CHARACTERS = 200
 MAX_TEMPLATE_CHARACTERS = 2000
 MAX_RUNNING_JOBS = 2**31 - 1
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_DATA_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+DATA_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -83,18 +84,18 @@ def check_column(field: str, name: str | None) -> Iterator[tuple[str, str]]:
 
 
 def _identity(source: Source) -> Iterator[tuple[str, str]]:
-    if not _NAME.fullmatch(source.name):
+    if not NAME.fullmatch(source.name):
         yield (
             "name",
             f"{source.name[:80]!r} is not 1 to 63 lower-case letters, digits and hyphens, beginning with a letter",
         )
-    if not _DATA_TYPE.fullmatch(source.data_type):
+    if not DATA_TYPE.fullmatch(source.data_type):
         yield (
             "data_type",
             f"{source.data_type[:80]!r} is not 1 to 63 lower-case letters, digits, - and _, beginning with a letter",
         )
-    if len(source.display_name) > 200 or _CONTROL.search(source.display_name):
-        yield "display_name", "has more than 200 or control characters"
+    if len(source.display_name) > MAX_DISPLAY_NAME_CHARACTERS or _CONTROL.search(source.display_name):
+        yield "display_name", f"has more than {MAX_DISPLAY_NAME_CHARACTERS} or control characters"
 
 
 def _config(config: SourceConfig) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from blade_server.core import paging
 from blade_server.core.paging import make_token, read_token
 from blade_server.core.sources.connection_test import Tested, try_connection
 from blade_server.core.sources.rules import check, with_defaults
-from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason
+from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason, meant
 from blade_server.model import Source
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.sources import SourceStore
@@ -153,7 +153,7 @@ class Sources:
         found = self._store.by_data_type(data_type)
         if not found:
             raise NotFound(
-                f"no source has the data type {data_type!r}; ListSources shows those there are",
+                f"no source has the data type {data_type!r}" + meant(data_type, self._store.data_types()),
                 reason=Reason.SOURCE_NOT_FOUND,
             )
         candidates = [source for source in found if source.enabled] or found
@@ -182,13 +182,13 @@ class Sources:
 def _enabled(source: Source) -> Source:
     if not source.enabled:
         raise Precondition(
-            f"source {source.name!r} is switched off; set `enabled` with UpdateSource", reason=Reason.SOURCE_DISABLED
+            f"source {source.name!r} is switched off; set its `enabled` first", reason=Reason.SOURCE_DISABLED
         )
     return source
 
 
 def _taken(name: str) -> AlreadyExists:
-    return AlreadyExists(f"a source named {name!r} exists; change it with UpdateSource or take another name")
+    return AlreadyExists(f"a source named {name!r} exists; change that one or take another name")
 
 
 def _fingerprint(source: Source) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import ClassVar
 
@@ -51,6 +52,8 @@ def parse_query(text: str, *, field: str) -> Parsed:
         Invalid: too long, nested too deeply, a syntax error, no query, or more than one statement.
     """
     text, tokens = _tokens(text, field, MAX_SQL_BYTES)
+    if tokens and tokens[0].token_type == TokenType.VAR:  # no query begins with a mere name
+        raise invalid(field, _no_beginning(tokens[0].text))
     with _reported(field):
         statements = [tree for tree in _DATABRICKS.parser().parse(tokens, text) if tree is not None]
     if not statements:
@@ -61,6 +64,12 @@ def parse_query(text: str, *, field: str) -> Parsed:
     if not isinstance(tree, exp.Query):
         raise invalid(field, f"is {_kind(tree)}, not a SELECT; only reading is allowed")
     return Parsed(tree, [token for token in tokens if token.token_type != TokenType.SEMICOLON], text)
+
+
+def _no_beginning(word: str) -> str:
+    like = get_close_matches(word.upper(), ("SELECT", "WITH"), n=1)
+    words = f"did you mean {like[0]}?" if like else "not with SELECT; only reading is allowed"
+    return f"begins with {word[:40]!r}, {words}"
 
 
 def reparse(statement: str, *, field: str = "sql") -> Parsed:
@@ -264,5 +273,7 @@ def _describe(error: ParseError) -> str:
 def _kind(tree: exp.Expr) -> str:
     if isinstance(tree, exp.Command):
         return f"the command {str(tree.this).upper()}"
+    if isinstance(tree, exp.Condition | exp.Alias):
+        return "an expression"
     name = tree.key.upper()
     return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 
 from blade.v1 import job_pb2
+from blade.v1.job_service_pb2 import StartQueryJobRequest
 from blade_server import model
 from blade_server.errors import Invalid
 from blade_server.rpc.convert.fields import REASONS, numbers_of, optional
@@ -45,6 +46,21 @@ def overrides_from(request: Any) -> model.Overrides:
         last_modified=optional(request, "last_modified"),
         classification=request.classification,
     )
+
+
+def start_limits_from(request: StartQueryJobRequest) -> dict[str, Any]:
+    """The limits of a new job, given one by one or as JobLimits; None: no limit. Raises Invalid if the two differ."""
+    shown = {
+        "items_per_second": request.limits.items_per_second or None,
+        "max_errors": optional(request.limits, "max_errors"),
+        "max_error_share": optional(request.limits, "max_error_share"),
+    }
+    for name, value in shown.items():
+        alone = optional(request, name)
+        if None not in (alone, value) and alone != value:
+            raise Invalid.field(f"limits.{name}", f"is {value:g}, and `{name}` is {alone:g}; send one of them")
+        shown[name] = value if alone is None else alone
+    return shown
 
 
 def job_message(job: model.Job) -> job_pb2.Job:

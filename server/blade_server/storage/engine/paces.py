@@ -14,6 +14,8 @@ _RESERVE = text(
     RETURNING EXTRACT(epoch FROM next_free - clock_timestamp())::float8 - :span
     """
 )
+_LONGEST_S = 1e7
+"""Rates are numbers of any size above 0, and PostgreSQL's times end in the year 294276."""
 
 
 class PaceStore:
@@ -25,7 +27,8 @@ class PaceStore:
     def reserve(self, key: str, items: int, items_per_second: float) -> float:
         """Reserves the time of `items` at this rate, behind all earlier reservations; returns the seconds to wait."""
         with self._database.begin() as connection:
-            wait_s = connection.execute(_RESERVE, {"key": key, "span": items / items_per_second}).scalar_one()
+            span_s = min(items / items_per_second, _LONGEST_S)
+            wait_s = connection.execute(_RESERVE, {"key": key, "span": span_s}).scalar_one()
             return max(0.0, float(wait_s))
 
     def hold(self, key: str, seconds: float) -> None:
@@ -39,7 +42,7 @@ class PaceStore:
                     ON CONFLICT (key) DO UPDATE SET hold_until = GREATEST(mine.hold_until, EXCLUDED.hold_until)
                     """
                 ),
-                {"key": key, "seconds": seconds},
+                {"key": key, "seconds": min(seconds, _LONGEST_S)},
             )
 
     def held_for(self, key: str) -> float:

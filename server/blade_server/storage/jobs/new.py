@@ -105,7 +105,7 @@ class NewJobs:
         held = select(tables.source.c.name).where(tables.source.c.name == source).with_for_update(key_share=True)
         if connection.execute(held).one_or_none() is None:
             raise NotFound(
-                f"source {source!r} was removed meanwhile; ListSources shows those there are",
+                f"source {source!r} was removed meanwhile",
                 reason=Reason.SOURCE_NOT_FOUND,
             )
         still_open = select(func.count()).select_from(

@@ -38,7 +38,7 @@ CHANGED: dict[str, Any] = {"revision": _job.c.revision + 1, "update_time": func.
 
 def not_found(job_id: str) -> NotFound:
     """No job has that id."""
-    return NotFound(f"there is no job {job_id!r}; ListJobs shows those there are", reason=Reason.JOB_NOT_FOUND)
+    return NotFound(f"there is no job {job_id!r}", reason=Reason.JOB_NOT_FOUND)
 
 
 def job_from(row: Row[Any]) -> Job:

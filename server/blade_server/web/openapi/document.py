@@ -9,11 +9,12 @@ from typing import Any
 import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from blade_server.web.openapi.bounds import NEEDED_PARAMETERS, REQUIRED, errors_of
 from blade_server.web.openapi.comments import comments, first_sentence
 from blade_server.web.openapi.examples import EXAMPLES
-from blade_server.web.openapi.schemas import Schema, Schemas
+from blade_server.web.openapi.schemas import Schema, Schemas, bounds_of
 from blade_server.web.transcoder import stream_forms
-from blade_server.web.transcoder.conventions import SUCCESS_CODES
+from blade_server.web.transcoder.conventions import JOINED, SUCCESS_CODES
 from blade_server.web.transcoder.parameters import is_map, is_scalar, nested
 from blade_server.web.transcoder.rules import WHOLE, Rule
 
@@ -38,12 +39,16 @@ _ERROR: Schema = {
         }
     },
 }
+_LICENSE = {"name": "Apache 2.0", "identifier": "Apache-2.0"}
 _ABOUT = (
     "Rows of a Databricks SQL warehouse as catalog items, and the jobs that move them. The same calls are served as "
     "gRPC (`blade.v1`). JSON is protobuf's: names in lowerCamelCase (snake_case is read as well), unknown fields "
     "refused; but 64-bit integers are numbers (strings are read as well). Query parameters: a repeated field once for "
     "each element, a map as `parameters[name]=value`. Streams are a JSON array, or by the Accept header "
-    '`application/x-ndjson` or `text/event-stream`; an error in mid-stream is their last element, `{"error": ...}`. '
+    "`application/x-ndjson` or `text/event-stream` messages as they come; rows of a query as plain JSON are one "
+    'object, `{"items": [...], "rejections": [...], "moreRows": false}`. An error in mid-stream is the last element or '
+    'member, `"error"`. '
+    "Errors have the HTTP codes of google.rpc's standard mapping: FAILED_PRECONDITION is 400, as INVALID_ARGUMENT is. "
     "The headers `blade-actor` (who asks; kept in a job's history) and `x-request-id` are passed on."
 )
 
@@ -62,8 +67,14 @@ class _Document:
         services = {rule.method.containing_service.full_name: rule.method.containing_service for rule in rules}
         return {
             "openapi": "3.1.0",
-            "info": {"title": "BLADE", "version": metadata.version("blade"), "description": _ABOUT},
+            "info": {
+                "title": "BLADE",
+                "version": metadata.version("blade"),
+                "description": _ABOUT,
+                "license": _LICENSE,
+            },
             "servers": [{"url": "/"}],
+            "security": [],
             "tags": [
                 {"name": service.name, "description": self._texts.get(name, "")} for name, service in services.items()
             ],
@@ -99,7 +110,8 @@ class _Document:
             "parameters": [*self._path_parameters(rule, names), *self._query_parameters(rule)],
             "responses": {
                 str(SUCCESS_CODES.get(rule.method.full_name, 200)): self._answer(rule),
-                "default": {"description": "An error.", "content": _json({"$ref": "#/components/schemas/Error"})},
+                **{code: _error(text) for code, text in errors_of(rule.method.name).items()},
+                "default": _error("Another error."),
             },
         }
         body = self._body(rule)
@@ -113,7 +125,7 @@ class _Document:
                 "in": "path",
                 "required": True,
                 "description": self._texts.get(field.full_name, ""),
-                "schema": {"type": "string", "minLength": 1},
+                "schema": {"type": "string", "minLength": 1, **bounds_of(field)},
             }
 
     def _query_parameters(self, rule: Rule) -> Iterator[dict[str, Any]]:
@@ -127,6 +139,7 @@ class _Document:
             yield {
                 "name": field.camelcase_name,
                 "in": "query",
+                "required": (rule.template.text, field.name) in NEEDED_PARAMETERS,
                 "description": schema.pop("description", ""),
                 "schema": schema,
                 **({"style": "deepObject", "explode": True} if is_map(field) else {}),
@@ -141,7 +154,8 @@ class _Document:
             bound = set(rule.template.fields)
             message = rule.method.input_type
             schema = self._schemas.fields(message, [field for field in message.fields if field.name not in bound])
-        content = _json(schema)
+        required = REQUIRED.get(rule.method.name)
+        content = _json({"allOf": [schema, required]} if required else schema)
         if rule.method.full_name in EXAMPLES:
             content["application/json"]["example"] = EXAMPLES[rule.method.full_name]
         return {"content": content}
@@ -154,8 +168,9 @@ class _Document:
         description = self._texts.get(message.full_name, "")
         if not rule.method.server_streaming:
             return {"description": description, "content": _json(schema)}
+        plain = schema if rule.method.full_name in JOINED else {"type": "array", "items": schema}
         forms = {
-            stream_forms.Array.content_type: {"schema": {"type": "array", "items": schema}},
+            stream_forms.Array.content_type: {"schema": plain},
             stream_forms.Lines.content_type: {"schema": {"type": "string", "description": "One JSON document a line."}},
             stream_forms.Events.content_type: {
                 "schema": {"type": "string", "description": "Messages, then an event `end`; or an event `failure`."}
@@ -166,6 +181,10 @@ class _Document:
 
 def _json(schema: Schema) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
+
+
+def _error(text: str) -> dict[str, Any]:
+    return {"description": text, "content": _json({"$ref": "#/components/schemas/Error"})}
 
 
 def _field(message: Descriptor, path: str) -> FieldDescriptor:

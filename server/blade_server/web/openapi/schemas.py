@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
+from blade_server.web.openapi.bounds import BOUNDS
 from blade_server.web.transcoder.parameters import is_map, nested
 
 Schema = dict[str, Any]
@@ -70,7 +71,7 @@ class Schemas:
             schema = {"type": "array", "items": self.element(field)}
         else:
             schema = dict(self.element(field))
-        return schema | self._description(field.full_name)
+        return schema | bounds_of(field) | self._description(field.full_name)
 
     def element(self, field: FieldDescriptor) -> Schema:
         """The schema of one element of a field."""
@@ -91,6 +92,12 @@ class Schemas:
     def _description(self, full_name: str) -> Schema:
         text = self._comments.get(full_name)
         return {"description": text} if text else {}
+
+
+def bounds_of(field: FieldDescriptor) -> Schema:
+    """What the service checks of a field."""
+    assert field.containing_type is not None
+    return dict(BOUNDS.get(f"{_name(field.containing_type)}.{field.name}", {}))
 
 
 def _name(described: Descriptor | EnumDescriptor) -> str:

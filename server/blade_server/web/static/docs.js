@@ -134,6 +134,7 @@ function indented(json) {
 }
 
 function deref(schema) {
+  if (schema.allOf) return deref(schema.allOf[0]);
   return schema.$ref ? api.components.schemas[schema.$ref.split("/").at(-1)] : schema;
 }
 

@@ -7,5 +7,8 @@ from collections.abc import Mapping
 SUCCESS_CODES: Mapping[str, int] = {"blade.v1.JobService.StartQueryJob": 202}
 """HTTP codes other than 200, by method: the job is accepted, not done."""
 
+JOINED = frozenset({"blade.v1.QueryService.QueryItems"})
+"""Streams whose messages are parts of one: whoever asks for plain JSON gets that one."""
+
 EVENT_IDS: Mapping[str, str] = {"blade.v1.JobService.WatchJob": "job.revision"}
 """For server-sent events: which field of a message becomes the event's id, by method."""

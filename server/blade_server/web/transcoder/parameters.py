@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -98,8 +99,19 @@ def _resolve(
         message = field.message_type
     field = field_of(message, last)
     if field is None:
-        raise Problem.invalid(name, "is no field of this call")
+        raise Problem.invalid(name, f"is no field of this call{meant(last, message)}")
     return target, field
+
+
+def meant(name: str, message: Descriptor) -> str:
+    """What to add to the message that a field is unknown."""
+    return like(name, [field.name if "_" in name else field.camelcase_name for field in message.fields])
+
+
+def like(name: str, names: Iterable[str]) -> str:
+    """`; did you mean ...?` if a name is nearly one of these, else nothing."""
+    found = get_close_matches(name, names, n=1)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def is_scalar(field: FieldDescriptor) -> bool:

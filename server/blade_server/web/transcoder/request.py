@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from google.protobuf import descriptor_pool as pool
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -17,6 +18,7 @@ from blade_server.web.transcoder.rules import WHOLE, Rule
 
 _CHAIN = re.compile(r"Failed to parse (\S+) field: ")
 _PLACE = re.compile(r" at \w+\.([\w.\[\]]+?)\.*$")
+_ENUM = re.compile(r"Invalid enum value (\S+) for enum type ([\w.]+)")
 _MAX_VIOLATIONS = 20
 MAX_VALUES = 20_000
 """Values in a body, at any depth. Making a message of them costs about 4 us each, in which nobody else is served."""
@@ -83,7 +85,7 @@ def _object(content: Any, message: Descriptor, path: str) -> dict[str, Any]:
         field = parameters.field_of(message, name)
         place = f"{path}.{name}" if path else name
         if field is None:
-            wrong.append((place[:200], f"is no field of {message.name}"))
+            wrong.append((place[:200], f"is no field of {message.name}{parameters.meant(name, message)}"))
         elif field.name in found:
             wrong.append((place, "is given twice, in both spellings"))
         else:
@@ -160,10 +162,15 @@ def _wrong_value(text: str) -> Problem:
     chain = _CHAIN.findall(text)
     text = _CHAIN.sub("", text).rstrip(".")
     place = _PLACE.search(text)
-    description = _PLACE.sub("", text).strip()
+    description = _ENUM.sub(_values, _PLACE.sub("", text).strip())
     return Problem.invalid(
         place[1] if place else ".".join(chain) or "request", description[:300] or "has a wrong value"
     )
+
+
+def _values(found: re.Match[str]) -> str:
+    names = [name for name in pool.Default().FindEnumTypeByName(found[2]).values_by_name if "UNSPECIFIED" not in name]
+    return f"{found[1]!r} is none of {', '.join(names)}{parameters.like(found[1].upper(), names)}"
 
 
 def _kind(content: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import unquote
 
 from google.api import annotations_pb2, http_pb2  # type: ignore[import-untyped]
 from google.protobuf import message_factory
@@ -114,7 +113,7 @@ class Rules:
 
 
 def refuse_climbing(raw_path: str) -> None:
-    """Raises Problem 404 for `..` and `.` segments, encoded or not. Nothing here reads files by path anyway."""
-    segments = unquote(raw_path).replace("\\", "/").split("/")
+    """Raises Problem 404 for `..` and `.` segments. Encoded ones are an item id; nothing here reads files by path."""
+    segments = raw_path.replace("\\", "/").split("/")
     if ".." in segments or "." in segments:
         raise Problem.no_page(raw_path)

@@ -1,16 +1,21 @@
-"""The three ways a stream of messages is written: a JSON array, NDJSON, server-sent events.
+"""The ways a stream of messages is written: a JSON array or object, NDJSON, server-sent events.
 
-In all three an error in mid-stream is the last thing written, as `{"error": {...}}`: the HTTP code has long been sent.
+In all of them an error in mid-stream is the last thing written, as `{"error": {...}}` or as the last member of the
+object: the HTTP code has long been sent.
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
 from blade_server.web.transcoder.problem import Problem
 
+_KEPT_BYTES = 1 << 20
+_PART_BYTES = 64 << 10
 LAST_EVENT_ID = "end"
 """Id of the event that closes a complete stream. A browser that reconnects with it is told to stop (204)."""
 
@@ -29,13 +34,64 @@ class Array:
         self._opened = True
         return before + orjson.dumps(content)
 
-    def end(self) -> bytes:
+    def end(self) -> Iterator[bytes]:
         """The bracket, or an empty array."""
-        return b"]\n" if self._opened else b"[]\n"
+        yield b"]\n" if self._opened else b"[]\n"
 
-    def failure(self, problem: Problem) -> bytes:
+    def failure(self, problem: Problem) -> Iterator[bytes]:
         """The error as the last element, so that the document stays JSON."""
-        return self.message(problem.document()) + self.end()
+        yield self.message(problem.document())
+        yield from self.end()
+
+
+class Joined:
+    """`{"items": [...], "rejections": [...], ...}`: the lists of all messages joined, and the rest as in the last one.
+
+    The first list goes out as it comes. The others wait for its end, in files once they are long.
+    """
+
+    content_type = "application/json"
+
+    def __init__(self, empty: dict[str, Any]) -> None:
+        """`empty` is a message without anything in it."""
+        self._first, *others = [name for name, value in empty.items() if isinstance(value, list)]
+        self._rest = {name: value for name, value in empty.items() if not isinstance(value, list)}
+        self._kept = {name: tempfile.SpooledTemporaryFile(_KEPT_BYTES) for name in others}  # noqa: SIM115 - until the end
+        self._opening = b'{"' + self._first.encode() + b'":['
+        self._between = self._opening
+
+    def message(self, content: Any, event_id: str = "") -> bytes:
+        """What of the message can go out."""
+        for name, file in self._kept.items():
+            for one in content[name]:
+                file.write((b"," if file.tell() else b"") + orjson.dumps(one))
+        self._rest |= {name: value for name, value in content.items() if not isinstance(value, list)}
+        written = b",".join(orjson.dumps(one) for one in content[self._first])
+        if not written:
+            return b""
+        before, self._between = self._between, b","
+        return before + written
+
+    def end(self) -> Iterator[bytes]:
+        """The other lists, in parts, and what is no list."""
+        yield (self._opening if self._between == self._opening else b"") + b"]"
+        for name, file in self._kept.items():
+            file.seek(0)
+            yield b',"' + name.encode() + b'":['
+            while part := file.read(_PART_BYTES):
+                yield part
+            yield b"]"
+        yield b"," * bool(self._rest) + orjson.dumps(self._rest)[1:] + b"\n"
+
+    def close(self) -> None:
+        """Lets the files go, also of a stream that was left."""
+        for file in self._kept.values():
+            file.close()
+
+    def failure(self, problem: Problem) -> Iterator[bytes]:
+        """The error as a member, so that the document stays JSON."""
+        self._rest |= problem.document()
+        return self.end()
 
 
 class Lines:
@@ -47,13 +103,13 @@ class Lines:
         """A line."""
         return orjson.dumps(content) + b"\n"
 
-    def end(self) -> bytes:
+    def end(self) -> Iterator[bytes]:
         """Nothing: the last line was the last."""
-        return b""
+        yield from ()
 
-    def failure(self, problem: Problem) -> bytes:
+    def failure(self, problem: Problem) -> Iterator[bytes]:
         """A line."""
-        return orjson.dumps(problem.document()) + b"\n"
+        yield orjson.dumps(problem.document()) + b"\n"
 
 
 class Events:
@@ -65,23 +121,23 @@ class Events:
         """An event; its id, if it has one, is what a browser sends back as Last-Event-ID."""
         return (f"id: {event_id}\n".encode() if event_id else b"") + b"data: " + orjson.dumps(content) + b"\n\n"
 
-    def end(self) -> bytes:
+    def end(self) -> Iterator[bytes]:
         """An event `end`."""
-        return f"id: {LAST_EVENT_ID}\nevent: end\ndata: {{}}\n\n".encode()
+        yield f"id: {LAST_EVENT_ID}\nevent: end\ndata: {{}}\n\n".encode()
 
-    def failure(self, problem: Problem) -> bytes:
+    def failure(self, problem: Problem) -> Iterator[bytes]:
         """An event `failure`; not `error`, which browsers use for lost connections."""
-        return b"event: failure\ndata: " + orjson.dumps(problem.document()) + b"\n\n"
+        yield b"event: failure\ndata: " + orjson.dumps(problem.document()) + b"\n\n"
 
 
-Form = Array | Lines | Events
+Form = Array | Joined | Lines | Events
 """One object a stream: it knows what it wrote before. `failure` ends it early."""
 
-FORMS: tuple[type[Form], ...] = (Array, Lines, Events)
+FORMS: tuple[type[Array | Lines | Events], ...] = (Array, Lines, Events)
 """In the order of preference among equals."""
 
 
-def chosen(accept: str, forms: tuple[type[Form], ...] = FORMS) -> Form:
+def chosen(accept: str, forms: tuple[type[Array | Lines | Events], ...] = FORMS) -> Form:
     """The form that the Accept header likes best; an empty header accepts anything.
 
     Raises Problem 406 naming what there is.

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
 from blade_server.web.transcoder import stream_forms
-from blade_server.web.transcoder.conventions import EVENT_IDS, SUCCESS_CODES
+from blade_server.web.transcoder.conventions import EVENT_IDS, JOINED, SUCCESS_CODES
 from blade_server.web.transcoder.exchange import ClientGone, Exchange
 from blade_server.web.transcoder.json_form import to_dict
 from blade_server.web.transcoder.problem import Problem
@@ -115,15 +115,19 @@ class Transcoder:
         call = self._connected().unary_stream(
             rule.path, request_serializer=_serialised, response_deserializer=rule.response_class.FromString
         )(request, metadata=metadata)
+        if isinstance(form, stream_forms.Array) and rule.method.full_name in JOINED:
+            form = stream_forms.Joined(to_dict(rule.response_class()))
         try:
             await self._write_all(exchange, rule, call, form, str(metadata[_REQUEST_ID]))
         except grpc.aio.AioRpcError as exc:
             problem = Problem.of_call(exc)
             if not exchange.started:
                 raise problem from exc
-            await exchange.write(form.failure(problem), more=False)
+            await _write_last(exchange, form.failure(problem))
         finally:
             call.cancel()
+            if isinstance(form, stream_forms.Joined):
+                form.close()
 
     async def _write_all(
         self, exchange: Exchange, rule: Rule, call: Any, form: stream_forms.Form, request_id: str
@@ -134,9 +138,10 @@ class Transcoder:
         while message is not grpc.aio.EOF:
             # In a thread, because a chunk of wide rows takes long enough to be felt by all other calls.
             written = await asyncio.to_thread(partial(_written, rule, form, message))
-            await exchange.write(written)
+            if written:
+                await exchange.write(written)
             message = await call.read()
-        await exchange.write(form.end(), more=False)
+        await _write_last(exchange, form.end())
 
     def _connected(self) -> grpc.aio.Channel:
         assert self._channel is not None, "running() holds the channel"
@@ -156,6 +161,12 @@ def _written(rule: Rule, form: stream_forms.Form, message: Message) -> bytes:
         for step in EVENT_IDS[rule.method.full_name].split("."):
             event_id = getattr(event_id, step)
     return form.message(content_of(rule, message), str(event_id))
+
+
+async def _write_last(exchange: Exchange, parts: Iterable[bytes]) -> None:
+    for part in parts:
+        await exchange.write(part)
+    await exchange.write(b"", more=False)
 
 
 def _serialised(message: Message) -> bytes:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from blade_server.core.direct.ingest import IngestOutcome
+from blade_sandbox.catalog import CatalogServer
+from blade_server.app.policies import retry_policy
+from blade_server.catalog import Catalog
+from blade_server.core.direct.ingest import Ingest, IngestOutcome
 from blade_server.errors import CatalogUnavailable, Invalid, NotFound, Precondition, Reason
 
 ID = "MAINT-AF-012-2024"
@@ -61,3 +64,40 @@ def test_a_dead_catalog_is_named(ingest, catalog_server):
     catalog_server.stop()
     with pytest.raises(CatalogUnavailable):
         ingest.ingest(data_type="maintenance", item_id=ID)
+
+
+@pytest.fixture
+def hoarder(tmp_path):
+    """A catalog that keeps every copy and knows no idempotency keys."""
+    with CatalogServer(directory=tmp_path / "hoarder", replace=False, idempotency_keys=0) as server:
+        yield server
+
+
+@pytest.fixture
+def ingest_there(settings, sources, store, queries, hoarder):
+    """`ingest_there(settle_s)`: ingests the item into it."""
+
+    def ingest(settle_s):
+        catalog = Catalog(hoarder.url, settle_s=settle_s)
+        try:
+            return Ingest(retry_policy(settings), sources, catalog, store, queries).ingest(
+                item_id=ID, data_type="maintenance"
+            )
+        finally:
+            catalog.close()
+
+    return ingest
+
+
+def test_an_item_whose_upload_may_be_at_work_is_not_sent_again(ingest_there, hoarder):
+    hoarder.set_faults(reset_after_body={"count": 1})
+    with pytest.raises(CatalogUnavailable, match="may yet be stored") as caught:
+        ingest_there(60.0)
+    assert 50 < caught.value.retry_after_s <= 60
+    assert hoarder.status()["uploads"] == 1
+
+
+def test_an_item_that_is_found_after_a_lost_reply_is_created(ingest_there, hoarder):
+    hoarder.set_faults(drop_reply={"count": 1})
+    assert ingest_there(60.0).outcome is IngestOutcome.CREATED
+    assert (hoarder.status()["uploads"], hoarder.status()["copies"]) == (1, 1)

@@ -43,7 +43,7 @@ def test_a_lost_reply_is_not_mistaken_for_an_older_item_of_the_same_id(make_worl
     world.runner()
     first = ended(world, world.begin())
     world.catalog.set_faults(reset_after_body={"count": 3})
-    second = ended(world, world.begin(batch_size=20))
+    second = ended(world, world.begin(batch_size=20, metadata={"fleet": "7"}))
     assert second.success_count == 200
     import requests
 
@@ -128,3 +128,12 @@ def test_a_wrong_token_of_the_catalog_fails_the_job_at_once(make_world, ended):
     job = ended(world, world.begin())
     assert (job.status, job.error_reason, job.success_count) == (Status.FAILED, Reason.CATALOG_DENIED, 0)
     assert "right" not in job.error_message
+
+
+def test_a_url_with_the_wrong_scheme_fails_the_job_at_once_and_is_no_outage(make_world, ended):
+    world = make_world(10, **EXACT)
+    world.settings = world.configured(catalog_url=world.catalog.url.replace("http://", "https://"))
+    world.runner()
+    job = ended(world, world.begin())
+    assert (job.status, job.error_reason) == (Status.FAILED, Reason.CATALOG_UNAVAILABLE)
+    assert f"BLADE_CATALOG_URL={world.settings.catalog_url} speaks no TLS there" in job.error_message

@@ -140,6 +140,7 @@ def test_capabilities_say_what_was_switched_on(catalog, start, tmp_path):
         "maxRequestBytes": 33554432,
         "lookup": True,
         "replacesById": True,
+        "idempotencyKeys": True,
     }
     single = start(directory=tmp_path / "single", batch=False)
     assert single.get("/v1/capabilities").json()["maxBatchItems"] == 1

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import http.client
 import json
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -60,14 +62,14 @@ class TestTheCustomersCalls:
         assert asked.source.enabled
         assert asked.source.config.warehouse_id == "test-warehouse"
 
-    def test_query_answers_with_an_array_of_chunks(self, rest, backend):
+    def test_query_answers_with_one_object(self, rest, backend):
         chunk = query_service_pb2.QueryItemsResponse()
         chunk.items.add(item_id="MAINT-1").data.update({"tail_number": "AF-001", "hours": 1.5})
         backend.answers["QueryItems"] = [chunk, chunk]
         answer = rest.get("/blade/maintenance?limit=10")
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "application/json"
-        assert [part["items"][0]["data"] for part in answer.json()] == [{"tail_number": "AF-001", "hours": 1.5}] * 2
+        assert [item["data"] for item in answer.json()["items"]] == [{"tail_number": "AF-001", "hours": 1.5}] * 2
         assert (backend.last.data_type, backend.last.limit) == ("maintenance", 10)
 
     def test_ingest_needs_no_body(self, rest, backend):
@@ -121,6 +123,22 @@ class TestRequests:
     def test_a_path_value_may_hold_a_slash_and_a_colon(self, rest, backend):
         rest.get("/blade/maintenance/MAINT%2F1:2%20%C3%A4")
         assert backend.last.item_id == "MAINT/1:2 ä"
+
+    @pytest.mark.parametrize("item_id", [".", "..", "a/../b", "%2E"])
+    def test_an_item_id_of_dots_is_reached_by_query_body_and_encoded_path(self, rest, backend, item_id):
+        """Browsers, curl and requests take even encoded dots for steps in the path; http.client leaves them alone."""
+        assert rest.get("/blade/maintenance:item", params={"itemId": item_id}).status_code == 200
+        assert (backend.last.data_type, backend.last.item_id) == ("maintenance", item_id)
+        assert rest.post("/blade/maintenance:ingest", {"itemId": item_id, "replace": True}).status_code == 200
+        assert (backend.last.data_type, backend.last.item_id) == ("maintenance", item_id)
+        connection = http.client.HTTPConnection("127.0.0.1", rest.port, timeout=60)
+        encoded = quote(item_id, safe="").replace(".", "%2E")
+        for verb, path in (("GET", encoded), ("POST", f"{encoded}/ingest")):
+            connection.request(verb, f"/blade/maintenance/{path}")
+            answer = connection.getresponse()
+            answer.read()
+            assert (answer.status, backend.last.item_id) == (200, item_id)
+        connection.close()
 
     def test_a_path_value_may_hold_a_line_break(self, rest, backend):
         rest.get("/blade/maintenance/a%0Ab")

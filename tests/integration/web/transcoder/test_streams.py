@@ -26,8 +26,42 @@ def events(text):
     return [dict(line.split(": ", 1) for line in block.splitlines()) for block in text.split("\n\n") if block]
 
 
-def test_an_empty_stream_is_an_empty_array(rest):
-    assert rest.get("/blade/maintenance").json() == []
+def test_an_empty_stream_is_an_empty_array_or_object(rest):
+    assert rest.get("/jobs/job-1:watch").json() == []
+    assert rest.get("/blade/maintenance").json() == {"items": [], "rejections": [], "moreRows": False}
+
+
+def test_rows_are_one_object_whatever_comes_in_which_chunk(rest, backend):
+    rejected = query_service_pb2.QueryItemsResponse()
+    for number in range(40_000):  # more than is kept in memory
+        rejected.rejections.add(item_id=f"r-{number}", message="null")
+    more = query_service_pb2.QueryItemsResponse(more_rows=True)
+    backend.answers["QueryItems"] = [rejected, chunk("a"), chunk("b"), more]
+    answer = rest.get("/blade/maintenance")
+    assert answer.headers["content-type"] == "application/json"
+    shown = answer.json()
+    assert list(shown) == ["items", "rejections", "moreRows"]
+    assert [item["itemId"] for item in shown["items"]] == ["a", "b"]
+    assert [one["itemId"] for one in shown["rejections"]] == [f"r-{number}" for number in range(40_000)]
+    assert shown["moreRows"] is True
+    backend.answers["QueryItems"] = [rejected]
+    assert rest.get("/blade/maintenance").json()["items"] == []
+
+
+def test_items_go_out_before_the_last_is_there(rest, backend):
+    read = asyncio.Event()
+
+    async def chunks():
+        yield chunk("a")
+        await read.wait()
+        yield chunk("b")
+
+    backend.answers["QueryItems"] = chunks
+    with rest.session.get(f"{rest.url}/blade/maintenance", stream=True, timeout=60) as answer:
+        parts = answer.iter_content(None)
+        assert next(parts).startswith(b'{"items":[{"itemId":"a"')
+        rest.loop.call_soon_threadsafe(read.set)
+        assert b'{"itemId":"b"' in b"".join(parts)
 
 
 def test_ndjson_has_a_message_a_line(rest, backend):
@@ -66,11 +100,16 @@ def test_an_error_before_the_first_message_has_its_http_code(rest, backend, fail
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/json")
 
 
-def test_an_error_in_mid_stream_is_the_last_element_of_the_array(rest, backend, failing):
-    backend.answers["QueryItems"] = [chunk("a"), failing(grpc.StatusCode.DATA_LOSS, "rows are missing")]
-    answer = rest.get("/blade/maintenance")
+def test_an_error_in_mid_stream_is_the_last_element_or_member(rest, backend, failing):
+    failed = failing(grpc.StatusCode.DATA_LOSS, "rows are missing")
+    backend.answers["WatchJob"] = [snapshot(3), failed]
+    answer = rest.get("/jobs/job-1:watch")
     assert answer.status_code == 200
     assert answer.json()[-1]["error"]["status"] == "DATA_LOSS"
+    backend.answers["QueryItems"] = [chunk("a"), failed]
+    shown = rest.get("/blade/maintenance").json()
+    assert [item["itemId"] for item in shown["items"]] == ["a"]
+    assert shown["error"]["status"] == "DATA_LOSS"
 
 
 def test_an_error_in_mid_stream_is_the_last_line(rest, backend, failing):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+import grpc
 import pytest
 from click.testing import CliRunner
 
 from blade.v1.ingest_service_pb2 import IngestItemResponse
 from blade.v1.job_pb2 import Job, JobEvent
+from blade.v1.job_service_pb2 import StartQueryJobRequest
+from blade.v1.job_service_pb2_grpc import JobServiceStub
 from blade.v1.source_pb2 import Source, SourceConfig
 from blade_client import BladeClient, errors
 from blade_client.cli import main
@@ -152,7 +155,8 @@ def test_rows_are_read_as_items_and_as_arrow_in_the_order_and_number_asked_for(f
     )
     assert [item.item_id for item in query] == ["P-249", "P-248", "P-247"]
     assert query.to_arrow().to_pydict() == {"number": [249, 248, 247]}
-    assert len(list(blade.query("maintenance"))) == 100
+    with pytest.warns(errors.RowsLeftOut):
+        assert len(list(blade.query("maintenance"))) == 100
     assert blade.query("maintenance").to_arrow().num_rows == 250
 
 
@@ -256,3 +260,14 @@ def test_a_client_with_options_of_its_own_is_closed_with_the_fake() -> None:
         assert fake.metadata["blade-actor"] == "anna"
     with pytest.raises(RuntimeError, match="closed"):
         blade.get_job("job-1")
+
+
+def test_limits_are_taken_in_the_form_in_which_a_job_shows_them(fake) -> None:
+    with grpc.insecure_channel(fake.target) as channel:
+        stub = JobServiceStub(channel)
+        request = StartQueryJobRequest(data_type="maintenance", limits={"items_per_second": 7, "max_errors": 3})
+        started = stub.StartQueryJob(request).job
+        assert (started.spec.limits.items_per_second, started.spec.limits.max_errors) == (7, 3)
+        request.max_errors = 4
+        with pytest.raises(grpc.RpcError, match=r"limits\.max_errors"):
+            stub.StartQueryJob(request)

@@ -237,7 +237,7 @@ class TestGuard:
             ("SELECT * FROM maintenance WHERE a = :p", ":p"),
             ("SELECT * FROM maintenance WHERE a = ?", "?"),
             ("SELECT * FROM maintenance@v3", "VERSION AS OF"),
-            ("SELEC 1", "syntax error near"),
+            ("SELEC 1", "did you mean SELECT?"),
             ("SELECT * FROM my-source", "backticks"),
             ("SELECT 'abc", "does not end"),
         ],
@@ -527,3 +527,18 @@ class TestStatements:
 )
 def test_a_limit_stands_at_the_end_where_there_is_none(statement: str, limited: str) -> None:
     assert sql.limit(statement, 3) == limited
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("SELEC", "begins with 'SELEC', did you mean SELECT?"),
+        ("SELEC * FROM x", "begins with 'SELEC', did you mean SELECT?"),
+        ("selectt a FROM x", "did you mean SELECT?"),
+        ("WTIH x AS (SELECT 1) SELECT * FROM x", "did you mean WITH?"),
+        ("tail_number", "begins with 'tail_number', not with SELECT"),
+        ("'a'", "is an expression, not a SELECT"),
+    ],
+)
+def test_what_begins_no_query_is_told_what_it_is(text, said):
+    assert said in refusal(text).message

@@ -18,6 +18,7 @@ from blade.v1 import (
     source_pb2,
 )
 from blade_server.web.openapi import document
+from blade_server.web.openapi.bounds import BOUNDS
 from blade_server.web.transcoder.rules import rules_of
 
 SERVICES = (config_service_pb2, query_service_pb2, ingest_service_pb2, job_service_pb2)
@@ -102,9 +103,47 @@ def test_what_the_path_binds_is_not_asked_for_again(api):
 
 
 def test_starting_a_job_is_202_and_streams_have_three_forms(api):
-    assert list(api["paths"]["/jobs/blade/query/start"]["post"]["responses"]) == ["202", "default"]
+    assert next(iter(api["paths"]["/jobs/blade/query/start"]["post"]["responses"])) == "202"
     content = api["paths"]["/jobs/{job_id}:watch"]["get"]["responses"]["200"]["content"]
     assert list(content) == ["application/json", "application/x-ndjson", "text/event-stream"]
+
+
+def test_every_operation_lists_its_errors(api):
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    for operation in operations(api):
+        answers = operation["responses"]
+        assert {"400", "5XX", "default"} <= set(answers)
+        assert all(answer["content"] == error for code, answer in answers.items() if code[0] in "45d")
+    codes = {operation["operationId"]: set(operation["responses"]) for operation in operations(api)}
+    assert {"404", "409"} <= codes["ConfigService_UpdateSource"]
+    assert {"404", "429"} <= codes["JobService_StartQueryJob"]
+    assert "404" not in codes["JobService_ListJobs"]
+    assert "FAILED_PRECONDITION is 400" in api["info"]["description"]
+
+
+def test_every_bound_is_of_a_field_and_shown(api):
+    files = [module.DESCRIPTOR for module in MODULES]
+    messages = {name: message for file in files for name, message in file.message_types_by_name.items()}
+    for owner, name in (field.split(".") for field in BOUNDS):
+        assert name in messages[owner].fields_by_name, f"{owner}.{name}"
+    body = api["paths"]["/jobs/blade/query/start"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    fields = body["properties"]
+    assert (fields["batchSize"]["minimum"], fields["batchSize"]["maximum"]) == (1, 1000)
+    assert fields["itemsPerSecond"]["exclusiveMinimum"] == 0
+    assert fields["requestId"]["maxLength"] == 128
+    assert api["components"]["schemas"]["Source"]["properties"]["name"]["pattern"] == "^[a-z][a-z0-9-]{0,62}$"
+    [path] = [
+        path for path, verbs in api["paths"].items() if "AddSource" in verbs.get("post", {}).get("operationId", "")
+    ]
+    added = api["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert added["allOf"][1]["required"] == ["name", "config"]
+    query = api["paths"]["/jobs/blade/query/status"]["get"]["parameters"]
+    assert [one["required"] for one in query if one["name"] == "id"] == [True]
+
+
+def test_rows_as_plain_json_are_one_object(api):
+    content = api["paths"]["/blade/{data_type}"]["get"]["responses"]["200"]["content"]
+    assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/QueryItemsResponse"}
 
 
 def test_counts_are_integers_of_64_bits(api):

@@ -9,7 +9,6 @@ reader thread --chunks--> the job's thread --batches--> upload threads
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from functools import partial
 from queue import Empty
@@ -149,6 +148,6 @@ def _send_tools(run: Run) -> SendTools:
         outage=Outage(tools.policy.patience_s),
         retry=tools.policy.retry,
         data_source=source.data_source,
-        scope=f"{job.job_id}/{secrets.token_hex(8)}",
+        scope=job.job_id,
         skip_existing=job.spec.skip_existing,
     )

@@ -88,7 +88,7 @@ class JobQuery:
             self._only = np.unique(np.concatenate(chunks))
         return self._only
 
-    def reading(self, warehouse: Warehouse, *, first_block: int, settled_at: float) -> Pass:
+    def reading(self, warehouse: Warehouse, *, first_block: int) -> Pass:
         """One pass over the planned result, whose blocks in the ledger begin at this number."""
         return Pass(
             warehouse=warehouse,
@@ -98,16 +98,16 @@ class JobQuery:
             only=self._failed(),
             expected_rows=self._plan.announced,
             first_block=first_block,
-            settled_at=settled_at,
         )
 
     def _ledger(self, first_block: int) -> Ledger:
         ledgers, job_id = self._ledgers, self._claim.job_id
+        doubtful = self._claim.doubtful
         if first_block == first_block_of(epoch=1):  # before that there can be none: spare small jobs the question
-            past = Past.none(doubtful=self._claim.doubtful)
+            past = Past.none(doubtful=doubtful)
         else:
             blocks = ((block.keys, block.outcomes) for some in ledgers.blocks(job_id) for block in some)
-            past = Past.load(ledgers.size(job_id), blocks, doubtful=self._claim.doubtful)
+            past = Past.load(ledgers.size(job_id), blocks, doubtful=doubtful)
         return Ledger(
             past, lambda keys: ledgers.known_keys(job_id, first_block, keys), expected_rows=self._plan.announced
         )

@@ -37,8 +37,7 @@ class Pass:
 
     `transform` makes, for the result's schema, what makes its rows items. `only` restricts the job to rows with these
     keys (sorted, see ledger.heads): a retry of failed items. `expected_rows`: None if nobody knows. `first_block`
-    numbers the first batch. `settled_at`: when uploads of a lost server have come to their end, on the monotonic clock;
-    until then rows that it may have sent are held back.
+    numbers the first batch.
     """
 
     warehouse: Warehouse
@@ -48,7 +47,6 @@ class Pass:
     only: NDArray[np.uint64] | None = None
     expected_rows: int | None = None
     first_block: int = 0
-    settled_at: float = 0.0
 
 
 class Reader:

@@ -69,7 +69,7 @@ class Recorder:
     def unsent(self, batches: Sequence[Batch]) -> None:
         """Marks what was intended and certainly not sent, so that nobody has to look it up."""
         for batch in batches:
-            for at in set(batch.open) - batch.uncertain:
+            for at in set(batch.open) - batch.doubts.keys():
                 batch.recorded[at] = Mark.UNSENT
             self._touched[batch.number] = batch
 

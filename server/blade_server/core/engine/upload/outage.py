@@ -33,7 +33,12 @@ class Outage:
 
     def convicts(self, suspected_since: float) -> bool:
         """Whether the item, not the catalog, is at fault: others that began later came through, or patience is over."""
-        return self._last_good_start > suspected_since or time.monotonic() - self._well_since > self._patience_s
+        return self._last_good_start > suspected_since or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether no upload has come through for so long, with the catalog well, that items are judged."""
+        return time.monotonic() - self._well_since > self._patience_s
 
     def sit_out(self, catalog: Catalog, control: Control, detail: str) -> bool:
         """Returns once the health check passes: True if it had failed. One thread asks, the others wait for it."""

@@ -23,7 +23,10 @@ WINDOW_BYTES = 64 << 20
 
 
 class UploadThreads:
-    """Belongs to the job's thread. `returned` are batches that came back with items that nothing has become of."""
+    """Belongs to the job's thread. `returned` are batches that came back with items that nothing has become of.
+
+    Some of those wait for something: no thread does.
+    """
 
     def __init__(
         self,
@@ -57,9 +60,26 @@ class UploadThreads:
             self._work.put(None)
 
     def has_room(self, batches: int = 0, size_bytes: int = 0) -> bool:
-        """Whether another batch may be sent besides these: bounded in number and in bytes, one may always."""
-        flying = self.flying + batches
-        return flying == 0 or (flying < self._window and self._flying_bytes + size_bytes < WINDOW_BYTES)
+        """Whether another batch may be sent besides these: bounded in number and in bytes, one may always.
+
+        Those that wait count as well: what is in doubt must not grow without bounds where an upload in ten goes wrong.
+        """
+        flying, waiting = self.flying + batches, self.returned
+        if flying == 0 and not waiting:
+            return True
+        size_bytes += self._flying_bytes + sum(batch.size_bytes for batch in waiting)
+        return flying < self._window and len(waiting) < self._most and size_bytes < WINDOW_BYTES
+
+    def send_due(self) -> None:
+        """Gives batches that came back to the threads again, those for which something can be done."""
+        if not self.returned:
+            return
+        now = time.monotonic()
+        for batch in [batch for batch in self.returned if batch.due <= now]:
+            if self.flying >= self._window:
+                return
+            self.returned.remove(batch)
+            self.send(batch)
 
     def send(self, batch: Batch) -> None:
         """Gives the batch to the next free thread, of which a small job needs few: they start as they are needed."""

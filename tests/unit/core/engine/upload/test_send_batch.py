@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.clock import Clock
 
 from blade_server.arrow.items import Items
 from blade_server.catalog import Capabilities, Refusal, Uploaded, encode
 from blade_server.core.engine.batches import Batch, Report
-from blade_server.core.engine.halt import Control
+from blade_server.core.engine.halt import Control, Halt, HaltedError
 from blade_server.core.engine.ledger import Mark, item_key
 from blade_server.core.engine.upload.outage import Outage
 from blade_server.core.engine.upload.send_batch import SendTools, send_batch
@@ -28,6 +29,9 @@ class Cued:
         self.can = Capabilities(max_batch_items=most)
         self.well = True
         self.there: Counter[str] = Counter()
+        self.settle_s = 60.0
+        self.looks = 0
+        self.scopes: list[str] = []
 
     def capabilities(self) -> Capabilities:
         return self.can
@@ -39,6 +43,7 @@ class Cued:
             raise CatalogUnavailable("down")
 
     def stored(self, _data_source: str, items: Items) -> set[str]:
+        self.looks += 1
         return {item_id for item_id in items.item_ids if item_id in self.there}
 
     def existing(self, _data_source: str, item_ids: list[str]) -> set[str]:
@@ -46,6 +51,7 @@ class Cued:
 
     def upload(self, encoded: Any, *, scope: str, before_request: Callable[[], object]) -> Uploaded:
         before_request()
+        self.scopes.append(scope)
         ids = encoded.items.item_ids
         uploaded = self.answer(ids)
         self.there.update(item_id for at, item_id in enumerate(ids) if at not in uploaded.refused)
@@ -66,25 +72,33 @@ def _soon(monkeypatch):
     monkeypatch.setattr("blade_server.core.engine.upload.outage.PROBE_S", (0.01, 0.01))
 
 
-def sent(catalog: Cued, count: int, *, uncertain: tuple[int, ...] = (), skip: bool = False) -> list[Report]:
-    """The reports over a batch of items `i0`, `i1` ... until something has become of each."""
+def a_batch(count: int, *, uncertain: tuple[int, ...] = (), settled_at: float = 0.0) -> Batch:
+    """Of items `i0`, `i1` ..."""
+    items = Items.of([Item(f"i{number}", "t", b"{}", "UNCLASS", None, {}) for number in range(count)])
+    keys = [item_key(item.item_id) for item in items]
+    return Batch(0, keys, encode("d", items), uncertain=uncertain, settled_at=settled_at)
+
+
+def send_tools(catalog: Cued, *, skip: bool = False, attempts: int = 0, patience_s: float = 60.0) -> SendTools:
     free: Any = Free()
     anything: Any = catalog
-    tools = SendTools(
+    return SendTools(
         catalog=anything,
         control=Control(float("inf")),
         pace=free,
         throttle=free,
-        outage=Outage(60.0),
-        retry=RetryPolicy(attempts=0, base_s=0.01),
+        outage=Outage(patience_s),
+        retry=RetryPolicy(attempts=attempts, base_s=0.01),
         data_source="d",
-        scope="",
+        scope="job",
         skip_existing=skip,
     )
-    items = Items.of([Item(f"i{number}", "t", b"{}", "UNCLASS", None, {}) for number in range(count)])
-    keys = [item_key(item.item_id) for item in items]
-    batch = Batch(0, keys, encode("d", items), uncertain=uncertain)
-    reports = list(send_batch(batch, tools))
+
+
+def sent(catalog: Cued, count: int, *, uncertain: tuple[int, ...] = (), **options: Any) -> list[Report]:
+    """The reports over a batch until something has become of each."""
+    batch = a_batch(count, uncertain=uncertain)
+    reports = list(send_batch(batch, send_tools(catalog, **options)))
     assert not batch.open
     return reports
 
@@ -118,3 +132,198 @@ def test_what_was_found_stored_is_not_sent_again_where_the_rest_is_rejected(skip
     reports = sent(catalog, 3, uncertain=() if skip else (0,), skip=skip)
     assert outcomes(reports) == [(0, mark), (1, Mark.SUCCESS), (2, Mark.ERROR)]
     assert catalog.there == Counter(["i0", "i1"])
+
+
+def lost(*, at_work: bool = True) -> CatalogUnavailable:
+    return CatalogUnavailable("no answer", maybe_stored=True, at_work=at_work)
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    """Of all that looks at the time on the way of a batch; a wait moves it."""
+    clock = Clock()
+    for room in ("upload.send_batch", "upload.outage"):
+        monkeypatch.setattr(f"blade_server.core.engine.{room}.time", clock)
+    return clock
+
+
+def taken_up(catalog: Cued, batch: Batch, tools: SendTools, clock: Clock) -> Iterator[list[tuple[int, Mark]]]:
+    """What each turn with the batch reports; it is taken up again when it is due."""
+    while batch.open:
+        yield outcomes(list(send_batch(batch, tools)))
+        assert batch.due > clock.now or not batch.open
+        clock.now = max(clock.now, batch.due)
+
+
+def test_an_item_that_a_request_may_yet_store_is_not_sent_again_before_it_can_no_more(clock):
+    def answer(ids: list[str]) -> Uploaded:
+        sent_at.append((clock.now, ids))
+        if len(sent_at) == 1:
+            raise lost()
+        return Uploaded()
+
+    sent_at: list[tuple[float, list[str]]] = []
+    catalog = Cued(answer)
+    batch, tools = a_batch(3), send_tools(catalog, attempts=3)
+    began = clock.now
+    turns = list(taken_up(catalog, batch, tools, clock))
+    assert turns[-1] == [(0, Mark.SUCCESS), (1, Mark.SUCCESS), (2, Mark.SUCCESS)]
+    assert not any(turns[:-1])
+    assert [(at >= began + catalog.settle_s, ids) for at, ids in sent_at[1:]] == [(True, ["i0", "i1", "i2"])]
+    assert 3 < len(turns) < 200
+
+
+def test_an_item_that_is_found_while_it_waits_is_stored_at_once(clock):
+    def answer(ids: list[str]) -> Uploaded:
+        if not catalog.looks:
+            raise lost()
+        raise AssertionError("sent again")
+
+    catalog = Cued(answer)
+    batch, tools = a_batch(3), send_tools(catalog)
+    for turn in taken_up(catalog, batch, tools, clock):
+        if clock.now > 1000.0 + 0.3 * catalog.settle_s:
+            catalog.there.update(["i0", "i1", "i2"])
+        if turn:
+            assert clock.now < 1000.0 + catalog.settle_s
+    assert set(batch.marks) == {Mark.SUCCESS}
+
+
+def test_a_part_that_waits_leaves_the_others_of_its_batch_alone(clock):
+    def answer(ids: list[str]) -> Uploaded:
+        if ids == ["i0", "i1"]:
+            raise lost()
+        return Uploaded()
+
+    catalog = Cued(answer, most=2)
+    batch, tools = a_batch(6), send_tools(catalog)
+    assert outcomes(list(send_batch(batch, tools))) == [(at, Mark.SUCCESS) for at in range(2, 6)]
+    assert (batch.open, batch.uncertain) == ([0, 1], {0, 1})
+    assert batch.due > clock.now
+
+
+@pytest.mark.parametrize("can", [{"replaces": True}, {"honours_keys": True}], ids=str)
+def test_a_catalog_that_bears_a_repeat_gets_the_same_request_again_at_once(clock, can):
+    def answer(ids: list[str]) -> Uploaded:
+        requests.append((catalog.scopes[-1], *ids))
+        if len(requests) < 3:
+            raise lost()
+        return Uploaded()
+
+    requests: list[tuple[str, ...]] = []
+    catalog = Cued(answer)
+    catalog.can = Capabilities(max_batch_items=100, **can)
+    batch = a_batch(3)
+    assert outcomes(list(send_batch(batch, send_tools(catalog, attempts=3)))) == [(at, Mark.SUCCESS) for at in range(3)]
+    assert requests == [("job", "i0", "i1", "i2")] * 3
+    assert clock.now < 1000.0 + catalog.settle_s
+
+
+def test_a_request_that_was_stored_in_part_is_no_repeat_of_itself(clock):
+    def answer(ids: list[str]) -> Uploaded:
+        requests.append(ids)
+        if len(requests) == 1:
+            catalog.there.update(["i1"])
+            raise lost()
+        assert clock.now >= 1000.0 + catalog.settle_s
+        return Uploaded()
+
+    requests: list[list[str]] = []
+    catalog = Cued(answer)
+    catalog.can = Capabilities(max_batch_items=100, honours_keys=True)
+    list(taken_up(catalog, a_batch(3), send_tools(catalog, attempts=3), clock))
+    assert requests == [["i0", "i1", "i2"], ["i0", "i2"]]
+
+
+@pytest.mark.parametrize(("most", "waits"), [(1, False), (100, True)])
+def test_what_an_earlier_claim_sent_alone_has_the_key_of_then(clock, most, waits):
+    catalog = Cued(lambda _ids: Uploaded())
+    catalog.can = Capabilities(max_batch_items=most, honours_keys=True)
+    batch = a_batch(2, uncertain=(0, 1), settled_at=clock.now + 5.0)
+    list(send_batch(batch, send_tools(catalog)))
+    assert bool(batch.open) == waits
+
+
+def test_an_item_that_is_never_answered_is_an_error_once_it_is_sure_not_to_be_there(clock):
+    def answer(ids: list[str]) -> Uploaded:
+        sent_at.setdefault(tuple(ids), []).append(clock.now)
+        if "i1" in ids:
+            raise lost()
+        return Uploaded()
+
+    sent_at: dict[tuple[str, ...], list[float]] = {}
+    catalog = Cued(answer)
+    batch, tools = a_batch(4), send_tools(catalog, attempts=3)
+    reports = [one for turn in taken_up(catalog, batch, tools, clock) for one in turn]
+    assert sorted(reports) == [(0, Mark.SUCCESS), (1, Mark.ERROR), (2, Mark.SUCCESS), (3, Mark.SUCCESS)]
+    last = max(at for times in sent_at.values() for at in times)
+    assert clock.now >= last + catalog.settle_s
+    assert sum(len(times) for times in sent_at.values()) <= 7
+    assert catalog.there == Counter(["i0", "i2", "i3"])
+
+
+def test_a_refusal_that_may_be_none_is_an_error_only_if_the_item_is_not_there():
+    def answer(ids: list[str]) -> Uploaded:
+        catalog.there.update(["i1"])
+        return Uploaded({1: Refusal("no"), 2: Refusal("no")}, doubted={1, 2})
+
+    catalog = Cued(answer)
+    assert outcomes(sent(catalog, 3)) == [(0, Mark.SUCCESS), (1, Mark.SUCCESS), (2, Mark.ERROR)]
+
+
+def test_an_item_that_was_answered_and_is_not_there_goes_under_another_key():
+    def answer(ids: list[str]) -> Uploaded:
+        if len(catalog.scopes) < 3:
+            return Uploaded({0: Refusal("quota", retry=True)}, doubted={0})
+        return Uploaded()
+
+    catalog = Cued(answer)
+    assert outcomes(sent(catalog, 1, attempts=3)) == [(0, Mark.SUCCESS)]
+    assert catalog.scopes == ["job", "job/1", "job/2"]
+
+
+def test_a_catalog_that_contradicts_itself_for_ever_ends_in_errors_with_its_words():
+    catalog = Cued(lambda ids: Uploaded({at: Refusal("quota exceeded", retry=True) for at in range(len(ids))}))
+    reports = sent(catalog, 3, patience_s=0.05)
+    assert outcomes(reports) == [(at, Mark.ERROR) for at in range(3)]
+    assert all("quota exceeded" in error.message for report in reports for _, error in report.errors)
+    assert not catalog.there
+
+
+def test_a_catalog_that_takes_nothing_is_not_well_because_it_answers(clock):
+    catalog = Cued(lambda ids: Uploaded({at: Refusal("quota exceeded", retry=True) for at in range(len(ids))}))
+    tools = send_tools(catalog, patience_s=50.0)
+    slept = tools.control.wait
+
+    def wait(seconds: float, *why: Any) -> None:
+        clock.now += 1.0
+        slept(0.0, *why)
+
+    tools.control.wait = wait
+    list(send_batch(a_batch(2), tools))
+    assert clock.now > 1050.0
+
+
+def test_a_catalog_whose_look_ups_fail_for_ever_ends_in_errors_that_say_so():
+    def broken(_data_source: str, _items: Items) -> set[str]:
+        raise CatalogUnavailable("a page instead of the item")
+
+    def answer(ids: list[str]) -> Uploaded:
+        raise lost(at_work=False)
+
+    catalog = Cued(answer)
+    catalog.stored = broken
+    reports = sent(catalog, 2, patience_s=0.05)
+    assert outcomes(reports) == [(0, Mark.ERROR), (1, Mark.ERROR)]
+    assert all(
+        "may be in the catalog all the same" in error.message for report in reports for _, error in report.errors
+    )
+
+
+def test_what_is_halted_before_it_is_sent_is_not_in_doubt():
+    catalog = Cued(lambda _ids: Uploaded())
+    batch, tools = a_batch(2), send_tools(catalog)
+    tools.control.halt(Halt.PAUSE)
+    with pytest.raises(HaltedError):
+        list(send_batch(batch, tools))
+    assert (batch.open, batch.uncertain) == ([0, 1], set())

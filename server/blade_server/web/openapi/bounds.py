@@ -1,0 +1,118 @@
+"""What the service checks of a field, in the words of JSON schema. Comments of the contract say the same to people.
+
+The numbers are those that the checks use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from blade_server.core.direct.queries import MAX_COLUMNS, MAX_ROWS_LIMIT
+from blade_server.core.jobs.checks import MAX_BATCH_SIZE, MAX_REASON_CHARACTERS, MAX_REQUEST_ID_CHARACTERS, MAX_WORKERS
+from blade_server.core.jobs.preview import MAX_PREVIEW_ROWS
+from blade_server.core.paging import MAX_PAGE_SIZE
+from blade_server.core.sources import rules
+from blade_server.core.sql.parse import MAX_FILTER_BYTES, MAX_SQL_BYTES
+from blade_server.core.transform.transform import MAX_ITEM_ID_CHARACTERS
+
+Bounds = Mapping[str, Any]
+
+_NAME = {"maxLength": rules.MAX_NAME_CHARACTERS}
+_PAIRS = {"maxProperties": rules.MAX_PAIRS}
+_FROM_0 = {"minimum": 0}
+_SHARE = {"exclusiveMinimum": 0, "maximum": 1}
+_REASON = {"maxLength": MAX_REASON_CHARACTERS}
+_REQUEST_ID = {"maxLength": MAX_REQUEST_ID_CHARACTERS}
+_SQL = {"maxLength": MAX_SQL_BYTES}
+_TABLE = ("catalog", "schema", "table")
+_PAGE = {"minimum": 1, "maximum": MAX_PAGE_SIZE}
+
+BOUNDS: Mapping[str, Bounds] = {
+    "AddSourceRequest.request_id": _REQUEST_ID,
+    "Source.name": {"pattern": f"^{rules.NAME.pattern}$"},
+    "Source.display_name": {"maxLength": rules.MAX_DISPLAY_NAME_CHARACTERS},
+    "Source.data_type": {"pattern": f"^{rules.DATA_TYPE.pattern}$"},
+    "SourceConfig.catalog": _NAME,
+    "SourceConfig.schema": _NAME,
+    "SourceConfig.table": _NAME,
+    "SourceConfig.items_per_second": _FROM_0,
+    "SourceConfig.max_running_jobs": _FROM_0,
+    "Mapping.item_id": {"maxLength": rules.MAX_TEMPLATE_CHARACTERS},
+    "Mapping.last_modified": _NAME,
+    "Mapping.metadata": _PAIRS,
+    "Classification.column": _NAME,
+    "ListSourcesRequest.page_size": _PAGE,
+    "QueryItemsRequest.filter": {"maxLength": MAX_FILTER_BYTES},
+    "QueryItemsRequest.columns": {"maxItems": MAX_COLUMNS},
+    "QueryItemsRequest.order_by": {"maxItems": MAX_COLUMNS},
+    "QueryItemsRequest.limit": {"minimum": 1, "maximum": MAX_ROWS_LIMIT},
+    "QueryItemsRequest.offset": _FROM_0,
+    "GetItemRequest.item_id": {"maxLength": MAX_ITEM_ID_CHARACTERS},
+    "IngestItemRequest.item_id": {"maxLength": MAX_ITEM_ID_CHARACTERS},
+    "IngestItemRequest.metadata": _PAIRS,
+    "StartQueryJobRequest.sql": _SQL,
+    "StartQueryJobRequest.batch_size": {"minimum": 1, "maximum": MAX_BATCH_SIZE},
+    "StartQueryJobRequest.workers": {"minimum": 1, "maximum": MAX_WORKERS},
+    "StartQueryJobRequest.items_per_second": {"exclusiveMinimum": 0},
+    "StartQueryJobRequest.max_errors": _FROM_0,
+    "StartQueryJobRequest.max_error_share": _SHARE,
+    "StartQueryJobRequest.metadata": _PAIRS,
+    "StartQueryJobRequest.request_id": _REQUEST_ID,
+    "JobLimits.items_per_second": _FROM_0,
+    "JobLimits.max_errors": _FROM_0,
+    "JobLimits.max_error_share": _SHARE,
+    "PreviewItemsRequest.sql": _SQL,
+    "PreviewItemsRequest.limit": {"minimum": 1, "maximum": MAX_PREVIEW_ROWS},
+    "PreviewItemsRequest.metadata": _PAIRS,
+    "ListJobsRequest.page_size": _PAGE,
+    "ListItemErrorsRequest.page_size": _PAGE,
+    **{f"{verb}JobRequest.reason": _REASON for verb in ("Pause", "Resume", "Cancel")},
+    "UpdateJobLimitsRequest.reason": _REASON,
+    "RetryFailedItemsRequest.reason": _REASON,
+    "RetryFailedItemsRequest.request_id": _REQUEST_ID,
+}
+"""By message and field, without the package."""
+
+REQUIRED: Mapping[str, Bounds] = {
+    "AddSource": {
+        "required": ["name", "config"],
+        "properties": {
+            "config": {
+                "required": ["catalog", "schema", "table"],
+                "properties": {"catalog": {}, "schema": {}, "table": {}},
+            }
+        },
+    },
+    "UpdateJobLimits": {"required": ["limits"]},
+}
+"""What the body of a call must have, by method: a message is sent in several calls."""
+
+NEEDED_PARAMETERS = frozenset({("/jobs/blade/query/status", "id")})
+"""Query parameters without which a call is refused, by path."""
+
+_ERRORS: Mapping[str, str] = {
+    "400": (
+        "INVALID_ARGUMENT: a field is wrong, `BadRequest` names it. FAILED_PRECONDITION: the state of something does "
+        "not allow the call. (400 is google.rpc's standard mapping of both; `status` tells them apart.)"
+    ),
+    "404": "NOT_FOUND: there is no such source, job or item.",
+    "409": "ALREADY_EXISTS: the name is taken. ABORTED: somebody else changed it meanwhile.",
+    "429": "RESOURCE_EXHAUSTED: too many of something at once; the header `retry-after` says when to call again.",
+    "5XX": "UNAVAILABLE (503), DEADLINE_EXCEEDED (504), or a bug (500), with an incident id that the server's log has.",
+}
+_ONLY: Mapping[str, frozenset[str]] = {
+    "409": frozenset({"AddSource", "UpdateSource", "RemoveSource"}),
+    "429": frozenset(
+        {"QueryItems", "GetItem", "IngestItem", "PreviewItems", "StartQueryJob", "WatchJob", "RetryFailedItems"}
+    ),
+}
+_NOTHING_TO_FIND = frozenset({"ListSources", "ListJobs"})
+
+
+def errors_of(method: str) -> dict[str, str]:
+    """The codes of errors that a method answers with, and what they mean there."""
+    found = {code: text for code, text in _ERRORS.items() if method in _ONLY.get(code, {method})}
+    if method in _NOTHING_TO_FIND:
+        del found["404"]
+    return found
