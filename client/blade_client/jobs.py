@@ -31,6 +31,8 @@ class JobCalls:
         max_error_share: float | None = None,
         metadata: Mapping[str, str] | None = None,
         classification: str = "",
+        item_id: str = "",
+        last_modified: str | None = None,
         skip_existing: bool = False,
         request_id: str | None = None,
     ) -> Job:
@@ -47,6 +49,9 @@ class JobCalls:
             max_error_share: The same as a share of at least 100 processed items. Default: no limit.
             metadata: Pairs added to the metadata of every item.
             classification: Classification of all items in place of the mapping's.
+            item_id: Template of the item ids over the columns of the result, in place of the mapping's.
+            last_modified: Column of the result with the time of the last change, in place of the mapping's; `""`: items
+                have none. Default: the mapping's, and with an `item_id` none where the result lacks that column.
             skip_existing: Leave out items that the catalog has.
             request_id: Makes the call repeatable. Default: a new one, so that a retry of this call starts one job.
 
@@ -65,6 +70,8 @@ class JobCalls:
             max_error_share=max_error_share,
             metadata=dict(metadata or {}),
             classification=classification,
+            item_id=item_id,
+            last_modified=last_modified,
             skip_existing=skip_existing,
             request_id=request_id or new_request_id(),
         )
@@ -79,6 +86,8 @@ class JobCalls:
         limit: int | None = None,
         metadata: Mapping[str, str] | None = None,
         classification: str = "",
+        item_id: str = "",
+        last_modified: str | None = None,
     ) -> pb.PreviewItemsResponse:
         """The first items and rejected rows that a job with this SQL would produce; nothing is written.
 
@@ -91,6 +100,8 @@ class JobCalls:
             limit=limit,
             metadata=dict(metadata or {}),
             classification=classification,
+            item_id=item_id,
+            last_modified=last_modified,
         )
         return self._calls.unary(lambda s: s.job.PreviewItems, request, repeatable=True)
 

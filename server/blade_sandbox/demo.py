@@ -23,6 +23,7 @@ from rich.console import Console
 from blade.v1.job_pb2 import Job
 from blade.v1.source_pb2 import Source, SourceConfig
 from blade_client import BladeClient
+from blade_client.cli.job_forms import status_text
 from blade_sandbox.check import Expected, Findings, check
 from blade_sandbox.data import MAINTENANCE, SORTIE, sample_tables
 from blade_sandbox.demo_progress import follow
@@ -170,9 +171,9 @@ def _move(run: _Demo) -> Job:
     run.step(4, "Move every flight into the catalog with a durable job; pause and resume it on the way")
     run.same_as("job start --data-type sortie --watch")
     job = run.client.start_query_job(data_type="sortie")
-    run.say(f"{job.job_id} is {Job.Status.Name(job.status)}")
+    run.say(f"{job.job_id} is {status_text(job)}")
     job = follow(run.client, job, run.console, show_command=run.same_as)
-    run.say(f"{job.job_id} {Job.Status.Name(job.status)}: {_job_line(job)}")
+    run.say(f"{job.job_id} {status_text(job)}: {_job_line(job)}")
     if job.status != Job.COMPLETED:
         run.say(f"{job.error.message}", style="red")
     return job

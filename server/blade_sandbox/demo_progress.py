@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from blade.v1.job_pb2 import Job
 from blade_client import BladeClient
+from blade_client.cli.job_forms import status_text
 from blade_client.errors import Precondition
 
 _INTERVAL_S = 0.2
@@ -72,7 +73,7 @@ def _display(console: Console) -> Iterator[Callable[[Job], None]]:
         def show(job: Job) -> None:
             progress.update(
                 task,
-                description=Job.Status.Name(job.status),
+                description=status_text(job),
                 total=job.total_items if job.HasField("total_items") else None,
                 completed=job.processed_items,
                 counts=f"{job.processed_items:,}",
@@ -100,7 +101,7 @@ class _Lines:
             f" of {job.total_items:,} ({job.processed_items / max(job.total_items, 1):.0%})" if job.total_items else ""
         )
         self._console.print(
-            f"  {Job.Status.Name(job.status):<9} {job.processed_items:>7,}{total}"
+            f"  {status_text(job):<9} {job.processed_items:>7,}{total}"
             f"  {job.items_per_second:>6,.0f} items/s  {job.current_operation}",
             markup=False,
         )

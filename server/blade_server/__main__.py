@@ -1,7 +1,7 @@
 """`blade serve`, `migrate` and `health`; also `python -m blade_server`.
 
 What an operator did wrong is one sentence on stderr: exit code 2 for a setting that cannot be right, 1 for a server
-that cannot start. Tracebacks are for bugs.
+that cannot start, 71 for a machine that gives it too little. Tracebacks are for bugs.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("blade_server")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
+
+_TOO_LITTLE = 71
 
 _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 _log_level = click.option(
@@ -197,6 +199,10 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
             _fail(2, str(exc))
         if isinstance(exc, (ListenError, WorkerError, EmbeddedPostgresError, NewerTablesError, BladeError, OSError)):
             _fail(1, str(exc))
+        if isinstance(exc, MemoryError) or (isinstance(exc, RuntimeError) and "start new thread" in str(exc)):
+            why = str(exc) or type(exc).__name__
+            limits = "raise its limits (ulimit -v and -u)"
+            _fail(_TOO_LITTLE, f"this process may have no more memory or threads ({why}); {limits}")
         raise
 
 

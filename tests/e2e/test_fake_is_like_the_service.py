@@ -84,6 +84,7 @@ REFUSED: dict[str, Callable[[BladeClient], Any]] = {
         source=NAME, batch_size=0, workers=65, items_per_second=0, max_errors=-1, max_error_share=2
     ),
     "too long a request id": lambda b: b.start_query_job(source=NAME, request_id="x" * 129),
+    "a job whose item id is a torso": lambda b: b.start_query_job(source=NAME, item_id="{x"),
     "a preview of nothing": lambda b: b.preview_items(source=NAME, limit=0),
     "a job nobody has": lambda b: b.get_job(NO_JOB),
     "a job without an id": lambda b: b.get_job(""),
@@ -122,7 +123,7 @@ def story(blade: BladeClient) -> Iterator[Any]:
         yield refused(lambda b, call=call: call(started.job_id), blade)
     yield list(blade.item_errors(started.job_id))
     yield started.job_id in [job.job_id for job in blade.list_jobs(statuses=["COMPLETED"], source=NAME)]
-    yield [job.job_id for job in blade.list_jobs(source=NAME, with_errors=True)]
+    yield started.job_id in [job.job_id for job in blade.list_jobs(source=NAME, with_errors=True)]
     item = next(iter(blade.query(NAME, filter=HIGH, limit=1)))
     yield item.item_id, dict(item.data)["priority"], item.classification
     yield blade.ingest_item(NAME, item.item_id).outcome
@@ -132,6 +133,26 @@ def story(blade: BladeClient) -> Iterator[Any]:
 
 def test_a_job_and_its_items_go_the_same_way_on_both(real, fake) -> None:
     assert list(story(fake)) == list(story(real))
+
+
+def unlike_ids(blade: BladeClient) -> Iterator[Any]:
+    """A job with an item id of its own, which several rows share, and what can be done about it."""
+    sql = f"SELECT * FROM main.blade.blade_maintenance_data WHERE {HIGH}"
+    options = {"source": NAME, "item_id": "P-{priority}", "last_modified": "", "classification": "UNCLASS"}
+    shown = blade.preview_items(sql, limit=3, **options)
+    yield [item.item_id for item in shown.items], shown.items[0].HasField("last_modified")
+    last = blade.wait(blade.start_query_job(sql, **options).job_id, timeout_s=60)
+    yield last.spec.item_id, last.spec.HasField("last_modified"), last.spec.last_modified
+    yield last.status, last.completed_with_errors, last.success_count, last.error_count
+    yield [(error.reason, error.field) for error in blade.item_errors(last.job_id)]
+    yield refused(lambda b: b.retry_failed(last.job_id), blade)
+    yield refused(lambda b: b.preview_items(sql, **{**options, "item_id": "{nowhere}"}), blade)
+    lost = blade.wait(blade.start_query_job(sql, **{**options, "item_id": "{nowhere}"}).job_id, timeout_s=60)
+    yield lost.status, lost.error.reason, lost.success_count
+
+
+def test_a_job_with_an_item_id_of_its_own_goes_the_same_way_on_both(real, fake) -> None:
+    assert list(unlike_ids(fake)) == list(unlike_ids(real))
 
 
 def test_the_connection_test_of_a_source_goes_the_same_way_on_both(real, fake) -> None:

@@ -172,3 +172,21 @@ def test_the_same_request_id_starts_one_job(blade: Cli, add_source: AddSource) -
     assert blade(*start).json["jobId"] == blade(*start).json["jobId"]
     other = blade(*start, "--batch-size", "7", code=3)
     assert other.error["reason"] == "REQUEST_ID_REUSED"
+
+
+def test_a_job_over_rest_has_ids_and_times_of_its_own(world: Sandbox, add_source: AddSource) -> None:
+    name = add_source("main.blade.blade_sortie_data")
+    sql = f"SELECT origin, COUNT(*) AS flights FROM `{name}` GROUP BY origin"
+    body = {"sql": sql, "item_id": "{origin}", "lastModified": "", "classification": "UNCLASS"}
+    preview = requests.post(f"{world.http_url}/jobs/blade/query/preview", json=body, timeout=60).json()
+    assert {item["itemId"] for item in preview["items"]} == {"EWR", "JFK", "LGA"}
+    assert preview["itemIds"] == {
+        "rowCount": 3,
+        "missingCount": 0,
+        "duplicateCount": 0,
+        "message": "3 rows, each with an id of its own",
+    }
+    job = requests.post(f"{world.http_url}/jobs/blade/query/start", json=body, timeout=60).json()
+    assert (job["spec"]["itemId"], job["spec"]["lastModified"]) == ("{origin}", "")
+    tested = requests.post(f"{world.http_url}/configure/blade/{name}:test", timeout=60).json()
+    assert tested["itemIds"]["message"] == "336,776 rows, each with an id of its own"

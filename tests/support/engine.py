@@ -73,7 +73,11 @@ class EngineWorld:
         """Serves these rows as the maintenance table and starts the catalog."""
         table = rows if isinstance(rows, pa.Table) else pa.table(dict(rows))
         pq.write_table(table, self._folder / "rows.parquet")
-        self.warehouse = SandboxWarehouse(tables={TABLE: self._folder / "rows.parquet"})
+        self.serve({TABLE: self._folder / "rows.parquet"})
+
+    def serve(self, tables: Mapping[str, Path]) -> None:
+        """Serves these tables, from Parquet files, and starts the catalog."""
+        self.warehouse = SandboxWarehouse(tables=tables)
         self.warehouse.start()
         self.catalog.start()
         self.settings = self.configured()
@@ -114,8 +118,7 @@ class EngineWorld:
             config=config,
             mapping=RowMapping(item_id=changes.pop("item_id", ""), classification=Classification()),
         )
-        stored, _ = self.sources.add(source, validate_only=False, request_id="")
-        return stored
+        return self.sources.add(source).source
 
     def runner(self, settings: Settings | None = None) -> Runner:
         """Another server's job engine, running."""

@@ -28,6 +28,7 @@ Exit codes:
   8    the watched job COMPLETED, but some items failed; see `blade job errors`
   9    the server does not let this caller in
   70   a bug, a version mismatch, or an incomplete result
+  71   too little memory or too few threads for this process
   130  interrupted with Ctrl-C; a watched job goes on
 """
 

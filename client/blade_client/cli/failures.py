@@ -22,6 +22,7 @@ WRONG_USAGE = 2
 PRECONDITION = 5
 COMPLETED_WITH_ERRORS = 8
 BUG = 70
+TOO_LITTLE = 71
 INTERRUPTED = 130
 
 _OTHER_SPEECH = {
@@ -64,6 +65,9 @@ def guarded(ctx: click.Context) -> Iterator[None]:
         click.echo(f"Error: {wrong.strerror or wrong}", err=True)
         ctx.exit(WRONG_USAGE)
     except Exception as error:
+        if lacks_resources(error):
+            click.echo(f"Error: {too_little(error)}", err=True)
+            ctx.exit(TOO_LITTLE)
         known = sys.modules.get("blade_client.errors")
         if known is None or not isinstance(error, known.BladeClientError):
             traceback.print_exc()
@@ -72,6 +76,20 @@ def guarded(ctx: click.Context) -> Iterator[None]:
         session = ctx.find_object(Session) or Session()
         _tell(error, session)
         ctx.exit(exit_code(error))
+
+
+def lacks_resources(error: Exception) -> bool:
+    """Whether the machine gave this process too little, and the command is not at fault."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error))
+
+
+def too_little(error: Exception) -> str:
+    """The same in words."""
+    what = "memory" if isinstance(error, MemoryError) else "memory or threads"
+    return (
+        f"this process may have no more {what} ({str(error) or type(error).__name__}). Raise its limits (ulimit -v and "
+        "-u, or the container's memory and pids), or run it where there is more."
+    )
 
 
 def _drop_output() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import click
 
 from blade.v1.error_reason_pb2 import ErrorReason
-from blade.v1.job_pb2 import ItemError, Job, JobEvent, JobLimits
-from blade_client.cli.output import Styled, moment, pairs_text, print_pairs, print_table, words
+from blade.v1.job_pb2 import ErrorSummary, ItemError, Job, JobEvent, JobLimits, JobSpec
+from blade_client.cli.output import AMBER, Styled, moment, pairs_text, print_pairs, print_table, words
 
 _STYLES = {
     Job.RUNNING: "cyan",
@@ -17,7 +17,6 @@ _STYLES = {
     Job.FAILED: "red",
     Job.CANCELLED: "red",
 }
-_AMBER = "orange3"
 _MOST_HISTORY = 100  # see Job.history
 
 
@@ -32,7 +31,7 @@ def status_text(job: Job) -> str:
 
 def styled_status(job: Job) -> Styled:
     """`status_text` in the colour of the status."""
-    return Styled(status_text(job), _AMBER if job.completed_with_errors else _STYLES.get(job.status, "cyan"))
+    return Styled(status_text(job), AMBER if job.completed_with_errors else _STYLES.get(job.status, "cyan"))
 
 
 def count_text(job: Job) -> str:
@@ -138,6 +137,8 @@ def show_job(job: Job) -> None:
             ("Batches", f"{spec.batch_size} items, {spec.workers} workers"),
             ("Limits", limits_text(spec.limits)),
             ("Metadata", pairs_text(dict(spec.metadata))),
+            ("Item id", spec.item_id),
+            ("Last modified", _last_modified(spec)),
             ("Classification", spec.classification),
             ("Existing items", "are skipped" if spec.skip_existing else ""),
             ("Retries", job.parent_job_id),
@@ -152,10 +153,7 @@ def show_job(job: Job) -> None:
         click.echo("\nErrors by reason")
         print_table(
             ["REASON", "ITEMS", "FOR EXAMPLE"],
-            [
-                [reason_name(each.reason), f"{each.count:,}", each.samples[0].message if each.samples else ""]
-                for each in job.error_summaries
-            ],
+            [[reason_name(each.reason), f"{each.count:,}", _example(each)] for each in job.error_summaries],
             right=["ITEMS"],
         )
     if job.history:
@@ -172,6 +170,17 @@ def show_job(job: Job) -> None:
                 for each in job.history
             ],
         )
+
+
+def _example(summary: ErrorSummary) -> str:
+    same = f"{summary.identical_count:,} equal the row that stays; " if summary.identical_count else ""
+    return same + (summary.samples[0].message if summary.samples else "")
+
+
+def _last_modified(spec: JobSpec) -> str:
+    if not spec.HasField("last_modified"):
+        return ""
+    return f"column {spec.last_modified}" if spec.last_modified else "none"
 
 
 def show_errors(errors: Sequence[ItemError]) -> None:

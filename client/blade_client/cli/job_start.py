@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,6 +14,7 @@ from blade_client.cli.session import INT32, INT64, BladeCommand, Session, pass_s
 if TYPE_CHECKING:
     from blade.v1.job_pb2 import Job
 
+F = TypeVar("F", bound=Callable[..., Any])
 _PREVIEWED = 10  # see PreviewItemsRequest.limit
 
 _sql = click.argument("sql", required=False, default="")
@@ -25,6 +27,22 @@ _metadata = click.option("--metadata", type=PAIR, multiple=True, metavar="KEY=VA
 _classification = click.option(
     "--classification", default="", metavar="VALUE", help="Classification of all items, not the mapping's."
 )
+_item_id = click.option(
+    "--item-id", default="", metavar="TEMPLATE", help="Template of the item ids, not the mapping's."
+)
+_last_modified = click.option(
+    "--last-modified", metavar="COLUMN", help="Column with the time of the last change, not the mapping's."
+)
+_no_last_modified = click.option(
+    "--no-last-modified", "last_modified", flag_value="", help="Items have no time of the last change."
+)
+
+
+def _mapping(command: F) -> F:
+    """The options that take the place of the source's mapping."""
+    for option in (_no_last_modified, _last_modified, _item_id, _classification):
+        command = option(command)
+    return command
 
 
 @click.command(cls=BladeCommand)
@@ -38,7 +56,7 @@ _classification = click.option(
 @click.option("--max-errors", type=INT64, help="Fail once more items than this have failed.")
 @click.option("--max-error-share", type=float, help="Fail once more than this share has failed, as 0.05.")
 @_metadata
-@_classification
+@_mapping
 @click.option("--skip-existing", is_flag=True, help="Leave out items that the catalog has.")
 @click.option("--request-id", metavar="ID", help="The same id again answers with the same job.")
 @click.option("--watch", "and_watch", is_flag=True, help="Follow the job to its end.")
@@ -57,6 +75,8 @@ def start(
     max_error_share: float | None,
     metadata: tuple[tuple[str, str], ...],
     classification: str,
+    item_id: str,
+    last_modified: str | None,
     skip_existing: bool,
     request_id: str | None,
     and_watch: bool,
@@ -74,6 +94,8 @@ def start(
             max_error_share=max_error_share,
             metadata=dict(metadata),
             classification=classification,
+            item_id=item_id,
+            last_modified=last_modified,
             skip_existing=skip_existing,
             request_id=request_id,
         )
@@ -87,7 +109,7 @@ def start(
 @_data_type
 @click.option("--limit", type=INT32, help="Rows to look at, 1 to 1000.  [default: 10]")
 @_metadata
-@_classification
+@_mapping
 @pass_session
 def preview(
     session: Session,
@@ -99,11 +121,13 @@ def preview(
     limit: int | None,
     metadata: tuple[tuple[str, str], ...],
     classification: str,
+    item_id: str,
+    last_modified: str | None,
 ) -> None:
     """Show the first items a job would produce; nothing is written."""
     from blade_client.cli.item_forms import show_items
     from blade_client.cli.job_forms import reason_name
-    from blade_client.cli.output import print_json, print_table
+    from blade_client.cli.output import print_item_ids, print_json, print_table
 
     with session.client() as blade:
         result = blade.preview_items(
@@ -113,6 +137,8 @@ def preview(
             limit=limit,
             metadata=dict(metadata),
             classification=classification,
+            item_id=item_id,
+            last_modified=last_modified,
         )
     if session.json:
         print_json(result)
@@ -126,6 +152,7 @@ def preview(
             ["ITEM ID", "REASON", "FIELD", "MESSAGE"],
             [[each.item_id, reason_name(each.reason), each.field, each.message] for each in result.rejections],
         )
+    print_item_ids(result.item_ids)
 
 
 @click.command(cls=BladeCommand)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from blade.v1.source_pb2 import TestStep
+    from blade.v1.source_pb2 import ItemIdCount, TestStep
 
+AMBER = "orange3"
 _WIDE = 10_000
 _LONGEST_CELL = 60
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -122,6 +123,13 @@ def print_steps(steps: Iterable[TestStep]) -> None:
         ],
         right=["TOOK"],
     )
+
+
+def print_item_ids(counted: ItemIdCount) -> None:
+    """Prints how well item ids tell rows apart, in amber where they do not."""
+    flawed = counted.duplicate_count or counted.missing_count
+    if counted.message:
+        print_pairs([("Item ids", Styled(counted.message, AMBER if flawed else ""))])
 
 
 def is_utf8() -> bool:

@@ -13,7 +13,7 @@ from blade_client.cli.pairs import PAIR
 from blade_client.cli.session import INT32, BladeGroup, Session, pass_session
 
 if TYPE_CHECKING:
-    from blade.v1.source_pb2 import Source
+    from blade.v1.source_pb2 import Mapping, Source
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +29,7 @@ _FIELDS = [
     click.option("--max-running-jobs", type=INT32, help="Jobs at once; 0: as many as the server allows."),
     click.option("--item-id", metavar="TEMPLATE", help="For example 'MAINT-{tail_number}-{due_date:%Y}'."),
     click.option("--last-modified", metavar="COLUMN", help="Column with the time of the last change."),
+    click.option("--no-last-modified", "last_modified", flag_value="", help="Items have no time of the last change."),
     click.option("--classification", metavar="VALUE", help="Classification of all rows, for example UNCLASS."),
     click.option("--classification-column", metavar="COLUMN", help="Column with each row's classification."),
     click.option("--metadata", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Added to every item."),
@@ -58,7 +59,7 @@ def add(session: Session, /, file: Any, name: str | None, validate_only: bool, *
 
     FILE holds the source as JSON (`-`: standard input). Options set fields, also over those of FILE.
     """
-    from blade_client.cli.output import print_json, print_steps
+    from blade_client.cli.output import print_item_ids, print_json, print_pairs, print_steps
     from blade_client.cli.source_form import read_source, set_fields
     from blade_client.errors import ConnectionTestFailed
 
@@ -77,6 +78,8 @@ def add(session: Session, /, file: Any, name: str | None, validate_only: bool, *
         print_json(added)
         return
     print_steps(added.steps)
+    print_item_ids(added.item_ids)
+    print_pairs([("By default", ", ".join(_by_default(wanted.mapping, added.source.mapping)))])
     done = "would be fine; nothing was stored" if validate_only else "was added"
     click.echo(f"Source {added.source.name} {done}.")
 
@@ -152,7 +155,7 @@ def update(session: Session, /, name: str, file: Any, etag: str | None, **fields
 @pass_session
 def test(session: Session, name: str) -> None:
     """Take the steps of the connection test. Ends with code 5 if one fails."""
-    from blade_client.cli.output import print_json, print_steps
+    from blade_client.cli.output import print_item_ids, print_json, print_steps
 
     with session.client() as blade:
         result = blade.test_source(name)
@@ -160,6 +163,7 @@ def test(session: Session, name: str) -> None:
         print_json(result)
     else:
         print_steps(result.steps)
+        print_item_ids(result.item_ids)
     if not result.passed:
         click.get_current_context().exit(PRECONDITION)
 
@@ -178,6 +182,20 @@ def remove(session: Session, name: str, etag: str) -> None:
         print_json({})
     else:
         click.echo(f"Source {name} was removed.")
+
+
+def _by_default(wanted: Mapping, stored: Mapping) -> list[str]:
+    """What of a mapping nobody asked for, in words."""
+    taken = []
+    if not wanted.item_id and stored.item_id:
+        taken.append(f"item id from column {stored.item_id}")
+    if not wanted.HasField("last_modified") and stored.HasField("last_modified"):
+        column = stored.last_modified
+        where = f"from column {column} (--no-last-modified for none)" if column else "none (--last-modified COLUMN)"
+        taken.append(f"time of the last change {where}")
+    if wanted.classification.WhichOneof("from") is None and stored.classification.column:
+        taken.append(f"classification from column {stored.classification.column}")
+    return taken
 
 
 def _table_name(shown: Source) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from string import Formatter
 from typing import Any
 
 from blade.v1.job_pb2 import Job
@@ -21,7 +22,18 @@ def check_start(request: StartQueryJobRequest) -> None:
             wrong.append((name, f"{getattr(request, name)} is not between 1 and {most}"))
     if request.HasField("items_per_second") and not request.items_per_second > 0:
         wrong.append(("items_per_second", f"{request.items_per_second:g} is not a number above 0"))
-    raise_for(wrong)
+    raise_for([*wrong, *check_item_id(request.item_id)])
+
+
+def check_item_id(template: str) -> Iterator[tuple[str, str]]:
+    """What is wrong with a template of item ids; without braces it is the name of a column."""
+    try:
+        columns = [column for _, column, _, _ in Formatter().parse(template) if column]
+    except ValueError as wrong:
+        yield "item_id", f"{template!r} is no template: {wrong}"
+        return
+    if "{" in template and not columns:
+        yield "item_id", f"{template!r} names no column"
 
 
 def check_limits(limits: Any) -> None:

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from hashlib import sha256
 from typing import Any
 
 from blade.v1 import ingest_service_pb2, query_service_pb2
 from blade.v1.item_pb2 import Item, ItemRejection
-from blade.v1.source_pb2 import Source
+from blade.v1.source_pb2 import ItemIdCount, Source
 from blade_client import errors
 from blade_client.testing.sources import Sources
 from blade_client.testing.statuses import invalid
@@ -47,6 +48,7 @@ class Items:
         self.refused: dict[str, tuple[str, str]] = {}
         self.conditions: dict[str, Matches] = {}
         self._sources = sources
+        sources.count_ids = lambda name: counted(self.rows.get(name, []))
 
     def add(self, source: Source, item_id: str, columns: Mapping[str, Any], classification: str) -> Row:
         """A row that becomes an item."""
@@ -77,6 +79,13 @@ class Items:
                 field, f"FakeBlade runs no SQL: say fake.means({condition!r}, ...) in the test", reason="INVALID_SQL"
             )
         return [row for row in rows if matches(row.columns, parameters)]
+
+    def renamed(self, rows: Sequence[Row], template: str) -> list[Row]:
+        """The rows with item ids by a template of a job's own; as they are without one. Raises Precondition.
+
+        `{row:hash}` stands for 16 hex digits that differ where rows do; the service makes others of a row.
+        """
+        return [_renamed(row, template) for row in rows] if template else list(rows)
 
     def count(self, source_name: str, items: int) -> None:
         """So many items of a source have reached the catalog."""
@@ -176,6 +185,30 @@ def normal(condition: str) -> str:
 def json_of(columns: Mapping[str, Any]) -> str:
     """A row as it stands with its error."""
     return json.dumps({name: _json_value(value) for name, value in columns.items()})
+
+
+def counted(rows: Sequence[Row]) -> ItemIdCount:
+    """How well the item ids tell these rows apart."""
+    ids = [row.item_id for row in rows if row.item_id]
+    duplicates, missing = len(ids) - len(set(ids)), len(rows) - len(ids)
+    message = f"{duplicates:,} of {len(rows):,} rows share their id with another, {missing:,} have none"
+    return ItemIdCount(row_count=len(rows), missing_count=missing, duplicate_count=duplicates, message=message)
+
+
+def _renamed(row: Row, template: str) -> Row:
+    whole = template if "{" in template else f"{{{template}}}"
+    digest = sha256(json_of(row.columns).encode()).hexdigest()[:16]
+    try:
+        item_id = whole.replace("{row:hash}", digest).format_map(row.columns)
+    except KeyError as missing:
+        raise errors.Precondition(
+            f"column {missing}, which item_id names, is not among the {len(row.columns)} columns of the result",
+            reason="MISSING_COLUMN",
+        ) from missing
+    item = Item()
+    item.CopyFrom(row.item)
+    item.item_id = item_id
+    return replace(row, item_id=item_id, item=item)
 
 
 def _order(column: str) -> Callable[[Row], Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from blade.v1.error_reason_pb2 import ErrorReason
 from blade.v1.item_pb2 import Item
@@ -12,6 +13,8 @@ from blade_client.watching import FINAL_STATUSES
 
 _SAMPLES = 5
 _LEAST_FOR_A_SHARE = 100
+_DUPLICATE = ErrorReason.ERROR_REASON_DUPLICATE_ITEM_ID
+_BEYOND_RETRY = (_DUPLICATE, ErrorReason.ERROR_REASON_MISSING_ITEM_ID)
 
 
 class FakeJob:
@@ -25,14 +28,14 @@ class FakeJob:
 
     Attributes:
         errors: Of the rows that did not reach the catalog, in their order.
-        failed: Those rows.
     """
 
     def __init__(self, shown: Job, rows: Sequence[Row], items: Items, changed: Callable[[], None]) -> None:
         self.shown = shown
         self.errors: list[ItemError] = []
-        self.failed: list[Row] = []
+        self._failed: list[Row] = []
         self._left = list(rows)
+        self._seen: dict[str, Mapping[str, Any]] = {}
         self._items = items
         self._changed = changed
 
@@ -40,6 +43,14 @@ class FakeJob:
     def final(self) -> bool:
         """Whether it has ended."""
         return self.shown.status in FINAL_STATUSES
+
+    @property
+    def to_retry(self) -> list[Row]:
+        """The failed rows that another job may bring through; none if there is no such row among them."""
+        reasons = [error.reason for error in self.errors]
+        if all(reason in _BEYOND_RETRY for reason in reasons):
+            return []
+        return [row for row, reason in zip(self._failed, reasons, strict=True) if reason != _DUPLICATE]
 
     @property
     def moves(self) -> bool:
@@ -127,12 +138,21 @@ class FakeJob:
             self._wrong(
                 row, ItemError(stage="TRANSFORM", reason=wrong.reason, message=wrong.message, field=wrong.field)
             )
+        elif row.item_id in self._seen:
+            identical = self._seen[row.item_id] == row.columns
+            what = "is equal to this one in every column" if identical else "holds other values"
+            message = f"another row of this job has the item id {row.item_id!r} and {what}; the first one read stays"
+            field = "item_id" if job.spec.item_id else "mapping.item_id"
+            self._wrong(
+                row, ItemError(stage="TRANSFORM", reason=_DUPLICATE, field=field, message=message, identical=identical)
+            )
         elif job.spec.skip_existing and row.item_id in catalog:
             job.skipped_count += 1
         elif row.item_id in self._items.refused:
             reason, message = self._items.refused[row.item_id]
             self._wrong(row, ItemError(stage="UPLOAD", reason=f"ERROR_REASON_{reason}", message=message))
         else:
+            self._seen[row.item_id] = row.columns
             item = catalog[row.item_id] = Item()
             item.CopyFrom(row.item)
             item.metadata.update({**job.spec.metadata, "job": job.job_id})
@@ -144,7 +164,7 @@ class FakeJob:
         error.item_id, error.row_json, error.attempts = row.item_id, json_of(row.columns), 1
         error.create_time.GetCurrentTime()
         self.errors.append(error)
-        self.failed.append(row)
+        self._failed.append(row)
         self.shown.error_count += 1
         del self.shown.error_summaries[:]
         self.shown.error_summaries.extend(_summaries(self.errors))
@@ -155,4 +175,12 @@ def _summaries(found: Sequence[ItemError]) -> list[ErrorSummary]:
     for error in found:
         by_reason.setdefault(error.reason, []).append(error)
     ordered = sorted(by_reason.items(), key=lambda each: -len(each[1]))
-    return [ErrorSummary(reason=reason, count=len(of), samples=of[:_SAMPLES]) for reason, of in ordered]
+    return [
+        ErrorSummary(
+            reason=reason,
+            count=len(of),
+            samples=of[:_SAMPLES],
+            identical_count=sum(error.identical for error in of),
+        )
+        for reason, of in ordered
+    ]

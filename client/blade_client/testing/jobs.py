@@ -13,8 +13,8 @@ from blade.v1 import job_service_pb2 as pb
 from blade.v1.job_pb2 import Job, JobEvent, JobLimits, JobSpec
 from blade.v1.source_pb2 import Source
 from blade_client import errors
-from blade_client.testing.checks import check_limits, check_reason, check_start, wrong_status
-from blade_client.testing.items import Items, Row
+from blade_client.testing.checks import check_item_id, check_limits, check_reason, check_start, raise_for, wrong_status
+from blade_client.testing.items import Items, Row, counted
 from blade_client.testing.job import FakeJob
 from blade_client.testing.pages import page_of
 from blade_client.testing.replays import Replays
@@ -69,7 +69,12 @@ class Jobs:
         stored = self._replays.answer(request.request_id, request)
         if stored is None:
             source, rows = self._resolved(request)
-            job_id = self._store(_spec(request, source), rows, _actor(context))
+            spec = _spec(request, source)
+            try:
+                job_id = self._store(spec, self._items.renamed(rows, spec.item_id), _actor(context))
+            except errors.Precondition as wrong:  # no error of this call
+                job_id = self._store(spec, [], _actor(context))
+                self.fail(job_id, wrong.reason, wrong.message)
             stored = self._replays.remember(request.request_id, request, job_id)
         return pb.StartQueryJobResponse(job=self.shown(stored))
 
@@ -77,10 +82,13 @@ class Jobs:
         limit = request.limit if request.HasField("limit") else 10
         if not 1 <= limit <= 1000:
             raise invalid("limit", f"{limit} is not between 1 and 1000")
+        raise_for(check_item_id(request.item_id))
         _, rows = self._resolved(request)
+        rows = self._items.renamed(rows, request.item_id)
         return pb.PreviewItemsResponse(
             items=[row.item for row in rows[:limit] if row.rejection is None],
             rejections=[row.rejection for row in rows[:limit] if row.rejection is not None],
+            item_ids=counted(rows),
         )
 
     def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
@@ -177,9 +185,11 @@ class Jobs:
         if stored is None:
             with self._changed:
                 parent = self._found(request.job_id)
-                if not (parent.final and parent.failed):
-                    raise wrong_status(parent.shown, "retried: nothing failed, or it has not ended")
-                job_id = self._store(parent.shown.spec, parent.failed, _actor(context), parent=parent)
+                if not (parent.final and parent.to_retry):
+                    raise wrong_status(
+                        parent.shown, "retried: it has not ended, or no item failed that may come through"
+                    )
+                job_id = self._store(parent.shown.spec, parent.to_retry, _actor(context), parent=parent)
                 parent.note(JobEvent(kind="RETRIED", actor=_actor(context), reason=request.reason))
             stored = self._replays.remember(request.request_id, request, job_id)
         return pb.RetryFailedItemsResponse(job=self.shown(stored))
@@ -275,6 +285,8 @@ def _spec(request: pb.StartQueryJobRequest, source: Source) -> JobSpec:
         metadata=request.metadata,
         classification=request.classification,
         skip_existing=request.skip_existing,
+        item_id=request.item_id,
+        last_modified=request.last_modified if request.HasField("last_modified") else None,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from blade.v1 import config_service_pb2 as pb
-from blade.v1.source_pb2 import Source, TestStep
+from blade.v1.source_pb2 import ItemIdCount, Source, TestStep
 from blade_client import errors
 from blade_client.testing.checks import raise_for
 from blade_client.testing.pages import page_of
@@ -29,6 +29,7 @@ class Sources:
         self.stored: dict[str, Source] = {}
         self.broken: dict[str, tuple[str, str]] = {}
         self.in_use: Callable[[str], bool] = lambda name: False
+        self.count_ids: Callable[[str], ItemIdCount] = lambda name: ItemIdCount(row_count=0)
         self._changes = 0
         self._replays = Replays()
 
@@ -84,9 +85,9 @@ class Sources:
             raise errors.AlreadyExists(f"a source named {source.name!r} exists", reason="SOURCE_EXISTS")
         steps = self._passed(source.name)
         if request.validate_only:
-            return pb.AddSourceResponse(source=source, steps=steps)
+            return pb.AddSourceResponse(source=source, steps=steps, item_ids=self.count_ids(source.name))
         kept = self._replays.remember(request.request_id, request, self.keep(source))
-        return pb.AddSourceResponse(source=kept, steps=steps)
+        return pb.AddSourceResponse(source=kept, steps=steps, item_ids=self.count_ids(source.name))
 
     def GetSource(self, request: pb.GetSourceRequest, context: Any) -> pb.GetSourceResponse:
         return pb.GetSourceResponse(source=self.named(request.name))
@@ -120,7 +121,9 @@ class Sources:
 
     def TestSource(self, request: pb.TestSourceRequest, context: Any) -> pb.TestSourceResponse:
         steps = self._steps(self.named(request.name).name)
-        return pb.TestSourceResponse(passed=all(step.outcome == TestStep.PASSED for step in steps), steps=steps)
+        passed = all(step.outcome == TestStep.PASSED for step in steps)
+        item_ids = self.count_ids(request.name) if passed else None
+        return pb.TestSourceResponse(passed=passed, steps=steps, item_ids=item_ids)
 
     def _passed(self, name: str) -> list[TestStep]:
         steps = self._steps(name)

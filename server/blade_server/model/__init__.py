@@ -35,6 +35,8 @@ from blade_server.model.query import RowQuery
 from blade_server.model.record import Block, Display, Record
 from blade_server.model.source import (
     Classification,
+    ItemIdCount,
+    Overrides,
     RowMapping,
     Source,
     SourceConfig,
@@ -56,6 +58,7 @@ __all__ = [
     "Flags",
     "Item",
     "ItemError",
+    "ItemIdCount",
     "Job",
     "JobEvent",
     "JobLimits",
@@ -64,6 +67,7 @@ __all__ = [
     "NewJob",
     "MAX_ROW_JSON_BYTES",
     "Outcome",
+    "Overrides",
     "Plan",
     "Reason",
     "Record",

@@ -35,7 +35,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemError:
-    """One row that did not reach the catalog. `row_json` is cut off at `MAX_ROW_JSON_BYTES`."""
+    """One row that did not reach the catalog. `row_json` is cut off at `MAX_ROW_JSON_BYTES`.
+
+    `identical`: it repeats not only the item id of another row but all of the row.
+    """
 
     item_id: str
     stage: Stage
@@ -45,6 +48,7 @@ class ItemError:
     attempts: int = 1
     row_json: str = ""
     create_time: datetime | None = None
+    identical: bool = False
 
 
 MAX_ROW_JSON_BYTES = 8192

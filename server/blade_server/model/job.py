@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from blade_server.model.error_reason import Reason
 from blade_server.model.item import ItemError
-from blade_server.model.source import Source
+from blade_server.model.source import Overrides, Source
 
 MAX_ITEMS = 2**53 - 1
 """Most items of one job: JSON shows counts as numbers, and beyond this most of its readers round them."""
@@ -89,11 +89,21 @@ class JobSpec:
     metadata: Mapping[str, str] = field(default_factory=dict)
     classification: str = ""
     skip_existing: bool = False
+    item_id: str = ""
+    last_modified: str | None = None
+
+    @property
+    def overrides(self) -> Overrides:
+        """What stands in the place of the source's mapping."""
+        return Overrides(item_id=self.item_id, last_modified=self.last_modified, classification=self.classification)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """A job that is not stored yet and will run `statement`. The same `request_id` and `request_hash`: the same job."""
+    """A job that is not stored yet and will run `statement`. The same `request_id` and `request_hash`: the same job.
+
+    `level`: what a server must know to run it, see storage/engine/leases.py.
+    """
 
     job_id: str
     spec: JobSpec
@@ -102,6 +112,7 @@ class NewJob:
     request_id: str = ""
     request_hash: str = ""
     parent_job_id: str = ""
+    level: int = 0
 
 
 class Outcome(StrEnum):
@@ -114,10 +125,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorSummary:
-    """The item errors of one reason: how many, and up to 5 of them."""
+    """The item errors of one reason: how many, how many of them repeat a whole row, and up to 5 of them."""
 
     reason: Reason
     count: int
+    identical: int = 0
     samples: Sequence[ItemError] = ()
 
 

@@ -32,12 +32,27 @@ class Classification:
 
 @dataclass(frozen=True, kw_only=True)
 class RowMapping:
-    """How a row becomes an item; see `blade.v1.Mapping`. Empty `last_modified`: items have none."""
+    """How a row becomes an item; see `blade.v1.Mapping`.
+
+    Empty `last_modified`: items have none. None, which no stored source has: the default, which its table decides.
+    """
 
     item_id: str
-    last_modified: str = ""
+    last_modified: str | None = None
     classification: Classification
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """What stands in the place of a source's mapping for the rows of one query; empty: the mapping's.
+
+    `last_modified`: None is the mapping's (with an `item_id` none where the result lacks the column), empty is none.
+    """
+
+    item_id: str = ""
+    last_modified: str | None = None
+    classification: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +83,16 @@ class Source:
     def data_source(self) -> str:
         """The catalog's name for it, as in `BLADE:maintenance`."""
         return f"BLADE:{self.data_type}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemIdCount:
+    """How well item ids tell rows apart; see `blade.v1.ItemIdCount`. `rows` None: they were not counted."""
+
+    rows: int | None = None
+    missing: int = 0
+    duplicates: int = 0
+    message: str
 
 
 class StepKind(StrEnum):

@@ -11,7 +11,7 @@ from blade_server.errors import Invalid
 from blade_server.model import StepOutcome
 from blade_server.rpc.caller import Context
 from blade_server.rpc.convert.fields import optional
-from blade_server.rpc.convert.source import set_fields, source_from, source_message, step_message
+from blade_server.rpc.convert.source import id_count_message, set_fields, source_from, source_message, step_message
 from blade_server.rpc.threads import Threads
 
 
@@ -29,13 +29,17 @@ class ConfigService(ConfigServiceServicer):
                 "data_type", f"{data_type!r} differs from source.data_type {request.source.data_type!r}"
             )
         request.source.data_type = data_type
-        source, steps = await self._threads.outward(
+        added = await self._threads.outward(
             self._sources.add,
             source_from(request.source),
             validate_only=request.validate_only,
             request_id=request.request_id,
         )
-        return pb.AddSourceResponse(source=source_message(source), steps=[step_message(step) for step in steps])
+        return pb.AddSourceResponse(
+            source=source_message(added.source),
+            steps=[step_message(step) for step in added.steps],
+            item_ids=id_count_message(added.item_ids),
+        )
 
     async def GetSource(self, request: pb.GetSourceRequest, context: Context) -> pb.GetSourceResponse:
         source = await self._threads.stored(self._sources.get, request.name)
@@ -62,8 +66,9 @@ class ConfigService(ConfigServiceServicer):
         return pb.RemoveSourceResponse()
 
     async def TestSource(self, request: pb.TestSourceRequest, context: Context) -> pb.TestSourceResponse:
-        steps = await self._threads.outward(self._sources.test, request.name)
+        tested = await self._threads.outward(self._sources.test, request.name)
         return pb.TestSourceResponse(
-            passed=all(step.outcome is StepOutcome.PASSED for step in steps),
-            steps=[step_message(step) for step in steps],
+            passed=all(step.outcome is StepOutcome.PASSED for step in tested.steps),
+            steps=[step_message(step) for step in tested.steps],
+            item_ids=id_count_message(tested.item_ids),
         )

@@ -26,9 +26,11 @@ from blade_server.rpc.convert.job import (
     item_error_message,
     job_message,
     limits_from,
+    overrides_from,
     start_limits_from,
     statuses_from,
 )
+from blade_server.rpc.convert.source import id_count_message
 from blade_server.rpc.threads import Threads
 
 HEARTBEAT = pb.WatchJobResponse(heartbeat=True).SerializeToString()
@@ -54,7 +56,7 @@ class JobService(JobServiceServicer):
             workers=optional(request, "workers"),
             **start_limits_from(request),
             metadata=dict(request.metadata),
-            classification=request.classification,
+            overrides=overrides_from(request),
             skip_existing=request.skip_existing,
             request_id=request.request_id,
         )
@@ -68,12 +70,13 @@ class JobService(JobServiceServicer):
             source=request.source,
             limit=optional(request, "limit"),
             metadata=dict(request.metadata),
-            classification=request.classification,
+            overrides=overrides_from(request),
         )
-        rows = await self._threads.outward(self._jobs.preview, preview)
+        rows, item_ids = await self._threads.outward(self._jobs.preview, preview)
         return pb.PreviewItemsResponse(
             items=[item_message(item) for item in rows.items],
             rejections=[rejection_message(rejected.error) for rejected in rows.rejected],
+            item_ids=id_count_message(item_ids),
         )
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> Any:

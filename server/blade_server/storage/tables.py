@@ -156,6 +156,7 @@ job_item_error = Table(
     Column("attempts", Integer, nullable=False),
     _text("row_json"),
     _time("create_time", nullable=False),
+    Column("identical", Boolean, nullable=False, server_default="false"),
     Index("job_item_error_by_reason", "job_id", "reason", "seq"),
 )
 
@@ -165,6 +166,7 @@ job_error_count = Table(
     _job_id(),
     Column("reason", Text, primary_key=True),
     _count("items"),
+    _count("identical"),
 )
 
 job_event = Table(

@@ -174,6 +174,19 @@ def test_an_argument_that_is_not_utf8_is_wrong_usage(spawn) -> None:
     assert b"UTF-8" in stderr
 
 
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_a_machine_that_gives_too_little_is_no_bug(run, monkeypatch, error) -> None:
+    def give_up(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("blade_client.client.BladeClient.get_source", give_up)
+    result = run("source", "show", "s")
+    assert result.exit_code == 71
+    assert "this process may have no more memory" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "bug" not in result.stderr
+
+
 def test_a_bug_is_code_70_with_a_traceback(run, monkeypatch) -> None:
     def broken(*args: object) -> None:
         raise ZeroDivisionError("oh")

@@ -44,6 +44,27 @@ def test_starting_sends_the_options_and_says_how_to_follow(server, run, make_job
     )
 
 
+@pytest.mark.parametrize("command", ["start", "preview"])
+@pytest.mark.parametrize(
+    ("arguments", "last_modified"), [([], None), (["--last-modified", "seen"], "seen"), (["--no-last-modified"], "")]
+)
+def test_a_job_has_ids_and_times_of_its_own(server, run, make_job, command, arguments, last_modified) -> None:
+    server.on("StartQueryJob", jobs.StartQueryJobResponse(job=make_job(0, "PENDING")))
+    server.on("PreviewItems", jobs.PreviewItemsResponse())
+    assert run("job", command, "SELECT 1", "--item-id", "Q-{x}", *arguments).exit_code == 0
+    (request,) = server.asked("StartQueryJob" if command == "start" else "PreviewItems")
+    assert request.item_id == "Q-{x}"
+    assert (request.last_modified if request.HasField("last_modified") else None) == last_modified
+
+
+def test_ids_and_times_of_its_own_are_shown(server, run, make_job) -> None:
+    spec = {"source": "s", "data_type": "m", "item_id": "Q-{x}", "last_modified": ""}
+    server.on("GetJob", jobs.GetJobResponse(job=make_job(1, "COMPLETED", spec=spec)))
+    lines = [line.split() for line in run("job", "show", ID).stdout.splitlines()]
+    assert ["Item", "id", "Q-{x}"] in lines
+    assert ["Last", "modified", "none"] in lines
+
+
 def test_the_sql_comes_from_a_file_or_stdin_or_is_left_out_for_a_source(server, run, make_job, tmp_path) -> None:
     server.on("StartQueryJob", jobs.StartQueryJobResponse(job=make_job(0, "PENDING")))
     file = tmp_path / "q.sql"

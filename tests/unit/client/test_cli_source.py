@@ -56,6 +56,28 @@ def test_adding_shows_the_steps_as_a_checklist_with_durations(server, run) -> No
     assert lines[3] == "Source blade-maintenance was added."
 
 
+def test_adding_says_what_was_taken_by_default_and_how_well_the_ids_tell_rows_apart(server, run) -> None:
+    stored = Source(mapping={"item_id": "item_id", "last_modified": "last_modified"})
+    stored.MergeFrom(STORED)
+    stored.mapping.classification.column = "classification"
+    item_ids = {
+        "row_count": 5000,
+        "duplicate_count": 2428,
+        "message": "2,428 of 5,000 rows share their id with another",
+    }
+    server.on("AddSource", config.AddSourceResponse(source=stored, steps=STEPS, item_ids=item_ids))
+    lines = run("source", "add", "-", stdin=json.dumps(CUSTOMER)).stdout.splitlines()
+    assert lines[3] == "Item ids  2,428 of 5,000 rows share their id with another"
+    assert lines[4] == (
+        "By default  item id from column item_id, time of the last change from column last_modified "
+        "(--no-last-modified for none), classification from column classification"
+    )
+    options = ["--item-id", "x", "--no-last-modified", "--classification", "UNCLASS"]
+    assert "By default" not in run("source", "add", "-", *options, stdin=json.dumps(CUSTOMER)).stdout
+    sent = server.asked("AddSource")[-1].source.mapping
+    assert (sent.HasField("last_modified"), sent.last_modified) == (True, "")
+
+
 def test_options_make_the_same_source(server, run) -> None:
     server.on("AddSource", config.AddSourceResponse(source=STORED, steps=STEPS))
     result = run(
@@ -224,6 +246,12 @@ def test_testing_a_source_ends_with_0_or_5(server, run, passed, exit_code) -> No
     result = run("source", "test", "s", "--json")
     assert result.exit_code == exit_code
     assert json.loads(result.stdout)["passed"] is passed
+
+
+def test_testing_a_source_says_how_well_the_ids_tell_rows_apart(server, run) -> None:
+    item_ids = {"message": "the ids could not be counted within 10 s"}
+    server.on("TestSource", config.TestSourceResponse(passed=True, steps=STEPS, item_ids=item_ids))
+    assert run("source", "test", "s").stdout.splitlines()[-1] == "Item ids  the ids could not be counted within 10 s"
 
 
 def test_a_source_is_removed(server, run) -> None:

@@ -22,12 +22,14 @@ class AddSourceRequest(_message.Message):
     def __init__(self, data_type: _Optional[str] = ..., source: _Optional[_Union[_source_pb2.Source, _Mapping]] = ..., validate_only: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class AddSourceResponse(_message.Message):
-    __slots__ = ("source", "steps")
+    __slots__ = ("source", "steps", "item_ids")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     source: _source_pb2.Source
     steps: _containers.RepeatedCompositeFieldContainer[_source_pb2.TestStep]
-    def __init__(self, source: _Optional[_Union[_source_pb2.Source, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[_source_pb2.TestStep, _Mapping]]] = ...) -> None: ...
+    item_ids: _source_pb2.ItemIdCount
+    def __init__(self, source: _Optional[_Union[_source_pb2.Source, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[_source_pb2.TestStep, _Mapping]]] = ..., item_ids: _Optional[_Union[_source_pb2.ItemIdCount, _Mapping]] = ...) -> None: ...
 
 class GetSourceRequest(_message.Message):
     __slots__ = ("name",)
@@ -92,9 +94,11 @@ class TestSourceRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class TestSourceResponse(_message.Message):
-    __slots__ = ("passed", "steps")
+    __slots__ = ("passed", "steps", "item_ids")
     PASSED_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     passed: bool
     steps: _containers.RepeatedCompositeFieldContainer[_source_pb2.TestStep]
-    def __init__(self, passed: _Optional[bool] = ..., steps: _Optional[_Iterable[_Union[_source_pb2.TestStep, _Mapping]]] = ...) -> None: ...
+    item_ids: _source_pb2.ItemIdCount
+    def __init__(self, passed: _Optional[bool] = ..., steps: _Optional[_Iterable[_Union[_source_pb2.TestStep, _Mapping]]] = ..., item_ids: _Optional[_Union[_source_pb2.ItemIdCount, _Mapping]] = ...) -> None: ...

@@ -113,7 +113,7 @@ class Job(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., status: _Optional[_Union[Job.Status, str]] = ..., total_items: _Optional[int] = ..., processed_items: _Optional[int] = ..., success_count: _Optional[int] = ..., error_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., items_per_second: _Optional[float] = ..., bytes_uploaded: _Optional[int] = ..., current_operation: _Optional[str] = ..., estimated_completion: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., wait_reason: _Optional[_Union[Job.WaitReason, str]] = ..., wait_detail: _Optional[str] = ..., pending_action: _Optional[_Union[Job.Action, str]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., paused_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., parent_job_id: _Optional[str] = ..., error_summaries: _Optional[_Iterable[_Union[ErrorSummary, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[JobEvent, _Mapping]]] = ..., completed_with_errors: _Optional[bool] = ...) -> None: ...
 
 class JobSpec(_message.Message):
-    __slots__ = ("sql", "source", "data_type", "batch_size", "workers", "limits", "metadata", "classification", "skip_existing")
+    __slots__ = ("sql", "source", "data_type", "batch_size", "workers", "limits", "metadata", "classification", "skip_existing", "item_id", "last_modified")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +130,8 @@ class JobSpec(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
     SKIP_EXISTING_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
     sql: str
     source: str
     data_type: str
@@ -139,7 +141,9 @@ class JobSpec(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     classification: str
     skip_existing: bool
-    def __init__(self, sql: _Optional[str] = ..., source: _Optional[str] = ..., data_type: _Optional[str] = ..., batch_size: _Optional[int] = ..., workers: _Optional[int] = ..., limits: _Optional[_Union[JobLimits, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., skip_existing: _Optional[bool] = ...) -> None: ...
+    item_id: str
+    last_modified: str
+    def __init__(self, sql: _Optional[str] = ..., source: _Optional[str] = ..., data_type: _Optional[str] = ..., batch_size: _Optional[int] = ..., workers: _Optional[int] = ..., limits: _Optional[_Union[JobLimits, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., skip_existing: _Optional[bool] = ..., item_id: _Optional[str] = ..., last_modified: _Optional[str] = ...) -> None: ...
 
 class JobLimits(_message.Message):
     __slots__ = ("items_per_second", "max_errors", "max_error_share")
@@ -160,17 +164,19 @@ class JobError(_message.Message):
     def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ErrorSummary(_message.Message):
-    __slots__ = ("reason", "count", "samples")
+    __slots__ = ("reason", "count", "samples", "identical_count")
     REASON_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    IDENTICAL_COUNT_FIELD_NUMBER: _ClassVar[int]
     reason: _error_reason_pb2.ErrorReason
     count: int
     samples: _containers.RepeatedCompositeFieldContainer[ItemError]
-    def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., count: _Optional[int] = ..., samples: _Optional[_Iterable[_Union[ItemError, _Mapping]]] = ...) -> None: ...
+    identical_count: int
+    def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., count: _Optional[int] = ..., samples: _Optional[_Iterable[_Union[ItemError, _Mapping]]] = ..., identical_count: _Optional[int] = ...) -> None: ...
 
 class ItemError(_message.Message):
-    __slots__ = ("item_id", "stage", "reason", "field", "message", "attempts", "row_json", "create_time")
+    __slots__ = ("item_id", "stage", "reason", "field", "message", "attempts", "row_json", "create_time", "identical")
     class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STAGE_UNSPECIFIED: _ClassVar[ItemError.Stage]
@@ -187,6 +193,7 @@ class ItemError(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     ROW_JSON_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    IDENTICAL_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     stage: ItemError.Stage
     reason: _error_reason_pb2.ErrorReason
@@ -195,7 +202,8 @@ class ItemError(_message.Message):
     attempts: int
     row_json: str
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, item_id: _Optional[str] = ..., stage: _Optional[_Union[ItemError.Stage, str]] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., field: _Optional[str] = ..., message: _Optional[str] = ..., attempts: _Optional[int] = ..., row_json: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    identical: bool
+    def __init__(self, item_id: _Optional[str] = ..., stage: _Optional[_Union[ItemError.Stage, str]] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., field: _Optional[str] = ..., message: _Optional[str] = ..., attempts: _Optional[int] = ..., row_json: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., identical: _Optional[bool] = ...) -> None: ...
 
 class JobEvent(_message.Message):
     __slots__ = ("kind", "time", "actor", "reason", "detail")

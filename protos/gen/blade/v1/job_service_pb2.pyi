@@ -2,6 +2,7 @@ import datetime
 
 from blade.v1 import item_pb2 as _item_pb2
 from blade.v1 import job_pb2 as _job_pb2
+from blade.v1 import source_pb2 as _source_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -14,7 +15,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class StartQueryJobRequest(_message.Message):
-    __slots__ = ("sql", "data_type", "source", "batch_size", "workers", "items_per_second", "max_errors", "max_error_share", "metadata", "classification", "skip_existing", "request_id", "limits")
+    __slots__ = ("sql", "data_type", "source", "batch_size", "workers", "items_per_second", "max_errors", "max_error_share", "metadata", "classification", "skip_existing", "request_id", "item_id", "last_modified", "limits")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +35,8 @@ class StartQueryJobRequest(_message.Message):
     CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
     SKIP_EXISTING_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     sql: str
     data_type: str
@@ -47,8 +50,10 @@ class StartQueryJobRequest(_message.Message):
     classification: str
     skip_existing: bool
     request_id: str
+    item_id: str
+    last_modified: str
     limits: _job_pb2.JobLimits
-    def __init__(self, sql: _Optional[str] = ..., data_type: _Optional[str] = ..., source: _Optional[str] = ..., batch_size: _Optional[int] = ..., workers: _Optional[int] = ..., items_per_second: _Optional[float] = ..., max_errors: _Optional[int] = ..., max_error_share: _Optional[float] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., skip_existing: _Optional[bool] = ..., request_id: _Optional[str] = ..., limits: _Optional[_Union[_job_pb2.JobLimits, _Mapping]] = ...) -> None: ...
+    def __init__(self, sql: _Optional[str] = ..., data_type: _Optional[str] = ..., source: _Optional[str] = ..., batch_size: _Optional[int] = ..., workers: _Optional[int] = ..., items_per_second: _Optional[float] = ..., max_errors: _Optional[int] = ..., max_error_share: _Optional[float] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., skip_existing: _Optional[bool] = ..., request_id: _Optional[str] = ..., item_id: _Optional[str] = ..., last_modified: _Optional[str] = ..., limits: _Optional[_Union[_job_pb2.JobLimits, _Mapping]] = ...) -> None: ...
 
 class StartQueryJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -57,7 +62,7 @@ class StartQueryJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ...) -> None: ...
 
 class PreviewItemsRequest(_message.Message):
-    __slots__ = ("sql", "data_type", "source", "limit", "metadata", "classification")
+    __slots__ = ("sql", "data_type", "source", "limit", "metadata", "classification", "item_id", "last_modified")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -71,21 +76,27 @@ class PreviewItemsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
     sql: str
     data_type: str
     source: str
     limit: int
     metadata: _containers.ScalarMap[str, str]
     classification: str
-    def __init__(self, sql: _Optional[str] = ..., data_type: _Optional[str] = ..., source: _Optional[str] = ..., limit: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ...) -> None: ...
+    item_id: str
+    last_modified: str
+    def __init__(self, sql: _Optional[str] = ..., data_type: _Optional[str] = ..., source: _Optional[str] = ..., limit: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., item_id: _Optional[str] = ..., last_modified: _Optional[str] = ...) -> None: ...
 
 class PreviewItemsResponse(_message.Message):
-    __slots__ = ("items", "rejections")
+    __slots__ = ("items", "rejections", "item_ids")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     REJECTIONS_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[_item_pb2.Item]
     rejections: _containers.RepeatedCompositeFieldContainer[_item_pb2.ItemRejection]
-    def __init__(self, items: _Optional[_Iterable[_Union[_item_pb2.Item, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[_item_pb2.ItemRejection, _Mapping]]] = ...) -> None: ...
+    item_ids: _source_pb2.ItemIdCount
+    def __init__(self, items: _Optional[_Iterable[_Union[_item_pb2.Item, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[_item_pb2.ItemRejection, _Mapping]]] = ..., item_ids: _Optional[_Union[_source_pb2.ItemIdCount, _Mapping]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("id",)

@@ -91,6 +91,18 @@ class SourceStats(_message.Message):
     last_success_time: _timestamp_pb2.Timestamp
     def __init__(self, item_count: _Optional[int] = ..., last_job_id: _Optional[str] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
+class ItemIdCount(_message.Message):
+    __slots__ = ("row_count", "missing_count", "duplicate_count", "message")
+    ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MISSING_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    row_count: int
+    missing_count: int
+    duplicate_count: int
+    message: str
+    def __init__(self, row_count: _Optional[int] = ..., missing_count: _Optional[int] = ..., duplicate_count: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
+
 class TestStep(_message.Message):
     __slots__ = ("kind", "outcome", "message", "duration_ms")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):

@@ -76,14 +76,26 @@ _ITEMS = {
 
 _DIVIDE = _raised(SqlError("DIVIDE_BY_ZERO", "22012", DIVIDE_BY_ZERO))
 
+_EXACT = "\ue000"
+"""Before the digits of a number that DuckDB would make a DOUBLE of, as a string, where a warehouse keeps a DECIMAL."""
+
 MACROS = {
+    # A string of the JSON text is matched whole and stays; what follows it then, without digits, goes again.
+    "sandbox_exact_numbers(x)": rf"""
+        replace(regexp_replace(x,
+            '("(?:[^"\\]|\\.)*")|(-?(?:\d{{20,}}(?:\.\d+)?|\d{{16,}}\.\d+|\d+\.\d{{15,}}))', '\1"{_EXACT}\2"', 'g'),
+            '"{_EXACT}"', '')""",
+    "sandbox_plain_numbers(x)": rf"""regexp_replace(CAST(x AS VARCHAR), '"{_EXACT}([^"]*)"', '\1', 'g')""",
+    "sandbox_variant_json(x)": "sandbox_plain_numbers(CAST(x AS JSON))",
     "sandbox_integral(x, target)": _INTEGRAL.format(integers=_INTEGERS, cast="CAST", otherwise=_cast_error()),
     "sandbox_try_integral(x, target)": _INTEGRAL.format(integers=_INTEGERS, cast="TRY_CAST", otherwise="NULL"),
     "sandbox_string(x)": """
         CASE
         WHEN typeof(x) = 'TIMESTAMP WITH TIME ZONE' THEN CAST(TRY_CAST(x AS TIMESTAMP) AS VARCHAR)
         WHEN typeof(x) = 'BLOB' THEN decode(TRY_CAST(x AS BLOB))
-        WHEN typeof(x) = 'VARIANT' THEN json_extract_string(CAST(x AS JSON), '$')
+        WHEN typeof(x) = 'VARIANT' AND starts_with(sandbox_variant_json(x), '"')
+            THEN json_extract_string(CAST(x AS JSON), '$')
+        WHEN typeof(x) = 'VARIANT' THEN sandbox_variant_json(x)
         ELSE CAST(x AS VARCHAR)
         END""",
     "sandbox_binary(x)": "CASE WHEN typeof(x) = 'BLOB' THEN TRY_CAST(x AS BLOB) ELSE encode(CAST(x AS VARCHAR)) END",

@@ -164,7 +164,7 @@ def _readable(relation: duckdb.DuckDBPyRelation, columns: list[Column]) -> duckd
         return relation
     return relation.project(
         ", ".join(
-            f"CAST(CAST(#{position} AS JSON) AS VARCHAR) AS {identifier(column.name)}"
+            f"sandbox_variant_json(#{position}) AS {identifier(column.name)}"
             if column.type == sql_types.VARIANT
             else f"#{position} AS {identifier(column.name)}"
             for position, column in enumerate(columns, start=1)

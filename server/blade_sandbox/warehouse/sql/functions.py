@@ -187,6 +187,12 @@ def _bracket(node: exp.Expr) -> None:
     node.replace(call(name, node.this.copy(), index.copy()))
 
 
+def _parse_json(node: exp.Expr) -> None:
+    """A VARIANT that keeps the digits of its numbers."""
+    node.set("this", call("sandbox_exact_numbers", node.this.copy()))
+    as_type("VARIANT")(node)
+
+
 def _json_extract(node: exp.Expr) -> None:
     """``column:name`` of JSON text is text without its quotes."""
     if node.args.get("variant_extract"):
@@ -231,7 +237,8 @@ _REWRITES: dict[type[exp.Expr], Rewrite] = {
     exp.ConvertTimezone: _refuse("conversion between time zones"),
     **dict.fromkeys(_INT_RESULT, as_type("INT")),
     exp.Bracket: _bracket,
-    exp.ParseJSON: as_type("VARIANT"),
+    exp.ParseJSON: _parse_json,
+    exp.JSONFormat: lambda node: wrap(node, lambda inner: call("sandbox_plain_numbers", inner)),
     exp.JSONExtract: _json_extract,
     exp.FromJson: _refuse("the function from_json()"),
     exp.Like: _like,

@@ -168,9 +168,12 @@ def _check_range(field: str, value: int, least: int, most: int) -> None:
 
 
 def _with_mapping(columns: Sequence[str], source: Source) -> Sequence[str]:
-    """The columns asked for and those that make an item of the row."""
+    """The columns asked for and those that make an item of the row; none stands for all."""
     mapping = source.mapping
-    needed = (*Template.parse(mapping.item_id).columns, mapping.last_modified, mapping.classification.column)
+    template = Template.parse(mapping.item_id)
+    if template.row_hash:
+        return ()
+    needed = (*template.columns, mapping.last_modified, mapping.classification.column)
     wanted = list(columns)
     for column in needed:
         if column and find_column(wanted, column) is None:

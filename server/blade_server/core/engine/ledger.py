@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from blade_server.arrow.arrays import as_bytes, values
 
 KEY_BYTES = 16
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Mark(IntEnum):
@@ -87,10 +88,13 @@ class Verdict(IntEnum):
 
 
 class Admissions(NamedTuple):
-    """Over rows in their order: the keys under which they stand in the ledger, and the verdicts (see `Verdict`)."""
+    """Over rows in their order: the keys under which they stand in the ledger, the verdicts (see `Verdict`), and which
+    of them have the item id of another row of the job.
+    """
 
     keys: list[bytes]
     verdicts: NDArray[np.uint8]
+    repeated: NDArray[np.bool_]
 
 
 def first_block_of(epoch: int) -> int:
@@ -189,6 +193,12 @@ class Bloom:
             return self._first.look(halves, add=True)
         return self._first.look(halves) | self._second.look(halves, add=True)
 
+    def has(self, digests: bytes) -> NDArray[np.bool_]:
+        """Which of the keys may be there."""
+        halves = np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
+        there = self._first.look(halves)
+        return there if self._second is None else there | self._second.look(halves)
+
 
 class _Words:
     """The bits of a filter.
@@ -240,7 +250,7 @@ class Ledger:
     def admit(self, keys: Sequence[bytes]) -> Admissions:
         """The verdicts over a batch of rows, given the keys of their ids (or contents)."""
         if not keys:
-            return Admissions([], np.zeros(0, dtype=np.uint8))
+            return Admissions([], np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.bool_))
         head = heads(keys)
         at = self._past.positions(head)
         recorded, doubtful = at >= 0, _again(head) | self._past.met(at)
@@ -248,14 +258,14 @@ class Ledger:
         if len(fresh):
             doubtful[fresh] = self._bloom.add_new(b"".join(_at(fresh, keys)))
         self._past.meet(at[recorded & ~doubtful])
-        suspects = np.flatnonzero(doubtful).tolist()
-        known = self._look_up([keys[i] for i in suspects])  # before any of these rows counts as seen
-        admitted, verdicts = list(keys), np.where(recorded, Verdict.DONE, Verdict.NEW).astype(np.uint8)
+        suspects = np.flatnonzero(doubtful)
+        known = self._look_up(_at(suspects, keys)) if len(suspects) else set()  # before any of these counts as seen
+        verdicts = np.where(recorded, Verdict.DONE, Verdict.NEW).astype(np.uint8)
         new = np.flatnonzero(~(doubtful | recorded))
         self._admit_new(_at(new, keys), new, verdicts)
-        for i in suspects:
-            admitted[i], verdicts[i] = self._repeat(keys[i], known)
-        return Admissions(admitted, verdicts)
+        if not len(suspects):
+            return Admissions(list(keys), verdicts, doubtful)
+        return self._admit_suspects(keys, suspects, known, verdicts, self._past.met(at[suspects]))
 
     def _admit_new(self, keys: Sequence[bytes], places: NDArray[np.int64], verdicts: NDArray[np.uint8]) -> None:
         """Rows whose id this claim has not met and no claim has recorded."""
@@ -269,24 +279,62 @@ class Ledger:
         rest = {key for key in suspects if key not in waiting and key not in self._repeats}
         return waiting | self._known(list(rest)) if rest else waiting
 
-    def _repeat(self, key: bytes, known: set[bytes]) -> tuple[bytes, Verdict]:
-        """A row whose id was seen before, or seems to have been."""
-        position = self._past.positions(heads([key]))
-        seen = (
-            key in self._repeats
-            or key in self._unwritten
-            or key in known
-            or (position[0] >= 0 and bool(self._past.met(position)[0]))
-        )
-        if not seen:
-            self._unwritten.add(key)
-            return key, self._past.verdict(key)
-        occurrence = self._repeats[key] = self._repeats.get(key, 0) + 1
-        again = repeat_key(key, occurrence)
-        if self._past.positions(heads([again]))[0] >= 0:
-            return again, Verdict.DONE
-        self._unwritten.add(again)
-        return again, Verdict.DUPLICATE
+    def _admit_suspects(
+        self,
+        keys: Sequence[bytes],
+        places: NDArray[np.int64],
+        known: set[bytes],
+        verdicts: NDArray[np.uint8],
+        met: NDArray[np.bool_],
+    ) -> Admissions:
+        """Rows whose ids were seen before, or seem to have been, beside the others."""
+        admitted, repeated = list(keys), np.zeros(len(keys), dtype=np.bool_)
+        fresh = []
+        for i, met_before in zip(places.tolist(), met.tolist(), strict=True):
+            key = keys[i]
+            if key in self._repeats or key in self._unwritten or key in known or met_before:
+                occurrence = self._repeats[key] = self._repeats.get(key, 0) + 1
+                admitted[i], repeated[i] = repeat_key(key, occurrence), True
+            else:
+                self._unwritten.add(key)
+                fresh.append(i)
+        verdicts[fresh] = [self._past.verdict(keys[i]) for i in fresh]
+        again = np.flatnonzero(repeated)
+        if len(again):
+            done = self._past.positions(heads(_at(again, admitted))) >= 0
+            verdicts[again] = np.where(done, Verdict.DONE, Verdict.DUPLICATE)
+            self._unwritten.update(_at(again[~done], admitted))
+        return Admissions(admitted, verdicts, repeated)
+
+
+class Contents:
+    """Whether a row that repeats an item id repeats the whole row: in bounded memory, as the ids themselves.
+
+    "No" is certain; "yes" is wrong as seldom as the filter's.
+    """
+
+    def __init__(self, expected_rows: int | None = None) -> None:
+        self._bloom = Bloom(expected_rows)
+
+    def same(self, keys: Sequence[bytes], rows: pa.BinaryArray, repeated: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Of a batch of rows in their order: which repeated ones are the row that their id stood for first.
+
+        Args:
+            keys: of the item ids.
+            rows: what is in them.
+            repeated: which of them repeat an id, as `Admissions` has it.
+        """
+        same = np.zeros(len(keys), dtype=np.bool_)
+        if not len(keys):
+            return same
+        content = np.fromiter(map(hash, values(rows)), np.int64, len(keys)).view(np.uint64)
+        digests = np.column_stack((content ^ heads(keys), content * _ODD))
+        if not repeated.any():
+            self._bloom.add_new(digests.tobytes())
+            return same
+        self._bloom.add_new(digests[~repeated].tobytes())
+        same[repeated] = self._bloom.has(digests[repeated].tobytes())
+        return same
 
 
 def _again(head: NDArray[np.uint64]) -> NDArray[np.bool_]:

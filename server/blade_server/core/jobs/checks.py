@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from blade_server.core.sources.rules import check_column, check_item_id
 from blade_server.errors import Invalid, Violation
+from blade_server.model import Overrides
 
 MAX_BATCH_SIZE = 1000
 MAX_WORKERS = 64
@@ -61,7 +63,14 @@ def check_request_id(request_id: str) -> Iterator[tuple[str, str]]:
     return check_length("request_id", request_id, MAX_REQUEST_ID_CHARACTERS)
 
 
-def check_classification(value: str, known: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """One of those that this server knows, or none."""
-    if value and value not in known:
-        yield "classification", f"{value[:80]!r} is not one of the known ones: {', '.join(sorted(known))}"
+def check_overrides(given: Overrides, known_classifications: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """What stands in the place of a source's mapping, as far as it can be told without the result."""
+    if given.item_id:
+        yield from check_item_id("item_id", given.item_id)
+    yield from check_column("last_modified", given.last_modified)
+    value = given.classification
+    if value and value not in known_classifications:
+        yield (
+            "classification",
+            f"{value[:80]!r} is not one of the known ones: {', '.join(sorted(known_classifications))}",
+        )

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from blade_server.core import sql
-from blade_server.core.jobs.checks import check_classification, check_range, raise_for
+from blade_server.core.jobs.checks import check_overrides, check_range, raise_for
 from blade_server.core.jobs.statement import resolve
 from blade_server.core.sources.credentials import target
+from blade_server.core.sources.id_count import count_ids
 from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
 from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import Transform, Transformed
+from blade_server.model import ItemIdCount, Overrides
 from blade_server.model.policy import DirectPolicy
 from blade_server.warehouse import Warehouse
 
@@ -29,7 +31,7 @@ class Preview:
     source: str = ""
     limit: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    classification: str = ""
+    overrides: Overrides = field(default_factory=Overrides)
 
 
 class PreviewItems:
@@ -39,8 +41,8 @@ class PreviewItems:
         self._policy = policy
         self._sources = sources
 
-    def __call__(self, request: Preview) -> Transformed:
-        """The first `limit` rows of a query as a job would upload them.
+    def __call__(self, request: Preview) -> tuple[Transformed, ItemIdCount]:
+        """The first `limit` rows of a query as a job would upload them, and how well the ids tell all of them apart.
 
         Raises:
             Invalid, NotFound, Precondition as the start of a job; WarehouseRefused and the like for the query.
@@ -49,7 +51,7 @@ class PreviewItems:
             [
                 *check_range("limit", request.limit, 1, MAX_PREVIEW_ROWS),
                 *check_pairs("metadata", request.metadata),
-                *check_classification(request.classification, self._policy.source.classifications),
+                *check_overrides(request.overrides, self._policy.source.classifications),
             ]
         )
         resolved = resolve(self._sources, request.sql, request.data_type, request.source)
@@ -62,6 +64,7 @@ class PreviewItems:
                 result.schema,
                 known_classifications=self._policy.source.classifications,
                 metadata=item_metadata(resolved.source, where.warehouse_id, request.metadata),
-                classification=request.classification,
+                overrides=request.overrides,
             )
-            return transform.all(result)
+            rows = transform.all(result)
+            return rows, count_ids(warehouse, resolved.statement, transform.template, result.schema)

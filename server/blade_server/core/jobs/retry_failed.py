@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from blade_server.core.jobs.checks import check_reason, check_request_id, given, raise_for
 from blade_server.core.jobs.ids import fingerprint, new_job_id
+from blade_server.core.jobs.level import level
 from blade_server.core.jobs.statement import resolve
 from blade_server.core.sources.sources import Sources
 from blade_server.errors import Precondition, Reason
-from blade_server.model import Job, NewJob
+from blade_server.model import ErrorSummary, Job, NewJob, Source
 from blade_server.storage.jobs.new import NewJobs
 from blade_server.storage.jobs.show import JobStore
 
@@ -33,7 +34,7 @@ class RetryFailedItems:
         A second row with an item id that was there already is no failed item: sending it would overwrite the first.
 
         Raises:
-            NotFound; Precondition if the job is not final or has no failed items.
+            NotFound; Precondition if the job is not final, or has no failed items that a retry could mend.
         """
         raise_for([*check_reason(reason), *check_request_id(request_id)])
         request_hash = fingerprint({"retry": given(job_id)})
@@ -41,15 +42,14 @@ class RetryFailedItems:
         if stored is not None:  # whatever became of the parent since
             return stored
         parent = self._store.get(job_id, history=False)
-        failed = sum(s.count for s in parent.error_summaries if s.reason is not Reason.DUPLICATE_ITEM_ID)
-        if not parent.status.final or not failed:
-            why = "has no failed items" if parent.status.final else f"is {parent.status}, wait until it has ended"
-            raise Precondition(
-                f"job {job_id!r} {why}; there is nothing to retry",
-                reason=Reason.JOB_STATUS,
-                metadata={"status": parent.status.value},
-            )
+        if not parent.status.final:
+            raise _refused(parent, f"is {parent.status}, wait until it has ended; there is nothing to retry")
+        if not parent.error_summaries:
+            raise _refused(parent, "has no failed items; there is nothing to retry")
         resolved = resolve(self._sources, parent.spec.sql, "", parent.spec.source)
+        beyond = [_beyond_retry(parent, summary, resolved.source) for summary in parent.error_summaries]
+        if all(beyond):
+            raise _refused(parent, "; and ".join(beyond))
         new = NewJob(
             job_id=new_job_id(),
             spec=parent.spec,
@@ -57,8 +57,35 @@ class RetryFailedItems:
             statement=resolved.statement,
             request_id=request_id,
             request_hash=request_hash,
+            level=level(parent.spec, resolved.source),
             parent_job_id=job_id,
         )
         job = self._new_jobs.add(new, actor=actor, reason=reason, max_open_jobs=self._max_open_jobs)
         self._wake()
         return job
+
+
+def _beyond_retry(parent: Job, errors: ErrorSummary, source: Source) -> str:
+    """Why these rows fail again, and the way out; empty for those that may come through."""
+    if errors.reason is Reason.DUPLICATE_ITEM_ID:
+        return (
+            f"has {errors.count:,} rows that share their item id with another row, which is in the catalog and would "
+            "be overwritten by a retry (DUPLICATE_ITEM_ID): make the ids unique, by mapping.item_id of the source or "
+            "item_id of a job, and start it again"
+        )
+    if errors.reason is Reason.MISSING_ITEM_ID and _template(parent, parent.source) == _template(parent, source):
+        return (
+            f"has {errors.count:,} rows without an item id, by which a retry could find them once they are mended "
+            "(MISSING_ITEM_ID): mend the rows, or the template in mapping.item_id of the source, and start it again, "
+            "with skip_existing to leave out what is there"
+        )
+    return ""
+
+
+def _template(parent: Job, source: Source) -> str:
+    return parent.spec.item_id or source.mapping.item_id
+
+
+def _refused(parent: Job, why: str) -> Precondition:
+    status = parent.status.value
+    return Precondition(f"job {parent.job_id!r} {why}", reason=Reason.JOB_STATUS, metadata={"status": status})

@@ -8,17 +8,18 @@ from dataclasses import asdict, dataclass, field
 from blade_server.core.jobs.checks import (
     MAX_BATCH_SIZE,
     MAX_WORKERS,
-    check_classification,
     check_limits,
+    check_overrides,
     check_range,
     check_request_id,
     raise_for,
 )
 from blade_server.core.jobs.ids import fingerprint, new_job_id
+from blade_server.core.jobs.level import level
 from blade_server.core.jobs.statement import resolve
 from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
-from blade_server.model import Job, JobLimits, JobSpec, NewJob
+from blade_server.model import Job, JobLimits, JobSpec, NewJob, Overrides
 from blade_server.model.policy import JobPolicy
 from blade_server.storage.jobs.new import NewJobs
 
@@ -36,7 +37,7 @@ class StartJob:
     max_errors: int | None = None
     max_error_share: float | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    classification: str = ""
+    overrides: Overrides = field(default_factory=Overrides)
     skip_existing: bool = False
     request_id: str = ""
 
@@ -60,7 +61,7 @@ class StartQueryJob:
             QuotaExceeded: too many open jobs.
         """
         self._check(request)
-        request_hash = fingerprint({**asdict(request), "request_id": ""})
+        request_hash = fingerprint(_body(request))
         stored = self._new_jobs.replay(request.request_id, request_hash)
         if stored is not None:  # whatever became of the source since
             return stored
@@ -78,8 +79,8 @@ class StartQueryJob:
                 max_error_share=request.max_error_share,
             ),
             metadata=dict(request.metadata),
-            classification=request.classification,
             skip_existing=request.skip_existing,
+            **asdict(request.overrides),
         )
         new = NewJob(
             job_id=new_job_id(),
@@ -88,6 +89,7 @@ class StartQueryJob:
             statement=resolved.statement,
             request_id=request.request_id,
             request_hash=request_hash,
+            level=level(spec, source),
         )
         job = self._new_jobs.add(new, actor=actor, max_open_jobs=self._policy.max_open_jobs)
         self._wake()
@@ -101,6 +103,15 @@ class StartQueryJob:
                 *check_range("workers", request.workers, 1, MAX_WORKERS),
                 *check_request_id(request.request_id),
                 *check_pairs("metadata", request.metadata),
-                *check_classification(request.classification, self._policy.direct.source.classifications),
+                *check_overrides(request.overrides, self._policy.direct.source.classifications),
             ]
         )
+
+
+def _body(request: StartJob) -> dict[str, object]:
+    """What makes two requests the same; for one that an older server knows all of, the same as there."""
+    body: dict[str, object] = {**asdict(request), "request_id": "", "classification": request.overrides.classification}
+    del body["overrides"]
+    return body | {
+        name: value for name, value in asdict(request.overrides).items() if value != getattr(Overrides(), name)
+    }

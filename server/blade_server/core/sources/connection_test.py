@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from blade_server.core import sql
 from blade_server.core.sources.credentials import target
+from blade_server.core.sources.id_count import count_ids
 from blade_server.core.transform.columns import find_column
 from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import Transform
 from blade_server.errors import BladeError, ConnectionTestFailed
-from blade_server.model import Source, StepKind, StepOutcome, TestStep
+from blade_server.model import ItemIdCount, RowQuery, Source, StepKind, StepOutcome, TestStep
 from blade_server.model.policy import SourcePolicy
 from blade_server.warehouse import Target, Warehouse, connect_steps
 
@@ -25,10 +26,14 @@ TEST_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Tested:
-    """How a test went, all seven steps in order, and the source with the defaults that depend on its table."""
+    """How a test went, all seven steps in order, and the source with the defaults that depend on its table.
+
+    `item_ids` is None if a step failed.
+    """
 
     source: Source
     steps: list[TestStep]
+    item_ids: ItemIdCount | None = None
 
     def require(self) -> Tested:
         """Pass a test that has passed.
@@ -56,28 +61,31 @@ def try_connection(policy: SourcePolicy, source: Source, *, timeout_s: float = T
     run = _Run(policy, source, replace(where, timeout_s=min(where.timeout_s, timeout_s)))
     thread = threading.Thread(target=run.work, name="connection-test", daemon=True)
     thread.start()
-    steps = list(_collect(run, timeout_s))
+    steps, item_ids = _collect(run, timeout_s)
     missing = list(StepKind)[len(steps) :]
     if missing and (not steps or steps[-1].outcome is StepOutcome.PASSED):
         message = f"was not done within the {timeout_s:g} s of the whole test"
         steps.append(TestStep(kind=missing.pop(0), outcome=StepOutcome.FAILED, message=message))
+    elif not missing and steps[-1].outcome is StepOutcome.PASSED and item_ids is None:
+        item_ids = ItemIdCount(message=f"the ids could not be counted within the {timeout_s:g} s of the whole test")
     steps += [TestStep(kind=kind, outcome=StepOutcome.NOT_RUN) for kind in missing]
-    return Tested(source=run.source, steps=steps)
+    return Tested(source=run.source, steps=steps, item_ids=item_ids)
 
 
-def _collect(run: _Run, timeout_s: float) -> Iterator[TestStep]:
+def _collect(run: _Run, timeout_s: float) -> tuple[list[TestStep], ItemIdCount | None]:
     deadline = time.monotonic() + timeout_s
+    steps: list[TestStep] = []
     while True:
         try:
-            step = run.done.get(timeout=max(0.0, deadline - time.monotonic()))
+            found = run.done.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             run.give_up()
-            return
-        if step is None:
-            return
-        if isinstance(step, BaseException):
-            raise step
-        yield step
+            return steps, None
+        if isinstance(found, BaseException):
+            raise found
+        if not isinstance(found, TestStep):
+            return steps, found
+        steps.append(found)
 
 
 class _Run:
@@ -89,7 +97,7 @@ class _Run:
         self._schema = pa.schema([])
         self._warehouse = Warehouse(where)
         self.source = source
-        self.done: queue.SimpleQueue[TestStep | BaseException | None] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[TestStep | ItemIdCount | BaseException | None] = queue.SimpleQueue()
 
     def give_up(self) -> None:
         """Any thread."""
@@ -100,7 +108,8 @@ class _Run:
             for step in self._steps():
                 self.done.put(step)
                 if step.outcome is StepOutcome.FAILED:
-                    break
+                    return
+            self.done.put(self._count_ids())
         except BaseException as exc:
             self.done.put(exc)
         finally:
@@ -122,8 +131,9 @@ class _Run:
 
     def _check_columns(self) -> str:
         mapping = self.source.mapping
-        if not mapping.last_modified and find_column(self._schema.names, "last_modified") is not None:
-            self.source = replace(self.source, mapping=replace(mapping, last_modified="last_modified"))
+        if mapping.last_modified is None:
+            there = find_column(self._schema.names, "last_modified") is not None
+            self.source = replace(self.source, mapping=replace(mapping, last_modified="last_modified" if there else ""))
         self._transform()
         return "all columns that the mapping names are there"
 
@@ -137,6 +147,10 @@ class _Run:
             # One odd row must not keep a source out: jobs record such rows and go on.
             return f"the first row would be rejected: {found.rejected[0].error.message}"
         return "the table is empty"
+
+    def _count_ids(self) -> ItemIdCount:
+        rows = sql.select(self.source, RowQuery())
+        return count_ids(self._warehouse, rows, self.source.mapping.item_id, self._schema)
 
     def _transform(self) -> Transform:
         return Transform(

@@ -66,6 +66,23 @@ def check_pairs(field: str, pairs: Mapping[str, str]) -> Iterator[tuple[str, str
                 yield field, f"{text[:40]!r} has more than {MAX_PAIR_CHARACTERS} or control characters"
 
 
+def check_item_id(field: str, template: str) -> Iterator[tuple[str, str]]:
+    """What is wrong with a template of item ids."""
+    if len(template) > MAX_TEMPLATE_CHARACTERS or _CONTROL.search(template):
+        yield field, f"has more than {MAX_TEMPLATE_CHARACTERS} or control characters"
+        return
+    try:
+        Template.parse(template)
+    except TemplateError as exc:
+        yield field, str(exc)
+
+
+def check_column(field: str, name: str | None) -> Iterator[tuple[str, str]]:
+    """What is wrong with the name of a column, or none."""
+    if name and (len(name) > MAX_NAME_CHARACTERS or _CONTROL.search(name)):
+        yield field, f"has more than {MAX_NAME_CHARACTERS} or control characters"
+
+
 def _identity(source: Source) -> Iterator[tuple[str, str]]:
     if not NAME.fullmatch(source.name):
         yield (
@@ -98,17 +115,10 @@ def _config(config: SourceConfig) -> Iterator[tuple[str, str]]:
 
 
 def _mapping(mapping: RowMapping, known_classifications: frozenset[str]) -> Iterator[tuple[str, str]]:
-    if len(mapping.item_id) > MAX_TEMPLATE_CHARACTERS or _CONTROL.search(mapping.item_id):
-        yield "mapping.item_id", f"has more than {MAX_TEMPLATE_CHARACTERS} or control characters"
-    else:
-        try:
-            Template.parse(mapping.item_id)
-        except TemplateError as exc:
-            yield "mapping.item_id", str(exc)
     classification = mapping.classification
-    for field, name in (("last_modified", mapping.last_modified), ("classification.column", classification.column)):
-        if len(name) > MAX_NAME_CHARACTERS or _CONTROL.search(name):
-            yield f"mapping.{field}", f"has more than {MAX_NAME_CHARACTERS} or control characters"
+    yield from check_item_id("mapping.item_id", mapping.item_id)
+    yield from check_column("mapping.last_modified", mapping.last_modified)
+    yield from check_column("mapping.classification.column", classification.column)
     if classification.column and classification.value:
         yield "mapping.classification", "has a column and a value; it must be one of the two"
     elif classification.value and classification.value not in known_classifications:

@@ -11,10 +11,10 @@ from typing import Any
 
 from blade_server.core import paging
 from blade_server.core.paging import make_token, read_token
-from blade_server.core.sources.connection_test import try_connection
+from blade_server.core.sources.connection_test import Tested, try_connection
 from blade_server.core.sources.rules import check, with_defaults
 from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason, meant
-from blade_server.model import Source, TestStep
+from blade_server.model import Source
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.sources import SourceStore
 
@@ -42,10 +42,8 @@ class Sources:
         self._policy = policy
         self._store = store
 
-    def add(
-        self, source: Source, *, validate_only: bool = False, request_id: str = ""
-    ) -> tuple[Source, builtins.list[TestStep]]:
-        """Validate, test, store. Returns the source as stored (as it would be, for `validate_only`) and the steps.
+    def add(self, source: Source, *, validate_only: bool = False, request_id: str = "") -> Tested:
+        """Validate, test, store. Returns the test with the source as stored (as it would be, for `validate_only`).
 
         The steps are empty when a repeated call is answered from the store.
 
@@ -62,12 +60,11 @@ class Sources:
             if not request_id or validate_only:
                 raise _taken(source.name)
             # Repeated, or the name is taken: the store knows which.
-            return self._store.add(source, request_id=request_id, request_hash=fingerprint), []
+            return Tested(source=self._store.add(source, request_id=request_id, request_hash=fingerprint), steps=[])
         tested = try_connection(self._policy, source).require()
         if validate_only:
-            return tested.source, tested.steps
-        stored = self._store.add(tested.source, request_id=request_id, request_hash=fingerprint)
-        return stored, tested.steps
+            return tested
+        return replace(tested, source=self._store.add(tested.source, request_id=request_id, request_hash=fingerprint))
 
     def get(self, name: str) -> Source:
         """Raises NotFound."""
@@ -128,13 +125,13 @@ class Sources:
             raise Invalid.field("name", "is required")
         self._store.remove(name, etag)
 
-    def test(self, name: str) -> builtins.list[TestStep]:
-        """The steps of the connection test on a stored source; a failed one is part of the answer.
+    def test(self, name: str) -> Tested:
+        """The connection test on a stored source; a failed step is part of the answer.
 
         Raises:
             NotFound; Invalid if the server's settings no longer allow the source's host or credentials.
         """
-        return try_connection(self._policy, self.get(name)).steps
+        return try_connection(self._policy, self.get(name))
 
     def find(self, data_type: str, source_name: str = "") -> Source:
         """The source a call means: by its name, else the one source of the data type.
@@ -199,6 +196,10 @@ def _fingerprint(source: Source) -> str:
     document = {
         key: value for key, value in asdict(source).items() if key not in ("stats", "create_time", "update_time")
     }
+    if source.mapping.last_modified is None:  # as older servers have it, which knew no other way to leave it out
+        document["mapping"]["last_modified"] = ""
+    elif not source.mapping.last_modified:
+        document["mapping"]["last_modified"] = None
     return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -16,6 +16,7 @@ INVALID_SQL, naming the field, what is wrong and where.
 from blade_server.core.sql.build import (
     all_rows,
     count,
+    count_ids,
     history,
     limit,
     look_up,
@@ -33,6 +34,7 @@ __all__ = [
     "Resolved",
     "all_rows",
     "count",
+    "count_ids",
     "history",
     "limit",
     "look_up",

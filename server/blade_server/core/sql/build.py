@@ -10,7 +10,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from blade_server.core.sql.bounded import bounded
-from blade_server.core.sql.item_id_sql import item_id_sql
+from blade_server.core.sql.item_id_sql import NotInSqlError, item_id_sql
 from blade_server.core.sql.parameters import cast_parameters, check_parameters, wrong_parameters
 from blade_server.core.sql.parse import (
     Edit,
@@ -77,12 +77,13 @@ def look_up(source: Source, schema: pa.Schema) -> str:
         schema: the table's; how a value is written depends on its type.
 
     Raises:
-        Precondition: the template needs a column that the table does not have.
+        Precondition: the template needs a column that the table does not have, or has no form in SQL.
     """
     try:
         item_id = item_id_sql(Template.parse(source.mapping.item_id), {column.name: column.type for column in schema})
     except TemplateError as exc:
-        raise Precondition(f"mapping.item_id {exc}", reason=Reason.MISSING_COLUMN) from exc
+        reason = Reason.INVALID_FIELD if isinstance(exc, NotInSqlError) else Reason.MISSING_COLUMN
+        raise Precondition(f"mapping.item_id {exc}", reason=reason) from exc
     wanted = exp.EQ(this=item_id, expression=exp.Placeholder(this="item_id"))
     return render(exp.select("*").from_(_table(source.config)).where(wanted).limit(2))
 
@@ -92,8 +93,29 @@ def count(statement: str) -> str:
     return f"SELECT COUNT(*) AS `row_count` FROM ({statement}) AS `counted`"  # noqa: S608  resolved
 
 
+def count_ids(statement: str, template: str, schema: pa.Schema) -> str:
+    """How many rows a resolved query has, how many of them have an item id, and how many different ones there are.
+
+    Args:
+        statement: the query.
+        template: of the item ids.
+        schema: of its result.
+
+    Raises:
+        TemplateError: there is no SQL for the ids.
+    """
+    item_id = item_id_sql(Template.parse(template), {column.name: column.type for column in schema})
+    ids = render(exp.select(exp.alias_(item_id, "item_id", quoted=True)))
+    counts = "COUNT(*) AS `rows`, COUNT(`item_id`) AS `with_id`, COUNT(DISTINCT `item_id`) AS `ids`"
+    return f"SELECT {counts} FROM ({ids} FROM ({statement}) AS `counted`) AS `of_rows`"  # noqa: S608  resolved
+
+
+@bounded(lambda statement, _: len(statement), "sql")
 def limit(statement: str, rows: int) -> str:
-    """At most so many rows of a resolved query."""
+    """At most so many rows of a resolved query, with its own column names: around it, DuckDB renames one of two `a`."""
+    tree = reparse(statement).tree
+    if isinstance(tree, (exp.Select, exp.SetOperation)) and not (tree.args.get("limit") or tree.args.get("offset")):
+        return f"{statement} LIMIT {rows:d}"
     return f"SELECT * FROM ({statement}) AS `limited` LIMIT {rows:d}"  # noqa: S608  resolved
 
 

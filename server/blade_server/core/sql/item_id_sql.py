@@ -12,7 +12,8 @@ import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 
-from blade_server.core.transform.item_ids import BLANKS, Template, format_pieces
+from blade_server.core.transform.item_ids import BLANKS, ROW_HASH, Template, TemplateError, format_pieces
+from blade_server.core.transform.row_hash import DIGITS, prefix
 
 _DIRECTIVES = {
     "Y": "DATE_FORMAT(x, 'yyyy')",
@@ -35,6 +36,10 @@ _PARSED = (
 """Databricks takes more than ISO 8601 for a time (`2024-1-5`, `2024`); such rows have no id, so they must be NULL."""
 
 
+class NotInSqlError(TemplateError):
+    """The template is one, but has no form in SQL over these columns."""
+
+
 def item_id_sql(template: Template, types: Mapping[str, pa.DataType]) -> exp.Expr:
     """The id as an expression in the databricks dialect; NULL where a value is missing or no date.
 
@@ -43,11 +48,13 @@ def item_id_sql(template: Template, types: Mapping[str, pa.DataType]) -> exp.Exp
         types: column name -> type, as in the table.
 
     Raises:
-        TemplateError: as `Template.check`.
+        TemplateError: as `Template.check`; NotInSqlError for the hash of a row with a column of no one spelling.
     """
     pieces: list[exp.Expr] = []
     for part, name in template.resolve(types):
-        if name:
+        if part.row_hash:
+            pieces.append(_row_hash(types))
+        elif name:
             pieces += _column(exp.column(name, quoted=True), types[name], part.format)
         else:
             pieces.append(exp.Literal.string(part.literal))
@@ -69,6 +76,33 @@ def _column(column: exp.Expr, kind: pa.DataType, pattern: str) -> list[exp.Expr]
     if pa.types.is_date(kind):
         return [_filled(_DATE, column)]
     return [_filled(_TIMESTAMP if pa.types.is_timestamp(kind) else "CAST(x AS STRING)", column)]
+
+
+def _row_hash(types: Mapping[str, pa.DataType]) -> exp.Expr:
+    """As `core.transform.row_hash`."""
+    contents = []
+    for name in sorted(types):
+        value = _bare(name, types[name])
+        length = exp.cast(exp.Length(this=value), "STRING")
+        pieces = [exp.Literal.string(prefix(name)), length, exp.Literal.string(":"), value, exp.Literal.string(",")]
+        contents.append(exp.Coalesce(this=_concatenated(pieces), expressions=[exp.Literal.string("")]))
+    digest = exp.SHA2(this=_concatenated(contents), length=exp.Literal.number(256))
+    return exp.Substring(this=digest, start=exp.Literal.number(1), length=exp.Literal.number(DIGITS))
+
+
+def _bare(name: str, kind: pa.DataType) -> exp.Expr:
+    column, kinds = exp.column(name, quoted=True), pa.types
+    if kinds.is_string(kind):
+        return column
+    if kinds.is_timestamp(kind):
+        return _filled(_TIMESTAMP if kind.tz else _TIMESTAMP.removesuffix(" || 'Z'"), column)
+    if kinds.is_date(kind) or kinds.is_integer(kind) or kinds.is_boolean(kind) or kinds.is_decimal(kind):
+        (spelled,) = _column(column, kind, "")
+        return spelled
+    raise NotInSqlError(
+        f"has {ROW_HASH}, which SQL cannot write for column {name!r} of type {kind}: such ids can be neither looked up "
+        "nor counted in the warehouse"
+    )
 
 
 def _filled(pattern: str, column: exp.Expr) -> exp.Expr:

@@ -23,11 +23,11 @@ def find_column(names: Sequence[str], wanted: str) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
-def require_column(names: Sequence[str], wanted: str, field: str) -> int:
+def require_column(names: Sequence[str], wanted: str, field: str, way_out: str = "") -> int:
     """Position of the column that the mapping's `field` names.
 
     Raises:
-        Precondition: MISSING_COLUMN, naming the column, the field, and what there is instead.
+        Precondition: MISSING_COLUMN, naming the column, the field, and what there is instead; `way_out` is said last.
     """
     position = find_column(names, wanted)
     if position is not None:
@@ -35,7 +35,7 @@ def require_column(names: Sequence[str], wanted: str, field: str) -> int:
     folded = wanted.casefold()
     same = [name for name in names if name.casefold() == folded]
     close = same or get_close_matches(wanted, names, n=3) or list(names)
-    shown = ", ".join(close[:_SHOWN]) + (", ..." if len(close) > _SHOWN else "")
+    shown = ", ".join(close[:_SHOWN]) + (", ..." if len(close) > _SHOWN else "") + way_out
     verb = "is ambiguous among" if same else "is not among"
     raise Precondition(
         f"column {wanted!r}, which {field} names, {verb} the {len(names)} columns of the result; there: {shown}",

@@ -1,4 +1,4 @@
-"""Item id templates: `MAINT-{tail_number}-{due_date:%Y}` over Arrow columns.
+"""Item id templates: `MAINT-{tail_number}-{due_date:%Y}` over Arrow columns; `{row:hash}` stands for all of them.
 
 `core.sql.item_id_sql` writes the same string as SQL. Both must agree to the letter, or an item is not found by its id.
 """
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from blade_server.arrow.arrays import AnyArray, as_text, join_text, known_as
 from blade_server.core.transform.columns import find_column, rows_where
 from blade_server.core.transform.json_columns import plain_decimals
+from blade_server.core.transform.row_hash import row_hashes
 from blade_server.core.transform.times import in_calendar, is_time, iso_text, parse_times
 from blade_server.errors import Reason
 
@@ -33,6 +34,11 @@ _DIRECTIVES = {
 }
 """strftime part -> where it stands in ISO text; the day of the year stands nowhere."""
 
+ROW_HASH = "{row:hash}"
+"""Stands for 16 hex digits of the row's content."""
+
+_PIECES = r"\{\{|\}\}|\{[^{}]*\}|[{}]|[^{}]+"
+_BRACED_PIECES = r"\{\{|\}\}|\{(?:[^{}]|\{\{|\}\})*\}|[{}]|[^{}]+"
 _FORMAT_PIECE = re.compile(r"([^%]+)|%(.)")
 _ALLOWED = " ".join(f"%{letter}" for letter in _DIRECTIVES)
 
@@ -43,11 +49,12 @@ class TemplateError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One piece of a template: a literal, or a column with an optional strftime format."""
+    """One piece of a template: a literal, a column with an optional strftime format, or the hash of the whole row."""
 
     literal: str = ""
     column: str = ""
     format: str = ""
+    row_hash: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +91,18 @@ class Template:
         """Read a template; text without braces is the name of a column.
 
         Raises:
-            TemplateError: a brace without partner, a format part that is not allowed, or no column at all.
+            TemplateError: a brace without partner, a format part that is not allowed, or no column and no hash at all.
         """
         if not text.strip():
             raise TemplateError("is empty; name a column, or write a template like MAINT-{tail_number}-{due_date:%Y}")
         if "{" not in text and "}" not in text:
             return cls(text=text, parts=(Part(column=text.strip()),))
-        parts = tuple(_parts(text))
-        if not any(part.column for part in parts):
+        try:
+            parts = tuple(_parts(text))
+        except TemplateError:
+            # Only then: `{x}}}` is the column x and a brace.
+            parts = tuple(_parts(text, braced_names=True))
+        if not any(part.column or part.row_hash for part in parts):
             raise TemplateError(f"{text!r} names no column, so all items would have the same id; write {{column}}")
         return cls(text=text, parts=parts)
 
@@ -99,6 +110,11 @@ class Template:
     def columns(self) -> tuple[str, ...]:
         """The columns it names, as written, each once, in order."""
         return tuple(dict.fromkeys(part.column for part in self.parts if part.column))
+
+    @property
+    def row_hash(self) -> bool:
+        """Whether it needs every column of the row."""
+        return any(part.row_hash for part in self.parts)
 
     def names(self, schema: pa.Schema) -> tuple[str, ...]:
         """The same columns in the schema's own spelling.
@@ -129,7 +145,7 @@ class Template:
         pieces: list[pa.StringArray | str] = []
         for part, name in self.resolve(kinds):
             if not name:
-                pieces.append(part.literal)
+                pieces.append(row_hashes(batch) if part.row_hash else part.literal)
                 continue
             column = batch.column(name)
             values = trimmed(column) if isinstance(column, pa.StringArray) else column
@@ -146,7 +162,7 @@ class Template:
         return Rendered(ids=join_text(*pieces), failures=failures)
 
     def resolve(self, types: Mapping[str, pa.DataType]) -> list[tuple[Part, str]]:
-        """The parts, each with the real name of its column ('' for a literal).
+        """The parts, each with the real name of its column ('' for a literal and for the hash of the row).
 
         Args:
             types: column name -> type.
@@ -172,11 +188,11 @@ def format_pieces(pattern: str) -> list[tuple[str, str]]:
     return _FORMAT_PIECE.findall(pattern)
 
 
-def _parts(text: str) -> list[Part]:
-    """Cut `text` at its braces; `{{` and `}}` are literal ones."""
+def _parts(text: str, *, braced_names: bool = False) -> list[Part]:
+    """Cut `text` at its braces; `{{` and `}}` are literal ones, inside of a column's name only with `braced_names`."""
     parts: list[Part] = []
     literal = ""
-    for token in re.findall(r"\{\{|\}\}|\{[^{}]*\}|[{}]|[^{}]+", text):
+    for token in re.findall(_BRACED_PIECES if braced_names else _PIECES, text):
         if token in ("{{", "}}"):
             literal += token[0]
         elif token in ("{", "}"):
@@ -192,7 +208,9 @@ def _parts(text: str) -> list[Part]:
 
 
 def _placeholder(token: str) -> Part:
-    column, colon, pattern = token[1:-1].partition(":")
+    if token == ROW_HASH:
+        return Part(row_hash=True)
+    column, colon, pattern = token[1:-1].replace("{{", "{").replace("}}", "}").partition(":")
     if not column.strip():
         raise TemplateError(f"{token} names no column; write {{column}} or {{column:%Y}}")
     if colon:

@@ -118,16 +118,26 @@ def _texts(column: AnyArray, *, exact: bool) -> pa.StringArray:
         return as_text(column)
     if pa.types.is_floating(kind):
         return _float_texts(column, exact=exact)
+    return in_quotes(bare_texts(column))
+
+
+def bare_texts(column: AnyArray) -> pa.StringArray:
+    """The JSON text of each value, with NaN and infinities, without what makes a string of it; null stays null."""
+    kind = column.type
+    if isinstance(column, pa.StringArray):
+        return column
     if pa.types.is_decimal(kind):
-        return in_quotes(plain_decimals(column))
+        return plain_decimals(column)
     if is_time(kind):
-        return in_quotes(_time_texts(column))
+        return _time_texts(column)
     if pa.types.is_duration(kind):
-        return in_quotes(duration_text(column))
+        return duration_text(column)
     if pa.types.is_interval(kind):
-        return in_quotes(interval_text(column))
-    encoded = [None if value is None else b64encode(value).decode() for value in column.to_pylist()]
-    return in_quotes(pa.array(encoded, pa.string()))
+        return interval_text(column)
+    if pa.types.is_binary(kind):
+        encoded = [None if value is None else b64encode(value).decode() for value in column.to_pylist()]
+        return pa.array(encoded, pa.string())
+    return _texts(column, exact=True)
 
 
 def _time_texts(column: AnyArray) -> pa.StringArray:

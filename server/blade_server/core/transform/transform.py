@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 
 from blade_server.arrow.arrays import AnyArray, as_bytes, as_text, values
 from blade_server.arrow.items import Items
-from blade_server.core.transform.columns import require_column, rows_where
+from blade_server.core.transform.columns import find_column, require_column, rows_where
 from blade_server.core.transform.item_ids import Template, TemplateError, trimmed
 from blade_server.core.transform.json_columns import plain_type, readable, row_texts, unreadable_rows
 from blade_server.core.transform.times import in_calendar, is_time, iso_text, parse_times
 from blade_server.errors import Invalid, Reason
-from blade_server.model import MAX_ROW_JSON_BYTES, ItemError, Source, Stage
+from blade_server.model import MAX_ROW_JSON_BYTES, ItemError, Overrides, RowMapping, Source, Stage
 
 MAX_ITEM_ID_CHARACTERS = 512
 """Longest item id; it is part of URLs."""
@@ -28,7 +28,7 @@ MAX_ITEM_ID_CHARACTERS = 512
 _TIMES_READ = "not a time in ISO 8601, YYYYMMDD or M/D/YYYY H:MM:SS, in the years 1 to 9999"
 _MAX_SHOWN_CHARACTERS = 80
 _MAX_AT_ONCE_BYTES = 1 << 28
-_ITEM_ID, _LAST_MODIFIED, _CLASSIFICATION = "mapping.item_id", "mapping.last_modified", "mapping.classification"
+_ITEM_ID, _LAST_MODIFIED, _CLASSIFICATION = "item_id", "last_modified", "classification"
 
 
 class Rejected(NamedTuple):
@@ -67,7 +67,7 @@ class Transform:
         *,
         known_classifications: frozenset[str],
         metadata: Mapping[str, str],
-        classification: str = "",
+        overrides: Overrides | None = None,
     ) -> None:
         """Compile the mapping of `source` for a schema.
 
@@ -76,7 +76,8 @@ class Transform:
             schema: of every batch to come.
             known_classifications: all others are rejected.
             metadata: of every item; this very object, not a copy.
-            classification: takes the place of the mapping's, if given.
+            overrides: what takes the place of the mapping's for a query that a caller wrote; None: the rows are the
+                source's own.
 
         Raises:
             Precondition: MISSING_COLUMN, the mapping names a column the schema lacks.
@@ -89,16 +90,21 @@ class Transform:
         self._schema = schema
         self._names = list(schema.names)
         self._plain = _plain_schema(schema)
+        self._overrides, own = overrides, overrides or Overrides()
         mapping = source.mapping
-        self._template = _template(mapping.item_id, self._plain)
-        self._last_modified = self._position(mapping.last_modified, _LAST_MODIFIED)
-        self._fixed_classification = classification or mapping.classification.value
+        self.item_id_field = self._field(_ITEM_ID)
+        """What gives the item ids, as errors name it."""
+        self.template = own.item_id or mapping.item_id
+        """Of the item ids, as written."""
+        self._template = self._compiled(self.template)
+        self._last_modified = self._position(self._last_modified_column(mapping), _LAST_MODIFIED)
+        self._fixed_classification = own.classification or mapping.classification.value
         column = "" if self._fixed_classification else mapping.classification.column
         self._classification = self._position(column, _CLASSIFICATION)
         if self._last_modified is not None:
-            _check_last_modified(self._plain.field(self._last_modified))
+            _check_last_modified(self._plain.field(self._last_modified), self._field(_LAST_MODIFIED))
         if self._classification is not None:
-            _check_classification(self._plain.field(self._classification))
+            _check_classification(self._plain.field(self._classification), self._field(_CLASSIFICATION))
 
     def __call__(self, batch: pa.RecordBatch) -> Transformed:
         """Transform a batch of the schema. Never fails for what a row holds."""
@@ -135,8 +141,35 @@ class Transform:
         """The fingerprint of every row of a batch, as `Rejected` has it."""
         return self._fingerprints(self._readable(batch)[0])
 
-    def _position(self, column: str, field: str) -> int | None:
-        return require_column(self._names, column, field) if column else None
+    def _field(self, name: str) -> str:
+        """The field that says it: the query's own or the mapping's."""
+        return name if self._overrides and getattr(self._overrides, name) else f"mapping.{name}"
+
+    def _position(self, column: str, name: str) -> int | None:
+        return require_column(self._names, column, self._field(name), self._way_out(name)) if column else None
+
+    def _way_out(self, name: str) -> str:
+        if self._overrides is None:
+            return ""
+        return f"; select it, or set {name} for this job{' (empty: none)' if name == _LAST_MODIFIED else ''}"
+
+    def _last_modified_column(self, mapping: RowMapping) -> str:
+        own = self._overrides or Overrides()
+        if own.last_modified is not None:
+            return own.last_modified
+        column = mapping.last_modified or ""
+        # Items that the query makes anew need not have it: an aggregate has no time of its own.
+        return "" if own.item_id and find_column(self._names, column) is None else column
+
+    def _compiled(self, text: str) -> Template:
+        try:
+            template = Template.parse(text)
+            for column in template.columns:
+                require_column(self._names, column, self.item_id_field, self._way_out(_ITEM_ID))
+            template.check(self._plain)
+        except TemplateError as error:
+            raise Invalid.field(self.item_id_field, str(error)) from error
+        return template
 
     def _readable(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, _Faults]:
         """The batch in plain types and valid text, and the rows that had text which was not."""
@@ -162,12 +195,12 @@ class Transform:
                 f"item id {_shown(ids[row].as_py())} is longer than {MAX_ITEM_ID_CHARACTERS} characters "
                 "or has control characters"
             )
-            faults[row] = _Fault(Reason.UNSERIALISABLE_VALUE, _ITEM_ID, message)
+            faults[row] = _Fault(Reason.UNSERIALISABLE_VALUE, self.item_id_field, message)
         return ids
 
     def _classifications(self, batch: pa.RecordBatch, faults: _Faults) -> pa.StringArray:
         if self._classification is None:
-            field, origin = _CLASSIFICATION, "the fixed classification"
+            field, origin = self._field(_CLASSIFICATION), "the fixed classification"
             found = trimmed(pa.repeat(self._fixed_classification, batch.num_rows))
         else:
             field = self._names[self._classification]
@@ -203,17 +236,20 @@ class Transform:
 
     def _rejected(self, batch: pa.RecordBatch, items: Items, faults: _Faults) -> list[Rejected]:
         failed = sorted(faults)
-        of_id = {_ITEM_ID, *self._template.names(self._plain)}
+        of_id = {self.item_id_field, *self._template.names(self._plain)}
         rejected = []
-        for row, fingerprint in zip(failed, self._fingerprints(batch.take(pa.array(failed))), strict=True):
-            fault = faults[row]
+        places = pa.array(failed)
+        ids, rows = items.ids.take(places).to_pylist(), values(items.rows.take(places))
+        fingerprints = self._fingerprints(batch.take(places))
+        for place, item_id, row, fingerprint in zip(failed, ids, rows, fingerprints, strict=True):
+            fault = faults[place]
             error = ItemError(
-                item_id="" if fault.field in of_id else items.ids[row].as_py(),
+                item_id="" if item_id is None or fault.field in of_id else item_id,
                 stage=Stage.TRANSFORM,
                 reason=fault.reason,
                 field=fault.field,
                 message=fault.message,
-                row_json=items.rows[row].as_py()[:MAX_ROW_JSON_BYTES].decode(errors="ignore"),
+                row_json=row[:MAX_ROW_JSON_BYTES].decode(errors="ignore"),
             )
             rejected.append(Rejected(error, fingerprint))
         return rejected
@@ -228,7 +264,8 @@ def _plain_schema(schema: pa.Schema) -> pa.Schema:
     twice = [name for name, count in Counter(schema.names).items() if count > 1]
     if twice:
         shown = ", ".join(repr(name) for name in twice)
-        description = f"the result has more than one column of the name {shown}; give each a name of its own with AS"
+        way_out = "give each a name of its own with AS, or name the columns in place of *"
+        description = f"the result has more than one column of the name {shown}; {way_out}"
         raise Invalid.field("sql", description, reason=Reason.INVALID_SQL)
     if not schema.names:
         raise Invalid.field("sql", "the result has no columns", reason=Reason.INVALID_SQL)
@@ -242,29 +279,18 @@ def _plain_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _template(text: str, schema: pa.Schema) -> Template:
-    try:
-        template = Template.parse(text)
-        for column in template.columns:
-            require_column(schema.names, column, _ITEM_ID)
-        template.check(schema)
-    except TemplateError as error:
-        raise Invalid.field(_ITEM_ID, str(error)) from error
-    return template
-
-
-def _check_last_modified(column: pa.Field[pa.DataType]) -> None:
+def _check_last_modified(column: pa.Field[pa.DataType], field: str) -> None:
     kind, types = column.type, pa.types
     if not any(check(kind) for check in (types.is_date, types.is_timestamp, types.is_string, types.is_null)):
         description = f"column {column.name!r} is of type {kind}; a timestamp, a date or text is needed"
-        raise Invalid.field(_LAST_MODIFIED, description)
+        raise Invalid.field(field, description)
 
 
-def _check_classification(column: pa.Field[pa.DataType]) -> None:
+def _check_classification(column: pa.Field[pa.DataType], field: str) -> None:
     kind = column.type
     if not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
         description = f"column {column.name!r} is of type {kind}; text is needed"
-        raise Invalid.field(f"{_CLASSIFICATION}.column", description)
+        raise Invalid.field(f"{field}.column", description)
 
 
 def _shown(value: str) -> str:

@@ -39,6 +39,15 @@ def limits_from(limits: job_pb2.JobLimits) -> model.JobLimits:
     )
 
 
+def overrides_from(request: Any) -> model.Overrides:
+    """What a request says of the rows of its query in place of the mapping."""
+    return model.Overrides(
+        item_id=request.item_id,
+        last_modified=optional(request, "last_modified"),
+        classification=request.classification,
+    )
+
+
 def start_limits_from(request: StartQueryJobRequest) -> dict[str, Any]:
     """The limits of a new job, given one by one or as JobLimits; None: no limit. Raises Invalid if the two differ."""
     shown = {
@@ -103,6 +112,8 @@ def _spec(spec: model.JobSpec) -> job_pb2.JobSpec:
         metadata=spec.metadata,
         classification=spec.classification,
         skip_existing=spec.skip_existing,
+        item_id=spec.item_id,
+        last_modified=spec.last_modified,
     )
 
 
@@ -116,6 +127,7 @@ def _summary(summary: model.ErrorSummary) -> job_pb2.ErrorSummary:
     return job_pb2.ErrorSummary(
         reason=REASONS[summary.reason],
         count=summary.count,
+        identical_count=summary.identical,
         samples=[item_error_message(error) for error in summary.samples],
     )
 
@@ -131,6 +143,7 @@ def item_error_message(error: model.ItemError) -> job_pb2.ItemError:
         attempts=error.attempts,
         row_json=error.row_json,
         create_time=error.create_time,
+        identical=error.identical,
     )
 
 

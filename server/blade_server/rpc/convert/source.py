@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from blade.v1 import source_pb2
 from blade_server import model
-from blade_server.rpc.convert.fields import numbers_of
+from blade_server.rpc.convert.fields import numbers_of, optional
 
 STEP_KINDS = numbers_of(model.StepKind, source_pb2.TestStep.Kind)
 STEP_OUTCOMES = numbers_of(model.StepOutcome, source_pb2.TestStep.Outcome)
@@ -30,7 +30,7 @@ def source_from(source: source_pb2.Source) -> model.Source:
         ),
         mapping=model.RowMapping(
             item_id=mapping.item_id,
-            last_modified=mapping.last_modified,
+            last_modified=optional(mapping, "last_modified"),
             classification=model.Classification(
                 column=mapping.classification.column, value=mapping.classification.value
             ),
@@ -88,6 +88,18 @@ def step_message(step: model.TestStep) -> source_pb2.TestStep:
         outcome=STEP_OUTCOMES[step.outcome],
         message=step.message,
         duration_ms=step.duration_ms,
+    )
+
+
+def id_count_message(count: model.ItemIdCount | None) -> source_pb2.ItemIdCount | None:
+    """How well item ids tell rows apart, if it was asked."""
+    if count is None:
+        return None
+    return source_pb2.ItemIdCount(
+        row_count=count.rows,
+        missing_count=count.missing,
+        duplicate_count=count.duplicates,
+        message=count.message,
     )
 
 

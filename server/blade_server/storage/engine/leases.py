@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 _job = tables.job
 
 CLAIM_LOCK = 0x424C4144454A  # one claim at a time, so that the limits per source hold exactly
-LEVEL = 0
+LEVEL = 1
 """What this version knows of jobs. A job that it must not run as it runs jobs is stored with a higher one and left to
-newer servers; callers see, pause and cancel it through any."""
+newer servers; callers see, pause and cancel it through any. core/jobs/level.py says which job needs what."""
 MAX_DEATHS = 20
 """So many servers in a row may die under a job, whose fault that need not be; from the second on it waits behind
 others."""

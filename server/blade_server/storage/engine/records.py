@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+import orjson
+from sqlalchemy import Connection, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from blade_server.errors import LeaseLost, Reason
@@ -18,6 +19,18 @@ from blade_server.storage.engine.restored import doubt_open_jobs
 from blade_server.storage.jobs.rows import ring, storable
 
 _job = tables.job
+
+# One document instead of ten parameters a row takes a third of the time, and a twentieth of this process's.
+_ADD_ERRORS = text(
+    """
+    INSERT INTO job_item_error
+        (job_id, key, item_id, stage, reason, field, message, attempts, row_json, create_time, identical)
+    SELECT :job_id, decode(key, 'hex'), item_id, stage, reason, field, message, attempts, row_json, now(), identical
+    FROM json_to_recordset(CAST(:errors AS json)) AS error (key text, item_id text, stage text, reason text,
+        field text, message text, attempts int, row_json text, identical boolean)
+    """
+)
+_ERRORS_AT_ONCE = 2_000
 
 
 class RecordStore:
@@ -100,32 +113,35 @@ class RecordStore:
         return lost(claim)
 
     def _add_errors(self, connection: Connection, job_id: str, errors: Sequence[tuple[bytes, ItemError]]) -> None:
-        now = connection.execute(select(func.now())).scalar_one()
-        rows = [
-            {
-                "job_id": job_id,
-                "key": key,
-                "item_id": storable(error.item_id),
-                "stage": error.stage,
-                "reason": error.reason,
-                "field": storable(error.field),
-                "message": storable(error.message),
-                "attempts": error.attempts,
-                "row_json": storable(error.row_json),
-                "create_time": now,
-            }
-            for key, error in errors
-        ]
-        connection.execute(insert(tables.job_item_error), rows)
-        counts: dict[Reason, int] = {}
+        for begin in range(0, len(errors), _ERRORS_AT_ONCE):
+            rows = [
+                {
+                    "key": key.hex(),
+                    "item_id": storable(error.item_id),
+                    "stage": error.stage,
+                    "reason": error.reason,
+                    "field": storable(error.field),
+                    "message": storable(error.message),
+                    "attempts": error.attempts,
+                    "row_json": storable(error.row_json),
+                    "identical": error.identical,
+                }
+                for key, error in errors[begin : begin + _ERRORS_AT_ONCE]
+            ]
+            connection.execute(_ADD_ERRORS, {"job_id": job_id, "errors": orjson.dumps(rows).decode()})
+        counts: dict[Reason, list[int]] = {}
         for _, error in errors:
-            counts[error.reason] = counts.get(error.reason, 0) + 1
+            count = counts.setdefault(error.reason, [0, 0])
+            count[0] += 1
+            count[1] += error.identical
         table = tables.job_error_count
-        add = upsert(table).values(job_id=job_id, reason=bindparam("of"), items=bindparam("more"))
-        add = add.on_conflict_do_update(
-            index_elements=["job_id", "reason"], set_={"items": table.c["items"] + add.excluded["items"]}
+        add = upsert(table).values(
+            job_id=job_id, reason=bindparam("of"), items=bindparam("more"), identical=bindparam("same")
         )
-        connection.execute(add, [{"of": reason, "more": count} for reason, count in counts.items()])
+        sums = {name: table.c[name] + add.excluded[name] for name in ("items", "identical")}
+        add = add.on_conflict_do_update(index_elements=["job_id", "reason"], set_=sums)
+        parameters = [{"of": reason, "more": more, "same": same} for reason, (more, same) in counts.items()]
+        connection.execute(add, parameters)
 
 
 class _OlderError(Exception):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -27,8 +28,9 @@ SELECT row_to_json(shown)::text FROM (
         lease_until < now() AS lease_is_over,
         CASE WHEN error_count > 0 THEN (
             SELECT json_agg(sample ORDER BY total DESC, reason, seq) FROM (
-                SELECT counted.items AS total, sample.* FROM job_error_count AS counted CROSS JOIN LATERAL (
-                    SELECT seq, item_id, stage, reason, field, message, attempts, row_json, create_time
+                SELECT counted.items AS total, counted.identical AS total_identical, sample.*
+                FROM job_error_count AS counted CROSS JOIN LATERAL (
+                    SELECT seq, item_id, stage, reason, field, message, attempts, row_json, create_time, identical
                     FROM job_item_error AS error
                     WHERE error.job_id = counted.job_id AND error.reason = counted.reason
                     ORDER BY seq LIMIT {samples}) AS sample
@@ -61,8 +63,10 @@ def _time(value: str | None) -> Any:
 
 def _summaries(samples: Sequence[Mapping[str, Any]]) -> list[ErrorSummary]:
     return [
-        ErrorSummary(reason=Reason(reason), count=total, samples=[_error(sample) for sample in of_reason])
-        for (total, reason), of_reason in groupby(samples, lambda sample: (sample["total"], sample["reason"]))
+        ErrorSummary(
+            reason=Reason(reason), count=total, identical=identical, samples=[_error(sample) for sample in of_reason]
+        )
+        for (total, identical, reason), of_reason in groupby(samples, itemgetter("total", "total_identical", "reason"))
     ]
 
 
@@ -76,6 +80,7 @@ def _error(sample: Mapping[str, Any]) -> ItemError:
         attempts=sample["attempts"],
         row_json=sample["row_json"],
         create_time=_time(sample["create_time"]),
+        identical=sample["identical"],
     )
 
 

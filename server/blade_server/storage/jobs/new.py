@@ -41,6 +41,7 @@ class NewJobs:
             "request_id": new.request_id or None,
             "request_hash": new.request_hash,
             "parent_job_id": parent_job_id,
+            "level": new.level,
             "create_time": func.now(),
             "update_time": func.now(),
             "revision": 1,

@@ -108,6 +108,7 @@ def error_from(row: Row[Any]) -> ItemError:
         attempts=row.attempts,
         row_json=row.row_json,
         create_time=row.create_time,
+        identical=row.identical,
     )
 
 

@@ -30,7 +30,8 @@ function makeReason(total) {
     return {
       element,
       update(now) {
-        text(number, `${count(now.count)} · ${percent(now.count, total())}`);
+        const same = now.identicalCount ? ` · ${count(now.identicalCount)} equal to the row that stays` : "";
+        text(number, `${count(now.count)} · ${percent(now.count, total())}${same}`);
         const key = now.samples.map((sample) => sample.itemId + sample.createTime).join();
         if (key === shown) return; // an opened row stays open
         shown = key;

@@ -223,6 +223,7 @@ function asked() {
         ["Source", spec.source], ["Data type", spec.dataType], ["Batch size", count(spec.batchSize)], ["Workers", count(spec.workers)],
         ["Items per second", limits.itemsPerSecond ? `at most ${limits.itemsPerSecond}` : "no limit"],
         ["Errors", limits.maxErrors !== undefined ? `at most ${count(limits.maxErrors)}` : limits.maxErrorShare !== undefined ? `at most ${limits.maxErrorShare * 100} %` : "no limit"],
+        ["Item id", spec.itemId || "from the mapping"], ["Last modified", spec.lastModified ?? "from the mapping"],
         ["Classification", spec.classification || "from the mapping"], ["Items already there", spec.skipExisting ? "skipped" : "replaced"],
         ["Created", moment(job.createTime)], ...Object.entries(spec.metadata ?? {}).map(([key, value]) => [`Metadata ${key}`, value]),
       ];

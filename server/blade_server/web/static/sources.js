@@ -48,9 +48,10 @@ async function run(name, button, result) {
   set(button, "aria-disabled", "true"); // not `disabled`, which would throw the focus away
   text(result, "Testing …");
   try {
-    const { passed, steps } = await post(`/configure/blade/${encodeURIComponent(name)}:test`);
+    const { passed, steps, itemIds } = await post(`/configure/blade/${encodeURIComponent(name)}:test`);
     result.replaceChildren(
       h("p", {}, passed ? "The connection works." : "The connection does not work."),
+      itemIds && h(itemIds.duplicateCount || itemIds.missingCount ? "p.bad" : "p.quiet", {}, `Item ids: ${itemIds.message}`),
       h("ol", {}, steps.map((step) =>
         h("li", { "data-outcome": step.outcome },
           h("span", {}, words(step.kind)),

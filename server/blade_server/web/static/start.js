@@ -11,7 +11,10 @@ const FIELDS = [
   { name: "itemsPerSecond", label: "Items per second, at most", type: "number", min: 0.01, step: "any", hint: "Default: no limit" },
   { name: "maxErrors", label: "Fail after this many errors", type: "number", min: 0, hint: "Default: no limit" },
   { name: "classification", label: "Classification of all items", type: "text", hint: "Default: from the mapping" },
+  { name: "itemId", label: "Template of the item ids", type: "text", hint: "Such as {carrier}-{day:%Y}. Default: from the mapping" },
+  { name: "lastModified", label: "Column with the last change", type: "text", hint: "Default: from the mapping" },
 ];
+const OVERRIDES = ["classification", "itemId", "lastModified"];
 
 export function showStart(main, parameters) {
   const abort = new AbortController();
@@ -52,9 +55,9 @@ export function showStart(main, parameters) {
       event.preventDefault();
       run(preview, async () => {
         const { body, values } = asked();
-        const classification = values.classification ? { classification: values.classification } : {};
+        const overrides = Object.fromEntries(OVERRIDES.filter((name) => name in values).map((name) => [name, values[name]]));
         say("Asking for a preview");
-        const answer = await post("/jobs/blade/query/preview", { ...body, ...classification, limit: Number(limit.value) }, abort.signal);
+        const answer = await post("/jobs/blade/query/preview", { ...body, ...overrides, limit: Number(limit.value) }, abort.signal);
         showPreview(result, answer);
       });
     },
@@ -112,7 +115,7 @@ function complain(form, problem, error) {
   set(problem, "hidden", null);
 }
 
-function showPreview(result, { items, rejections }) {
+function showPreview(result, { items, rejections, itemIds }) {
   const columns = ["Item", "Classification", "Last modified", "Data"];
   const body = h("tbody", {}, items.map((item) => h("tr", {},
     h("th.mono", { scope: "row" }, item.itemId),
@@ -122,6 +125,7 @@ function showPreview(result, { items, rejections }) {
   const rejected = h("tbody", {}, rejections.map((rejection) => row({ ...rejection, stage: "TRANSFORM", attempts: 1 })));
   const heading = h("h2", { id: "preview", tabindex: "-1" }, `Preview: ${count(items.length)} items, ${count(rejections.length)} rejected`);
   result.replaceChildren(heading,
+    itemIds ? h(itemIds.duplicateCount || itemIds.missingCount ? "p.bad" : "p.quiet", {}, `Item ids: ${itemIds.message}`) : "",
     items.length ? h("table.rows.items", {}, h("caption.unseen", {}, "Items as they would be uploaded"), h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))), body) : h("p", {}, "No row became an item."),
     rejections.length ? h("div", {}, h("h3", {}, "Rejected rows"), rowTable("Rejected rows", rejected)) : "");
   result.hidden = false;

@@ -266,3 +266,24 @@ class TestItem:
     def test_an_empty_id_is_refused(self, queries):
         with pytest.raises(Invalid, match="item_id"):
             queries.item(data_type="odd", item_id="")
+
+
+class TestRowHash:
+    def test_an_item_is_found_by_the_hash_of_its_row_whatever_columns_were_asked_for(self, queries, sources, source):
+        sources.add(source("hashed", "hashed", item_id="H-{row:hash}"))
+        some, _ = read(queries.items(RowQuery(source="hashed", order_by=["tail_number"], limit=20)))
+        same, _ = read(queries.items(RowQuery(source="hashed", order_by=["tail_number"], limit=20, columns=["cost"])))
+        assert [item.item_id for item in some] == [item.item_id for item in same]
+        assert len({item.item_id for item in some}) == len(some)
+        assert queries.item(source="hashed", item_id=some[5].item_id).data_json == some[5].data_json
+
+    def test_a_table_whose_rows_have_no_hash_in_sql_says_so(self, queries, sandbox, sources, source):
+        sandbox.run("CREATE TABLE main.blade.floats AS SELECT 1.5D AS x, 'UNCLASS' AS classification")
+        added = sources.add(source("floats", "floats", table="floats", item_id="{row:hash}"))
+        assert "were not counted" in added.item_ids.message
+        [item], _ = read(queries.items(RowQuery(source="floats")))
+        with pytest.raises(
+            Precondition, match=r"column 'x' of type double: such ids can be neither looked up"
+        ) as caught:
+            queries.item(source="floats", item_id=item.item_id)
+        assert caught.value.reason is Reason.INVALID_FIELD

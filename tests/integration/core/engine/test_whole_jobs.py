@@ -234,7 +234,7 @@ def test_a_preview_shows_items_and_rejections_and_writes_nothing(make_world):
     rows = maintenance_rows(50)
     rows["classification"][1] = None
     world = make_world(rows)
-    shown = world.jobs.preview(Preview(source="blade-maintenance", limit=5))
+    shown, _ = world.jobs.preview(Preview(source="blade-maintenance", limit=5))
     assert [item.item_id for item in shown.items] == ["MAINT-0", "MAINT-2", "MAINT-3", "MAINT-4"]
     assert [row.error.reason for row in shown.rejected] == [Reason.MISSING_CLASSIFICATION]
     assert world.held() == {}

@@ -30,7 +30,8 @@ def failed_step(caught) -> tuple[StepKind, str]:
 
 class TestAdd:
     def test_a_source_is_tested_in_seven_steps_and_stored_with_its_defaults(self, sources, source):
-        stored, steps = sources.add(source())
+        tested = sources.add(source())
+        stored, steps = tested.source, tested.steps
         assert [step.kind for step in steps] == list(StepKind)
         assert all(step.outcome is StepOutcome.PASSED and step.message for step in steps)
         assert "MAINT-AF-" in steps[-1].message
@@ -41,20 +42,22 @@ class TestAdd:
         assert sources.get("blade-maintenance") == stored
 
     def test_validate_only_stores_nothing(self, sources, source):
-        checked, steps = sources.add(source(), validate_only=True)
+        tested = sources.add(source(), validate_only=True)
+        checked, steps = tested.source, tested.steps
         assert checked.mapping.last_modified == "last_modified"
         assert len(steps) == 7
         with pytest.raises(NotFound):
             sources.get("blade-maintenance")
 
     def test_a_table_without_last_modified_leaves_the_mapping_without(self, sources, source):
-        stored, steps = sources.add(source("empty", "none", table="empty"))
+        tested = sources.add(source("empty", "none", table="empty"))
+        stored, steps = tested.source, tested.steps
         assert stored.mapping.last_modified == ""
         assert stored.mapping.item_id == "item_id"
         assert steps[-1].message == "the table is empty"
 
     def test_an_odd_first_row_does_not_keep_a_source_out(self, sources, source):
-        _, steps = sources.add(source("odd", "odd", table="odd"))
+        steps = sources.add(source("odd", "odd", table="odd")).steps
         assert steps[-1].outcome is StepOutcome.PASSED
         assert "would be rejected" in steps[-1].message
 
@@ -95,8 +98,8 @@ class TestAdd:
         assert sandbox._service.statements == before
 
     def test_a_repeated_call_answers_as_the_first_did(self, sources, source):
-        first, _ = sources.add(source(), request_id="r1")
-        again, _ = sources.add(source(), request_id="r1")
+        first = sources.add(source(), request_id="r1").source
+        again = sources.add(source(), request_id="r1").source
         assert again == first
         with pytest.raises(Invalid) as caught:
             sources.add(source(table="odd"), request_id="r1")
@@ -179,7 +182,7 @@ class TestList:
 
 class TestUpdate:
     def test_only_the_named_fields_change(self, sources, source):
-        stored, _ = sources.add(source())
+        stored = sources.add(source()).source
         changed = replace(
             stored, display_name="New", enabled=False, config=replace(stored.config, table="odd"), etag=""
         )
@@ -190,20 +193,20 @@ class TestUpdate:
         assert updated.etag != stored.etag
 
     def test_a_stale_etag_is_a_conflict(self, sources, source):
-        stored, _ = sources.add(source())
+        stored = sources.add(source()).source
         sources.update(replace(stored, display_name="A"), {"display_name"})
         with pytest.raises(Conflict):
             sources.update(replace(stored, display_name="B"), {"display_name"})
 
     def test_a_change_of_the_table_is_tested_first(self, sources, source):
-        stored, _ = sources.add(source())
+        stored = sources.add(source()).source
         broken = replace(stored, config=replace(stored.config, table="nothing"))
         with pytest.raises(ConnectionTestFailed):
             sources.update(broken, {"config.table"})
         assert sources.get(stored.name) == stored
 
     def test_limits_and_the_switch_change_without_a_test(self, sources, source, sandbox):
-        stored, _ = sources.add(source())
+        stored = sources.add(source()).source
         before = sandbox._service.statements
         changed = replace(stored, enabled=False, config=replace(stored.config, items_per_second=5.0))
         updated = sources.update(changed, {"enabled", "config.items_per_second"})
@@ -212,20 +215,20 @@ class TestUpdate:
         assert sandbox._service.statements == before
 
     def test_whole_messages_can_be_named(self, sources, source):
-        stored, _ = sources.add(source())
+        stored = sources.add(source()).source
         new = replace(stored.mapping, item_id="tail_number", metadata={"base": "Nellis"})
         assert sources.update(replace(stored, mapping=new), {"mapping"}).mapping == new
 
     @pytest.mark.parametrize("field", ["name", "stats", "nonsense", "config.nonsense", ""])
     def test_other_fields_cannot_change(self, sources, source, field):
-        stored, _ = sources.add(source())
+        stored = sources.add(source()).source
         with pytest.raises(Invalid, match="update_mask"):
             sources.update(stored, {field})
 
 
 class TestFind:
     def test_by_data_type_or_name(self, sources, source):
-        stored, _ = sources.add(source())
+        stored = sources.add(source()).source
         assert sources.find("maintenance") == stored
         assert sources.find("", "blade-maintenance") == stored
         assert sources.find("maintenance", "blade-maintenance") == stored
@@ -238,7 +241,7 @@ class TestFind:
 
     def test_two_of_a_data_type_need_a_name_unless_one_is_off(self, sources, source):
         sources.add(source("a"))
-        stored, _ = sources.add(source("b"))
+        stored = sources.add(source("b")).source
         with pytest.raises(Invalid) as caught:
             sources.find("maintenance")
         assert caught.value.reason is Reason.SOURCE_AMBIGUOUS
@@ -246,7 +249,7 @@ class TestFind:
         assert sources.find("maintenance").name == "a"
 
     def test_a_source_that_is_off_says_so(self, sources, source):
-        stored, _ = sources.add(source())
+        stored = sources.add(source()).source
         sources.update(replace(stored, enabled=False), {"enabled"})
         with pytest.raises(Precondition) as caught:
             sources.find("maintenance")
@@ -260,7 +263,7 @@ class TestFind:
 
 def test_a_stored_source_can_be_tested_and_removed(sources, source):
     sources.add(source())
-    assert all(step.outcome is StepOutcome.PASSED for step in sources.test("blade-maintenance"))
+    assert all(step.outcome is StepOutcome.PASSED for step in sources.test("blade-maintenance").steps)
     with pytest.raises(Conflict):
         sources.remove("blade-maintenance", "wrong")
     sources.remove("blade-maintenance", "")

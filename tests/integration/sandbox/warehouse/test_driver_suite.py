@@ -267,6 +267,16 @@ def test_a_variant_arrives_as_json_text_and_is_described_as_variant(rows: Rows, 
     assert rows("SELECT CAST(v AS STRING) FROM varied WHERE id = 2") == [("[1,2]",)]
 
 
+def test_a_variant_keeps_the_digits_of_its_numbers_and_its_strings(rows: Rows) -> None:
+    text = (
+        '{"large": 12345678901234567890123, "fine": [-0.1234567890123456789], "n": 7, "s": "12345678901234567890123"}'
+    )
+    shown = '{"fine":[-0.1234567890123456789],"large":12345678901234567890123,"n":7,"s":"12345678901234567890123"}'
+    assert rows(f"SELECT v, CAST(v AS STRING), to_json(v) FROM (SELECT parse_json('{text}') AS v)") == [(shown,) * 3]
+    assert rows("SELECT CAST(parse_json('12345678901234567890123') AS STRING)") == [("12345678901234567890123",)]
+    assert rows("SELECT CAST(parse_json('\"a\"') AS STRING), parse_json(NULL)") == [("a", None)]
+
+
 def test_json_text_is_read_by_path(rows: Rows) -> None:
     text = '{"name": "Bo", "a": {"b": [7]}}'
     assert rows(f"SELECT s:name, s:a.b[0], s:a FROM VALUES ('{text}') t(s)") == [("Bo", "7", '{"b":[7]}')]

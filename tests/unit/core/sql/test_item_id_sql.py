@@ -55,6 +55,7 @@ TEMPLATES = [
     "{ntz:%j%y}",
 ]
 TEMPLATES += ["{day:%Y/%j}", "{day:%H}", "{text:%Y%m%d%H%M%S}", "{text:%j}", "{x:%d}{X}", "{text:Year %Y, day %d}"]
+TEMPLATES += ["{row:hash}", "R-{row:hash}-{n}"]
 TEMPLATES += [f'it\'s {{{{x}}}} \\ "{{{ODD}}}"|{{n}}']
 
 
@@ -83,6 +84,23 @@ def test_sql_is_databricks_sql_with_the_tables_own_spelling() -> None:
 def test_sql_refuses_what_rendering_refuses() -> None:
     with pytest.raises(TemplateError, match="no one spelling"):
         item_id_sql(Template.parse("{x}"), {"x": pa.float64()})
+
+
+def test_the_hash_of_a_row_has_no_sql_where_a_column_has_no_one_spelling() -> None:
+    for kind in (pa.float64(), pa.binary(), pa.list_(pa.int8()), pa.struct([("a", pa.int8())])):
+        with pytest.raises(
+            TemplateError, match=r"column 'x' of type .*: such ids can be neither looked up nor counted"
+        ):
+            item_id_sql(Template.parse("{row:hash}"), {"a": pa.int64(), "x": kind})
+
+
+def test_the_sql_of_the_hash_of_a_row_is_databricks_sql() -> None:
+    types = {"b": pa.string(), "A": pa.int32()}
+    assert item_id_sql(Template.parse("{row:hash}"), types).sql("databricks") == (
+        "SUBSTRING(SHA2(COALESCE('\"A\":' || CAST(LENGTH(CAST(`A` AS STRING)) AS STRING) || ':' || "
+        "CAST(`A` AS STRING) || "
+        "',', '') || COALESCE('\"b\":' || CAST(LENGTH(`b`) AS STRING) || ':' || `b` || ',', ''), 256), 1, 16)"
+    )
 
 
 def test_a_column_name_cannot_break_out_of_the_sql() -> None:

@@ -515,6 +515,21 @@ class TestStatements:
 
 
 @pytest.mark.parametrize(
+    ("statement", "limited"),
+    [
+        ("SELECT a FROM `c`.`s`.`t` ORDER BY a", "SELECT a FROM `c`.`s`.`t` ORDER BY a LIMIT 3"),
+        ("SELECT 1 UNION ALL SELECT 2", "SELECT 1 UNION ALL SELECT 2 LIMIT 3"),
+        ("WITH w AS (SELECT 1 LIMIT 9) SELECT * FROM w", "WITH w AS (SELECT 1 LIMIT 9) SELECT * FROM w LIMIT 3"),
+        ("SELECT 1 LIMIT 9", "SELECT * FROM (SELECT 1 LIMIT 9) AS `limited` LIMIT 3"),
+        ("SELECT 1 OFFSET 2", "SELECT * FROM (SELECT 1 OFFSET 2) AS `limited` LIMIT 3"),
+        ("(SELECT 1)", "SELECT * FROM ((SELECT 1)) AS `limited` LIMIT 3"),
+    ],
+)
+def test_a_limit_stands_at_the_end_where_there_is_none(statement: str, limited: str) -> None:
+    assert sql.limit(statement, 3) == limited
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("SELEC", "begins with 'SELEC', did you mean SELECT?"),

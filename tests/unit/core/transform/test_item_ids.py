@@ -33,6 +33,18 @@ def test_doubled_braces_are_literal_ones() -> None:
     assert ids("{{{a}}}-{{b}}", a=["x"]) == ["{x}-{b}"]
 
 
+@pytest.mark.parametrize(
+    ("template", "column"),
+    [("{a{{b}}c}", "a{b}c"), ("{a{{b}}}", "a{b}"), ("{a}}b}", "a}b"), ("{d{{:%Y}", "d{")],
+)
+def test_a_brace_in_the_name_of_a_column_is_doubled(template: str, column: str) -> None:
+    assert Template.parse(template).columns == (column,)
+
+
+def test_a_template_that_needs_no_braces_in_names_means_what_it_meant() -> None:
+    assert ids("{a}}}", a=["x"]) == ["x}"]
+
+
 def test_columns_are_named_once_and_in_order() -> None:
     assert Template.parse("{b}-{a:%Y}-{b}").columns == ("b", "a")
 

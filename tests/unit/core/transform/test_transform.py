@@ -12,7 +12,7 @@ import pytest
 
 from blade_server.core.transform.transform import Rejected, Transform, Transformed
 from blade_server.errors import Invalid, Precondition, Reason
-from blade_server.model import MAX_ROW_JSON_BYTES, Classification, RowMapping, Source, SourceConfig, Stage
+from blade_server.model import MAX_ROW_JSON_BYTES, Classification, Overrides, RowMapping, Source, SourceConfig, Stage
 
 NO_IDS = pa.array([None] * 4, pa.string())
 KNOWN = frozenset({"UNCLASS", "SECRET"})
@@ -31,8 +31,8 @@ def source(**mapping: Any) -> Source:
     )
 
 
-def compiled(schema: pa.Schema, *, override: str = "", **mapping: Any) -> Transform:
-    return Transform(source(**mapping), schema, known_classifications=KNOWN, metadata=METADATA, classification=override)
+def compiled(schema: pa.Schema, *, overrides: Overrides | None = None, **mapping: Any) -> Transform:
+    return Transform(source(**mapping), schema, known_classifications=KNOWN, metadata=METADATA, overrides=overrides)
 
 
 def transform(columns: dict[str, Any], **settings: Any) -> Transformed:
@@ -226,7 +226,7 @@ def test_the_override_takes_the_place_of_column_and_value() -> None:
         Classification(value="UNCLASS"),
         Classification(column="x"),
     ):
-        done = transform(columns, override="SECRET", classification=classification)
+        done = transform(columns, overrides=Overrides(classification="SECRET"), classification=classification)
         assert [item.classification for item in done.items] == ["SECRET"]
 
 

@@ -96,6 +96,7 @@ class JobQuery:
             transform=self._transform,
             ledger=self._ledger(first_block),
             only=self._failed(),
+            expected_rows=self._plan.announced,
             first_block=first_block,
         )
 
@@ -121,7 +122,7 @@ class JobQuery:
             schema,
             known_classifications=self._policy.classifications,
             metadata=item_metadata(job.source, warehouse_id, pairs),
-            classification=job.spec.classification,
+            overrides=job.spec.overrides,
         )
 
     def check_whole(self, warehouse: Warehouse, rows_read: int, processed: int) -> int:

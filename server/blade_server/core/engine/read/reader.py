@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from blade_server.arrow.items import Items
 from blade_server.core.engine.batches import Chunk, End
-from blade_server.core.engine.ledger import Ledger, Verdict, heads, item_key, item_keys, rejected_key
+from blade_server.core.engine.ledger import Contents, Ledger, Verdict, heads, item_key, item_keys, rejected_key
 from blade_server.core.transform.json_columns import text_bytes
 from blade_server.core.transform.transform import Rejected, Transform, Transformed
 from blade_server.errors import Reason
-from blade_server.model import MAX_ROW_JSON_BYTES, Item, ItemError, Stage
+from blade_server.model import MAX_ROW_JSON_BYTES, ItemError, Stage
 from blade_server.warehouse import Warehouse
 
 CHUNK_ROWS = 10_000
@@ -36,7 +36,8 @@ class Pass:
     """One reading of a job's result, from its first row to its last.
 
     `transform` makes, for the result's schema, what makes its rows items. `only` restricts the job to rows with these
-    keys (sorted, see ledger.heads): a retry of failed items. `first_block` numbers the first batch.
+    keys (sorted, see ledger.heads): a retry of failed items. `expected_rows`: None if nobody knows. `first_block`
+    numbers the first batch.
     """
 
     warehouse: Warehouse
@@ -44,6 +45,7 @@ class Pass:
     transform: Callable[[pa.Schema], Transform]
     ledger: Ledger
     only: NDArray[np.uint64] | None = None
+    expected_rows: int | None = None
     first_block: int = 0
 
 
@@ -54,6 +56,7 @@ class Reader:
         self._pass = reading
         self._only = reading.only
         self._ledger = reading.ledger
+        self._contents = Contents(reading.expected_rows)
         self._inbox = inbox
         self._room = threading.Semaphore(AHEAD)
         self._left = False
@@ -85,7 +88,7 @@ class Reader:
             transform = self._pass.transform(result.schema)
             for batch in result:
                 for part in _slices(batch):
-                    chunk = self._chunk(transform(part) if self._only is None else self._failed_before(transform, part))
+                    chunk = self._chunk(transform, part)
                     self._room.acquire()
                     if self._left:
                         return
@@ -95,13 +98,17 @@ class Reader:
         finally:
             result.close()
 
-    def _chunk(self, transformed: Transformed) -> Chunk:
-        items, rejected = transformed
-        keys, verdicts = self._ledger.admit(item_keys(items.ids))
+    def _chunk(self, transform: Transform, batch: pa.RecordBatch) -> Chunk:
+        items, rejected = transform(batch) if self._only is None else self._failed_before(transform, batch)
+        ids = item_keys(items.ids)
+        keys, verdicts, repeated = self._ledger.admit(ids)
+        same = self._contents.same(ids, items.rows, repeated)
         errors = self._rejections(rejected)
         if not verdicts.any():  # nearly always all are NEW
             return Chunk(items=items, keys=keys, errors=errors)
-        errors += [(keys[at], _duplicate(items[at])) for at in np.flatnonzero(verdicts == Verdict.DUPLICATE).tolist()]
+        again = np.flatnonzero(verdicts == Verdict.DUPLICATE)
+        duplicates = _duplicates(items.take(again), same[again].tolist(), transform.item_id_field)
+        errors += zip((keys[at] for at in again.tolist()), duplicates, strict=True)
         kept = np.flatnonzero(verdicts <= Verdict.UNCERTAIN)
         return Chunk(
             items=items.take(kept),
@@ -123,7 +130,7 @@ class Reader:
 
     def _rejections(self, rejected: Sequence[Rejected]) -> list[tuple[bytes, ItemError]]:
         """A rejected row without an id stands under its content, so two equal ones are two errors."""
-        keys, verdicts = self._ledger.admit([_rejected_key(row) for row in rejected])
+        keys, verdicts, _ = self._ledger.admit([_rejected_key(row) for row in rejected])
         left = np.flatnonzero(verdicts != Verdict.DONE).tolist()
         return [(keys[at], rejected[at].error) for at in left]
 
@@ -140,15 +147,18 @@ def _among(keys: Sequence[bytes], only: NDArray[np.uint64]) -> NDArray[np.bool_]
     return among
 
 
-def _duplicate(item: Item) -> ItemError:
-    return ItemError(
-        item_id=item.item_id,
-        stage=Stage.TRANSFORM,
-        reason=Reason.DUPLICATE_ITEM_ID,
-        field="mapping.item_id",
-        message=f"another row of this job has the item id {item.item_id!r}; the first one read stays",
-        row_json=item.data_json[:MAX_ROW_JSON_BYTES].decode("utf-8", "ignore"),
-    )
+def _duplicates(items: Items, same: Sequence[bool], field: str) -> Iterator[ItemError]:
+    for item, identical in zip(items, same, strict=True):
+        what = "is equal to this one in every column" if identical else "holds other values"
+        yield ItemError(
+            item_id=item.item_id,
+            stage=Stage.TRANSFORM,
+            reason=Reason.DUPLICATE_ITEM_ID,
+            field=field,
+            message=f"another row of this job has the item id {item.item_id!r} and {what}; the first one read stays",
+            row_json=item.data_json[:MAX_ROW_JSON_BYTES].decode("utf-8", "ignore"),
+            identical=identical,
+        )
 
 
 def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -87,3 +88,14 @@ def test_a_chunk_of_small_values_under_long_names_is_bounded_as_text(columns):
 def test_ordinary_rows_come_in_as_few_chunks_as_may_be():
     batch = pa.RecordBatch.from_pydict({"id": pa.array(range(CHUNK_ROWS)), "text": pa.repeat("x" * 200, CHUNK_ROWS)})
     assert [len(chunk.items) for chunk in read(batch)] == [CHUNK_ROWS]
+
+
+def test_a_repeated_row_is_told_from_another_row_with_its_id():
+    batch = pa.RecordBatch.from_pydict({"id": ["a", "a", "b", "a"], "n": [1, 1, 2, 3]})
+    (chunk,) = read(batch)
+    assert chunk.items.item_ids == ["a", "b"]
+    errors = [error for _, error in chunk.errors]
+    assert [error.identical for error in errors] == [True, False]
+    assert "item id 'a' and is equal to this one in every column; the first one read stays" in errors[0].message
+    assert "item id 'a' and holds other values; the first one read stays" in errors[1].message
+    assert [json.loads(error.row_json)["n"] for error in errors] == [1, 3]

@@ -1,0 +1,14 @@
+"""What a server must know to run a job as it is meant; see storage/engine/leases.py."""
+
+from __future__ import annotations
+
+from blade_server.core.transform.item_ids import Template
+from blade_server.model import JobSpec, Source
+
+
+def level(spec: JobSpec, source: Source) -> int:
+    """1 for jobs that a server of 0.2 runs with other item ids or times of last change, or fails."""
+    if spec.item_id or spec.last_modified is not None:
+        return 1
+    template = Template.parse(source.mapping.item_id)
+    return int(template.row_hash or any(brace in column for column in template.columns for brace in "{}"))
