@@ -307,34 +307,60 @@ class Ledger:
         return Admissions(admitted, verdicts, repeated)
 
 
+class Likeness(IntEnum):
+    """What a row that repeats an item id is to the row that its id stood for first."""
+
+    UNKNOWN = 0
+    OTHER = 1
+    EQUAL = 2
+
+
+WATCHED_ROWS = 50_000
+"""Rows are compared until there were so many without a repeated id, and again from the next repeat on: nearly all jobs
+have none, and to remember the content of a row costs a twentieth of all that is done with it."""
+
+
 class Contents:
     """Whether a row that repeats an item id repeats the whole row: in bounded memory, as the ids themselves.
 
-    "No" is certain; "yes" is wrong as seldom as the filter's.
+    OTHER is certain; EQUAL is wrong as seldom as the filter's "yes".
     """
 
     def __init__(self, expected_rows: int | None = None) -> None:
-        self._bloom = Bloom(expected_rows)
+        self._expected_rows = expected_rows
+        self._bloom: Bloom | None = None
+        self._quiet_rows = 0
+        self._missed = False
 
-    def same(self, keys: Sequence[bytes], rows: pa.BinaryArray, repeated: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Of a batch of rows in their order: which repeated ones are the row that their id stood for first.
+    def compare(self, keys: Sequence[bytes], rows: pa.BinaryArray, repeated: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """A batch of rows, in their order: the `Likeness` of each that repeats an id (of the others, UNKNOWN).
 
         Args:
             keys: of the item ids.
             rows: what is in them.
             repeated: which of them repeat an id, as `Admissions` has it.
         """
-        same = np.zeros(len(keys), dtype=np.bool_)
-        if not len(keys):
-            return same
+        likeness = np.zeros(len(keys), dtype=np.uint8)
+        repeats = bool(repeated.any())
+        if not self._watches(len(keys), repeats):
+            return likeness
+        self._bloom = self._bloom or Bloom(self._expected_rows)
         content = np.fromiter(map(hash, values(rows)), np.int64, len(keys)).view(np.uint64)
         digests = np.column_stack((content ^ heads(keys), content * _ODD))
-        if not repeated.any():
+        if not repeats:
             self._bloom.add_new(digests.tobytes())
-            return same
+            return likeness
         self._bloom.add_new(digests[~repeated].tobytes())
-        same[repeated] = self._bloom.has(digests[repeated].tobytes())
-        return same
+        other = Likeness.UNKNOWN if self._missed else Likeness.OTHER
+        likeness[repeated] = np.where(self._bloom.has(digests[repeated].tobytes()), Likeness.EQUAL, other)
+        return likeness
+
+    def _watches(self, rows: int, repeats: bool) -> bool:
+        if rows and (repeats or self._quiet_rows < WATCHED_ROWS):
+            self._quiet_rows = 0 if repeats else self._quiet_rows + rows
+            return True
+        self._missed = self._missed or rows > 0
+        return False
 
 
 def _again(head: NDArray[np.uint64]) -> NDArray[np.bool_]:

@@ -8,11 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from blade_server.core.engine import ledger as ledger_module
 from blade_server.core.engine.ledger import (
     KEY_BYTES,
     Bloom,
     Contents,
     Ledger,
+    Likeness,
     Mark,
     Past,
     Verdict,
@@ -160,26 +162,40 @@ def test_the_keys_of_a_column_are_those_of_its_texts():
     assert item_keys(pa.array(["before", *ids]).slice(1)) == [item_key(item_id) for item_id in ids]
 
 
-def same(rows, at_once):
-    """Which of the rows, pairs of an id and a content, repeat the whole row that their id stood for first."""
+FIRST, OTHER, EQUAL = Likeness  # the first one of an id is like no other
+
+
+def likeness(rows, at_once):
+    """Of rows, pairs of an id and a content."""
     ledger, contents, found = Ledger(no_past(), lambda keys: set()), Contents(len(rows)), []
     for start in range(0, len(rows), at_once):
         batch = rows[start : start + at_once]
         keys = [item_key(item_id) for item_id, _ in batch]
         repeated = ledger.admit(keys).repeated
-        found += contents.same(keys, pa.array([content for _, content in batch], pa.binary()), repeated).tolist()
+        rows_in_it = pa.array([content for _, content in batch], pa.binary())
+        found += map(Likeness, contents.compare(keys, rows_in_it, repeated).tolist())
     return found
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 100])
 def test_a_row_that_repeats_all_of_the_first_one_is_told_from_one_that_repeats_its_id(at_once):
     rows = [("a", b"1"), ("b", b"1"), ("a", b"1"), ("a", b"2"), ("a", b"2"), ("b", b"1"), ("a", b"1"), ("c", b"2")]
-    assert same(rows, at_once) == [False, False, True, False, False, True, True, False]
+    assert likeness(rows, at_once) == [FIRST, FIRST, EQUAL, OTHER, OTHER, EQUAL, EQUAL, FIRST]
 
 
 def test_contents_are_told_apart_by_the_thousand():
     rows = [(str(at % 5000), b"%d" % (at if at % 3 else at % 5000)) for at in range(20_000)]
-    assert same(rows, 1000) == [at >= 5000 and at % 3 == 0 for at in range(20_000)]
+    assert likeness(rows, 1000) == [FIRST if at < 5000 else OTHER if at % 3 else EQUAL for at in range(20_000)]
+
+
+def test_what_repeats_a_row_that_was_read_unwatched_may_be_other_or_equal(monkeypatch):
+    monkeypatch.setattr(ledger_module, "WATCHED_ROWS", 20)
+    rows = [(str(at), b"%d" % at) for at in range(50)]
+    first = [FIRST] * 50
+    # 5 was read while all rows were watched, 40 was not; from here on they are again.
+    rows += [("5", b"5"), ("40", b"40"), ("5", b"6"), ("60", b"60"), ("60", b"60"), ("60", b"61")]
+    unknown = Likeness.UNKNOWN
+    assert likeness(rows, 10) == [*first, EQUAL, unknown, unknown, FIRST, EQUAL, unknown]
 
 
 def test_in_a_doubtful_ledger_all_is_uncertain_that_is_not_recorded():

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from blade_server.arrow.items import Items
 from blade_server.core.engine.batches import Chunk, End
-from blade_server.core.engine.ledger import Contents, Ledger, Verdict, heads, item_key, item_keys, rejected_key
+from blade_server.core.engine.ledger import (
+    Contents,
+    Ledger,
+    Likeness,
+    Verdict,
+    heads,
+    item_key,
+    item_keys,
+    rejected_key,
+)
 from blade_server.core.transform.json_columns import text_bytes
 from blade_server.core.transform.transform import Rejected, Transform, Transformed
 from blade_server.errors import Reason
@@ -102,12 +111,12 @@ class Reader:
         items, rejected = transform(batch) if self._only is None else self._failed_before(transform, batch)
         ids = item_keys(items.ids)
         keys, verdicts, repeated = self._ledger.admit(ids)
-        same = self._contents.same(ids, items.rows, repeated)
+        likeness = self._contents.compare(ids, items.rows, repeated)
         errors = self._rejections(rejected)
         if not verdicts.any():  # nearly always all are NEW
             return Chunk(items=items, keys=keys, errors=errors)
         again = np.flatnonzero(verdicts == Verdict.DUPLICATE)
-        duplicates = _duplicates(items.take(again), same[again].tolist(), transform.item_id_field)
+        duplicates = _duplicates(items.take(again), likeness[again].tolist(), transform.item_id_field)
         errors += zip((keys[at] for at in again.tolist()), duplicates, strict=True)
         kept = np.flatnonzero(verdicts <= Verdict.UNCERTAIN)
         return Chunk(
@@ -147,17 +156,24 @@ def _among(keys: Sequence[bytes], only: NDArray[np.uint64]) -> NDArray[np.bool_]
     return among
 
 
-def _duplicates(items: Items, same: Sequence[bool], field: str) -> Iterator[ItemError]:
-    for item, identical in zip(items, same, strict=True):
-        what = "is equal to this one in every column" if identical else "holds other values"
+_LIKENESS = {
+    Likeness.EQUAL: " and is equal to this one in every column",
+    Likeness.OTHER: " and holds other values",
+    Likeness.UNKNOWN: ", which was read too long before to be compared",
+}
+
+
+def _duplicates(items: Items, likeness: Sequence[int], field: str) -> Iterator[ItemError]:
+    for item, like in zip(items, map(Likeness, likeness), strict=True):
         yield ItemError(
             item_id=item.item_id,
             stage=Stage.TRANSFORM,
             reason=Reason.DUPLICATE_ITEM_ID,
             field=field,
-            message=f"another row of this job has the item id {item.item_id!r} and {what}; the first one read stays",
+            message=f"another row of this job has the item id {item.item_id!r}{_LIKENESS[like]}; "
+            "the first one read stays",
             row_json=item.data_json[:MAX_ROW_JSON_BYTES].decode("utf-8", "ignore"),
-            identical=identical,
+            identical=like is Likeness.EQUAL,
         )
 
 
