@@ -15,7 +15,7 @@ from blade_server.core import retry
 from blade_server.core.direct.queries import Queries
 from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
-from blade_server.errors import CatalogRejected, CatalogUnavailable, Invalid, Violation
+from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable, Invalid, Violation
 from blade_server.model import Item
 from blade_server.model.policy import RetryPolicy
 from blade_server.storage.sources import SourceStore
@@ -115,7 +115,7 @@ class _Upload:
         """From then on no request can be at work, on the monotonic clock."""
         self._catalog = catalog
         self._encoded = encoded
-        self._refusal: CatalogRejected | None = None
+        self._refusal: CatalogRejected | CatalogDenied | None = None
         self._unsure = False
         self._sent_at = 0.0
         self._new_scope()
@@ -133,6 +133,11 @@ class _Upload:
             self._unsure = self._unsure or exc.maybe_stored
             self._settle(exc.at_work)
             raise
+        except (CatalogRejected, CatalogDenied) as exc:
+            self._refusal = exc
+            if not (self._unsure and self._is_stored()):  # it says nothing of an earlier attempt
+                raise
+            return Uploaded()
         if not uploaded.refused:
             return uploaded
         self._unsure = True
@@ -152,11 +157,20 @@ class _Upload:
     def _is_stored(self) -> bool:
         """Raises what the item is if it is not, and CatalogUnavailable if nobody can say yet."""
         looked_at = time.monotonic()
-        if self._catalog.stored(self._encoded.data_source, self._encoded.items):
+        try:
+            stored = self._catalog.stored(self._encoded.data_source, self._encoded.items)
+        except (CatalogRejected, CatalogDenied) as exc:  # a look-up that is refused says nothing about the item
+            raise CatalogUnavailable(exc.message, maybe_stored=True) from exc
+        if stored:
             return True
-        can = self._catalog.capabilities()
-        if looked_at < self.settled_at and not (can.replaces or can.honours_keys):
-            raise CatalogUnavailable("the upload got no answer, and the item is not in the catalog", maybe_stored=True)
-        if self._refusal is not None:
+        if looked_at < self.settled_at:
+            if self._refusal is not None:
+                message = f"{self._refusal.message}, after an upload that got no answer"
+                raise CatalogUnavailable(message, maybe_stored=True)
+            can = self._catalog.capabilities()
+            if not (can.replaces or can.honours_keys):
+                message = "the upload got no answer, and the item is not in the catalog"
+                raise CatalogUnavailable(message, maybe_stored=True)
+        elif self._refusal is not None:
             raise self._refusal
         return False

@@ -8,7 +8,15 @@ from blade_sandbox.catalog import CatalogServer
 from blade_server.app.policies import retry_policy
 from blade_server.catalog import Catalog
 from blade_server.core.direct.ingest import Ingest, IngestOutcome
-from blade_server.errors import CatalogUnavailable, Invalid, NotFound, Precondition, Reason
+from blade_server.errors import (
+    CatalogDenied,
+    CatalogRejected,
+    CatalogUnavailable,
+    Invalid,
+    NotFound,
+    Precondition,
+    Reason,
+)
 
 ID = "MAINT-AF-012-2024"
 
@@ -74,11 +82,10 @@ def hoarder(tmp_path):
 
 
 @pytest.fixture
-def ingest_there(settings, sources, store, queries, hoarder):
-    """`ingest_there(settle_s)`: ingests the item into it."""
+def ingest_with(settings, sources, store, queries):
+    """`ingest_with(catalog)`: ingests the item into it."""
 
-    def ingest(settle_s):
-        catalog = Catalog(hoarder.url, settle_s=settle_s)
+    def ingest(catalog):
         try:
             return Ingest(retry_policy(settings), sources, catalog, store, queries).ingest(
                 item_id=ID, data_type="maintenance"
@@ -87,6 +94,12 @@ def ingest_there(settings, sources, store, queries, hoarder):
             catalog.close()
 
     return ingest
+
+
+@pytest.fixture
+def ingest_there(ingest_with, hoarder):
+    """`ingest_there(settle_s)`: ingests the item into the hoarder."""
+    return lambda settle_s: ingest_with(Catalog(hoarder.url, settle_s=settle_s))
 
 
 def test_an_item_whose_upload_may_be_at_work_is_not_sent_again(ingest_there, hoarder):
@@ -101,3 +114,45 @@ def test_an_item_that_is_found_after_a_lost_reply_is_created(ingest_there, hoard
     hoarder.set_faults(drop_reply={"count": 1})
     assert ingest_there(60.0).outcome is IngestOutcome.CREATED
     assert (hoarder.status()["uploads"], hoarder.status()["copies"]) == (1, 1)
+
+
+@pytest.mark.parametrize("code", [401, 409, 413])
+def test_a_repeat_that_is_refused_says_nothing_of_an_upload_that_may_be_at_work(ingest_with, catalog_server, code):
+    catalog_server.set_faults(status=[{"code": 504, "only": "single", "count": 1}, {"code": code, "only": "single"}])
+    with pytest.raises(CatalogUnavailable, match=rf"\({code}\).*may yet be stored") as caught:
+        ingest_with(Catalog(catalog_server.url, settle_s=60.0))
+    assert 50 < caught.value.retry_after_s <= 60
+    assert catalog_server.status()["injected"]["status"] == 2  # what was refused is not sent once more
+
+
+def test_a_look_up_that_is_refused_says_nothing_of_an_upload_that_may_be_at_work(ingest_with, catalog_server):
+    class Locked(Catalog):
+        def stored(self, *_):
+            raise CatalogDenied("the catalog refuses the credentials (401)")
+
+    catalog_server.set_faults(status={"code": 504, "only": "single", "count": 1})
+    with pytest.raises(CatalogUnavailable, match=r"\(401\).*may yet be stored"):
+        ingest_with(Locked(catalog_server.url, settle_s=60.0))
+
+
+@pytest.mark.parametrize(("code", "error"), [(401, CatalogDenied), (409, CatalogRejected)])
+def test_a_repeat_that_is_refused_counts_once_no_upload_can_be_at_work(ingest_with, catalog_server, code, error):
+    catalog_server.set_faults(status=[{"code": 500, "only": "single", "count": 1}, {"code": code, "only": "single"}])
+    with pytest.raises(error, match=str(code)):
+        ingest_with(Catalog(catalog_server.url, settle_s=60.0))
+
+
+def test_an_item_that_arrived_before_its_repeat_was_refused_is_created(ingest_with, catalog_server):
+    class Late(Catalog):
+        uploads = 0
+
+        def upload(self, encoded, **options):
+            self.uploads += 1
+            if self.uploads == 2:  # now the first one arrives
+                super().upload(encoded)
+                catalog_server.set_faults(status={"code": 409, "only": "single"})
+            return super().upload(encoded, **options)
+
+    catalog_server.set_faults(status={"code": 504, "only": "single", "count": 1})
+    assert ingest_with(Late(catalog_server.url, settle_s=60.0)).outcome is IngestOutcome.CREATED
+    assert catalog_server.status()["items"] == 1
