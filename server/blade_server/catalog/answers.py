@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from blade_server.catalog.contradictions import Contradiction, contradiction, says_stored
+from blade_server.catalog.contradictions import (
+    Contradiction,
+    contradiction,
+    only_words,
+    says_replaced,
+    says_stored,
+)
 from blade_server.catalog.failures import Answer, may_be_at_work, may_pass, nonsense, own_words, printable, words_of
 
 
@@ -77,6 +83,8 @@ _COUNTS = {"maxBatchItems": 1, "maxRequestBytes": sys.maxsize}
 
 _PLAIN = frozenset({"itemId", "status", "outcome"})
 """The fields of a result of the contract."""
+_TOTALS = frozenset({"errors", "hasErrors", "has_errors", "failed", "failures", "rejected"})
+"""By which an answer to a batch tells that some were refused, or how many."""
 _OUTCOMES = (None, "CREATED", "REPLACED")  # no set: whatever is looked for in it need not be hashable
 
 
@@ -130,39 +138,49 @@ class AnswerParser:
             raise nonsense(what, catalog=self.catalog, stores=False)
         return None
 
-    def single(self, answer: Answer, item_id: str) -> Uploaded:
+    def single(self, answer: Answer, item_id: str, *, took_s: float = 0.0) -> Uploaded:
         """Of a 200 or 201 to the upload of one item. Whatever is left out of it contradicts nothing."""
         said = self._object(answer, stores=True)
+        parts = [said]
         if isinstance(results := said.pop("results", None), list):
             if len(results) != 1 or not isinstance(results[0], dict):
                 raise nonsense(f"answered for {len(results)} items and was sent one", catalog=self.catalog, stores=True)
-            said |= results[0]
-        if said.get("itemId", item_id) != item_id:
+            parts = [results[0], _envelope(said)]
+        if any(part.get("itemId", item_id) != item_id for part in parts):
             raise self._another(item_id)
-        against = contradiction(said, stores=True)
+        found = [against for part in parts if (against := contradiction(part, stores=True))]
+        against = found[0] if found else only_words(parts[0])
+        uploaded = Uploaded()
         if against is not None:
-            return Uploaded({0: _doubted(against, answer.status)}, doubted={0})
-        return Uploaded(replaced={0} if _replaced(said, answer.status) else set())
+            _doubt(uploaded, 0, against, answer.status, took_s)
+        elif _replaced(said | parts[0], answer.status):
+            uploaded.replaced.add(0)
+        return uploaded
 
-    def batch(self, answer: Answer, item_ids: Sequence[str]) -> Uploaded:
-        """Of a 200 or 207 to a batch of these: one result each, in order, that speaks for itself."""
+    def batch(self, answer: Answer, item_ids: Sequence[str], *, took_s: float = 0.0) -> Uploaded:
+        """Of a 200 or 207 to a batch of these, which took so long: one result each, in order, that speaks for itself.
+
+        Where the rest of the answer says no, the results that say yes are doubted.
+        """
         said = self._object(answer, stores=True)
         results = said.pop("results", None)
         if not isinstance(results, list) or len(results) != len(item_ids):
             words = words_of(said)
             what = f"did not answer for all {len(item_ids)} items" + (f": {printable(words)}" if words else "")
             raise nonsense(what, catalog=self.catalog, stores=True)
-        uploaded = Uploaded() if _all_created(results, item_ids) else self._each(results, item_ids)
-        if said and not uploaded.refused:
-            if said.get("status") == 207:
-                del said["status"]
-            against = contradiction(said, stores=True)
-            if against is not None:
-                what = f"answered that all items are stored, and contradicts itself: {against.words}"
-                raise nonsense(what, catalog=self.catalog, stores=True)
+        uploaded = Uploaded() if _all_created(results, item_ids) else self._each(results, item_ids, took_s)
+        if said and (against := contradiction(_envelope(said, len(uploaded.refused)), stores=True)):
+            # It names no item: none is refused for good by it.
+            refusal = Refusal(f"the answer to its batch contradicts itself: {against.words}", retry=True)
+            stored = [place for place in range(len(item_ids)) if place not in uploaded.refused]
+            uploaded.refused.update(dict.fromkeys(stored, refusal))
+            uploaded.doubted.update(stored)
+            uploaded.replaced.clear()
+            if against.status is not None and may_be_at_work(against.status, took_s):
+                uploaded.at_work.update(stored)
         return uploaded
 
-    def _each(self, results: Sequence[Any], item_ids: Sequence[str]) -> Uploaded:
+    def _each(self, results: Sequence[Any], item_ids: Sequence[str], took_s: float) -> Uploaded:
         uploaded = Uploaded()
         for place, (result, item_id) in enumerate(zip(results, item_ids, strict=True)):
             said = result if isinstance(result, dict) else {}
@@ -171,11 +189,10 @@ class AnswerParser:
                 uploaded.refused[place] = Refusal(_rejection(status, words_of(said)), retry=may_pass(status))
                 if says_stored(said):
                     uploaded.doubted.add(place)
-                if may_be_at_work(status):
+                if may_be_at_work(status, took_s):
                     uploaded.at_work.add(place)
             elif against := self._contradiction(said):
-                uploaded.refused[place] = _doubted(against, status)
-                uploaded.doubted.add(place)
+                _doubt(uploaded, place, against, status, took_s)
             elif _replaced(said, status):
                 uploaded.replaced.add(place)
         return uploaded
@@ -229,11 +246,26 @@ def _content_type(answer: Answer) -> str:
     return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _doubted(against: Contradiction, status: int) -> Refusal:
+def _envelope(said: Mapping[str, Any], refused: int = 0) -> dict[str, Any]:
+    """What an answer says of all its results, but for what these explain: that some, or so many, are refused."""
+    return {name: value for name, value in said.items() if not _is_explained(name, value, refused)}
+
+
+def _is_explained(name: str, value: object, refused: int) -> bool:
+    if name in _TOTALS and refused:
+        return value is True or (type(value) is int and value == refused)
+    return name == "status" and value == 207
+
+
+def _doubt(uploaded: Uploaded, place: int, against: Contradiction, status: int, took_s: float) -> None:
     """Of an item that was answered with success and failure in one."""
+    refusal = Refusal(f"its answer ({status}) contradicts itself: {against.words}", retry=True)
     if against.status is not None:
-        return Refusal(_rejection(against.status, against.words), retry=may_pass(against.status))
-    return Refusal(f"its answer ({status}) contradicts itself: {against.words}", retry=True)
+        refusal = Refusal(_rejection(against.status, against.words), retry=may_pass(against.status))
+        if may_be_at_work(against.status, took_s):
+            uploaded.at_work.add(place)
+    uploaded.refused[place] = refusal
+    uploaded.doubted.add(place)
 
 
 def _rejection(status: int, words: str) -> str:
@@ -241,8 +273,8 @@ def _rejection(status: int, words: str) -> str:
 
 
 def _replaced(said: Mapping[str, Any], status: int) -> bool:
-    outcome = said.get("outcome")
-    return status == 200 if outcome is None else outcome.upper() == "REPLACED"
+    replaced = says_replaced(said)
+    return status == 200 if replaced is None else replaced
 
 
 def _count(said: object, default: int) -> int | None:

@@ -193,6 +193,7 @@ class Catalog:
                 sent = self._send(encoded.take(places), scope, before_request)
             except CatalogUnavailable as exc:
                 exc.maybe_stored = exc.maybe_stored or under_way
+                exc.at_work = exc.at_work or bool(uploaded.at_work)
                 raise
             except (CatalogDenied, CatalogRejected) as exc:
                 if isinstance(exc, CatalogRejected) and len(places) == 1:
@@ -220,12 +221,12 @@ class Catalog:
         answer = self._pool.request("POST", path, body, headers, stores=True)
         took_s = time.monotonic() - began
         if alone and answer.status in {200, 201}:
-            return self._parser.single(answer, ids[0])
+            return self._parser.single(answer, ids[0], took_s=took_s)
         if alone:
             raise refusal(answer, catalog=self._url, stores=True, took_s=took_s)
         if answer.status not in {200, 207}:
             raise self._refusal(answer, "batches", stores=True, took_s=took_s)
-        return self._parser.batch(answer, ids)
+        return self._parser.batch(answer, ids, took_s=took_s)
 
     def _refusal(
         self, answer: Answer, function: str, *, stores: bool, took_s: float = 0.0

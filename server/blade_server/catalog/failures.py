@@ -104,9 +104,9 @@ def refusal(
     return row.error(message)
 
 
-def may_be_at_work(status: int) -> bool:
-    """Whether this status of one item of a batch leaves it open whether the item is stored yet."""
-    return _row(status).left[0] is _Left.AT_WORK
+def may_be_at_work(status: int, took_s: float) -> bool:
+    """Whether this status of one item, in an answer that came so late, leaves it open whether it is stored yet."""
+    return _row(status).left[took_s >= GATEWAYS_WAIT_S] is _Left.AT_WORK
 
 
 def may_pass(status: int) -> bool:

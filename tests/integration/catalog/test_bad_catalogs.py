@@ -343,6 +343,17 @@ def test_a_rejected_request_after_a_stored_one_is_left_to_be_sent_again(connect,
     assert len(server.bodies) == 2
 
 
+@pytest.mark.parametrize(("status", "at_work"), [(504, True), (503, False)])
+def test_what_may_be_at_work_of_a_first_request_is_known_after_a_later_one_failed(
+    connect, make_item, scripted, whole_reply, status, at_work
+):
+    server = scripted(whole_reply(200, results("a", "b", status=status, outcome=None)), whole_reply(429))
+    server.CAPABILITIES = b'{"maxBatchItems": 2}'
+    with pytest.raises(CatalogUnavailable) as caught:
+        connect(server.url).upload("BLADE:m", [make_item(i) for i in "abcd"])
+    assert (caught.value.throttled, caught.value.maybe_stored, caught.value.at_work) == (True, True, at_work)
+
+
 def test_a_rejected_first_request_is_raised(connect, make_item, scripted, whole_reply):
     server = scripted(whole_reply(400, b"no"))
     server.CAPABILITIES = b'{"maxBatchItems": 2}'

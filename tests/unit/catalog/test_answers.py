@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 import orjson
@@ -36,6 +39,13 @@ SOUND: list[dict[str, Any]] = [
     {"outcome": "created", "success": "true"},
     {"ok": True, "code": 0, "result": {"itemId": "a"}, "state": "active"},
     {"results": [{"itemId": "a", "status": 201}]},
+    {"status": 207, "message": "1 stored", "results": [{"itemId": "a", "status": 201}]},
+    {"itemId": "a", "message": "stored in shard 3", "warnings": []},
+    {"success": True, "message": "stored in shard 3", "data": {"itemId": "a", "status": 201, "rank": 3}},
+    {"code": "00000", "errorCode": 0, "errcode": "0", "errmsg": "ok", "err": None, "errorMessage": "OK"},
+    {"code": 200, "errCode": "200", "statusCode": 201, "errors": "none"},
+    {"data": {}, "result": {"outcome": "REPLACED"}},
+    {"data": ["error"], "title": "", "detail": None, "message": "Created"},
 ]
 DOUBTED: list[tuple[dict[str, Any], str]] = [
     ({"error": "quota exceeded"}, "quota exceeded"),
@@ -62,6 +72,24 @@ DOUBTED: list[tuple[dict[str, Any], str]] = [
     ({"has_errors": True}, "haserrors"),
     ({"result": "error", "title": "no room"}, "no room"),
     ({"state": "FAILED"}, "FAILED"),
+    ({"error": "quota", "Error": None}, "quota"),
+    ({"Error": None, "error": "quota"}, "quota"),
+    ({"outcome": 5, "Outcome": "CREATED"}, "5"),
+    ({"outcome": "CREATED", "Outcome": 5}, "5"),
+    ({"code": 1001, "message": "quota"}, "quota"),
+    ({"code": "1001", "message": "ok"}, "1001"),
+    ({"code": -1}, "-1"),
+    ({"code": 20.5}, "20.5"),
+    ({"errorMessage": "quota"}, "quota"),
+    ({"error_code": "E7"}, "E7"),
+    ({"errcode": 40001, "errmsg": "quota"}, "quota"),
+    ({"errno": 12}, "12"),
+    ({"err": "quota"}, "quota"),
+    ({"errorDetails": ["quota"]}, "quota"),
+    ({"success": True, "data": {"status": "REJECTED"}}, "REJECTED"),
+    ({"success": True, "message": "ok", "data": {"success": False}}, "success"),
+    ({"data": {"success": False, "message": "quota"}}, "quota"),
+    ({"result": {"Errors": ["quota"]}}, "quota"),
 ]
 OF_STATUS: list[tuple[dict[str, Any], str]] = [
     ({"status": "error"}, "error"),
@@ -72,6 +100,16 @@ OF_STATUS: list[tuple[dict[str, Any], str]] = [
     ({"status": 0}, "0"),
     ({"status": [201]}, "201"),
     ({"status": {"code": 201}}, "status"),
+    ({"status": 201, "Status": "failed"}, "failed"),
+    ({"detail": "quota exceeded"}, "quota exceeded"),
+    ({"detail": [{"message": "quota exceeded"}]}, "quota exceeded"),
+    ({"message": "quota exceeded", "id": 7}, "quota exceeded"),
+    ({"title": "quota exceeded"}, "quota exceeded"),
+    ({"title": 7}, "7"),
+    ({"results": [{"message": "quota exceeded"}]}, "quota exceeded"),
+    ({"error": "quota", "results": [result(error=None)]}, "quota"),
+    ({"status": "failed", "results": [result()]}, "failed"),
+    ({"results": [result(status="failed")], "status": "ok"}, "failed"),
 ]
 
 
@@ -134,6 +172,20 @@ def test_an_item_that_a_gateway_gave_up_may_be_stored_yet(status, at_work):
     assert uploaded.at_work == ({0} if at_work else set())
 
 
+@pytest.mark.parametrize(("took_s", "at_work"), [(0.9, set()), (1.0, {0})])
+@pytest.mark.parametrize("status", [408, 500, 503])
+def test_a_failure_that_took_as_long_as_gateways_wait_may_be_theirs(status, took_s, at_work):
+    refused = result("a", status=status, error="busy")
+    for uploaded in (
+        PARSER.batch(answer({"results": [refused, result("b")]}, 200), ["a", "b"], took_s=took_s),
+        PARSER.batch(answer({"results": [result("a", error={}, code=status), result("b")]}), ["a", "b"], took_s=took_s),
+        PARSER.single(answer(refused), "a", took_s=took_s),
+    ):
+        assert (set(uploaded.refused), uploaded.at_work) == ({0}, at_work)
+    said = {"status": status, "results": [result("a")]}
+    assert PARSER.batch(answer(said, 200), ["a"], took_s=took_s).at_work == at_work
+
+
 @pytest.mark.parametrize(
     "top",
     [
@@ -146,9 +198,31 @@ def test_an_item_that_a_gateway_gave_up_may_be_stored_yet(status, at_work):
     ids=str,
 )
 def test_a_batch_that_is_stored_item_by_item_and_failed_as_a_whole_is_looked_up(top):
-    with pytest.raises(CatalogUnavailable, match="quota exceeded") as caught:
-        PARSER.batch(answer(top | {"results": [result("a"), result("b")]}, 200), ["a", "b"])
-    assert (caught.value.maybe_stored, caught.value.at_work) == (True, False)
+    results = [result("a"), result("b", status=200, outcome="REPLACED")]
+    uploaded = PARSER.batch(answer(top | {"results": results}, 200), ["a", "b"])
+    assert uploaded.doubted == set(uploaded.refused) == {0, 1}
+    assert all(refusal.retry and "quota exceeded" in refusal.reason for refusal in uploaded.refused.values())
+    assert (uploaded.replaced, uploaded.at_work) == (set(), set())
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        {"success": False, "error": "rolled back: item b"},
+        {"errors": ["rolled back: item b"]},
+        {"failed": 3, "message": "rolled back: item b"},
+        {"status": 422, "message": "rolled back: item b"},
+        {"data": {"success": False, "message": "rolled back: item b"}},
+    ],
+    ids=str,
+)
+def test_a_batch_that_fails_with_one_of_its_items_is_looked_up(top):
+    results = [result("a", outcome="CREATED"), result("b", status=422, error="no such unit"), result("c", status=503)]
+    uploaded = PARSER.batch(answer(top | {"results": results}, 207), ["a", "b", "c"])
+    assert (set(uploaded.refused), uploaded.doubted) == ({0, 1, 2}, {0})
+    assert uploaded.refused[0].retry
+    assert "rolled back: item b" in uploaded.refused[0].reason
+    assert uploaded.refused[1] == ("the catalog rejected it (422): no such unit", False)
 
 
 def test_a_batch_that_says_that_some_failed_is_taken_at_the_words_of_its_results():
@@ -224,3 +298,52 @@ def test_a_nest_of_words_is_read_to_some_depth():
     nested = b'{"error":' * 900 + b'"deep"' + b"}" * 900
     assert PARSER.single(Answer(201, {}, nested), "a").doubted
     assert PARSER.single(Answer(201, {}, b'{"errors":' + b"[" * 900 + b"]" * 900 + b"}"), "a").doubted
+
+
+NAMES = ["itemId", "ItemId", "status", "Status", "outcome", "Outcome", "OUT_COME", "results", "found", "data", "result"]
+NAMES += ["error", "Error", "errors", "errcode", "errmsg", "success", "ok", "stored", "failed", "code", "message"]
+NAMES += ["detail", "title", "lookup", "maxBatchItems", "maxRequestBytes", "x"]
+VALUES: list[Any] = [None, True, False, 0, 1, -1, 5, 200, 201, 207, 404, 422, 504, 2**64, -(2**63), 0.0, 200.0, 1e308]
+VALUES += ["", " ", "a", "b", "0", "201", "-1", "9" * 5000, "CREATED", "REPLACED", "failed", "ok", "\u0130", [], {}]
+
+
+def anything(random: Random, depth: int = 3) -> Any:
+    """A value of JSON."""
+    kind = random.random() if depth else 0.0
+    if kind < 0.5:
+        return random.choice(VALUES)
+    if kind < 0.7:
+        return [anything(random, depth - 1) for _ in range(random.randrange(3))]
+    return an_object(random, depth - 1)
+
+
+def an_object(random: Random, depth: int) -> dict[str, Any]:
+    """With names of the contract, often right."""
+    said = {name: anything(random, depth) for name in random.sample(NAMES, random.randrange(7))}
+    sound = [("itemId", "a"), ("status", 201), ("found", ["a"]), ("results", [result("a"), result("b")])]
+    return said | dict(random.sample(sound, random.randrange(3)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_answer_has_another_end_than_those_of_the_table(seed):
+    random = Random(seed)
+    for _ in range(50):
+        said = an_object(random, 3)
+        if random.random() < 0.5:
+            said["results"] = [result(one) | an_object(random, 2) for one in "ab"[: random.randrange(3)]]
+        told = Answer(random.choice([200, 201, 207]), {}, _written(said))
+        for call in (
+            lambda told: PARSER.single(told, "a", took_s=random.random() * 2),
+            lambda told: PARSER.batch(told, ["a", "b"], took_s=random.random() * 2),
+            lambda told: PARSER.found(told, ["a", "b"]),
+            lambda told: PARSER.item(told, "a"),
+            PARSER.capabilities,
+        ):
+            with suppress(CatalogUnavailable):
+                if isinstance(uploaded := call(told), Uploaded):
+                    assert uploaded.doubted | uploaded.at_work <= uploaded.refused.keys() <= {0, 1}
+                    assert not uploaded.replaced & uploaded.refused.keys()
+
+
+def _written(said: dict[str, Any]) -> bytes:
+    return json.dumps(said).encode()  # orjson writes no number of more than 64 bits
