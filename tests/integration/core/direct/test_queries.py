@@ -277,6 +277,12 @@ class TestRowHash:
         assert len({item.item_id for item in some}) == len(some)
         assert queries.item(source="hashed", item_id=some[5].item_id).data_json == some[5].data_json
 
+    def test_a_misspelt_column_is_said_as_for_every_other_source(self, queries, sources, source):
+        sources.add(source("hashed", "hashed", item_id="H-{row:hash}"))
+        with pytest.raises(Invalid, match=r"no column 'tail_nmber'; did you mean 'tail_number'\?") as caught:
+            read(queries.items(RowQuery(source="hashed", columns=["cost", "tail_nmber"])))
+        assert [each.field for each in caught.value.violations] == ["columns"]
+
     def test_a_table_whose_rows_have_no_hash_in_sql_says_so(self, queries, sandbox, sources, source):
         sandbox.run("CREATE TABLE main.blade.floats AS SELECT 1.5D AS x, 'UNCLASS' AS classification")
         added = sources.add(source("floats", "floats", table="floats", item_id="{row:hash}"))
