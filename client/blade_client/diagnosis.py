@@ -76,7 +76,7 @@ def proxy_words(target: str) -> str:
     names = [name for name in ("grpc_proxy", "https_proxy", "http_proxy") if os.environ.get(name)]
     if not names or proxy_bypass(target.rpartition(":")[0]):
         return ""
-    proxy = re.sub(r"//.*@", "//***@", os.environ[names[0]])
-    if "://" in proxy and not proxy.startswith("http://"):
+    proxy = re.sub(r"^(.*//)?.*@", r"\1***@", os.environ[names[0]])
+    if not proxy.startswith("http://"):
         return f" ({names[0]} is {proxy!r}, a proxy that gRPC does not know and goes without)"
     return f" (through the proxy {proxy} of {names[0]})"

@@ -25,7 +25,7 @@ _ASK_S = 2.0
 
 def without_user(url: str) -> str:
     """The URL as it may be shown."""
-    return _USER.sub("//***@", url)
+    return _USER.sub("//***@", url).partition("?")[0]  # libpq takes a password behind it, too
 
 
 def checked_url(
@@ -42,6 +42,8 @@ def checked_url(
         place = found[1] if found else ""
         if any(c.isspace() or not c.isprintable() for c in place) or url != url.strip():
             raise ValueError("it has a blank or a control character in it")
+        if "@" in url.partition("?")[0] and not re.match(r"[^:]*://[^/?#]*@", url) and not database:
+            raise ValueError("in a user or password /, ?, # and @ are written %2F, %3F, %23 and %40")
         if place or not database:
             _check_place(place)
         return urlsplit(url)
@@ -56,7 +58,8 @@ def _check_place(place: str) -> None:
         raise ValueError("it names several hosts; write each as ?host=NAME:PORT&host=NAME:PORT behind the path")
     host, _, port = place.rpartition(":") if re.search(r":[^\]]*$", place) else (place, "", "1")
     if not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
-        raise ValueError(f"{port!r} is not a port, 1 to 65535")
+        shown = f"{port!r}" if re.fullmatch(r"-?[0-9]*", port) else "what stands behind the colon"
+        raise ValueError(f"{shown} is not a port, 1 to 65535")
     check_host(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
 
 

@@ -50,6 +50,15 @@ def test_no_text_holds_a_password(url):
 
 
 @pytest.mark.parametrize(
+    "url", ["http://u:s3/cr@et@h", "http://u:pa#s3@h:80", "http://u:?s3@h", "http://h:99999/x?user=u&password=s3"]
+)
+def test_no_text_holds_what_may_be_a_part_of_a_password(url):
+    with pytest.raises(ValueError, match=r"^NAME is ") as caught:
+        checked_url("NAME", url)
+    assert not re.search("s3|pa#|cr@", str(caught.value))
+
+
+@pytest.mark.parametrize(
     "url",
     [
         *("http://localhost", "https://a.b.c:8443/base", "http://[::1]:80", "http://127.1", "http://1.2.3.4:65535"),

@@ -60,7 +60,7 @@ class JobService(JobServiceServicer):
             skip_existing=request.skip_existing,
             request_id=request.request_id,
         )
-        job = await self._threads.stored(self._jobs.start, start, actor=actor(context))
+        job = await self._threads.outward(self._jobs.start, start, actor=actor(context))
         return pb.StartQueryJobResponse(job=job_message(job))
 
     async def PreviewItems(self, request: pb.PreviewItemsRequest, context: Context) -> pb.PreviewItemsResponse:
@@ -161,7 +161,7 @@ class JobService(JobServiceServicer):
     async def RetryFailedItems(
         self, request: pb.RetryFailedItemsRequest, context: Context
     ) -> pb.RetryFailedItemsResponse:
-        job = await self._threads.stored(
+        job = await self._threads.outward(
             self._jobs.retry_failed,
             request.job_id,
             request_id=request.request_id,

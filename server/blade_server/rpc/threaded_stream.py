@@ -104,18 +104,20 @@ class _Reader(Generic[S, M]):
     def read(self, open_rows: Callable[[], S], messages: Callable[[S], Iterable[M]]) -> None:
         try:
             with caller.working_for(self._left):
-                rows = open_rows()
-            try:
-                if self._begin(rows):
-                    self._send_all(messages(rows))
-            finally:
-                with self._lock:
-                    self._rows = None
-                rows.close()
+                self._read(open_rows(), messages)
         except BaseException as exc:
             self._put(_End(exc))
         else:
             self._put(_End())
+
+    def _read(self, rows: S, messages: Callable[[S], Iterable[M]]) -> None:
+        try:
+            if self._begin(rows):
+                self._send_all(messages(rows))
+        finally:
+            with self._lock:
+                self._rows = None
+            rows.close()
 
     def _begin(self, rows: S) -> bool:
         with self._lock:

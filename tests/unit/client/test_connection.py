@@ -165,6 +165,7 @@ def test_a_server_that_is_away_is_no_wrong_address(server) -> None:
             "https_proxy is 'socks5://***@127.0.0.1:1', a proxy that gRPC",
         ),
         ("http_proxy", "http://u:s3cret@127.0.0.1:1", "through the proxy http://***@127.0.0.1:1 of http_proxy"),
+        ("http_proxy", "u:s3cret@127.0.0.1:1", "http_proxy is '***@127.0.0.1:1', a proxy that gRPC"),
     ],
 )
 def test_a_proxy_in_between_is_named(spawn, variable, value, says) -> None:

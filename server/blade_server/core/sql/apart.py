@@ -7,6 +7,7 @@ nothing of the environment that could be a secret, and it ends with its input.
 from __future__ import annotations
 
 import atexit
+import logging
 import math
 import os
 import pickle
@@ -22,13 +23,17 @@ from importlib import import_module
 from typing import IO, Any, TypeVar, cast
 
 from blade_server.core import caller
-from blade_server.errors import Invalid, Reason
+from blade_server.errors import Invalid, Reason, Unavailable
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 CPU_S = 5
 """Processor time that one text may take; about 300 KB of plain SQL, less of what is deep."""
 MEMORY_BYTES = 2 << 30
+_TOO_MUCH = 3
+"""Exit code for a text that needs more memory than that."""
 IDLE_S = 300.0
 """It ends when nothing came for so long; the next text starts it again, which takes about a second."""
 _WALL_S = 60.0
@@ -43,6 +48,7 @@ class Apart:
     def __init__(self) -> None:
         """Starts nothing yet."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._timed_out = False
         atexit.register(self.close)
 
     def call(
@@ -56,37 +62,41 @@ class Apart:
     ) -> T:
         """Calls a function of a module over there.
 
-        Raises Invalid, as the function does, or because it took too long; Deadline if it is no longer wanted.
+        Raises Invalid, as the function does, or because it took too long; Deadline if it is no longer wanted;
+        Unavailable if the process cannot be kept running.
         """
         request = pickle.dumps((function.__module__, function.__qualname__, args, kwargs, CPU_S))
-        for _ in range(2):  # it may be about to end, because nothing came for long
+        for _ in range(2):  # it may be about to end, because nothing came for long, or somebody ended it
             answer = self._ask(request, wanted)
             if answer is not None:
                 return cast("T", _result(answer))
-            if not self._idled_away():
-                break
-        raise Invalid.field(
-            field,
-            f"takes more than {CPU_S} s of processor time to read; make it shorter, or a view in the warehouse",
-            reason=Reason.INVALID_SQL,
-        )
+            if self._ended_over_it():
+                raise Invalid.field(
+                    field,
+                    f"takes more than {CPU_S} s of processor time to read, or {MEMORY_BYTES >> 30} GiB; "
+                    "make it shorter, or a view in the warehouse",
+                    reason=Reason.INVALID_SQL,
+                )
+        raise Unavailable("long SQL cannot be read now: the process that reads it ends again and again; try again")
 
     def _ask(self, request: bytes, wanted: Callable[[], bool]) -> Any:
         """The pickled answer; None if the process ended over it."""
-        process = self._running()
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
+            process = self._running()
+            assert process.stdin is not None
+            assert process.stdout is not None
             process.stdin.write(request)
             process.stdin.flush()
             deadline = time.monotonic() + _WALL_S
             while not _readable(process.stdout, _LOOK_S):
-                if not wanted() or time.monotonic() > deadline:
+                self._timed_out = time.monotonic() > deadline
+                if self._timed_out or not wanted():
                     self.close()
                     caller.check()
                     return None
             return pickle.load(process.stdout)  # noqa: S301 - our own process wrote it
-        except (BrokenPipeError, EOFError, pickle.UnpicklingError):
+        except (OSError, EOFError, pickle.UnpicklingError) as exc:
+            log.info("the process that reads SQL ended: %r", exc)
             return None
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -101,12 +111,12 @@ class Apart:
             )
         return self._process
 
-    def _idled_away(self) -> bool:
-        """Whether it ended by itself and not over what it read."""
+    def _ended_over_it(self) -> bool:
+        """Whether it ended over what it read, and not by itself or by somebody else's hand."""
         if self._process is None:
-            return False
+            return self._timed_out
         with suppress(subprocess.TimeoutExpired):
-            return self._process.wait(1.0) == 0
+            return self._process.wait(1.0) in {-signal.SIGXCPU, _TOO_MUCH}
         return False
 
     def close(self) -> None:
@@ -144,14 +154,18 @@ def _answer(module: str, name: str, args: Sequence[Any], kwargs: Mapping[str, An
     except Invalid as exc:
         return "invalid", (exc.violations, exc.reason)
     except MemoryError:
-        os._exit(1)
+        os._exit(_TOO_MUCH)
     except Exception as exc:
         return "bug", f"{type(exc).__name__}: {exc}"
 
 
 def serve() -> None:
     """Answers calls until its input ends, or nothing came for IDLE_S."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    for number in (signal.SIGTERM, signal.SIGHUP):  # for the server, which ends this one
+        signal.signal(number, signal.SIG_IGN)
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    memory = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MEMORY_BYTES, most)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     with suppress(OSError):
         os.nice(5)  # the server goes first
     requests, answers = sys.stdin.buffer, sys.stdout.buffer

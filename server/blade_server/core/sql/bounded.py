@@ -7,7 +7,8 @@ is read in a process of its own (`apart`): one at a time, for so long and no lon
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -19,7 +20,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SHORT_CHARS = 500
-"""Up to this length SQL is read here: a few milliseconds, 40 for what is made to be slow."""
+SHORT_NESTING = 6
+"""Up to this length, and with so many brackets inside each other at most, SQL is read here: that takes a few
+milliseconds, 40 for what is made to be slow. The time grows with the length, but doubles with some brackets."""
 MAX_WAITING = 8
 """Callers whose SQL waits for that of another; for more, all of it could not be read before they leave."""
 _LOOK_S = 0.05
@@ -30,11 +33,11 @@ _turn = threading.Lock()
 _places = threading.BoundedSemaphore(1 + MAX_WAITING)
 
 
-def bounded(length: Callable[..., int], field: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def bounded(text: Callable[..., str], field: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Bounds a function of this package that reads SQL.
 
     Args:
-        length: of the SQL in its arguments, which it takes too, in characters.
+        text: the SQL in its arguments, which it takes too.
         field: of the request, where the SQL stands.
 
     What is bounded raises besides its own errors: Invalid if the SQL takes too long, QuotaExceeded if too much other
@@ -44,16 +47,13 @@ def bounded(length: Callable[..., int], field: str) -> Callable[[Callable[P, T]]
     def bind(function: Callable[P, T]) -> Callable[P, T]:
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            if length(*args, **kwargs) <= SHORT_CHARS:
-                with _here:  # side by side they would only share the interpreter, and hold up everybody else
+            if _is_short(text(*args, **kwargs)):
+                with _held(_here):  # side by side they would only share the interpreter, and hold up everybody else
                     return function(*args, **kwargs)
             _take_place()
             try:
-                _take_turn()
-                try:
+                with _held(_turn):
                     return _apart.call(function, args, kwargs, field=field, wanted=lambda: not caller.gone())
-                finally:
-                    _turn.release()
             finally:
                 _places.release()
 
@@ -72,6 +72,20 @@ def _take_place() -> None:
         )
 
 
-def _take_turn() -> None:
-    while not _turn.acquire(timeout=_LOOK_S):
+def _is_short(text: str) -> bool:
+    depth = deepest = 0
+    for character in text[: SHORT_CHARS + 1]:
+        depth += (character in "([<") - (character in ")]>")
+        deepest = max(deepest, depth)
+    return len(text) <= SHORT_CHARS and deepest <= SHORT_NESTING
+
+
+@contextmanager
+def _held(lock: threading.Lock) -> Iterator[None]:
+    """Raises Deadline if the caller leaves while he waits."""
+    while not lock.acquire(timeout=_LOOK_S):
         caller.check()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -27,7 +27,7 @@ class Resolved:
     source: Source
 
 
-@bounded(lambda sql, *_, **__: len(sql), "sql")
+@bounded(lambda sql, *_, **__: sql, "sql")
 def resolve(sql: str, sources: Sequence[Source], *, chosen: Sequence[Source] = (), field: str = "sql") -> Resolved:
     """Check a query and put full table names in it.
 

@@ -283,6 +283,22 @@ class TestRowHash:
             read(queries.items(RowQuery(source="hashed", columns=["cost", "tail_nmber"])))
         assert [each.field for each in caught.value.violations] == ["columns"]
 
+    def test_an_item_is_found_by_its_hash_as_soon_as_the_table_has_another_column(
+        self, queries, sandbox, sources, source
+    ):
+        sandbox.run("CREATE TABLE main.blade.grows AS SELECT 1 AS n, 'UNCLASS' AS classification")
+        sources.add(source("grows", "grows", table="grows", item_id="{row:hash}"))
+
+        def hashes() -> list[str]:
+            return [item.item_id for item in read(queries.items(RowQuery(source="grows", limit=10)))[0]]
+
+        (before,) = hashes()
+        assert queries.item(source="grows", item_id=before).item_id == before
+        sandbox.run("CREATE OR REPLACE TABLE main.blade.grows AS SELECT 1 AS n, 2 AS m, 'UNCLASS' AS classification")
+        (after,) = hashes()
+        assert after != before
+        assert queries.item(source="grows", item_id=after).item_id == after
+
     def test_a_table_whose_rows_have_no_hash_in_sql_says_so(self, queries, sandbox, sources, source):
         sandbox.run("CREATE TABLE main.blade.floats AS SELECT 1.5D AS x, 'UNCLASS' AS classification")
         added = sources.add(source("floats", "floats", table="floats", item_id="{row:hash}"))
