@@ -35,3 +35,8 @@ def test_the_last_error_goes_on_after_the_retries():
     with pytest.raises(CatalogUnavailable):
         retry.call(call, attempts=3, base_s=0.0, wait=lambda seconds: None)
     assert len(calls) == 4
+
+
+def test_any_number_of_attempts_has_a_delay():
+    assert retry.delay_s(5000, 2.0) <= 75
+    assert retry.delay_s(5000, 0.0) == 0
