@@ -99,7 +99,7 @@ def test_a_second_signal_ends_it_at_once_although_a_call_is_running(
             "mysql://root:s3cret@db/x",
             "'mysql://***@db/x': it must begin with postgresql",
         ),
-        ("DATABASE_URL", "postgresql://root:s3cret@db:port/x", "'port' is not a port"),
+        ("DATABASE_URL", "postgresql://root:s3cret@db:port/x", "what stands behind the colon is not a port"),
         ("BLADE_CATALOG_URL", "http://user:s3cret@127.0.0.1:99999", "'99999' is not a port"),
         ("DATABRICKS_SERVER_HOSTNAME", "a..b", "'a..b' is no host name"),
         ("DATABRICKS_SERVER_HOSTNAME", "https://x/sql/1.0/warehouses/1", "is a host name"),
