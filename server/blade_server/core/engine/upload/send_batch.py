@@ -10,7 +10,7 @@ upload ends for each item as a mark in its batch and in a report. The table:
 | refuses one item of a batch (its own 4xx)   | ERROR for that item                                              |
 | refuses the request (400, 409, 413, 422 ..) | split in halves until the bad item stands alone: ERROR           |
 | 401, 403                                    | the job fails                                                    |
-| 429, 503 with Retry-After                   | everybody slows down; no attempt is used up                      |
+| 429, 503 with Retry-After                   | everybody waits, longer each time; no attempt is used up         |
 | 5xx, refused connection                     | 3 more attempts, 2 s apart and growing; what may have been       |
 |                                             | stored is looked up first                                        |
 | no answer, or that of a gateway that gave   | the same, if the catalog bears a repeat; else nothing is sent    |
@@ -121,6 +121,7 @@ class _Sending:
 
     def turn(self, group: Group) -> Reports[list[Group]]:
         """One look-up, or else one attempt with a part of the group. Returns groups to be sent apart first."""
+        self._tools.pace.wait_for_catalog(self._tools.control)  # look-ups and questions wait as uploads do
         doubts, ready = self._batch.doubts, self._ready(group)
         part = [at for at in ready if at in doubts and not doubts[at].free] if doubts else []
         apart: list[Group] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +15,13 @@ from blade_server.catalog import Capabilities, Refusal, Uploaded, encode
 from blade_server.core.engine.batches import Batch, Report
 from blade_server.core.engine.halt import Control, Halt, HaltedError
 from blade_server.core.engine.ledger import Mark, item_key
+from blade_server.core.engine.upload.limiter import Limiter
 from blade_server.core.engine.upload.outage import Outage
+from blade_server.core.engine.upload.pace import Pace
 from blade_server.core.engine.upload.send_batch import SendTools, send_batch
+from blade_server.core.engine.upload.throttle import Throttle
 from blade_server.errors import CatalogRejected, CatalogUnavailable
-from blade_server.model import Item
+from blade_server.model import Item, WaitReason
 from blade_server.model.policy import RetryPolicy
 
 
@@ -63,6 +67,7 @@ class Free:
 
     largest = None
 
+    def wait_for_catalog(self, _control: Control) -> None: ...
     def wait(self, _items: int, _control: Control) -> None: ...
     def sent(self, _items: int) -> None: ...
 
@@ -327,3 +332,41 @@ def test_what_is_halted_before_it_is_sent_is_not_in_doubt():
     with pytest.raises(HaltedError):
         list(send_batch(batch, tools))
     assert (batch.open, batch.uncertain) == ([0, 1], set())
+
+
+def throttles() -> CatalogUnavailable:
+    return CatalogUnavailable("asks to slow down", throttled=True, retry_after_s=0.0)
+
+
+@pytest.mark.parametrize("function", ["upload", "stored", "existing", "capabilities"])
+def test_a_catalog_that_asks_to_come_again_at_once_for_ever_is_waited_for_until_the_job_is_cancelled(
+    clock, monkeypatch, function
+):
+    def throttled(*_args: Any, **_options: Any) -> None:
+        asked_at.append(clock.now)
+        assert len(asked_at) < 20, "nothing waits"
+        raise throttles()
+
+    def wait(seconds: float, reason: WaitReason, _detail: str) -> None:
+        waits.append((seconds, reason))
+        clock.now += seconds
+        if len(waits) == 10:
+            tools.control.halt(Halt.CANCEL)
+        tools.control.check()
+
+    for room in ("throttle", "pace", "limiter"):
+        monkeypatch.setattr(f"blade_server.core.engine.upload.{room}.time", clock)
+    asked_at: list[float] = []
+    waits: list[tuple[float, WaitReason]] = []
+    catalog = Cued(lambda _ids: Uploaded())
+    monkeypatch.setattr(catalog, function, throttled)
+    throttle = Throttle(lambda _seconds: None, lambda: 0.0)
+    pace = Pace(Limiter(0.0), throttle, source_rate=0.0, source_turn=lambda _items: 0.0)
+    tools = replace(send_tools(catalog, skip=True), throttle=throttle, pace=pace)
+    monkeypatch.setattr(tools.control, "wait", wait)
+    batch = a_batch(2, uncertain=(0, 1) if function == "stored" else ())
+    with pytest.raises(HaltedError):
+        list(send_batch(batch, tools))
+    assert len(asked_at) == len(waits) == 10
+    assert waits == [(min(30.0, 0.5 * 2**at), WaitReason.CATALOG_THROTTLED) for at in range(10)]
+    assert len(batch.open) == 2
