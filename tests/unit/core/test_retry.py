@@ -35,3 +35,8 @@ def test_the_last_error_goes_on_after_the_retries():
     with pytest.raises(CatalogUnavailable):
         retry.call(call, attempts=3, base_s=0.0, wait=lambda seconds: None)
     assert len(calls) == 4
+
+
+@pytest.mark.parametrize("base_s", [0.0, 2.0])
+def test_the_time_between_attempts_stays_bounded_however_many_there_are(base_s):
+    assert 30 * base_s <= retry.delay_s(5000, base_s) <= 75.0
