@@ -75,9 +75,13 @@ class SourceCalls:
         Raises:
             NotFound, Conflict, Invalid, ConnectionTestFailed.
         """
+        return self.update_source_response(source, fields=fields).source
+
+    def update_source_response(self, source: Source, *, fields: Iterable[str] = ()) -> pb.UpdateSourceResponse:
+        """As `update_source`; the answer also has the count of item ids, if the connection had to be tested."""
         mask = FieldMask(paths=names(fields))
         request = pb.UpdateSourceRequest(source=source, update_mask=mask if mask.paths else None)
-        return self._calls.unary(lambda s: s.config.UpdateSource, request, repeatable=False).source
+        return self._calls.unary(lambda s: s.config.UpdateSource, request, repeatable=False)
 
     def remove_source(self, name: str, *, etag: str = "") -> None:
         """Removes a source; what it brought into the catalog stays.

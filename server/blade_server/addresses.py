@@ -95,31 +95,36 @@ def checked_proxy(proxy: str) -> SplitResult:
 def speaks_otherwise(url: str) -> str:
     """What is wrong if a port speaks TLS and its URL says http://, or the other way round; empty if nothing is.
 
-    Asks the port, which takes two seconds at most: for a URL, reached without a proxy, that gave no good answer.
+    Asks the port, which takes a few seconds at most: for a URL, reached without a proxy, that gave no good answer.
     """
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     try:
-        with socket.create_connection((host, parts.port or _PORTS[parts.scheme]), timeout=_ASK_S) as connection:
-            if secure and _speaks_http(connection):
-                return "speaks no TLS there: write http://, or name its port with TLS"
-            if not secure and _speaks_tls(connection):
-                return "speaks TLS there: write https://"
+        address = (host, parts.port or _PORTS[parts.scheme])
+        # First, because many servers answer plain HTTP at their port for TLS, if only to say that it is one.
+        if _speaks_tls(address):
+            return "" if secure else "speaks TLS there: write https://"
+        if secure and _speaks_http(address):
+            return "speaks no TLS there: write http://, or name its port with TLS"
     except (OSError, ValueError):
         pass
     return ""
 
 
-def _speaks_tls(connection: socket.socket) -> bool:
+def _speaks_tls(address: tuple[str, int]) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        context.wrap_socket(connection).close()
-    except ssl.SSLError as exc:
-        return "ALERT" in (exc.reason or "")  # it refuses this handshake, in TLS
+    with socket.create_connection(address, timeout=_ASK_S) as connection:
+        try:
+            context.wrap_socket(connection).close()
+        except ssl.SSLError as exc:
+            return "ALERT" in (exc.reason or "")  # it refuses this handshake, in TLS
+        except OSError:  # it hangs up on what it does not understand
+            return False
     return True
 
 
-def _speaks_http(connection: socket.socket) -> bool:
-    connection.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
-    return connection.recv(5) == b"HTTP/"
+def _speaks_http(address: tuple[str, int]) -> bool:
+    with socket.create_connection(address, timeout=_ASK_S) as connection:
+        connection.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+        return connection.recv(5) == b"HTTP/"

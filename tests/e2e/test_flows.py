@@ -190,3 +190,15 @@ def test_a_job_over_rest_has_ids_and_times_of_its_own(world: Sandbox, add_source
     assert (job["spec"]["itemId"], job["spec"]["lastModified"]) == ("{origin}", "")
     tested = requests.post(f"{world.http_url}/configure/blade/{name}:test", timeout=60).json()
     assert tested["itemIds"]["message"] == "336,776 rows, each with an id of its own"
+
+
+def test_an_update_tells_the_count_of_item_ids_that_it_made(blade: Cli, world: Sandbox, add_source: AddSource) -> None:
+    name = add_source(DEPLOYMENT)
+    updated = blade("source", "update", name, "--classification", "UNCLASS", "--json").json
+    tested = blade("source", "test", name, "--json").json
+    assert (updated["name"], updated["itemIds"]) == (name, tested["itemIds"])
+    assert "itemIds" not in blade("source", "update", name, "--display-name", "Other", "--json").json
+    url = f"{world.http_url}/configure/blade/{name}"
+    patched = requests.patch(url, json={"mapping": {"classification": {"value": "CUI"}}}, timeout=60).json()
+    assert patched["name"] == name, "REST answers with the source, as it does to an add"
+    assert requests.post(f"{url}:test", timeout=60).json()["itemIds"] == tested["itemIds"]

@@ -94,16 +94,32 @@ def test_nobody_there_is_no_wrong_scheme():
     assert speaks_otherwise(f"http://127.0.0.1:{port}") == speaks_otherwise(f"https://127.0.0.1:{port}") == ""
 
 
+HTTP = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+def answer_twice(listener: socket.socket, http: bytes, tls: bytes | None = None) -> None:
+    """Answers what begins as TLS does with `tls`, by default as anything else."""
+    for _ in range(2):
+        connection, _ = listener.accept()
+        with connection:
+            hello = connection.recv(1000)
+            connection.sendall(tls if tls is not None and hello[0] == 0x16 else http)
+
+
 def test_a_plain_server_is_known_by_its_answer():
     with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def answer() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(100)
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer_twice, args=(listener, HTTP))
         thread.start()
         assert "http://" in speaks_otherwise(f"https://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+
+
+def test_a_server_with_tls_that_answers_plain_http_too_is_none_without():
+    alert = bytes([0x15, 3, 3, 0, 2, 2, 40])  # handshake_failure
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer_twice, args=(listener, HTTP, alert))
+        thread.start()
+        port = listener.getsockname()[1]
+        assert speaks_otherwise(f"https://127.0.0.1:{port}") == ""
+        assert "https://" in speaks_otherwise(f"http://127.0.0.1:{port}")
         thread.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _ON_SCREEN = 100
 ALL_ROWS = 1_000_000_000
 """The most that the service takes."""
+_FORMATS = {".csv": "csv", ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".arrow": "arrow"}
+_ENDINGS = ", ".join(_FORMATS)
 
 
 @click.command(cls=BladeCommand)
@@ -35,16 +38,20 @@ ALL_ROWS = 1_000_000_000
 @click.option("--param", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Value of a :KEY in the filter.")
 @click.option("--columns", multiple=True, metavar="A,B,...", help="Columns to return.  [default: all]")
 @click.option("--order-by", multiple=True, metavar="A,'B desc',...", help="Columns to sort by.")
-@click.option("--limit", type=INT32, help="Most rows.  [default: 100 on the screen, all in a FILE]")
+@click.option("--limit", type=INT32, help="Most rows.  [default: 100 on the screen, all in a FILE of --output]")
 @click.option("--offset", type=INT32, default=0, help="Rows to skip first.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "ndjson", "csv", "arrow"]),
-    help="How to write the rows.  [default: table; json with --json]",
+    help="How to write the rows.  [default: as the name of a FILE ends; on the screen table, json with --json]",
 )
 @click.option(
-    "--output", "-o", type=click.Path(dir_okay=False, allow_dash=True), help="File to write.  [default: stdout]"
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help=f"File to write; {_ENDINGS} say the format.  [default: stdout]",
 )
 @pass_session
 def query(
@@ -68,8 +75,8 @@ def query(
     """
     if not data_type and not source:
         raise click.UsageError("Name a DATA_TYPE, or a source with --source.")
-    form = form or ("json" if session.json else "table")
     output = None if output == "-" else output
+    form = form or _form(output, json=session.json)
     if limit is None and form != "arrow":
         limit = ALL_ROWS if output else _ON_SCREEN
     with session.client() as blade:
@@ -88,6 +95,16 @@ def query(
             _write_arrow(result, output)
         else:
             _write_items(result, form, names(columns), output)
+
+
+def _form(output: str | None, *, json: bool) -> str:
+    """The format where none is named. A table is built whole in memory, so a file has one only if it is asked for."""
+    named = _FORMATS.get(Path(output or "").suffix.lower())
+    if named or json:
+        return named or "json"
+    if output:
+        raise click.UsageError(f"How to write {output}? Say it with --format, or end its name with {_ENDINGS}.")
+    return "table"
 
 
 def _write_arrow(result: QueryResult, output: str | None) -> None:

@@ -135,8 +135,10 @@ def show(session: Session, name: str) -> None:
 def update(session: Session, /, name: str, file: Any, etag: str | None, **fields: Any) -> None:
     """Change the fields that are named by options or set in FILE, all of them or none.
 
-    The connection is tested first if anything but the display name, enabled or a limit changes.
+    The connection is tested first, and item ids are counted, if anything but the display name, enabled or a limit
+    changes.
     """
+    from blade_client.cli.output import message_dict, print_item_ids, print_json
     from blade_client.cli.source_form import read_source, set_fields
 
     wanted, paths = read_source(file)
@@ -147,7 +149,13 @@ def update(session: Session, /, name: str, file: Any, etag: str | None, **fields
     if not paths:
         raise click.UsageError("Nothing to change: name a field by an option, or give a FILE.")
     with session.client() as blade:
-        _show(session, blade.update_source(wanted, fields=sorted(set(paths))))
+        updated = blade.update_source_response(wanted, fields=sorted(set(paths)))
+    if session.json:
+        counted = {"itemIds": message_dict(updated.item_ids)} if updated.HasField("item_ids") else {}
+        print_json(message_dict(updated.source) | counted)
+        return
+    _show(session, updated.source)
+    print_item_ids(updated.item_ids)
 
 
 @source.command()

@@ -108,9 +108,11 @@ class Sources:
         for path in paths:
             _take(changed, request.source, path)
         _check(changed)
+        item_ids = None
         if set(paths) - _UNTESTED:
             self._passed(changed.name)
-        return pb.UpdateSourceResponse(source=self.keep(changed))
+            item_ids = self.count_ids(changed.name)
+        return pb.UpdateSourceResponse(source=self.keep(changed), item_ids=item_ids)
 
     def RemoveSource(self, request: pb.RemoveSourceRequest, context: Any) -> pb.RemoveSourceResponse:
         _check_etag(self.named(request.name), request.etag)

@@ -14,7 +14,9 @@ from blade_server.app.serve import Serving
 
 @contextmanager
 def ready_file(file: Path | None) -> Iterator[Callable[[Serving], None]]:
-    """Gives what writes the file, whole, as a line of JSON; it is removed in the end, and at the start. None: no file.
+    """Gives what writes the file, whole, as a line of JSON; it is removed in the end. None: no file.
+
+    One of another server stays: it may serve, and if it does not, its socket says so.
 
     Raises OSError naming the file if it cannot be written.
     """
@@ -27,8 +29,17 @@ def ready_file(file: Path | None) -> Iterator[Callable[[Serving], None]]:
         partial.write_text(json.dumps(dataclasses.asdict(serving) | {"pid": os.getpid()}) + "\n")
         partial.replace(file)
 
-    file.unlink(missing_ok=True)
+    _remove_own(file)  # in a container the process before had the same number
     try:
         yield write
     finally:
+        _remove_own(file)
+
+
+def _remove_own(file: Path) -> None:
+    try:
+        own = json.loads(file.read_text())["pid"] == os.getpid()
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return
+    if own:
         file.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ def delay_s(attempt: int, base_s: float, error: BladeError | None = None) -> flo
     Doubles from `base_s` up to a minute, with up to a quarter of jitter on top so that many workers do not come back at
     one moment. The other side's Retry-After is a floor.
     """
-    backoff: float = min(MAX_DELAY_S, base_s * 2 ** min(attempt - 1, 64)) * (1 + random.random() / 4)  # noqa: S311
+    backoff: float = min(MAX_DELAY_S, base_s * 2 ** min(attempt - 1, 30)) * (1 + random.random() / 4)  # noqa: S311
     asked = error.retry_after_s if isinstance(error, Unavailable) else None
     return max(backoff, asked or 0.0)
 

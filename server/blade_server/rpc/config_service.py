@@ -58,8 +58,10 @@ class ConfigService(ConfigServiceServicer):
 
     async def UpdateSource(self, request: pb.UpdateSourceRequest, context: Context) -> pb.UpdateSourceResponse:
         fields = set(request.update_mask.paths) or set_fields(request.source)
-        source = await self._threads.outward(self._sources.update, source_from(request.source), fields)
-        return pb.UpdateSourceResponse(source=source_message(source))
+        updated = await self._threads.outward(self._sources.update, source_from(request.source), fields)
+        return pb.UpdateSourceResponse(
+            source=source_message(updated.source), item_ids=id_count_message(updated.item_ids)
+        )
 
     async def RemoveSource(self, request: pb.RemoveSourceRequest, context: Context) -> pb.RemoveSourceResponse:
         await self._threads.stored(self._sources.remove, request.name, request.etag)

@@ -13,7 +13,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, Engine, select, text, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from blade_server.errors import StorageUnavailable
@@ -113,7 +113,12 @@ def _scripts(config: Config) -> list[Script]:
 
 def _run_beside(connection: Connection) -> None:
     """Raises NewerTablesError if this release is too old for it."""
-    readable_from = connection.execute(select(about.c.readable_from)).scalar_one() or "that one"
+    try:
+        readable_from = connection.execute(select(about.c.readable_from)).scalar_one() or "that one"
+    except ProgrammingError as exc:
+        raise NewerTablesError(
+            "the tables in PostgreSQL are of another program; give BLADE a database of its own"
+        ) from exc
     connection.rollback()
     mine = version("blade")
     if not _parts(readable_from) or _parts(mine) < _parts(readable_from):

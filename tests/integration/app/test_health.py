@@ -36,6 +36,22 @@ def test_it_says_whether_a_server_with_tls_and_free_ports_serves(postgres_url: s
             server.process.communicate(timeout=TIMEOUT_S)
 
 
+def test_a_second_server_leaves_the_file_of_the_first_alone(postgres_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "ready"
+    known = {"BLADE_READY_FILE": str(file)}
+    server = Served("--json", DATABASE_URL=postgres_url, **known)
+    try:
+        port = server.said()["port"]
+        code, said = run("serve", "--port", str(port), "--http-port", "0", DATABASE_URL=postgres_url, **known)
+        assert code != 0
+        assert str(port) in said
+        assert json.loads(file.read_text())["pid"] == server.process.pid
+        assert run("health", **known) == (0, "SERVING")
+    finally:
+        server.stop()
+    assert not file.exists()
+
+
 def test_it_needs_to_know_the_file() -> None:
     assert run("health") == (2, "blade: BLADE_READY_FILE is not set; the server and this command need the same")
 

@@ -78,6 +78,42 @@ def test_a_file_gets_every_row_and_the_screen_says_what_it_leaves_out(server, ru
     assert run("query", "m", "--format", form, "--limit", "250").stderr == ""
 
 
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("r.csv", "csv"), ("r.JSON", "json"), ("r.ndjson", "ndjson"), ("r.jsonl", "ndjson"), ("a.csv/r.json", "json")],
+)
+def test_a_file_has_the_format_that_its_name_ends_with(run, tmp_path, name, form) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    written = run("query", "m", "--output", str(file))
+    assert (written.exit_code, written.stderr) == (0, "")
+    named = tmp_path / "named"
+    assert run("query", "m", "--format", form, "--output", str(named)).exit_code == 0
+    assert file.read_text() == named.read_text()
+
+
+@pytest.mark.usefixtures("arrow")
+def test_a_file_that_ends_with_arrow_is_one(run, tmp_path) -> None:
+    file = tmp_path / "rows.arrow"
+    assert run("query", "m", "-o", str(file)).exit_code == 0
+    assert pa.ipc.open_stream(file.read_bytes()).read_all().equals(TABLE)
+
+
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize("name", ["rows", "rows.txt", "rows.csv.gz"])
+def test_a_file_whose_name_says_nothing_needs_a_format(server, run, tmp_path, name) -> None:
+    result = run("query", "m", "--output", str(tmp_path / name))
+    assert result.exit_code == 2
+    assert "--format" in result.stderr
+    assert ".csv, .json, .ndjson, .jsonl, .arrow" in " ".join(result.stderr.split())
+    assert server.requests == []
+    assert not (tmp_path / name).exists()
+    assert run("query", "m", "--json", "--output", str(tmp_path / name)).exit_code == 0
+    assert json.loads((tmp_path / name).read_text())["items"]
+    assert run("query", "m", "--output", "-").stdout.startswith("ITEM ID")
+
+
 def test_json_says_by_itself_that_rows_are_left_out(server, run) -> None:
     server.add_source("s", data_type="m")
     server.add_items("s", {"A-1": {}, "A-2": {}})

@@ -234,6 +234,18 @@ def test_an_update_from_a_file_masks_what_the_file_sets_and_nothing_else(server,
     assert (request.source.name, request.source.etag) == ("s", "e2")
 
 
+def test_an_update_says_how_well_the_ids_tell_rows_apart_if_they_were_counted(server, run) -> None:
+    item_ids = {"row_count": 5, "duplicate_count": 2, "message": "2 of 5 rows share their id with another"}
+    server.on("UpdateSource", config.UpdateSourceResponse(source=STORED, item_ids=item_ids))
+    shown = run("source", "update", "s", "--item-id", "x").stdout.splitlines()
+    assert shown[-1] == "Item ids  2 of 5 rows share their id with another"
+    shown = json.loads(run("source", "update", "s", "--item-id", "x", "--json").stdout)
+    assert (shown["name"], shown["itemIds"]["duplicateCount"]) == ("blade-maintenance", 2)
+    server.on("UpdateSource", config.UpdateSourceResponse(source=STORED))
+    assert "Item ids" not in run("source", "update", "s", "--disabled").stdout
+    assert "itemIds" not in json.loads(run("source", "update", "s", "--disabled", "--json").stdout)
+
+
 def test_an_update_of_nothing_is_wrong_usage(server, run) -> None:
     assert run("source", "update", "s").exit_code == 2
     assert server.requests == []

@@ -70,10 +70,12 @@ class UpdateSourceRequest(_message.Message):
     def __init__(self, source: _Optional[_Union[_source_pb2.Source, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
 
 class UpdateSourceResponse(_message.Message):
-    __slots__ = ("source",)
+    __slots__ = ("source", "item_ids")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     source: _source_pb2.Source
-    def __init__(self, source: _Optional[_Union[_source_pb2.Source, _Mapping]] = ...) -> None: ...
+    item_ids: _source_pb2.ItemIdCount
+    def __init__(self, source: _Optional[_Union[_source_pb2.Source, _Mapping]] = ..., item_ids: _Optional[_Union[_source_pb2.ItemIdCount, _Mapping]] = ...) -> None: ...
 
 class RemoveSourceRequest(_message.Message):
     __slots__ = ("name", "etag")

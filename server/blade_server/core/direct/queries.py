@@ -52,9 +52,9 @@ class Queries:
         limit = DEFAULT_ITEMS if query.limit is None else query.limit
         _check_range("limit", limit, 1, MAX_ROWS_LIMIT)
         found = self._sources.find(query.data_type, query.source)
-        wanted = _with_mapping(query.columns, found) if query.columns else ()
         # One row more shows whether there are more.
-        opened = self._open(found, replace(query, columns=wanted, limit=limit + 1), ITEM_BATCH_ROWS)
+        wanted = replace(query, columns=_with_mapping(query.columns, found), limit=limit + 1)
+        opened = self._open(found, wanted, ITEM_BATCH_ROWS, whole_rows=Template.parse(found.mapping.item_id).row_hash)
         return ItemStream(opened, found, self._policy.source.classifications, limit=limit)
 
     def arrow(self, query: RowQuery) -> ArrowStream:
@@ -125,15 +125,18 @@ class Queries:
         self._schemas[key] = (now + SCHEMA_TTL_S, result.schema)
         return result.schema, False
 
-    def _open(self, source: Source, query: RowQuery, batch_rows: int) -> OpenQuery:
+    def _open(self, source: Source, query: RowQuery, batch_rows: int, *, whole_rows: bool = False) -> OpenQuery:
         _check(query)
         sql.select(source, query)  # what is wrong with the request is said before anything is opened
         where = target(self._policy.source.warehouse, source.config)
         slot = Slot(self._slots).take()
-        return OpenQuery(where, slot, lambda warehouse: self._run(warehouse, source, query, batch_rows))
+        return OpenQuery(where, slot, lambda warehouse: self._run(warehouse, source, query, batch_rows, whole_rows))
 
-    def _run(self, warehouse: Warehouse, source: Source, query: RowQuery, batch_rows: int) -> Result:
-        """The statement over checked columns: an unknown one is the caller's mistake and is said as such."""
+    def _run(self, warehouse: Warehouse, source: Source, query: RowQuery, batch_rows: int, whole_rows: bool) -> Result:
+        """The statement over checked columns: an unknown one is the caller's mistake and is said as such.
+
+        `whole_rows` reads all columns, whichever are asked for.
+        """
         if not (query.columns or query.order_by or query.filter):
             statement = sql.select(source, query)
         else:
@@ -143,7 +146,10 @@ class Queries:
             except Invalid:
                 if not remembered:
                     raise
-                statement = sql.select(source, query, self._schema(warehouse, source, fresh=True)[0])
+                schema, _ = self._schema(warehouse, source, fresh=True)
+                statement = sql.select(source, query, schema)
+            if whole_rows and query.columns:
+                statement = sql.select(source, replace(query, columns=()), schema)
         return warehouse.execute(
             statement,
             query.parameters,
@@ -171,11 +177,10 @@ def _check_range(field: str, value: int, least: int, most: int) -> None:
 
 def _with_mapping(columns: Sequence[str], source: Source) -> Sequence[str]:
     """The columns asked for and those that make an item of the row; none stands for all."""
-    mapping = source.mapping
-    template = Template.parse(mapping.item_id)
-    if template.row_hash:
+    if not columns:
         return ()
-    needed = (*template.columns, mapping.last_modified, mapping.classification.column)
+    mapping = source.mapping
+    needed = (*Template.parse(mapping.item_id).columns, mapping.last_modified, mapping.classification.column)
     wanted = list(columns)
     for column in needed:
         if column and find_column(wanted, column) is None:

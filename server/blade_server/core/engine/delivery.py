@@ -82,6 +82,7 @@ class Delivery:
         if not batches:
             return
         self._recorder.intend(batches)
+        self._run.reported.begin(sum(len(batch.keys) for batch in batches))
         for batch in batches:
             self._pass.ledger.written(batch.keys)
             if batch.encoded is not None:

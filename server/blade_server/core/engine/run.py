@@ -56,7 +56,7 @@ class Run:
         self.limits = claim.job.spec.limits
         self.control = Control(lease_until)
         self.progress = Progress(claim.job, claim.job.spec.batch_size)
-        self._reported = Reported(claim.job)
+        self.reported = Reported(claim.job)
         self.recorder = Recorder(tools.stores, claim, self.control, self.progress)
         self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control)
         self.limiter = Limiter(self.limits.items_per_second)
@@ -90,7 +90,7 @@ class Run:
         if not report.places:
             return
         failed = report.mark is Mark.ERROR
-        limit = self._reported.add(len(report.places), errors=failed, limits=self.limits)
+        limit = self.reported.add(len(report.places), errors=failed, limits=self.limits)
         if limit is not None and self.control.halted is not Halt.FAIL:
             self.control.halt(Halt.FAIL)
             self.inbox.put(BladeError(limit, reason=Reason.TOO_MANY_ERRORS))
@@ -162,7 +162,7 @@ class Run:
 
     def check_errors(self) -> None:
         """Raises BladeError(TOO_MANY_ERRORS) if more items failed than the job's limits allow."""
-        limit = self.progress.too_many_errors(self.limits)
+        limit = self.reported.too_many_errors(self.limits)
         if limit is not None:
             raise BladeError(limit, reason=Reason.TOO_MANY_ERRORS)
 

@@ -94,6 +94,7 @@ class Runner:
 
     def _loop(self) -> None:
         next_beat = next_claim = claimed_at = 0.0
+        away = False
         while not self._stopping:
             now = time.monotonic()
             rung, queue_rung = self._heard()
@@ -104,14 +105,17 @@ class Runner:
                 if self._at_work() and (now >= next_beat or rung):
                     self._beat()
                     next_beat = now + self._policy.beat_s
+                    away = False
                 if queue_rung:
                     next_claim = min(now + self._deference_s(), claimed_at + LONGEST_DEFERENCE_S)
-                if now >= next_claim:
+                # After an outage a beat comes first: else it would claim its own jobs, whose leases have run out.
+                if now >= next_claim and not (away and self._at_work()):
                     pause_s = self._deference_s() if self._claim() else POLL_S
                     claimed_at = time.monotonic()
                     next_claim = claimed_at + pause_s
             except StorageUnavailable:  # logged where it was met; leases run out by themselves
                 next_beat = now + POLL_S
+                away = True
             except Exception:
                 log.exception("the runner met a bug and goes on")
             until = min(next_beat, next_claim) if self._running else next_claim
@@ -179,6 +183,8 @@ class Runner:
         if claim is None:
             return False
         log.info("job %s: claimed, epoch %d", claim.job_id, claim.epoch)
+        if claim.job_id in self._running:
+            self._running[claim.job_id].run.lose()
         run = Run(self._tools, claim, asked_at + self._policy.lease_s)
         running = self._running[claim.job_id] = _Running(run=run)
         try:

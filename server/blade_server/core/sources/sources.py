@@ -90,8 +90,10 @@ class Sources:
         more = len(found) > size
         return found[:size], make_token(found[size - 1].name, scope=scope) if more else ""
 
-    def update(self, source: Source, fields: Set[str]) -> Source:
+    def update(self, source: Source, fields: Set[str]) -> Tested:
         """Put the named fields of `source` into the stored source of that name, atomically.
+
+        The answer has the source as stored; no steps and no count where nothing had to be tested.
 
         Args:
             source: the new values; its etag, if set, must be the stored one.
@@ -108,11 +110,11 @@ class Sources:
                     f"source {source.name!r} was changed by somebody else (etag {current.etag}, not {source.etag}); "
                     "read it again"
                 )
-            changed = self._checked(_merged(current, source, paths))
-            if paths - _UNTESTED and _differs(current, changed):
-                changed = try_connection(self._policy, changed).require().source
+            tested = Tested(source=self._checked(_merged(current, source, paths)), steps=[])
+            if paths - _UNTESTED and _differs(current, tested.source):
+                tested = try_connection(self._policy, tested.source).require()
             try:
-                return self._store.update(changed, current.etag)
+                return replace(tested, source=self._store.update(tested.source, current.etag))
             except Conflict:
                 # Without an etag the caller asked for these fields to change, whatever the others are.
                 if source.etag or attempt + 1 == _UPDATE_ATTEMPTS:

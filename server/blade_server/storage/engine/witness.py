@@ -15,6 +15,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -39,10 +40,11 @@ def counts_from(document: Mapping[str, Any] | None) -> Counts:
 
 
 def joined(one: Counts, other: Counts) -> Counts:
-    """The higher count of each server, without those that are forgotten."""
+    """The higher count of each server, without those that are forgotten: such a one begins again at nothing."""
     both = dict(one)
     for name, count in other.items():
-        both[name] = max(both.get(name, count), count)
+        earlier, later = sorted((both.get(name, count), count), key=itemgetter(1))
+        both[name] = later if later[1] - earlier[1] > KEPT_S else max(earlier, later)
     newest = max((at for _, at in both.values()), default=0.0)
     return {name: count for name, count in both.items() if count[1] > newest - KEPT_S}
 
@@ -70,7 +72,7 @@ def missing(seen: Counts, shown: Counts, now_s: float) -> str | None:
     """In words: the first server of which the database shows less than was seen; None if there is none."""
     for name, (beats, at) in sorted(seen.items()):
         there = shown[name][0] if name in shown else 0
-        if there < beats and (there or at > now_s - KEPT_S):
+        if there < beats and at > now_s - KEPT_S:
             return f"{there} signs of life of server {name} where {beats} were seen"
     return None
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import orjson
 
-from blade_server.web.transcoder.problem import Problem
+from blade_server.web.transcoder.problem import HTTP_CODES, Problem
 
 _KEPT_BYTES = 1 << 20
 _PART_BYTES = 64 << 10
+MAX_KEPT_BYTES = 64 << 20
+"""The most that one answer keeps on disk for its end."""
 LAST_EVENT_ID = "end"
 """Id of the event that closes a complete stream. A browser that reconnects with it is told to stop (204)."""
 
@@ -47,7 +49,8 @@ class Array:
 class Joined:
     """`{"items": [...], "rejections": [...], ...}`: the lists of all messages joined, and the rest as in the last one.
 
-    The first list goes out as it comes. The others wait for its end, in files once they are long.
+    The first list goes out as it comes. The others wait for its end, in files once they are long, and at most
+    MAX_KEPT_BYTES of them.
     """
 
     content_type = "application/json"
@@ -57,14 +60,19 @@ class Joined:
         self._first, *others = [name for name, value in empty.items() if isinstance(value, list)]
         self._rest = {name: value for name, value in empty.items() if not isinstance(value, list)}
         self._kept = {name: tempfile.SpooledTemporaryFile(_KEPT_BYTES) for name in others}  # noqa: SIM115 - until the end
+        self._kept_bytes = 0
         self._opening = b'{"' + self._first.encode() + b'":['
         self._between = self._opening
 
     def message(self, content: Any, event_id: str = "") -> bytes:
-        """What of the message can go out."""
+        """What of the message can go out. Raises Problem RESOURCE_EXHAUSTED if more than that would have to wait."""
         for name, file in self._kept.items():
             for one in content[name]:
-                file.write((b"," if file.tell() else b"") + orjson.dumps(one))
+                kept = (b"," if file.tell() else b"") + orjson.dumps(one)
+                self._kept_bytes += len(kept)
+                if self._kept_bytes > MAX_KEPT_BYTES:
+                    raise _too_many_rejected()
+                file.write(kept)
         self._rest |= {name: value for name, value in content.items() if not isinstance(value, list)}
         written = b",".join(orjson.dumps(one) for one in content[self._first])
         if not written:
@@ -128,6 +136,11 @@ class Events:
     def failure(self, problem: Problem) -> Iterator[bytes]:
         """An event `failure`; not `error`, which browsers use for lost connections."""
         yield b"event: failure\ndata: " + orjson.dumps(problem.document()) + b"\n\n"
+
+
+def _too_many_rejected() -> Problem:
+    message = f"more than {MAX_KEPT_BYTES >> 20} MiB of rejected rows; ask for {Lines.content_type}, or for fewer rows"
+    return Problem(HTTP_CODES["RESOURCE_EXHAUSTED"], "RESOURCE_EXHAUSTED", message)
 
 
 Form = Array | Joined | Lines | Events

@@ -124,6 +124,9 @@ class Transcoder:
             if not exchange.started:
                 raise problem from exc
             await _write_last(exchange, form.failure(problem))
+        except Problem as problem:  # of the form, which takes no more
+            call.cancel()
+            await _write_last(exchange, form.failure(problem))
         finally:
             call.cancel()
             if isinstance(form, stream_forms.Joined):

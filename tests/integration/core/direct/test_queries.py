@@ -277,6 +277,12 @@ class TestRowHash:
         assert len({item.item_id for item in some}) == len(some)
         assert queries.item(source="hashed", item_id=some[5].item_id).data_json == some[5].data_json
 
+    def test_a_misspelt_column_is_said_as_for_every_other_source(self, queries, sources, source):
+        sources.add(source("hashed", "hashed", item_id="H-{row:hash}"))
+        with pytest.raises(Invalid, match=r"no column 'tail_nmber'; did you mean 'tail_number'\?") as caught:
+            read(queries.items(RowQuery(source="hashed", columns=["cost", "tail_nmber"])))
+        assert [each.field for each in caught.value.violations] == ["columns"]
+
     def test_an_item_is_found_by_its_hash_as_soon_as_the_table_has_another_column(
         self, queries, sandbox, sources, source
     ):

@@ -194,14 +194,15 @@ def test_rows_that_cannot_be_items_count_at_once_too(make_world, ended):
     assert job.error_count <= 150
 
 
-def test_a_share_of_errors_is_not_that_of_the_first_ones_heard_of(make_world, ended):
+@pytest.mark.parametrize("batch_size", [100, 1000])
+def test_a_share_of_errors_is_not_that_of_the_first_ones_heard_of(make_world, ended, batch_size):
     """Rejected rows are known at once, the others only once the catalog has answered."""
     rows = maintenance_rows(6000)
     rows["classification"] = ["WRONG" if number % 20 == 0 else "UNCLASS" for number in range(6000)]
     world = make_world(rows)
     world.catalog.set_faults(latency_ms=100)
     world.runner()
-    job = ended(world, world.begin(max_error_share=0.1))
+    job = ended(world, world.begin(max_error_share=0.06, batch_size=batch_size))
     assert (job.status, job.error_count) == (Status.COMPLETED, 300)
 
 

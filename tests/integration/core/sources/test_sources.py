@@ -186,7 +186,7 @@ class TestUpdate:
         changed = replace(
             stored, display_name="New", enabled=False, config=replace(stored.config, table="odd"), etag=""
         )
-        updated = sources.update(changed, {"display_name"})
+        updated = sources.update(changed, {"display_name"}).source
         assert updated.display_name == "New"
         assert updated.enabled
         assert updated.config == stored.config
@@ -209,7 +209,9 @@ class TestUpdate:
         stored = sources.add(source()).source
         before = sandbox._service.statements
         changed = replace(stored, enabled=False, config=replace(stored.config, items_per_second=5.0))
-        updated = sources.update(changed, {"enabled", "config.items_per_second"})
+        tested = sources.update(changed, {"enabled", "config.items_per_second"})
+        updated = tested.source
+        assert tested.item_ids is None
         assert not updated.enabled
         assert updated.config.items_per_second == 5.0
         assert sandbox._service.statements == before
@@ -217,7 +219,14 @@ class TestUpdate:
     def test_whole_messages_can_be_named(self, sources, source):
         stored = sources.add(source()).source
         new = replace(stored.mapping, item_id="tail_number", metadata={"base": "Nellis"})
-        assert sources.update(replace(stored, mapping=new), {"mapping"}).mapping == new
+        assert sources.update(replace(stored, mapping=new), {"mapping"}).source.mapping == new
+
+    def test_the_item_ids_that_were_counted_are_told(self, sources, source):
+        stored = sources.add(source()).source
+        new = replace(stored.mapping, item_id="{priority}")
+        tested = sources.update(replace(stored, mapping=new), {"mapping.item_id"})
+        assert tested.item_ids == sources.test(stored.name).item_ids
+        assert tested.item_ids.message.startswith("2,997 of 3,000 rows share their id with another")
 
     @pytest.mark.parametrize("field", ["name", "stats", "nonsense", "config.nonsense", ""])
     def test_other_fields_cannot_change(self, sources, source, field):

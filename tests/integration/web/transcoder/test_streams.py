@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from blade.v1 import job_pb2, job_service_pb2, query_service_pb2
+from blade_server.web.transcoder import stream_forms
 
 Job = job_pb2.Job
 
@@ -46,6 +47,38 @@ def test_rows_are_one_object_whatever_comes_in_which_chunk(rest, backend):
     assert shown["moreRows"] is True
     backend.answers["QueryItems"] = [rejected]
     assert rest.get("/blade/maintenance").json()["items"] == []
+
+
+def test_rejected_rows_that_wait_for_the_end_are_bounded_and_ndjson_has_them_all(
+    rest, backend, monkeypatch, wait_until
+):
+    monkeypatch.setattr(stream_forms, "MAX_KEPT_BYTES", 1 << 20)
+    rejected = query_service_pb2.QueryItemsResponse()
+    for number in range(1_000):
+        rejected.rejections.add(item_id=f"r-{number}", message="null")
+
+    async def chunks():
+        yield chunk("a")
+        for _ in range(30):
+            yield rejected
+        await asyncio.Event().wait()  # until it is cancelled
+
+    backend.answers["QueryItems"] = chunks
+    answer = rest.get("/blade/maintenance")
+    assert answer.status_code == 200
+    shown = answer.json()
+    assert list(shown) == ["items", "rejections", "moreRows", "error"]
+    assert [item["itemId"] for item in shown["items"]] == ["a"]
+    assert 1_000 < len(shown["rejections"]) < 30_000
+    assert shown["error"] == {
+        "code": 429,
+        "message": "more than 1 MiB of rejected rows; ask for application/x-ndjson, or for fewer rows",
+        "status": "RESOURCE_EXHAUSTED",
+    }
+    wait_until(lambda: backend.ended == ["QueryItems"])
+    backend.answers["QueryItems"] = [rejected] * 30
+    lines = rest.get("/blade/maintenance", headers={"accept": "application/x-ndjson"}).text.splitlines()
+    assert sum(len(json.loads(line)["rejections"]) for line in lines) == 30_000
 
 
 def test_items_go_out_before_the_last_is_there(rest, backend):

@@ -178,6 +178,9 @@ def test_sources_are_added_changed_and_removed(fake) -> None:
         blade.query("maintenance").to_arrow()
     changed = blade.update_source(Source(name="more", enabled=False, config=SourceConfig(table="other"), etag="etag-2"))
     assert (changed.enabled, changed.config.table, changed.config.catalog) == (False, "other", "main")
+    counted = blade.update_source_response(Source(name="more", mapping={"item_id": "tail"}), fields=["mapping.item_id"])
+    assert counted.HasField("item_ids")
+    assert not blade.update_source_response(Source(name="more", display_name="M")).HasField("item_ids")
     with pytest.raises(errors.Conflict):
         blade.remove_source("more", etag="etag-2")
     assert [source.name for source in blade.list_sources(page_size=1)] == ["more", "parts"]

@@ -67,6 +67,7 @@ class LocalPasses:
         delivery = self._delivery = Delivery(run, reading, self._uploads)
         delivery.start()
         run.progress.went_on()
+        run.reported.anew()
         while not delivery.done:
             yield
             self._raise_if_over()

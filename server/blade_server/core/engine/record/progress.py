@@ -76,19 +76,37 @@ class Progress:
 
 
 class Reported:
-    """The same counts as far as anything has become of rows, committed or not. Any thread."""
+    """The same counts as far as anything has become of rows, committed or not. Any thread.
+
+    A share of errors is one of the rows that were begun: of those on their way it is not known yet, while rejected rows
+    are known at once.
+    """
 
     def __init__(self, job: Job) -> None:
         self._error = job.error_count
-        self._processed = job.success_count + job.error_count + job.skipped_count
+        self._processed = self._begun = job.success_count + job.error_count + job.skipped_count
         self._lock = threading.Lock()
 
+    def anew(self) -> None:
+        """Nothing is on its way."""
+        with self._lock:
+            self._begun = self._processed
+
+    def begin(self, rows: int) -> None:
+        """So many rows more are on their way."""
+        with self._lock:
+            self._begun += rows
+
     def add(self, rows: int, *, errors: bool, limits: JobLimits) -> str | None:
-        """So many rows more; what limit is passed by now, in words."""
+        """Something has become of so many rows more; what limit is passed by now, in words."""
         with self._lock:
             self._processed += rows
             self._error += rows if errors else 0
-            return too_many_errors(limits, self._error, self._processed)
+            return too_many_errors(limits, self._error, max(self._begun, self._processed))
+
+    def too_many_errors(self, limits: JobLimits) -> str | None:
+        """The same, of what there is."""
+        return self.add(0, errors=False, limits=limits)
 
 
 def too_many_errors(limits: JobLimits, error: int, processed: int) -> str | None:

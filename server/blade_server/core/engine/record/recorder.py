@@ -99,9 +99,8 @@ class Recorder:
         self._shown_at = time.monotonic()
         if not rows and not self._touched and display == self._shown:
             return None
-        self._number += 1
         record = Record(
-            number=self._number,
+            number=self._number + 1,
             success=self._counts[Mark.SUCCESS],
             error=self._counts[Mark.ERROR],
             skipped=self._counts[Mark.SKIPPED],
@@ -112,6 +111,7 @@ class Recorder:
         )
         self._forget()
         flags = self.insist(lambda: self._records.record(self._claim, record))
+        self._number = record.number  # not before: a number that is left out looks like one that is gone
         self._progress.committed(record.success, record.error, record.skipped)
         self._shown = display
         return flags

@@ -7,6 +7,7 @@ from tests.support.clock import Clock
 from tests.support.nouns import a_job
 
 from blade_server.core.engine.record import progress
+from blade_server.core.engine.record.progress import Reported
 from blade_server.model import JobLimits, WaitReason
 
 
@@ -83,3 +84,28 @@ def test_limits_of_errors(clock, limits, errors, successes, stops):
     shown = progress.Progress(a_job(), batch_size=100)
     shown.committed(success=successes, error=errors, skipped=0)
     assert (shown.too_many_errors(limits) is not None) is stops
+
+
+def test_a_share_of_errors_is_one_of_the_rows_that_were_begun():
+    limits, reported = JobLimits(max_error_share=0.05), Reported(a_job())
+    reported.begin(3000)
+    assert reported.add(105, errors=True, limits=limits) is None
+    assert "151 of 3000 items failed" in (reported.add(46, errors=True, limits=limits) or "")
+    reported.add(2849, errors=False, limits=limits)
+    assert reported.too_many_errors(limits) is not None
+    reported.add(1000, errors=False, limits=limits)
+    assert reported.too_many_errors(limits) is None
+
+
+def test_rows_that_were_begun_in_a_pass_that_ended_early_do_not_count():
+    limits, reported = JobLimits(max_error_share=0.5), Reported(a_job())
+    reported.begin(1000)
+    assert reported.add(100, errors=True, limits=limits) is None
+    reported.anew()
+    assert reported.too_many_errors(limits) is not None
+
+
+def test_a_number_of_errors_is_told_at_once():
+    reported = Reported(a_job())
+    reported.begin(3000)
+    assert reported.add(11, errors=True, limits=JobLimits(max_errors=10)) is not None
