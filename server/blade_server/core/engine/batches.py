@@ -65,7 +65,7 @@ class Doubt:
     """The places that were sent together; none: an earlier claim did it."""
     scope: str = ""
     free: bool = False
-    """It may be sent again although a request may be at work: the catalog bears that."""
+    """It may be sent again although a request may be at work: the catalog bears that, some only of the same request."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -37,10 +37,15 @@ class Pace:
             steps.append(self._throttle.largest)
         return min(steps, default=None)
 
+    def wait_for_catalog(self, control: Control) -> None:
+        """Waits while the catalog wants no requests. Raises HaltedError if the job must not go on."""
+        while (held_s := self._throttle.held_s) > 0:
+            detail = f"the catalog asked to slow down: nothing is sent for {held_s:.1f} s"
+            control.wait(held_s, WaitReason.CATALOG_THROTTLED, detail)
+
     def wait(self, items: int, control: Control) -> None:
         """Waits until these items may go. Raises HaltedError if the job must not go on, StorageUnavailable."""
-        while (held_s := self._throttle.held_s) > 0:
-            control.wait(held_s, WaitReason.CATALOG_THROTTLED, f"the catalog asked for {held_s:.1f} s without uploads")
+        self.wait_for_catalog(control)
         throttled_s = self._throttle.reserve(items)
         if throttled_s > 0:
             control.wait(throttled_s, WaitReason.CATALOG_THROTTLED, "going slower after the catalog asked for it")

@@ -10,20 +10,22 @@ upload ends for each item as a mark in its batch and in a report. The table:
 | refuses one item of a batch (its own 4xx)   | ERROR for that item                                              |
 | refuses the request (400, 409, 413, 422 ..) | split in halves until the bad item stands alone: ERROR           |
 | 401, 403                                    | the job fails                                                    |
-| 429, 503 with Retry-After                   | everybody slows down; no attempt is used up                      |
+| 429, 503 with Retry-After                   | everybody waits, longer each time; no attempt is used up         |
 | 5xx, refused connection                     | 3 more attempts, 2 s apart and growing; what may have been       |
 |                                             | stored is looked up first                                        |
 | no answer, or that of a gateway that gave   | the same, if the catalog bears a repeat; else nothing is sent    |
 | up (502, 504, 202, a page; others once they | again until the request can be at work no more: looked up now    |
 | took a second)                              | and then, the batch waits outside its thread; sent again once,   |
 |                                             | then item by item                                                |
+| refuses a repeat under the same key while   | says nothing: looked up again and repeated later, no attempt is  |
+| the first request can be at work (425, any) | used up; from then on the request is a new one                   |
 | still so, and its health check fails        | the job waits (CATALOG_DOWN), asks again and goes on by itself   |
 | still so, and its health check passes       | split; alone: put behind the others, tried again, and ERROR once |
 |                                             | others that began later came through, or patience is over        |
 
 A catalog bears a repeat if it replaces by id, or honours the Idempotency-Key and the repeat is the same request. The
 key is made of the job and the ids in the request: repeats of a whole request have the same key, and so have uploads of
-one item alone, whoever makes them.
+one item alone, whoever makes them. So halves of a request, and what is left of it, are no repeats: they wait.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from blade_server.arrow.items import Items
-from blade_server.catalog import Catalog, Encoded, Uploaded
+from blade_server.catalog import Capabilities, Catalog, Encoded, Uploaded
 from blade_server.core import retry
 from blade_server.core.engine.batches import Batch, Doubt, Group, Report, Verdict
 from blade_server.core.engine.halt import Control, HaltedError
@@ -121,6 +123,7 @@ class _Sending:
 
     def turn(self, group: Group) -> Reports[list[Group]]:
         """One look-up, or else one attempt with a part of the group. Returns groups to be sent apart first."""
+        self._tools.pace.wait_for_catalog(self._tools.control)  # look-ups and questions wait as uploads do
         doubts, ready = self._batch.doubts, self._ready(group)
         part = [at for at in ready if at in doubts and not doubts[at].free] if doubts else []
         apart: list[Group] = []
@@ -129,8 +132,8 @@ class _Sending:
                 return (yield from self._resolve(group, part))
             part = ready[:1]
             part = self._next_part(group, ready)
-            yield from self._send(part)
-            group.forget()
+            if (yield from self._send(part)):
+                group.forget()
         except CatalogRejected as exc:
             apart = yield from self._on_rejected(group, part, exc)
         except CatalogUnavailable as exc:
@@ -157,14 +160,18 @@ class _Sending:
         answers = self._batch.answers
         return f"{self._tools.scope}/{answers}" if answers else self._tools.scope
 
-    def _send(self, part: list[int]) -> Iterator[Report]:
+    def _send(self, part: list[int]) -> Reports[bool]:
+        """False: nothing was sent, as some of it has to be looked up first."""
         batch, tools = self._batch, self._tools
         if tools.skip_existing:
-            there = yield from self._looked_up(part, Mark.SKIPPED, self._existing)
+            unsent = [at for at in part if at not in batch.doubts or not batch.doubts[at].request]
+            there = yield from self._looked_up(unsent, Mark.SKIPPED, self._existing)
             part = [at for at in part if at not in there]
             if not part:
-                return
+                return True
         tools.pace.wait(len(part), tools.control)
+        if not self._may_go(part):
+            return False
         assert batch.encoded is not None
         encoded = batch.encoded if len(part) == len(batch.encoded) else batch.encoded.take(part)
         began, self._sent_at = time.monotonic(), 0.0
@@ -182,6 +189,21 @@ class _Sending:
             yield from self._became(Mark.SUCCESS, part, encoded.size_bytes)
         else:
             yield from self._became_of_parts(part, encoded, uploaded)
+        return True
+
+    def _may_go(self, part: list[int]) -> bool:
+        """Whether the catalog bears those that may be stored in a request of these; if not, they have to wait."""
+        doubts = {at: self._batch.doubts[at] for at in part if at in self._batch.doubts}
+        if not doubts or (can := self._tools.catalog.capabilities()).replaces:
+            return True
+        now, together = time.monotonic(), tuple(part)
+        same_request = len(doubts) == len(part) <= can.max_batch_items and all(
+            (doubt.request or (at,)) == together and doubt.scope == self._scope and doubt.settled_at > now
+            for at, doubt in doubts.items()
+        )
+        if not same_request:
+            self._put_off(list(doubts.values()))
+        return same_request
 
     def _before_request(self) -> None:
         self._tools.control.check()  # the look at the lease comes right before each request
@@ -268,15 +290,20 @@ class _Sending:
                 doubt.free = True
             elif can.honours_keys and (request := self._same_request(at, places, alone=can.max_batch_items == 1)):
                 for one in request:
-                    doubts[one].free = True
-                again.append(Group(places=request, at_once=len(request), attempt=group.attempt))
-        waiting = [doubts[at] for at in places if not doubts[at].free]
-        if waiting:
-            looks = 1 + max(doubt.looks for doubt in waiting)
-            due = time.monotonic() + max(_LEAST_BETWEEN_LOOKS_S, retry.delay_s(looks, self._tools.retry.base_s))
-            for doubt in waiting:
-                doubt.looks, doubt.due = looks, min(doubt.settled_at, due)
+                    doubts[one].free, doubts[one].scope = True, self._scope
+                if request == group.places:
+                    group.at_once = len(request)
+                else:
+                    again.append(Group(places=request, at_once=len(request), attempt=group.attempt))
+        self._put_off([doubts[at] for at in places if not doubts[at].free])
         return again
+
+    def _put_off(self, doubts: Sequence[Doubt]) -> None:
+        """They are looked up again later, each time after a longer while, and once no request can be at work."""
+        looks = 1 + max((doubt.looks for doubt in doubts), default=0)
+        due = time.monotonic() + max(_LEAST_BETWEEN_LOOKS_S, retry.delay_s(looks, self._tools.retry.base_s))
+        for doubt in doubts:
+            doubt.free, doubt.looks, doubt.due = False, looks, min(doubt.settled_at, due)
 
     def _same_request(self, at: int, places: list[int], *, alone: bool) -> list[int]:
         """All that was sent together with the item, if it can be sent under the same key; else nothing."""
@@ -308,6 +335,8 @@ class _Sending:
     # ------------------------------------------------------------------------------------------------- failures
 
     def _on_rejected(self, group: Group, part: list[int], exc: CatalogRejected) -> Reports[list[Group]]:
+        if self._says_nothing(part):
+            return []
         attempts = group.attempt + 1
         group.forget()
         # What a look-up found was not in the request.
@@ -321,6 +350,8 @@ class _Sending:
             self._doubt(part, self._sent_at + self._settle_s if exc.at_work else 0.0)
         if exc.throttled:
             tools.throttle.slow_down(exc.retry_after_s if exc.retry_after_s is not None else tools.retry.base_s)
+        elif not exc.maybe_stored and self._says_nothing(part):
+            pass
         elif part and exc.at_work and not self._bears_repeat():
             return self._on_held(group, part, exc)
         elif group.attempt < tools.retry.attempts:
@@ -332,12 +363,28 @@ class _Sending:
             return (yield from self._on_exhausted(group, part, exc, since))
         return []
 
-    def _bears_repeat(self) -> bool:
-        try:
-            can = self._tools.catalog.capabilities()
-        except BladeError:
+    def _says_nothing(self, part: list[int]) -> bool:
+        """Whether these were sent again while the same request may be at work, which is why this one was refused.
+
+        Then no attempt is used up; both are waited for, and look-ups go on.
+        """
+        doubts, now = [self._batch.doubts.get(at) for at in part], time.monotonic()
+        repeated = [doubt for doubt in doubts if doubt is not None and doubt.free and doubt.settled_at > now]
+        if not part or len(repeated) < len(part) or self._can().replaces:
             return False
+        self._put_off(repeated)
+        return True
+
+    def _bears_repeat(self) -> bool:
+        can = self._can()
         return can.replaces or can.honours_keys
+
+    def _can(self) -> Capabilities:
+        """What the catalog can do; nothing special if it does not say."""
+        try:
+            return self._tools.catalog.capabilities()
+        except BladeError:
+            return Capabilities()
 
     def _on_held(self, group: Group, part: list[int], exc: CatalogUnavailable) -> list[Group]:
         """The items have to wait, which no thread does; a second time they have to do it one by one."""

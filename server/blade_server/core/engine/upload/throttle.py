@@ -11,6 +11,8 @@ from contextlib import suppress
 from blade_server.core.engine.upload.limiter import Limiter
 from blade_server.errors import StorageUnavailable
 
+_MIN_HOLD_S = (0.5, 30.0)
+"""Nobody sends for at least so long: at first, and at most after it doubled with every throttle that came at once."""
 _MIN_RATE = 1.0
 _RECOVERY = 1.1
 """After a throttle the rate grows by this factor each second."""
@@ -22,7 +24,8 @@ class Throttle:
     """What the catalog said about its load; one for the process, its holds shared by all replicas.
 
     A 429 (or 503 with Retry-After) holds everybody for the time asked and halves the rate; from there it grows again by
-    a tenth each second until it is free.
+    a tenth each second until it is free. Until something is accepted each hold is twice as long as the last one at
+    least, whatever was asked: a catalog that says "at once" for ever is not asked without a pause.
     """
 
     def __init__(self, hold: Callable[[float], None], held_for: Callable[[], float]) -> None:
@@ -31,6 +34,7 @@ class Throttle:
         self._held_for = held_for
         self._lock = threading.Lock()
         self._hold_until = 0.0
+        self._min_hold_s = 0.0
         self._limiter = Limiter(0.0)
         self._first_cap = 0.0
         self._raised = 0.0
@@ -41,6 +45,8 @@ class Throttle:
         """These items were accepted: feeds the measured rate and the recovery."""
         now = time.monotonic()
         with self._lock:
+            if items:
+                self._min_hold_s = 0.0
             self._sent.append((now, items))
             self._forget(now)
             if self._first_cap and now - self._raised >= 1.0:
@@ -54,23 +60,30 @@ class Throttle:
         while self._sent and self._sent[0][0] < now - 3.0:
             self._sent.popleft()
 
-    def slow_down(self, retry_after_s: float) -> None:
-        """The catalog asked to slow down: nobody on any replica sends for so long."""
+    def slow_down(self, asked_s: float) -> None:
+        """The catalog asked to slow down: nobody on any replica sends for so long, or longer if it says so again."""
         now = time.monotonic()
         with self._lock:
-            if now >= self._hold_until and now - self._halved_at >= 1.0:  # many threads hear of one overload
-                self._halved_at = now
-                self._forget(now)
-                measured = sum(items for _, items in self._sent) / 3.0
-                now_at = min(self._limiter.rate, measured) if self._limiter.rate else measured
-                if now_at:  # else nothing was sent before: the hold alone is all that is known
-                    cap = max(_MIN_RATE, now_at / 2)
-                    self._limiter.set_rate(cap)
-                    self._first_cap = self._first_cap or cap
-                    self._raised = now + retry_after_s
-            self._hold_until = max(self._hold_until, now + retry_after_s)
+            if now >= self._hold_until:  # many threads hear of one overload
+                least, most = _MIN_HOLD_S
+                self._min_hold_s = min(most, max(least, 2 * self._min_hold_s))
+                if now - self._halved_at >= 1.0:
+                    self._halve(now, max(asked_s, self._min_hold_s))
+            hold_s = max(asked_s, self._min_hold_s)
+            self._hold_until = max(self._hold_until, now + hold_s)
         with suppress(StorageUnavailable):  # then only this server knows of it for now
-            self._hold(retry_after_s)
+            self._hold(hold_s)
+
+    def _halve(self, now: float, hold_s: float) -> None:
+        self._halved_at = now
+        self._forget(now)
+        measured = sum(items for _, items in self._sent) / 3.0
+        now_at = min(self._limiter.rate, measured) if self._limiter.rate else measured
+        if now_at:  # else nothing was sent before: the hold alone is all that is known
+            cap = max(_MIN_RATE, now_at / 2)
+            self._limiter.set_rate(cap)
+            self._first_cap = self._first_cap or cap
+            self._raised = now + hold_s
 
     def refresh(self) -> None:
         """Learns of holds that other replicas set. Raises StorageUnavailable."""

@@ -65,6 +65,20 @@ def test_a_throttle_at_the_very_first_upload_holds_and_does_not_slow_down(clock)
     assert throttled.largest is None
 
 
+def test_holds_grow_whatever_is_asked_until_something_is_accepted(clock):
+    held: list[float] = []
+    throttled = Throttle(held.append, unheld)
+    for asked_s in (0.0, 0.0, 0.0, 9.0, 0.0):
+        throttled.slow_down(asked_s)
+        throttled.slow_down(asked_s)  # another thread hears of the same overload
+        throttled.sent(0)
+        clock.now += throttled.held_s
+    assert held[::2] == held[1::2] == [0.5, 1.0, 2.0, 9.0, 8.0]
+    throttled.sent(1)
+    throttled.slow_down(0.0)
+    assert held[-1] == 0.5
+
+
 class Waits:
     """A control whose waits pass at once on the test's clock; `during` happens in the course of the first one."""
 

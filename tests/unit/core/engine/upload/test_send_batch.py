@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +15,13 @@ from blade_server.catalog import Capabilities, Refusal, Uploaded, encode
 from blade_server.core.engine.batches import Batch, Report
 from blade_server.core.engine.halt import Control, Halt, HaltedError
 from blade_server.core.engine.ledger import Mark, item_key
+from blade_server.core.engine.upload.limiter import Limiter
 from blade_server.core.engine.upload.outage import Outage
+from blade_server.core.engine.upload.pace import Pace
 from blade_server.core.engine.upload.send_batch import SendTools, send_batch
+from blade_server.core.engine.upload.throttle import Throttle
 from blade_server.errors import CatalogRejected, CatalogUnavailable
-from blade_server.model import Item
+from blade_server.model import Item, WaitReason
 from blade_server.model.policy import RetryPolicy
 
 
@@ -63,6 +67,7 @@ class Free:
 
     largest = None
 
+    def wait_for_catalog(self, _control: Control) -> None: ...
     def wait(self, _items: int, _control: Control) -> None: ...
     def sent(self, _items: int) -> None: ...
 
@@ -327,3 +332,198 @@ def test_what_is_halted_before_it_is_sent_is_not_in_doubt():
     with pytest.raises(HaltedError):
         list(send_batch(batch, tools))
     assert (batch.open, batch.uncertain) == ([0, 1], set())
+
+
+class KeepsCopies(Cued):
+    """Honours keys, and stores its first request 40 s after it came, without an answer; meanwhile `refuses` repeats.
+
+    Requests with `poison` take as long and store nothing.
+    """
+
+    def __init__(self, clock: Clock, refuses: Exception, *, poison: str = "") -> None:
+        super().__init__(lambda _ids: Uploaded())
+        self.can = Capabilities(max_batch_items=100, honours_keys=True)
+        self.clock, self.refuses, self.poison = clock, refuses, poison
+        self.requests: list[tuple[str, ...]] = []
+        self.at_work: dict[tuple[str, ...], float] = {}
+        self.repeats = 0
+
+    def upload(self, encoded: Any, *, scope: str, before_request: Callable[[], object]) -> Uploaded:
+        before_request()
+        self._work()
+        key = (scope, *encoded.items.item_ids)
+        if key in self.at_work:
+            self.repeats += 1
+            raise self.refuses
+        if key in self.requests and self.poison not in key:
+            return Uploaded()
+        self.requests.append(key)
+        if len(self.requests) > 1 and self.poison not in key:
+            self.there.update(key[1:])
+            return Uploaded()
+        self.at_work[key] = self.clock.now + 40.0
+        self.clock.now += 5.0
+        raise lost()
+
+    def stored(self, data_source: str, items: Items) -> set[str]:
+        self._work()
+        return super().stored(data_source, items)
+
+    def _work(self) -> None:
+        for key in [key for key, until in self.at_work.items() if until <= self.clock.now]:
+            del self.at_work[key]
+            if self.poison not in key:
+                self.there.update(key[1:])
+
+
+def timed(monkeypatch, catalog: KeepsCopies, *, skip: bool = False) -> SendTools:
+    """Waits pass at once on the clock."""
+
+    def wait(seconds: float, *_why: Any) -> None:
+        catalog.clock.now += seconds
+
+    tools = replace(send_tools(catalog, attempts=3, skip=skip), retry=RetryPolicy(attempts=3, base_s=2.0))
+    monkeypatch.setattr(tools.control, "wait", wait)
+    return tools
+
+
+REFUSES = [
+    CatalogUnavailable("too early (425)"),
+    CatalogUnavailable("not available (503)"),
+    CatalogUnavailable("failed (500)", maybe_stored=True),
+    CatalogRejected("conflict (409)"),
+]
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("refuses", REFUSES, ids=str)
+def test_a_request_is_not_split_while_it_may_be_at_work_whatever_its_repeats_get(clock, monkeypatch, refuses, skip):
+    catalog = KeepsCopies(clock, refuses)
+    tools = timed(monkeypatch, catalog, skip=skip)
+    batch = a_batch(8)
+    list(taken_up(catalog, batch, tools, clock))
+    assert catalog.there == Counter(f"i{number}" for number in range(8))
+    assert set(batch.marks) == {Mark.SUCCESS}
+    assert catalog.repeats >= 1
+    assert catalog.requests == [("job", *(f"i{number}" for number in range(8)))]
+
+
+@pytest.mark.parametrize("refuses", REFUSES, ids=str)
+def test_an_item_that_a_catalog_chokes_on_ends_as_an_error_although_repeats_are_refused(clock, monkeypatch, refuses):
+    catalog = KeepsCopies(clock, refuses, poison="i2")
+    batch, tools = a_batch(4), timed(monkeypatch, catalog)
+    turns = sum(1 for _ in taken_up(catalog, batch, tools, clock))
+    assert turns < 200
+    assert catalog.there == Counter(["i0", "i1", "i3"])
+    assert bytes(batch.marks) == bytes([Mark.SUCCESS, Mark.SUCCESS, Mark.ERROR, Mark.SUCCESS])
+
+
+def test_a_repeat_that_would_lack_what_was_stored_meanwhile_is_not_sent(clock, monkeypatch):
+    def existing(_data_source: str, item_ids: list[str]) -> set[str]:
+        if catalog.looks == 1:  # right after the look-up by content that found nothing
+            catalog.there.update(["i1"])
+        return {item_id for item_id in item_ids if item_id in catalog.there}
+
+    def answer(ids: list[str]) -> Uploaded:
+        requests.append(ids)
+        if len(requests) == 1:
+            raise lost()
+        assert ids == ["i0", "i1", "i2"] or clock.now >= 1000.0 + catalog.settle_s
+        return Uploaded()
+
+    requests: list[list[str]] = []
+    catalog = Cued(answer)
+    catalog.can = Capabilities(max_batch_items=100, honours_keys=True)
+    monkeypatch.setattr(catalog, "existing", existing)
+    list(taken_up(catalog, a_batch(3), send_tools(catalog, attempts=3, skip=True), clock))
+    assert requests[1] == ["i0", "i1", "i2"]
+
+
+def test_a_repeat_that_another_answer_gave_another_key_waits(clock):
+    def answer(ids: list[str]) -> Uploaded:
+        requests.append((catalog.scopes[-1], *ids))
+        assert catalog.scopes[-1] == "job" or ids == ["i1"] or clock.now >= 1005.0
+        if requests == [("job", "i1")]:
+            return Uploaded({0: Refusal("quota", retry=True)}, doubted={0})
+        return Uploaded()
+
+    requests: list[tuple[str, ...]] = []
+    catalog = Cued(answer)
+    catalog.can = Capabilities(max_batch_items=1, honours_keys=True)
+    batch = a_batch(2, uncertain=(0, 1), settled_at=clock.now + 5.0)
+    list(taken_up(catalog, batch, send_tools(catalog, attempts=3), clock))
+    assert requests[0] == ("job", "i1")
+    assert catalog.there == Counter(["i0", "i1"])
+
+
+def test_a_request_that_is_more_than_the_catalog_takes_by_now_is_not_repeated_in_pieces(clock):
+    def answer(ids: list[str]) -> Uploaded:
+        if len(catalog.scopes) == 1:
+            catalog.can = Capabilities(max_batch_items=2, honours_keys=True)
+            raise lost()
+        assert clock.now >= 1000.0 + catalog.settle_s
+        return Uploaded()
+
+    catalog = Cued(answer)
+    catalog.can = Capabilities(max_batch_items=100, honours_keys=True)
+    turns = sum(1 for _ in taken_up(catalog, a_batch(4), send_tools(catalog, attempts=3), clock))
+    assert turns < 200
+    assert catalog.there == Counter(["i0", "i1", "i2", "i3"])
+
+
+def test_a_repeat_that_was_held_back_until_its_key_may_be_forgotten_is_looked_up_first(clock, monkeypatch):
+    def answer(ids: list[str]) -> Uploaded:
+        if len(catalog.scopes) == 1:
+            raise lost()
+        assert not catalog.there, "sent again"
+        return Uploaded()
+
+    def wait(_items: int, _control: Control) -> None:
+        if len(catalog.scopes) == 1:
+            clock.now += 300.0
+            catalog.there.update(["i0", "i1"])
+
+    catalog = Cued(answer)
+    catalog.can = Capabilities(max_batch_items=100, honours_keys=True)
+    batch, tools = a_batch(2), send_tools(catalog, attempts=3)
+    monkeypatch.setattr(tools.pace, "wait", wait)
+    list(taken_up(catalog, batch, tools, clock))
+    assert catalog.there == Counter(["i0", "i1"])
+
+
+def throttles() -> CatalogUnavailable:
+    return CatalogUnavailable("asks to slow down", throttled=True, retry_after_s=0.0)
+
+
+@pytest.mark.parametrize("function", ["upload", "stored", "existing", "capabilities"])
+def test_a_catalog_that_asks_to_come_again_at_once_for_ever_is_waited_for_until_the_job_is_cancelled(
+    clock, monkeypatch, function
+):
+    def throttled(*_args: Any, **_options: Any) -> None:
+        asked_at.append(clock.now)
+        assert len(asked_at) < 20, "nothing waits"
+        raise throttles()
+
+    def wait(seconds: float, reason: WaitReason, _detail: str) -> None:
+        waits.append((seconds, reason))
+        clock.now += seconds
+        if len(waits) == 10:
+            tools.control.halt(Halt.CANCEL)
+        tools.control.check()
+
+    for room in ("throttle", "pace", "limiter"):
+        monkeypatch.setattr(f"blade_server.core.engine.upload.{room}.time", clock)
+    asked_at: list[float] = []
+    waits: list[tuple[float, WaitReason]] = []
+    catalog = Cued(lambda _ids: Uploaded())
+    monkeypatch.setattr(catalog, function, throttled)
+    throttle = Throttle(lambda _seconds: None, lambda: 0.0)
+    pace = Pace(Limiter(0.0), throttle, source_rate=0.0, source_turn=lambda _items: 0.0)
+    tools = replace(send_tools(catalog, skip=True), throttle=throttle, pace=pace)
+    monkeypatch.setattr(tools.control, "wait", wait)
+    batch = a_batch(2, uncertain=(0, 1) if function == "stored" else ())
+    with pytest.raises(HaltedError):
+        list(send_batch(batch, tools))
+    assert len(asked_at) == len(waits) == 10
+    assert waits == [(min(30.0, 0.5 * 2**at), WaitReason.CATALOG_THROTTLED) for at in range(10)]
+    assert len(batch.open) == 2
