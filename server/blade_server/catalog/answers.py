@@ -35,10 +35,6 @@ class Capabilities:
     honours_keys: bool = False
     """A request that is sent again under its Idempotency-Key stores nothing more, also while the first is at work."""
 
-    def bears_repeat(self, *, same_request: bool) -> bool:
-        """Whether items may be sent again while a request for them may be at work; `same_request`: all of it again."""
-        return self.replaces or (self.honours_keys and (same_request or self.max_batch_items == 1))
-
 
 class Refusal(NamedTuple):
     """Why an item is not stored, in the catalog's own words.
