@@ -12,8 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from blade_server.web.transcoder.problem import Problem
 
-MAX_BODY_BYTES = 1 << 20
-"""SQL is the largest there is: 256 KiB, some more as JSON. To read a larger body would hold up all other calls."""
+MAX_BODY_BYTES = 4 << 20
+"""SQL is the largest there is: 256 KiB, and twelve times its characters where JSON escapes them."""
 BODY_TIMEOUT_S = 30.0
 STALL_TIMEOUT_S = 60.0
 """A client that takes nothing for this long is dropped, so that it cannot hold a warehouse statement for ever."""
@@ -36,7 +36,7 @@ class Exchange:
     async def body(self) -> bytes:
         """The whole body.
 
-        Raises Problem 413 (more than 1 MiB), 408 (not there in 30 seconds), 415 (not JSON).
+        Raises Problem 413 (more than 4 MiB), 408 (not there in 30 seconds), 415 (not JSON).
         """
         announced = self.headers.get("content-length", "0")
         if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
