@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from blade.v1.item_pb2 import Item
 
 
+_source = click.option(
+    "--source",
+    default="",
+    shell_complete=source_names,
+    metavar="NAME",
+    help="Name of the source, if DATA_TYPE has several.",
+)
+
+
 @click.group(cls=BladeGroup)
 def item() -> None:
     """Read or ingest a single item."""
@@ -22,13 +31,7 @@ def item() -> None:
 @item.command()
 @click.argument("data_type", shell_complete=data_types)
 @click.argument("item_id")
-@click.option(
-    "--source",
-    default="",
-    shell_complete=source_names,
-    metavar="NAME",
-    help="Name of the source, if DATA_TYPE has several.",
-)
+@_source
 @pass_session
 def get(session: Session, data_type: str, item_id: str, source: str) -> None:
     """Show one row as an item; nothing is stored."""
@@ -45,13 +48,7 @@ def get(session: Session, data_type: str, item_id: str, source: str) -> None:
 @item.command()
 @click.argument("data_type", shell_complete=data_types)
 @click.argument("item_id")
-@click.option(
-    "--source",
-    default="",
-    shell_complete=source_names,
-    metavar="NAME",
-    help="Name of the source, if DATA_TYPE has several.",
-)
+@_source
 @click.option("--replace", is_flag=True, help="Upload the item even if the catalog has it.")
 @click.option("--metadata", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Added to the item.")
 @pass_session
