@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.access import ADMIN_TOKEN
 from tests.support.databases import create_database, own_database
 from tests.support.paths import SHARED_DATA
 from tests.support.waiting import wait_until
@@ -17,6 +18,8 @@ SHARED_FILES = (
     "maintenance_faa_aid_1975_2008.parquet",
 )
 _TEMPLATE = "blade_template"
+
+os.environ["BLADE_TOKEN"] = ADMIN_TOKEN  # of every client and every command that a test starts
 
 
 def pytest_configure(config: pytest.Config) -> None:

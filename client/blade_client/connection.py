@@ -79,6 +79,8 @@ class Connection:
     ) -> None:
         self.target = check_target(target)
         secure = tls or ca_file is not None
+        if token is None and channel is None and (secure or is_local(target)):
+            token = os.environ.get("BLADE_TOKEN")
         if token and not secure and channel is None and not is_local(target):
             raise ValueError(f"A token for {target} needs TLS: pass tls=True or ca_file, or it travels readable.")
         self.metadata = [("blade-actor", header_value(actor or default_actor())), *metadata]

@@ -152,6 +152,7 @@ class Sandbox:
                     "DATABRICKS_TOKEN": TOKEN,
                     "BLADE_CATALOG_URL": self.catalog_url,
                     "BLADE_CATALOG_TOKEN": TOKEN,
+                    "BLADE_AUTH": "off",
                     "BLADE_DATA_DIR": str(self.folder / "postgres"),
                     "BLADE_PORT": found.get("port") or str(self._ports.grpc),
                     "BLADE_HTTP_PORT": found.get("http_port") or str(self._ports.http),

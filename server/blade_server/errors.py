@@ -1,6 +1,8 @@
 """Every error BLADE raises on purpose, one tree; foreign errors are mapped onto it where they enter.
 
     BladeError
+    ├── Unauthenticated          nobody knows who calls
+    ├── AccessDenied             the caller may not do this
     ├── Invalid                  a field of the request is wrong (names the fields)
     ├── NotFound                 source, job or item absent
     ├── AlreadyExists            the name is taken
@@ -33,6 +35,7 @@ from difflib import get_close_matches
 from typing import ClassVar
 
 from blade_server.model import TestStep
+from blade_server.model.access import Caller, Role
 from blade_server.model.error_reason import Reason as Reason  # noqa: PLC0414 - an error's reason is part of it
 
 
@@ -62,6 +65,26 @@ class Violation:
 
     field: str
     description: str
+
+
+class Unauthenticated(BladeError):
+    """The caller did not say who he is, or in a way that is not good (any more)."""
+
+    reason = Reason.UNAUTHENTICATED
+
+
+class AccessDenied(BladeError):
+    """The caller may not do this. What he may not even know of is NotFound instead."""
+
+    reason = Reason.ACCESS_DENIED
+
+    @classmethod
+    def of(cls, by: Caller, role: Role, what: str) -> AccessDenied:
+        """The role that is needed on `what` ("source 'parts'", "the server as a whole"), and the way to it."""
+        return cls(
+            f"{by.principal.name!r} needs the role {role.name} on {what}; an ADMIN can grant it",
+            metadata={"role": role.name, "object": what, "principal": by.principal.name},
+        )
 
 
 class Invalid(BladeError):
@@ -234,3 +257,9 @@ def meant(name: str, names: Iterable[str]) -> str:
     """What to add to the message that a name is unknown: the one it was probably meant to be, or nothing."""
     like = get_close_matches(name, list(names), n=1)
     return f"; did you mean {like[0]!r}?" if like else ""
+
+
+def check_may(by: Caller, source: str, data_type: str, what: str, role: Role | None = None) -> None:
+    """Raises AccessDenied unless the caller holds what his method needs, or the `role`, on a source he may know of."""
+    if not by.may(source, data_type, role):
+        raise AccessDenied.of(by, role or by.needs or Role.ADMIN, what)

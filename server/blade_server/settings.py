@@ -9,7 +9,7 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     max_connections: int = Field(12_000, ge=16, description="Connections to the gRPC port at once.")
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
+    auth: Literal["on", "off"] = Field("on", description="off: on loopback only, anybody may do everything.")
+    admin_token_file: Path | None = Field(None, description="A token `blade_ID_SECRET` that may do everything.")
+    admins: CommaSeparated = Field((), description="`subject:NAME` and `group:NAME`, who are ADMIN.")
+    open_contract: bool = Field(False, description="Reflection and the OpenAPI document for those not signed in.")
     ready_file: Path | None = Field(None, description="Written when it serves, removed when it stops.")
 
     # Warehouse defaults: the variables of the Databricks ecosystem.
@@ -109,7 +113,7 @@ class Settings(BaseSettings):
             values[name] = _secret_in(file, file_variable)
         return values
 
-    @field_validator("allowed_warehouse_hosts", "classifications", mode="before")
+    @field_validator("allowed_warehouse_hosts", "classifications", "admins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

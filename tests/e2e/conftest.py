@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.access import SERVER_ENVIRONMENT
 
 from blade_sandbox.data import sample_tables
 from blade_sandbox.sandbox import Sandbox
@@ -75,7 +76,13 @@ def make_world(
         world = Sandbox(
             tmp_path_factory.mktemp("world"),
             tables={**sample_tables(), **(tables or {})},
-            settings={"BLADE_LEASE_S": "2", "BLADE_LEASE_BEAT_S": "0.5", **(settings or {})},
+            settings={
+                "BLADE_LEASE_S": "2",
+                "BLADE_LEASE_BEAT_S": "0.5",
+                "BLADE_AUTH": "on",
+                **SERVER_ENVIRONMENT,
+                **(settings or {}),
+            },
             catalog_options=catalog_options,
         )
         world.start()

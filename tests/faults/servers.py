@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.support.access import SERVER_ENVIRONMENT
 from tests.support.waiting import wait_until
 
 from blade_client import BladeClient
@@ -134,7 +135,7 @@ class Servers:
         """The environment of a server, without what the caller's own would steer."""
         steering = ("BLADE_", "DATABRICKS_", "PG", "DATABASE_URL")
         passed_on = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
-        return {**passed_on, **self._where(), **SETTINGS}
+        return {**passed_on, **self._where(), **SETTINGS, **SERVER_ENVIRONMENT}
 
     def migrate(self, *arguments: str) -> None:
         """`blade migrate`, beside the servers."""

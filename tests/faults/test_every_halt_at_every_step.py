@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
+from tests.support.access import called
 
 from blade_server.app.policies import engine_policy
 from blade_server.catalog import Catalog
@@ -95,19 +96,19 @@ class Caller:
 
     def pause(self, running: Run) -> None:
         with suppress(Precondition):
-            self.world.jobs.control.pause(self.job.job_id, actor="x")
+            self.world.jobs.control.pause(self.job.job_id, by=called("x"))
         self.beat(running)
 
     def pause_and_resume(self, running: Run) -> None:
         self.pause(running)
         with suppress(Precondition):
-            self.world.jobs.control.resume(self.job.job_id, actor="x")
+            self.world.jobs.control.resume(self.job.job_id, by=called("x"))
         self.beat(running)
 
     def pause_with_the_lease_out(self, running: Run) -> None:
         running.control.renew(clock() - 1.0)
         with suppress(Precondition):
-            self.world.jobs.control.pause(self.job.job_id, actor="x")
+            self.world.jobs.control.pause(self.job.job_id, by=called("x"))
         flags = self.world.leases.beat("here", [self.claim], LEASE_S)
         if self.job.job_id in flags:
             running.obey(flags[self.job.job_id])  # as a record's answer would tell it
@@ -116,7 +117,7 @@ class Caller:
 
     def cancel(self, running: Run) -> None:
         with suppress(Precondition):
-            self.world.control.cancel(self.job.job_id, actor="x", reason="")
+            self.world.control.cancel(self.job.job_id, by=called("x"), reason="")
         self.beat(running)
 
     def stop(self, running: Run) -> None:
@@ -150,7 +151,7 @@ def finish(world, job, stepper, caller) -> Status:
             if status.final:
                 return status
             assert status is Status.PAUSED, "no server has it and none may take it"
-            world.jobs.control.resume(job.job_id, actor="x")
+            world.jobs.control.resume(job.job_id, by=called("x"))
             continue
         caller.claim = claim
         running, thread = stepper.run(claim)
@@ -158,7 +159,7 @@ def finish(world, job, stepper, caller) -> Status:
             assert time.monotonic() < deadline, f"stuck: {world.store.get(job.job_id)}"
             thread.join(0.02)
             if thread.is_alive() and world.store.get(job.job_id, history=False).status is Status.PAUSED:
-                world.jobs.control.resume(job.job_id, actor="x")
+                world.jobs.control.resume(job.job_id, by=called("x"))
                 caller.beat(running)
         shown = world.store.get(job.job_id)
         with world.database.begin() as connection:

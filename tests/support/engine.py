@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
+from tests.support.access import AsTester, called
 from tests.support.waiting import wait_until
 
 from blade_sandbox.catalog import CatalogServer
@@ -27,6 +28,7 @@ from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.start import StartJob
 from blade_server.core.sources.sources import Sources
 from blade_server.model import Classification, Job, RowMapping, Source, SourceConfig
+from blade_server.model.access import Caller
 from blade_server.settings import Settings
 from blade_server.storage.database import Database
 from blade_server.storage.engine.leases import Leases
@@ -81,8 +83,9 @@ class EngineWorld:
         self.warehouse.start()
         self.catalog.start()
         self.settings = self.configured()
-        self.sources = Sources(source_policy(self.settings), SourceStore(self.database))
-        self.jobs = Jobs.over(job_policy(self.settings), self.database, self.store, self.sources, self._wake)
+        sources = Sources(source_policy(self.settings), SourceStore(self.database))
+        jobs = Jobs.over(job_policy(self.settings), self.database, self.store, sources, self._wake)
+        self.sources, self.jobs = AsTester(sources), AsTester(jobs)
 
     def configured(self, **changes: Any) -> Settings:
         """Settings for this world: quick retries, quick leases."""
@@ -132,12 +135,12 @@ class EngineWorld:
 
     def begin(self, **request: Any) -> Job:
         """Starts a job over the maintenance source."""
-        return self.jobs.start(StartJob(**{"source": "blade-maintenance", **request}), actor="tester")
+        return self.jobs.start(StartJob(**{"source": "blade-maintenance", **request}), by=called("tester"))
 
-    def cancel(self, job_id: str, *, actor: str, reason: str = "") -> Job:
+    def cancel(self, job_id: str, *, by: Caller, reason: str = "") -> Job:
         """Asks for the end and waits until no upload can start any more, as CancelJob does."""
-        self.jobs.control.cancel(job_id, actor=actor, reason=reason)
-        for seconds in self.jobs.control.cancelling(job_id, actor=actor):
+        self.jobs.control.cancel(job_id, by=by, reason=reason)
+        for seconds in self.jobs.control.cancelling(job_id, by=by):
             time.sleep(seconds)
         return self.store.get(job_id, history=False)
 

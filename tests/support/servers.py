@@ -9,6 +9,8 @@ import subprocess
 import sys
 from typing import Any
 
+from tests.support.access import ADMIN_TOKEN, SERVER_ENVIRONMENT
+
 TIMEOUT_S = 90.0
 COMMAND = [sys.executable, "-m", "blade_server"]
 
@@ -16,7 +18,8 @@ COMMAND = [sys.executable, "-m", "blade_server"]
 def environment(**changes: str) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith(("BLADE_", "DATABRICKS_", "PG"))}
     own.pop("DATABASE_URL", None)
-    return own | {"BLADE_PORT": "0", "BLADE_HTTP_PORT": "0"} | changes
+    ports = {"BLADE_PORT": "0", "BLADE_HTTP_PORT": "0"}
+    return own | ports | SERVER_ENVIRONMENT | {"BLADE_TOKEN": ADMIN_TOKEN} | changes
 
 
 class Served:

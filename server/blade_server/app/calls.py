@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from blade_server.app.policies import direct_policy, job_policy, rpc_policy, web_policy
+from blade_server.app.operator import admit
+from blade_server.app.policies import access_policy, direct_policy, job_policy, rpc_policy, web_policy
 from blade_server.app.state import State
+from blade_server.core.access.door import Door
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
@@ -16,6 +18,7 @@ from blade_server.core.sources.sources import Sources
 from blade_server.rpc.server import RpcServer
 from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
+from blade_server.storage.access import AccessStore
 from blade_server.storage.clock import Clock
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.sources import SourceStore
@@ -29,13 +32,17 @@ class Calls:
         """Listens nowhere yet. `jobs_wait` is called whenever a call has stored a job."""
         self._settings = settings
         self._job_store, source_store = JobStore(state.database), SourceStore(state.database)
-        direct = direct_policy(settings)
+        direct, access = direct_policy(settings), access_policy(settings)
+        self._access_store = AccessStore(state.database)
+        self.door = Door(access, self._access_store)
         sources = Sources(direct.source, source_store)
         queries = Queries(direct, sources)
         self.feed = Feed(self._job_store.get_many, max_watchers=settings.max_watchers)
         self.rpc = RpcServer(
             rpc_policy(settings),
             Threads(stored=settings.database_pool_size, streams=settings.max_direct_queries),
+            door=self.door,
+            open_contract=access.open_contract,
             sources=sources,
             queries=queries,
             ingest=Ingest(direct.retry, sources, state.catalog, source_store, queries),
@@ -46,12 +53,17 @@ class Calls:
 
     async def listen(self, stack: AsyncExitStack) -> None:
         """Listens for gRPC. Raises ListenError. `stop` is for whoever got this far; the feed closes with the stack."""
+        if self._settings.admin_token_file is not None:
+            await asyncio.to_thread(admit, self._access_store, self._settings.admin_token_file)
         stack.callback(self._job_store.live.close)
         self.feed.start()
         stack.push_async_callback(self.feed.close)
         await self.rpc.start()
         self._web = Web(
-            self.rpc.local_target, web_policy(self._settings), query_timeout_s=self._settings.query_timeout_s
+            self.rpc.local_target,
+            web_policy(self._settings),
+            door_key=self.rpc.door_key,
+            query_timeout_s=self._settings.query_timeout_s,
         )
 
     async def listen_for_http(self) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from blade_server.app.open_files import room_for
+from blade_server.core.access.door import admins_of
 from blade_server.model.policy import (
+    AccessPolicy,
     DirectPolicy,
     EnginePolicy,
     JobPolicy,
@@ -69,6 +71,13 @@ def engine_policy(settings: Settings) -> EnginePolicy:
         pause_hold_s=settings.pause_hold_s,
         drain_s=settings.drain_timeout_s,
         patience_s=settings.catalog_patience_s,
+    )
+
+
+def access_policy(settings: Settings) -> AccessPolicy:
+    """For who may call. Raises ValueError for BLADE_ADMINS."""
+    return AccessPolicy(
+        required=settings.auth == "on", admins=admins_of(settings.admins), open_contract=settings.open_contract
     )
 
 

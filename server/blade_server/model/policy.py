@@ -99,3 +99,15 @@ class ListenPolicy:
     max_connections: int = 12_000
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessPolicy:
+    """Who may call. `required` False: anybody may do everything. `admins`: `subject:NAME` and `group:NAME`.
+
+    `open_contract`: reflection, /openapi.json and /docs are for those as well who are not signed in.
+    """
+
+    required: bool = True
+    admins: frozenset[str] = frozenset()
+    open_contract: bool = False

@@ -1,29 +1,97 @@
-"""Who calls: for the log, and for the history of a job."""
+"""Who calls: what a call carries about it, and the `Caller` that it becomes."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote
 
 import grpc.aio
 
+from blade_server.core.access.door import Shown
+from blade_server.model.access import Caller, Principal, Role
+
 ACTOR_KEY = "blade-actor"
+AUTHORIZATION_KEY = "authorization"
+DOOR_KEY = "blade-door"
+"""Carries the key of this process: only then the two below count. REST reaches gRPC over a socket, and the address that
+gRPC sees is that socket's."""
+PEER_KEY = "blade-peer"
+SESSION_KEY = "blade-session"
+TRACE_KEY = "traceparent"
 MAX_ACTOR_CHARS = 200
+_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-
-def peer(context: Context) -> str:
-    """The caller's address, as in `127.0.0.1:41234` or `[::1]:41234`."""
-    scheme, _, address = unquote(context.peer()).partition(":")
-    return address if scheme in ("ipv4", "ipv6") else f"{scheme}:{address}"
+_current: ContextVar[Caller] = ContextVar("caller")
 
 
-def actor(context: Context) -> str:
-    """The `blade-actor` the caller sent, if it is printable and has at most 200 characters; else its address."""
+def current() -> Caller:
+    """Who makes the call that this task handles. LookupError outside of one: a handler nobody stands before."""
+    return _current.get()
+
+
+@contextmanager
+def entering(by: Caller) -> Iterator[None]:
+    """What this task does inside is for him."""
+    token = _current.set(by)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class Lines:
+    """Reads what stands in the metadata of calls."""
+
+    def __init__(self) -> None:
+        self.door_key = secrets.token_urlsafe(32)
+        """For the HTTP side of this very process, and nobody else."""
+
+    def shown(self, context: Context) -> Shown:
+        """What the door looks at."""
+        found = _metadata(context)
+        session = found.get(SESSION_KEY, "") if self._is_our_own(found) else ""
+        return Shown(authorization=found.get(AUTHORIZATION_KEY, ""), session=session)
+
+    def peer(self, context: Context) -> str:
+        """The caller's address, as in `127.0.0.1:41234` or `[::1]:41234`."""
+        found = _metadata(context)
+        if self._is_our_own(found) and PEER_KEY in found:
+            return found[PEER_KEY]
+        scheme, _, address = unquote(context.peer()).partition(":")
+        return address if scheme in ("ipv4", "ipv6") else f"{scheme}:{address}"
+
+    def caller(self, context: Context, principal: Principal, needs: Role | None, method: str, raw: bytes) -> Caller:
+        """The call as plain data."""
+        found = _metadata(context)
+        claims = found.get(ACTOR_KEY, "").strip()
+        trace = _TRACE.fullmatch(found.get(TRACE_KEY, ""))
+        return Caller(
+            principal=principal,
+            needs=needs,
+            method=method,
+            claims=claims if claims.isprintable() and len(claims) <= MAX_ACTOR_CHARS else "",
+            address=self.peer(context),
+            request_digest=hashlib.sha256(raw).hexdigest(),
+            trace_id=trace[1] if trace else "",
+        )
+
+    def _is_our_own(self, found: dict[str, str]) -> bool:
+        return hmac.compare_digest(found.get(DOOR_KEY, "").encode(), self.door_key.encode())
+
+
+def _metadata(context: Context) -> dict[str, str]:
+    """The first value of each key."""
+    found: dict[str, str] = {}
     for key, value in context.invocation_metadata() or ():
-        if key == ACTOR_KEY and isinstance(value, str):
-            name = value.strip()
-            if name and name.isprintable() and len(name) <= MAX_ACTOR_CHARS:
-                return name
-    return peer(context)
+        if isinstance(value, str):
+            found.setdefault(key, value)
+    return found

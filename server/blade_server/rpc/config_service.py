@@ -9,7 +9,7 @@ from blade.v1.config_service_pb2_grpc import ConfigServiceServicer
 from blade_server.core.sources.sources import Sources
 from blade_server.errors import Invalid
 from blade_server.model import StepOutcome
-from blade_server.rpc.caller import Context
+from blade_server.rpc.caller import Context, current
 from blade_server.rpc.convert.fields import optional
 from blade_server.rpc.convert.source import id_count_message, set_fields, source_from, source_message, step_message
 from blade_server.rpc.threads import Threads
@@ -34,6 +34,7 @@ class ConfigService(ConfigServiceServicer):
             source_from(request.source),
             validate_only=request.validate_only,
             request_id=request.request_id,
+            by=current(),
         )
         return pb.AddSourceResponse(
             source=source_message(added.source),
@@ -42,7 +43,7 @@ class ConfigService(ConfigServiceServicer):
         )
 
     async def GetSource(self, request: pb.GetSourceRequest, context: Context) -> pb.GetSourceResponse:
-        source = await self._threads.stored(self._sources.get, request.name)
+        source = await self._threads.stored(self._sources.get, request.name, by=current())
         return pb.GetSourceResponse(source=source_message(source))
 
     async def ListSources(self, request: pb.ListSourcesRequest, context: Context) -> pb.ListSourcesResponse:
@@ -51,6 +52,7 @@ class ConfigService(ConfigServiceServicer):
             page_size=optional(request, "page_size"),
             page_token=request.page_token,
             data_type=request.data_type,
+            by=current(),
         )
         return pb.ListSourcesResponse(
             sources=[source_message(source) for source in sources], next_page_token=next_page_token
@@ -58,17 +60,17 @@ class ConfigService(ConfigServiceServicer):
 
     async def UpdateSource(self, request: pb.UpdateSourceRequest, context: Context) -> pb.UpdateSourceResponse:
         fields = set(request.update_mask.paths) or set_fields(request.source)
-        updated = await self._threads.outward(self._sources.update, source_from(request.source), fields)
+        updated = await self._threads.outward(self._sources.update, source_from(request.source), fields, by=current())
         return pb.UpdateSourceResponse(
             source=source_message(updated.source), item_ids=id_count_message(updated.item_ids)
         )
 
     async def RemoveSource(self, request: pb.RemoveSourceRequest, context: Context) -> pb.RemoveSourceResponse:
-        await self._threads.stored(self._sources.remove, request.name, request.etag)
+        await self._threads.stored(self._sources.remove, request.name, request.etag, by=current())
         return pb.RemoveSourceResponse()
 
     async def TestSource(self, request: pb.TestSourceRequest, context: Context) -> pb.TestSourceResponse:
-        tested = await self._threads.outward(self._sources.test, request.name)
+        tested = await self._threads.outward(self._sources.test, request.name, by=current())
         return pb.TestSourceResponse(
             passed=all(step.outcome is StepOutcome.PASSED for step in tested.steps),
             steps=[step_message(step) for step in tested.steps],

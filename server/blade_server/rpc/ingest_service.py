@@ -7,7 +7,7 @@ from __future__ import annotations
 from blade.v1 import ingest_service_pb2 as pb
 from blade.v1.ingest_service_pb2_grpc import IngestServiceServicer
 from blade_server.core.direct.ingest import Ingest
-from blade_server.rpc.caller import Context
+from blade_server.rpc.caller import Context, current
 from blade_server.rpc.convert.item import ingest_outcome, item_message
 from blade_server.rpc.threads import Threads
 
@@ -22,6 +22,7 @@ class IngestService(IngestServiceServicer):
     async def IngestItem(self, request: pb.IngestItemRequest, context: Context) -> pb.IngestItemResponse:
         ingested = await self._threads.outward(
             self._ingest.ingest,
+            by=current(),
             data_type=request.data_type,
             source=request.source,
             item_id=request.item_id,

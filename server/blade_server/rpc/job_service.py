@@ -19,7 +19,8 @@ from blade_server.core.jobs.preview import Preview
 from blade_server.core.jobs.start import StartJob
 from blade_server.core.jobs.watch import Feed
 from blade_server.errors import Invalid
-from blade_server.rpc.caller import Context, actor
+from blade_server.model.access import Caller
+from blade_server.rpc.caller import Context, current
 from blade_server.rpc.convert.fields import instant, optional, seconds
 from blade_server.rpc.convert.item import item_message, rejection_message
 from blade_server.rpc.convert.job import (
@@ -60,7 +61,7 @@ class JobService(JobServiceServicer):
             skip_existing=request.skip_existing,
             request_id=request.request_id,
         )
-        job = await self._threads.outward(self._jobs.start, start, actor=actor(context))
+        job = await self._threads.outward(self._jobs.start, start, by=current())
         return pb.StartQueryJobResponse(job=job_message(job))
 
     async def PreviewItems(self, request: pb.PreviewItemsRequest, context: Context) -> pb.PreviewItemsResponse:
@@ -72,7 +73,7 @@ class JobService(JobServiceServicer):
             metadata=dict(request.metadata),
             overrides=overrides_from(request),
         )
-        rows, item_ids = await self._threads.outward(self._jobs.preview, preview)
+        rows, item_ids = await self._threads.outward(self._jobs.preview, preview, by=current())
         return pb.PreviewItemsResponse(
             items=[item_message(item) for item in rows.items],
             rejections=[rejection_message(rejected.error) for rejected in rows.rejected],
@@ -80,14 +81,16 @@ class JobService(JobServiceServicer):
         )
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> Any:
-        job = await self._jobs.show.get_quickly(request.id)
+        by = current()
+        job = await self._jobs.show.get_quickly(request.id, by=by)
         if job is not None:
             return self._shown.serialised(job)
-        return await self._threads.stored(lambda: _shown(self._jobs.show.get(request.id)))
+        return await self._threads.stored(lambda: _shown(self._jobs.show.get(request.id, by=by)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         jobs, next_page_token = await self._threads.stored(
             self._jobs.show.list,
+            by=current(),
             page_size=optional(request, "page_size"),
             page_token=request.page_token,
             statuses=statuses_from(request.statuses),
@@ -104,36 +107,42 @@ class JobService(JobServiceServicer):
             # Two messages of a type, one behind the other, are their merge.
             return context.write(snapshot + HEARTBEAT if heartbeat else snapshot)
 
-        await self._feed.watch(request.job_id, seconds(request, "min_interval"), send)
+        by = current()
+        await self._feed.watch(
+            request.job_id,
+            seconds(request, "min_interval"),
+            send,
+            may_see=lambda job: by.sees.covers(job.spec.source, job.spec.data_type),
+        )
 
     async def PauseJob(self, request: pb.PauseJobRequest, context: Context) -> pb.PauseJobResponse:
         pause = self._jobs.control.pause
-        job = await self._threads.stored(pause, request.job_id, actor=actor(context), reason=request.reason)
+        job = await self._threads.stored(pause, request.job_id, by=current(), reason=request.reason)
         return pb.PauseJobResponse(job=job_message(job))
 
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
         resume = self._jobs.control.resume
-        job = await self._threads.stored(resume, request.job_id, actor=actor(context), reason=request.reason)
+        job = await self._threads.stored(resume, request.job_id, by=current(), reason=request.reason)
         return pb.ResumeJobResponse(job=job_message(job))
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
-        who = actor(context)
-        await self._threads.stored(self._jobs.control.cancel, request.job_id, actor=who, reason=request.reason)
+        by = current()
+        await self._threads.stored(self._jobs.control.cancel, request.job_id, by=by, reason=request.reason)
         # It goes on when the caller leaves: a job whose server died is ended by it.
-        ending = asyncio.create_task(self._cancelled(request.job_id, who))
+        ending = asyncio.create_task(self._cancelled(request.job_id, by))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
         return pb.CancelJobResponse(job=job_message(await asyncio.shield(ending)))
 
-    async def _cancelled(self, job_id: str, who: str) -> model.Job:
+    async def _cancelled(self, job_id: str, by: Caller) -> model.Job:
         """Waits for the server that runs the job, at most for its lease.
 
         In no thread, so that many cancels at once hold up no other call.
         """
-        looks = self._jobs.control.cancelling(job_id, actor=who)
+        looks = self._jobs.control.cancelling(job_id, by=by)
         while (pause_s := await self._threads.stored(next, looks, None)) is not None:
             await asyncio.sleep(pause_s)
-        return await self._threads.stored(self._jobs.show.get, job_id, history=False)
+        return await self._threads.stored(self._jobs.show.get, job_id, by=by, history=False)
 
     async def UpdateJobLimits(self, request: pb.UpdateJobLimitsRequest, context: Context) -> pb.UpdateJobLimitsResponse:
         if not request.HasField("limits"):  # else a forgotten field would take every limit away
@@ -142,7 +151,7 @@ class JobService(JobServiceServicer):
             self._jobs.control.update_limits,
             request.job_id,
             limits_from(request.limits),
-            actor=actor(context),
+            by=current(),
             reason=request.reason,
         )
         return pb.UpdateJobLimitsResponse(job=job_message(job))
@@ -151,6 +160,7 @@ class JobService(JobServiceServicer):
         errors, next_page_token = await self._threads.stored(
             self._jobs.show.errors,
             request.job_id,
+            by=current(),
             page_size=optional(request, "page_size"),
             page_token=request.page_token,
         )
@@ -165,7 +175,7 @@ class JobService(JobServiceServicer):
             self._jobs.retry_failed,
             request.job_id,
             request_id=request.request_id,
-            actor=actor(context),
+            by=current(),
             reason=request.reason,
         )
         return pb.RetryFailedItemsResponse(job=job_message(job))

@@ -12,7 +12,7 @@ from blade_server.core.direct.queries import Queries
 from blade_server.core.direct.streams import ItemStream
 from blade_server.model import RowQuery
 from blade_server.rpc import arrow
-from blade_server.rpc.caller import Context
+from blade_server.rpc.caller import Context, current
 from blade_server.rpc.convert.fields import optional
 from blade_server.rpc.convert.item import item_message, rejection_message
 from blade_server.rpc.threaded_stream import stream
@@ -30,22 +30,26 @@ class QueryService(QueryServiceServicer):
         self._threads = threads
 
     async def QueryItems(self, request: pb.QueryItemsRequest, context: Context) -> None:  # type: ignore[override]
-        asked = _asked(request)
-        await stream(self._threads.streams, lambda: self._queries.items(asked), chunks, context.write)
+        asked, by = _asked(request), current()
+        await stream(self._threads.streams, lambda: self._queries.items(asked, by=by), chunks, context.write)
 
     async def QueryArrow(self, request: pb.QueryArrowRequest, context: Context) -> None:  # type: ignore[override]
-        asked = _asked(request)
+        asked, by = _asked(request), current()
         options = arrow.write_options(request.compression)
         await stream(
             self._threads.streams,
-            lambda: self._queries.arrow(asked),
+            lambda: self._queries.arrow(asked, by=by),
             lambda batches: arrow.answers(batches, options),
             context.write,
         )
 
     async def GetItem(self, request: pb.GetItemRequest, context: Context) -> pb.GetItemResponse:
         item = await self._threads.outward(
-            self._queries.item, data_type=request.data_type, source=request.source, item_id=request.item_id
+            self._queries.item,
+            data_type=request.data_type,
+            source=request.source,
+            item_id=request.item_id,
+            by=current(),
         )
         return pb.GetItemResponse(item=item_message(item))
 

@@ -14,6 +14,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from blade.v1 import (
+    access_service_pb2,
+    access_service_pb2_grpc,
+    audit_service_pb2,
     config_service_pb2,
     config_service_pb2_grpc,
     ingest_service_pb2,
@@ -23,6 +26,7 @@ from blade.v1 import (
     query_service_pb2,
     query_service_pb2_grpc,
 )
+from blade_server.core.access.door import Door
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
@@ -30,26 +34,34 @@ from blade_server.core.jobs.watch import Feed
 from blade_server.core.sources.sources import Sources
 from blade_server.model.policy import ListenPolicy
 from blade_server.ports import until_free
+from blade_server.rpc.access_service import AccessService
+from blade_server.rpc.around.access import Access
 from blade_server.rpc.around.chain import Chain
 from blade_server.rpc.around.drain import Drain
+from blade_server.rpc.caller import Lines
 from blade_server.rpc.config_service import ConfigService
 from blade_server.rpc.ingest_service import IngestService
 from blade_server.rpc.job_service import JobService
+from blade_server.rpc.methods import needs_of
 from blade_server.rpc.query_service import QueryService
 from blade_server.rpc.threads import Threads
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 
-SERVICES = tuple(
-    module.DESCRIPTOR.services_by_name[name].full_name
-    for module, name in (
-        (config_service_pb2, "ConfigService"),
-        (query_service_pb2, "QueryService"),
-        (ingest_service_pb2, "IngestService"),
-        (job_service_pb2, "JobService"),
+_DESCRIPTORS = tuple(
+    service
+    for module in (
+        config_service_pb2,
+        query_service_pb2,
+        ingest_service_pb2,
+        job_service_pb2,
+        access_service_pb2,
+        audit_service_pb2,
     )
+    for service in module.DESCRIPTOR.services_by_name.values()
 )
+SERVICES = tuple(service.full_name for service in _DESCRIPTORS)
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 _LAST_WORDS_S = 1.0
 HANDSHAKE_MS = 10_000
@@ -86,6 +98,8 @@ class RpcServer:
         policy: ListenPolicy,
         threads: Threads,
         *,
+        door: Door,
+        open_contract: bool,
         sources: Sources,
         queries: Queries,
         ingest: Ingest,
@@ -96,17 +110,22 @@ class RpcServer:
         self._policy = policy
         self._threads = threads
         self._drain = Drain()
+        access = Access(door, threads, Lines())
+        self.door_key = access.lines.door_key
+        """With it the HTTP side of this process says who calls it."""
         options = (
             *_OPTIONS,
             ("grpc.max_allowed_incoming_connections", policy.max_connections),
             ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         )
-        self._server = grpc.aio.server(interceptors=[Chain(self._drain)], options=options)
+        chain = Chain(self._drain, access, needs_of(_DESCRIPTORS), open_contract=open_contract)
+        self._server = grpc.aio.server(interceptors=[chain], options=options)
         add = self._server
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(sources, self._threads), add)
         query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(queries, self._threads), add)
         ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(ingest, self._threads), add)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(jobs, feed, self._threads), add)
+        access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(), add)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
         self._add_reflection()

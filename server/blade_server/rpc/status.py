@@ -25,6 +25,8 @@ DOMAIN = "blade"
 DETAILS_KEY = "grpc-status-details-bin"
 
 CODES: dict[type[errors.BladeError], grpc.StatusCode] = {
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.AccessDenied: grpc.StatusCode.PERMISSION_DENIED,
     errors.Invalid: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,

@@ -6,14 +6,16 @@ import secrets
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason, meant
+from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason, check_may, meant
 from blade_server.model import FINAL, Source, SourceStats
+from blade_server.model.access import Caller, Scope
 from blade_server.storage import tables
 from blade_server.storage.codec import config_from, mapping_from
 from blade_server.storage.database import Database
+from blade_server.storage.within import within
 
 _source = tables.source
 _NAMES = 1000
@@ -49,8 +51,12 @@ def _columns(source: Source) -> dict[str, Any]:
     }
 
 
-def _not_found(connection: Connection, name: str) -> NotFound:
-    names = connection.execute(select(_source.c.name).limit(_NAMES)).scalars().all()
+def _seen(scope: Scope) -> ColumnElement[bool]:
+    return within(scope, _source.c.name, _source.c.data_type)
+
+
+def _not_found(connection: Connection, name: str, seen: Scope) -> NotFound:
+    names = connection.execute(select(_source.c.name).where(_seen(seen)).limit(_NAMES)).scalars().all()
     return NotFound(f"there is no source {name!r}{meant(name, names)}", reason=Reason.SOURCE_NOT_FOUND)
 
 
@@ -60,7 +66,7 @@ class SourceStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, source: Source, *, request_id: str = "", request_hash: str = "") -> Source:
+    def add(self, source: Source, *, by: Caller, request_id: str = "", request_hash: str = "") -> Source:
         """Stores a new source and returns it with times and etag.
 
         The same `request_id` and `request_hash` again return what the first call stored. Raises AlreadyExists if the
@@ -69,28 +75,28 @@ class SourceStore:
         values = {
             **_columns(source),
             "name": source.name,
-            "request_id": request_id or None,
+            "request_id": by.own(request_id) or None,
             "request_hash": request_hash,
             "create_time": func.now(),
         }
         try:
             with self._database.begin() as connection:
-                stored = self._replay(connection, request_id, request_hash)
+                stored = self._replay(connection, request_id, request_hash, by)
                 if stored is not None:
                     return stored
                 row = connection.execute(insert(_source).values(values).returning(_source)).one()
                 return _from_row(row)
         except IntegrityError as exc:
             with self._database.begin() as connection:  # two calls with one request id at the same moment
-                stored = self._replay(connection, request_id, request_hash)
+                stored = self._replay(connection, request_id, request_hash, by)
             if stored is not None:
                 return stored
             raise AlreadyExists(f"a source named {source.name!r} exists; change that one or take another name") from exc
 
-    def _replay(self, connection: Connection, request_id: str, request_hash: str) -> Source | None:
+    def _replay(self, connection: Connection, request_id: str, request_hash: str, by: Caller) -> Source | None:
         if not request_id:
             return None
-        row = connection.execute(select(_source).where(_source.c.request_id == request_id)).one_or_none()
+        row = connection.execute(select(_source).where(_source.c.request_id == by.own(request_id))).one_or_none()
         if row is not None and row.request_hash != request_hash:
             raise Invalid.field(
                 "request_id",
@@ -99,50 +105,53 @@ class SourceStore:
             )
         return None if row is None else _from_row(row)
 
-    def get(self, name: str) -> Source:
-        """Raises NotFound."""
-        found = self._select(select(_source).where(_source.c.name == name))
+    def get(self, name: str, seen: Scope) -> Source:
+        """Raises NotFound, also for one that may not be seen."""
+        found = self._select(select(_source).where(_source.c.name == name, _seen(seen)))
         if not found:
             with self._database.begin() as connection:
-                raise _not_found(connection, name)
+                raise _not_found(connection, name, seen)
         return found[0]
 
-    def data_types(self) -> list[str]:
+    def data_types(self, seen: Scope) -> list[str]:
         """Those that sources have, for people who misspelt one; not all if there are very many."""
+        query = select(_source.c.data_type).where(_seen(seen)).distinct().limit(_NAMES)
         with self._database.begin() as connection:
-            return list(connection.execute(select(_source.c.data_type).distinct().limit(_NAMES)).scalars())
+            return list(connection.execute(query).scalars())
 
-    def by_data_type(self, data_type: str) -> list[Source]:
+    def by_data_type(self, data_type: str, seen: Scope) -> list[Source]:
         """The sources of a data type, by name."""
-        return self._select(select(_source).where(_source.c.data_type == data_type).order_by(_source.c.name))
+        query = select(_source).where(_source.c.data_type == data_type, _seen(seen))
+        return self._select(query.order_by(_source.c.name))
 
-    def all(self) -> list[Source]:
+    def all(self, seen: Scope) -> list[Source]:
         """Every source, by name."""
-        return self._select(select(_source).order_by(_source.c.name))
+        return self._select(select(_source).where(_seen(seen)).order_by(_source.c.name))
 
-    def page(self, after_name: str, limit: int, data_type: str = "") -> list[Source]:
-        """At most `limit` sources behind `after_name`, by name."""
-        query = select(_source).where(_source.c.name > after_name).order_by(_source.c.name).limit(limit)
+    def page(self, after_name: str, limit: int, data_type: str, seen: Scope) -> list[Source]:
+        """At most `limit` sources behind `after_name`, by name; `data_type` "": of all."""
+        query = select(_source).where(_source.c.name > after_name, _seen(seen))
+        query = query.order_by(_source.c.name).limit(limit)
         return self._select(query.where(_source.c.data_type == data_type) if data_type else query)
 
     def _select(self, query: Select[Any]) -> list[Source]:
         with self._database.begin() as connection:
             return [_from_row(row) for row in connection.execute(query)]
 
-    def update(self, source: Source, expected_etag: str) -> Source:
+    def update(self, source: Source, expected_etag: str, *, by: Caller) -> Source:
         """Replaces everything but name, stats and creation time. Raises NotFound, Conflict."""
         with self._database.begin() as connection:
-            self._lock(connection, source.name, expected_etag)
+            self._lock(connection, source.name, expected_etag, by)
             row = connection.execute(
                 update(_source).where(_source.c.name == source.name).values(_columns(source)).returning(_source)
             ).one()
             return _from_row(row)
 
-    def remove(self, name: str, etag: str = "") -> None:
+    def remove(self, name: str, etag: str = "", *, by: Caller) -> None:
         """Raises NotFound, Conflict, and Precondition while the source has jobs that are not final."""
         job = tables.job
         with self._database.begin() as connection:
-            self._lock(connection, name, etag)
+            self._lock(connection, name, etag, by)
             in_use = select(exists().where(job.c.source == name, job.c.status.not_in(FINAL)))
             if connection.execute(in_use).scalar_one():
                 raise Precondition(
@@ -151,11 +160,12 @@ class SourceStore:
                 )
             connection.execute(delete(_source).where(_source.c.name == name))
 
-    def _lock(self, connection: Connection, name: str, etag: str) -> None:
-        locked = select(_source.c.etag).where(_source.c.name == name).with_for_update()
+    def _lock(self, connection: Connection, name: str, etag: str, by: Caller) -> None:
+        locked = select(_source.c.etag, _source.c.data_type).where(_source.c.name == name).with_for_update()
         stored = connection.execute(locked).one_or_none()
-        if stored is None:
-            raise _not_found(connection, name)
+        if stored is None or not by.sees.covers(name, stored.data_type):
+            raise _not_found(connection, name, by.sees)
+        check_may(by, name, stored.data_type, f"source {name!r}")
         if etag and etag != stored.etag:
             raise Conflict(
                 f"source {name!r} was changed by somebody else (etag {stored.etag}, not {etag}); read it again"

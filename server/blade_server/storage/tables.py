@@ -25,6 +25,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
     text,
 )
@@ -112,6 +113,8 @@ job = Table(
     Column("ledger_kept", Boolean, nullable=False, server_default="true"),
     # What a server must know to run it; see storage/engine/leases.py.
     _count("level", SmallInteger),
+    # The principal who started it.
+    _text("starter"),
     # This database was older than the work once: what it does not record may have been sent all the same.
     Column("doubtful", Boolean, nullable=False, server_default="false"),
     # A column of its own, so that counting errors touches no index.
@@ -208,4 +211,49 @@ server = Table(
     # Raised by that server alone, with each claim and beat; see storage/engine/witness.py.
     Column("beats", BigInteger, nullable=False),
     _time("beat_time", nullable=False),
+)
+
+access_token = Table(
+    "access_token",
+    metadata,
+    Column("token_id", Text(collation="C"), primary_key=True),
+    Column("principal", Text, nullable=False, index=True),
+    Column("kind", Text, nullable=False, server_default="token"),
+    # SHA-256 of the whole token.
+    Column("hash", LargeBinary, nullable=False),
+    _text("description"),
+    _text("created_by"),
+    _time("create_time", nullable=False),
+    _time("expire_time"),
+    _time("last_use_time"),
+    _time("revoke_time"),
+)
+
+access_grant = Table(
+    "access_grant",
+    metadata,
+    Column("grant_id", Text(collation="C"), primary_key=True),
+    _text("principal"),
+    _text("group_name"),
+    Column("role", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    _text("created_by"),
+    _time("create_time", nullable=False),
+    UniqueConstraint("principal", "group_name", "role", "scope"),
+    Index("ix_access_grant_group", "group_name", postgresql_where=text("group_name <> ''")),
+)
+
+web_session = Table(
+    "web_session",
+    metadata,
+    # SHA-256 of the id in the cookie.
+    Column("hash", LargeBinary, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("groups", JSONB, nullable=False, server_default="[]"),
+    _text("token_id"),
+    _text("csrf"),
+    _time("create_time", nullable=False),
+    _time("use_time", nullable=False),
+    Column("expire_time", DateTime(timezone=True), nullable=False, index=True),
 )

@@ -13,7 +13,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
+from blade.v1 import (
+    access_service_pb2,
+    audit_service_pb2,
+    config_service_pb2,
+    ingest_service_pb2,
+    job_service_pb2,
+    query_service_pb2,
+)
 from blade_server.model.policy import ListenPolicy
 from blade_server.web import site
 from blade_server.web.guard import Guard, is_loopback
@@ -23,22 +30,32 @@ from blade_server.web.transcoder import Transcoder
 from blade_server.web.transcoder.problem import Problem
 
 _FILES: tuple[FileDescriptor, ...] = tuple(
-    module.DESCRIPTOR for module in (config_service_pb2, query_service_pb2, ingest_service_pb2, job_service_pb2)
+    module.DESCRIPTOR
+    for module in (
+        config_service_pb2,
+        query_service_pb2,
+        ingest_service_pb2,
+        job_service_pb2,
+        access_service_pb2,
+        audit_service_pb2,
+    )
 )
 _UNARY_SPARE_S = 30.0
 
 
-def build(channel_target: str, *, host: str, query_timeout_s: float) -> Starlette:
+def build(channel_target: str, *, door_key: str, host: str, query_timeout_s: float) -> Starlette:
     """The application: the pages, /openapi.json, and the REST form of every call.
 
     Args:
         channel_target: the gRPC server, plaintext, in gRPC's notation (`127.0.0.1:50051`, `unix:/run/blade.sock`).
+        door_key: with it that server believes who calls.
         host: where it listens; on loopback only loopback names are answered.
         query_timeout_s: the longest run of a direct query, which bounds a call.
     """
     transcoder = Transcoder(
         [service for file in _FILES for service in file.services_by_name.values()],
         channel_target=channel_target,
+        door_key=door_key,
         # The server's own limit comes first, with a better message.
         unary_timeout_s=query_timeout_s + _UNARY_SPARE_S,
     )
@@ -75,9 +92,9 @@ async def _refuse(request: Request, error: Exception) -> Response:
 class Web:
     """The HTTP port. Start it after the gRPC server; stop it before."""
 
-    def __init__(self, channel_target: str, policy: ListenPolicy, *, query_timeout_s: float) -> None:
+    def __init__(self, channel_target: str, policy: ListenPolicy, *, door_key: str, query_timeout_s: float) -> None:
         tls = policy.tls_cert_file and policy.tls_key_file and (policy.tls_cert_file, policy.tls_key_file)
-        app = build(channel_target, host=policy.host, query_timeout_s=query_timeout_s)
+        app = build(channel_target, door_key=door_key, host=policy.host, query_timeout_s=query_timeout_s)
         self._listener = Listener(app, host=policy.host, port=policy.port, tls=tls or None)
 
     async def start(self) -> int:

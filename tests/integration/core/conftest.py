@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 from pydantic import SecretStr
+from tests.support.access import AsTester
 from tests.support.engine import ended, make_world, reaches
 from tests.support.warehouses import lent
 
@@ -99,19 +100,19 @@ def store(postgres_url: str) -> Iterator[SourceStore]:
 
 
 @pytest.fixture
-def sources(settings: Settings, store: SourceStore) -> Sources:
-    return Sources(source_policy(settings), store)
+def sources(settings: Settings, store: SourceStore) -> AsTester:
+    return AsTester(Sources(source_policy(settings), store))
 
 
 @pytest.fixture
-def queries(settings: Settings, sources: Sources) -> Queries:
-    return Queries(direct_policy(settings), sources)
+def queries(settings: Settings, sources: Sources) -> AsTester:
+    return AsTester(Queries(direct_policy(settings), sources))
 
 
 @pytest.fixture
-def ingest(settings: Settings, sources: Sources, store: SourceStore, queries: Queries) -> Iterator[Ingest]:
+def ingest(settings: Settings, sources: Sources, store: SourceStore, queries: Queries) -> Iterator[AsTester]:
     catalog = Catalog(settings.catalog_url)
-    yield Ingest(retry_policy(settings), sources, catalog, store, queries)
+    yield AsTester(Ingest(retry_policy(settings), sources, catalog, store, queries))
     catalog.close()
 
 

@@ -12,8 +12,10 @@ from google.rpc import error_details_pb2, status_pb2
 from tests.support.loops import LoopThread
 
 from blade_server.app.policies import rpc_policy
+from blade_server.core.access.door import Door
 from blade_server.core.jobs.watch import Feed
 from blade_server.model import Job
+from blade_server.model.policy import AccessPolicy
 from blade_server.rpc.server import RpcServer
 from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
@@ -35,6 +37,8 @@ class RpcWorld:
         self.jobs = SimpleNamespace(show=show, control=SimpleNamespace())
         self.stored: dict[str, Job] = {}
         self.settings = Settings(**({"port": 0} | settings))
+        # Nobody signs in here, so nothing is looked up.
+        self.door = Door(AccessPolicy(required=False), SimpleNamespace())  # type: ignore[arg-type]
         self._loop = LoopThread()
         self.submit, self.run = self._loop.submit, self._loop.run
         try:
@@ -55,7 +59,9 @@ class RpcWorld:
             "jobs": self.jobs,
         }
         threads = Threads(stored=self.settings.database_pool_size, streams=self.settings.max_direct_queries)
-        self.server = RpcServer(rpc_policy(self.settings), threads, **core, feed=self.feed)
+        self.server = RpcServer(
+            rpc_policy(self.settings), threads, door=self.door, open_contract=False, **core, feed=self.feed
+        )
         await self.server.start()
 
     def _read(self, job_ids: Any) -> list[Job]:

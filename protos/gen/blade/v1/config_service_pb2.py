@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from blade.v1 import access_pb2 as blade_dot_v1_dot_access__pb2
 from blade.v1 import source_pb2 as blade_dot_v1_dot_source__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62lade/v1/config_service.proto\x12\x08\x62lade.v1\x1a\x15\x62lade/v1/source.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\"r\n\x10\x41\x64\x64SourceRequest\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12 \n\x06source\x18\x02 \x01(\x0b\x32\x10.blade.v1.Source\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x81\x01\n\x11\x41\x64\x64SourceResponse\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\x12!\n\x05steps\x18\x02 \x03(\x0b\x32\x12.blade.v1.TestStep\x12\'\n\x08item_ids\x18\x03 \x01(\x0b\x32\x15.blade.v1.ItemIdCount\" \n\x10GetSourceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x11GetSourceResponse\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\"a\n\x12ListSourcesRequest\x12\x16\n\tpage_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tdata_type\x18\x03 \x01(\tB\x0c\n\n_page_size\"Q\n\x13ListSourcesResponse\x12!\n\x07sources\x18\x01 \x03(\x0b\x32\x10.blade.v1.Source\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"h\n\x13UpdateSourceRequest\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"a\n\x14UpdateSourceResponse\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\x12\'\n\x08item_ids\x18\x02 \x01(\x0b\x32\x15.blade.v1.ItemIdCount\"1\n\x13RemoveSourceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x16\n\x14RemoveSourceResponse\"!\n\x11TestSourceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"p\n\x12TestSourceResponse\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12!\n\x05steps\x18\x02 \x03(\x0b\x32\x12.blade.v1.TestStep\x12\'\n\x08item_ids\x18\x03 \x01(\x0b\x32\x15.blade.v1.ItemIdCount2\xc7\x05\n\rConfigService\x12z\n\tAddSource\x12\x1a.blade.v1.AddSourceRequest\x1a\x1b.blade.v1.AddSourceResponse\"4\x82\xd3\xe4\x93\x02.\"\x1c/configure/blade/{data_type}:\x06sourceb\x06source\x12m\n\tGetSource\x12\x1a.blade.v1.GetSourceRequest\x1a\x1b.blade.v1.GetSourceResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x17/configure/blade/{name}b\x06source\x12\x64\n\x0bListSources\x12\x1c.blade.v1.ListSourcesRequest\x1a\x1d.blade.v1.ListSourcesResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/configure/blade\x12\x85\x01\n\x0cUpdateSource\x12\x1d.blade.v1.UpdateSourceRequest\x1a\x1e.blade.v1.UpdateSourceResponse\"6\x82\xd3\xe4\x93\x02\x30\x32\x1e/configure/blade/{source.name}:\x06sourceb\x06source\x12n\n\x0cRemoveSource\x12\x1d.blade.v1.RemoveSourceRequest\x1a\x1e.blade.v1.RemoveSourceResponse\"\x1f\x82\xd3\xe4\x93\x02\x19*\x17/configure/blade/{name}\x12m\n\nTestSource\x12\x1b.blade.v1.TestSourceRequest\x1a\x1c.blade.v1.TestSourceResponse\"$\x82\xd3\xe4\x93\x02\x1e\"\x1c/configure/blade/{name}:testb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62lade/v1/config_service.proto\x12\x08\x62lade.v1\x1a\x15\x62lade/v1/access.proto\x1a\x15\x62lade/v1/source.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\"r\n\x10\x41\x64\x64SourceRequest\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12 \n\x06source\x18\x02 \x01(\x0b\x32\x10.blade.v1.Source\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x81\x01\n\x11\x41\x64\x64SourceResponse\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\x12!\n\x05steps\x18\x02 \x03(\x0b\x32\x12.blade.v1.TestStep\x12\'\n\x08item_ids\x18\x03 \x01(\x0b\x32\x15.blade.v1.ItemIdCount\" \n\x10GetSourceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x11GetSourceResponse\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\"a\n\x12ListSourcesRequest\x12\x16\n\tpage_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tdata_type\x18\x03 \x01(\tB\x0c\n\n_page_size\"Q\n\x13ListSourcesResponse\x12!\n\x07sources\x18\x01 \x03(\x0b\x32\x10.blade.v1.Source\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"h\n\x13UpdateSourceRequest\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"a\n\x14UpdateSourceResponse\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\x12\'\n\x08item_ids\x18\x02 \x01(\x0b\x32\x15.blade.v1.ItemIdCount\"1\n\x13RemoveSourceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x16\n\x14RemoveSourceResponse\"!\n\x11TestSourceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"p\n\x12TestSourceResponse\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12!\n\x05steps\x18\x02 \x03(\x0b\x32\x12.blade.v1.TestStep\x12\'\n\x08item_ids\x18\x03 \x01(\x0b\x32\x15.blade.v1.ItemIdCount2\xf8\x05\n\rConfigService\x12\x82\x01\n\tAddSource\x12\x1a.blade.v1.AddSourceRequest\x1a\x1b.blade.v1.AddSourceResponse\"<\xa2\xe3\x18\x04\x08\x04\x10\x01\x82\xd3\xe4\x93\x02.\"\x1c/configure/blade/{data_type}:\x06sourceb\x06source\x12u\n\tGetSource\x12\x1a.blade.v1.GetSourceRequest\x1a\x1b.blade.v1.GetSourceResponse\"/\xa2\xe3\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02!\x12\x17/configure/blade/{name}b\x06source\x12l\n\x0bListSources\x12\x1c.blade.v1.ListSourcesRequest\x1a\x1d.blade.v1.ListSourcesResponse\" \xa2\xe3\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/configure/blade\x12\x8d\x01\n\x0cUpdateSource\x12\x1d.blade.v1.UpdateSourceRequest\x1a\x1e.blade.v1.UpdateSourceResponse\">\xa2\xe3\x18\x04\x08\x04\x10\x01\x82\xd3\xe4\x93\x02\x30\x32\x1e/configure/blade/{source.name}:\x06sourceb\x06source\x12v\n\x0cRemoveSource\x12\x1d.blade.v1.RemoveSourceRequest\x1a\x1e.blade.v1.RemoveSourceResponse\"\'\xa2\xe3\x18\x04\x08\x04\x10\x01\x82\xd3\xe4\x93\x02\x19*\x17/configure/blade/{name}\x12u\n\nTestSource\x12\x1b.blade.v1.TestSourceRequest\x1a\x1c.blade.v1.TestSourceResponse\",\xa2\xe3\x18\x04\x08\x03\x10\x01\x82\xd3\xe4\x93\x02\x1e\"\x1c/configure/blade/{name}:testb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,41 +36,41 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'blade.v1.config_service_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONFIGSERVICE'].methods_by_name['AddSource']._loaded_options = None
-  _globals['_CONFIGSERVICE'].methods_by_name['AddSource']._serialized_options = b'\202\323\344\223\002.\"\034/configure/blade/{data_type}:\006sourceb\006source'
+  _globals['_CONFIGSERVICE'].methods_by_name['AddSource']._serialized_options = b'\242\343\030\004\010\004\020\001\202\323\344\223\002.\"\034/configure/blade/{data_type}:\006sourceb\006source'
   _globals['_CONFIGSERVICE'].methods_by_name['GetSource']._loaded_options = None
-  _globals['_CONFIGSERVICE'].methods_by_name['GetSource']._serialized_options = b'\202\323\344\223\002!\022\027/configure/blade/{name}b\006source'
+  _globals['_CONFIGSERVICE'].methods_by_name['GetSource']._serialized_options = b'\242\343\030\004\010\001\020\001\202\323\344\223\002!\022\027/configure/blade/{name}b\006source'
   _globals['_CONFIGSERVICE'].methods_by_name['ListSources']._loaded_options = None
-  _globals['_CONFIGSERVICE'].methods_by_name['ListSources']._serialized_options = b'\202\323\344\223\002\022\022\020/configure/blade'
+  _globals['_CONFIGSERVICE'].methods_by_name['ListSources']._serialized_options = b'\242\343\030\004\010\001\020\001\202\323\344\223\002\022\022\020/configure/blade'
   _globals['_CONFIGSERVICE'].methods_by_name['UpdateSource']._loaded_options = None
-  _globals['_CONFIGSERVICE'].methods_by_name['UpdateSource']._serialized_options = b'\202\323\344\223\00202\036/configure/blade/{source.name}:\006sourceb\006source'
+  _globals['_CONFIGSERVICE'].methods_by_name['UpdateSource']._serialized_options = b'\242\343\030\004\010\004\020\001\202\323\344\223\00202\036/configure/blade/{source.name}:\006sourceb\006source'
   _globals['_CONFIGSERVICE'].methods_by_name['RemoveSource']._loaded_options = None
-  _globals['_CONFIGSERVICE'].methods_by_name['RemoveSource']._serialized_options = b'\202\323\344\223\002\031*\027/configure/blade/{name}'
+  _globals['_CONFIGSERVICE'].methods_by_name['RemoveSource']._serialized_options = b'\242\343\030\004\010\004\020\001\202\323\344\223\002\031*\027/configure/blade/{name}'
   _globals['_CONFIGSERVICE'].methods_by_name['TestSource']._loaded_options = None
-  _globals['_CONFIGSERVICE'].methods_by_name['TestSource']._serialized_options = b'\202\323\344\223\002\036\"\034/configure/blade/{name}:test'
-  _globals['_ADDSOURCEREQUEST']._serialized_start=130
-  _globals['_ADDSOURCEREQUEST']._serialized_end=244
-  _globals['_ADDSOURCERESPONSE']._serialized_start=247
-  _globals['_ADDSOURCERESPONSE']._serialized_end=376
-  _globals['_GETSOURCEREQUEST']._serialized_start=378
-  _globals['_GETSOURCEREQUEST']._serialized_end=410
-  _globals['_GETSOURCERESPONSE']._serialized_start=412
-  _globals['_GETSOURCERESPONSE']._serialized_end=465
-  _globals['_LISTSOURCESREQUEST']._serialized_start=467
-  _globals['_LISTSOURCESREQUEST']._serialized_end=564
-  _globals['_LISTSOURCESRESPONSE']._serialized_start=566
-  _globals['_LISTSOURCESRESPONSE']._serialized_end=647
-  _globals['_UPDATESOURCEREQUEST']._serialized_start=649
-  _globals['_UPDATESOURCEREQUEST']._serialized_end=753
-  _globals['_UPDATESOURCERESPONSE']._serialized_start=755
-  _globals['_UPDATESOURCERESPONSE']._serialized_end=852
-  _globals['_REMOVESOURCEREQUEST']._serialized_start=854
-  _globals['_REMOVESOURCEREQUEST']._serialized_end=903
-  _globals['_REMOVESOURCERESPONSE']._serialized_start=905
-  _globals['_REMOVESOURCERESPONSE']._serialized_end=927
-  _globals['_TESTSOURCEREQUEST']._serialized_start=929
-  _globals['_TESTSOURCEREQUEST']._serialized_end=962
-  _globals['_TESTSOURCERESPONSE']._serialized_start=964
-  _globals['_TESTSOURCERESPONSE']._serialized_end=1076
-  _globals['_CONFIGSERVICE']._serialized_start=1079
-  _globals['_CONFIGSERVICE']._serialized_end=1790
+  _globals['_CONFIGSERVICE'].methods_by_name['TestSource']._serialized_options = b'\242\343\030\004\010\003\020\001\202\323\344\223\002\036\"\034/configure/blade/{name}:test'
+  _globals['_ADDSOURCEREQUEST']._serialized_start=153
+  _globals['_ADDSOURCEREQUEST']._serialized_end=267
+  _globals['_ADDSOURCERESPONSE']._serialized_start=270
+  _globals['_ADDSOURCERESPONSE']._serialized_end=399
+  _globals['_GETSOURCEREQUEST']._serialized_start=401
+  _globals['_GETSOURCEREQUEST']._serialized_end=433
+  _globals['_GETSOURCERESPONSE']._serialized_start=435
+  _globals['_GETSOURCERESPONSE']._serialized_end=488
+  _globals['_LISTSOURCESREQUEST']._serialized_start=490
+  _globals['_LISTSOURCESREQUEST']._serialized_end=587
+  _globals['_LISTSOURCESRESPONSE']._serialized_start=589
+  _globals['_LISTSOURCESRESPONSE']._serialized_end=670
+  _globals['_UPDATESOURCEREQUEST']._serialized_start=672
+  _globals['_UPDATESOURCEREQUEST']._serialized_end=776
+  _globals['_UPDATESOURCERESPONSE']._serialized_start=778
+  _globals['_UPDATESOURCERESPONSE']._serialized_end=875
+  _globals['_REMOVESOURCEREQUEST']._serialized_start=877
+  _globals['_REMOVESOURCEREQUEST']._serialized_end=926
+  _globals['_REMOVESOURCERESPONSE']._serialized_start=928
+  _globals['_REMOVESOURCERESPONSE']._serialized_end=950
+  _globals['_TESTSOURCEREQUEST']._serialized_start=952
+  _globals['_TESTSOURCEREQUEST']._serialized_end=985
+  _globals['_TESTSOURCERESPONSE']._serialized_start=987
+  _globals['_TESTSOURCERESPONSE']._serialized_end=1099
+  _globals['_CONFIGSERVICE']._serialized_start=1102
+  _globals['_CONFIGSERVICE']._serialized_end=1862
 # @@protoc_insertion_point(module_scope)

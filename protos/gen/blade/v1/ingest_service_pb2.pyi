@@ -1,3 +1,4 @@
+from blade.v1 import access_pb2 as _access_pb2
 from blade.v1 import item_pb2 as _item_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf.internal import containers as _containers

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from blade.v1 import access_pb2 as blade_dot_v1_dot_access__pb2
 from blade.v1 import item_pb2 as blade_dot_v1_dot_item__pb2
 from blade.v1 import job_pb2 as blade_dot_v1_dot_job__pb2
 from blade.v1 import source_pb2 as blade_dot_v1_dot_source__pb2
@@ -30,7 +31,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x62lade/v1/job_service.proto\x12\x08\x62lade.v1\x1a\x13\x62lade/v1/item.proto\x1a\x12\x62lade/v1/job.proto\x1a\x15\x62lade/v1/source.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x04\n\x14StartQueryJobRequest\x12\x0b\n\x03sql\x18\x01 \x01(\t\x12\x11\n\tdata_type\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x17\n\nbatch_size\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07workers\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x1d\n\x10items_per_second\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x17\n\nmax_errors\x18\x07 \x01(\x03H\x03\x88\x01\x01\x12\x1c\n\x0fmax_error_share\x18\x08 \x01(\x01H\x04\x88\x01\x01\x12>\n\x08metadata\x18\t \x03(\x0b\x32,.blade.v1.StartQueryJobRequest.MetadataEntry\x12\x16\n\x0e\x63lassification\x18\n \x01(\t\x12\x15\n\rskip_existing\x18\x0b \x01(\x08\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x0f\n\x07item_id\x18\r \x01(\t\x12\x1a\n\rlast_modified\x18\x0e \x01(\tH\x05\x88\x01\x01\x12#\n\x06limits\x18\x14 \x01(\x0b\x32\x13.blade.v1.JobLimits\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x0b_batch_sizeB\n\n\x08_workersB\x13\n\x11_items_per_secondB\r\n\x0b_max_errorsB\x12\n\x10_max_error_shareB\x10\n\x0e_last_modified\"3\n\x15StartQueryJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\"\xaa\x02\n\x13PreviewItemsRequest\x12\x0b\n\x03sql\x18\x01 \x01(\t\x12\x11\n\tdata_type\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12=\n\x08metadata\x18\x05 \x03(\x0b\x32+.blade.v1.PreviewItemsRequest.MetadataEntry\x12\x16\n\x0e\x63lassification\x18\x06 \x01(\t\x12\x0f\n\x07item_id\x18\x07 \x01(\t\x12\x1a\n\rlast_modified\x18\x08 \x01(\tH\x01\x88\x01\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_limitB\x10\n\x0e_last_modified\"\x8b\x01\n\x14PreviewItemsResponse\x12\x1d\n\x05items\x18\x01 \x03(\x0b\x32\x0e.blade.v1.Item\x12+\n\nrejections\x18\x02 \x03(\x0b\x32\x17.blade.v1.ItemRejection\x12\'\n\x08item_ids\x18\x03 \x01(\x0b\x32\x15.blade.v1.ItemIdCount\"\x1b\n\rGetJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\",\n\x0eGetJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\"\xff\x01\n\x0fListJobsRequest\x12\x16\n\tpage_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x02 \x01(\t\x12&\n\x08statuses\x18\x03 \x03(\x0e\x32\x14.blade.v1.Job.Status\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x31\n\rcreated_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bwith_errors\x18\x07 \x01(\x08\x42\x0c\n\n_page_size\"H\n\x10ListJobsResponse\x12\x1b\n\x04jobs\x18\x01 \x03(\x0b\x32\r.blade.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"R\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12/\n\x0cmin_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"A\n\x10WatchJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\x12\x11\n\theartbeat\x18\x02 \x01(\x08\"1\n\x0fPauseJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\".\n\x10PauseJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\"2\n\x10ResumeJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"/\n\x11ResumeJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\"2\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"/\n\x11\x43\x61ncelJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\"]\n\x16UpdateJobLimitsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12#\n\x06limits\x18\x02 \x01(\x0b\x32\x13.blade.v1.JobLimits\x12\x0e\n\x06reason\x18\x03 \x01(\t\"5\n\x17UpdateJobLimitsResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\"a\n\x15ListItemErrorsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\tpage_size\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x03 \x01(\tB\x0c\n\n_page_size\"V\n\x16ListItemErrorsResponse\x12#\n\x06\x65rrors\x18\x01 \x03(\x0b\x32\x13.blade.v1.ItemError\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x17RetryFailedItemsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"6\n\x18RetryFailedItemsResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job2\xe6\t\n\nJobService\x12y\n\rStartQueryJob\x12\x1e.blade.v1.StartQueryJobRequest\x1a\x1f.blade.v1.StartQueryJobResponse\"\'\x82\xd3\xe4\x93\x02!\"\x17/jobs/blade/query/start:\x01*b\x03job\x12s\n\x0cPreviewItems\x12\x1d.blade.v1.PreviewItemsRequest\x1a\x1e.blade.v1.PreviewItemsResponse\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/jobs/blade/query/preview:\x01*\x12u\n\x06GetJob\x12\x17.blade.v1.GetJobRequest\x1a\x18.blade.v1.GetJobResponse\"8\x82\xd3\xe4\x93\x02\x32\x12\x18/jobs/blade/query/statusZ\x11\x12\n/jobs/{id}b\x03jobb\x03job\x12P\n\x08ListJobs\x12\x19.blade.v1.ListJobsRequest\x1a\x1a.blade.v1.ListJobsResponse\"\r\x82\xd3\xe4\x93\x02\x07\x12\x05/jobs\x12\x61\n\x08WatchJob\x12\x19.blade.v1.WatchJobRequest\x1a\x1a.blade.v1.WatchJobResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/jobs/{job_id}:watch0\x01\x12g\n\x08PauseJob\x12\x19.blade.v1.PauseJobRequest\x1a\x1a.blade.v1.PauseJobResponse\"$\x82\xd3\xe4\x93\x02\x1e\"\x14/jobs/{job_id}:pause:\x01*b\x03job\x12k\n\tResumeJob\x12\x1a.blade.v1.ResumeJobRequest\x1a\x1b.blade.v1.ResumeJobResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x15/jobs/{job_id}:resume:\x01*b\x03job\x12k\n\tCancelJob\x12\x1a.blade.v1.CancelJobRequest\x1a\x1b.blade.v1.CancelJobResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x15/jobs/{job_id}:cancel:\x01*b\x03job\x12\x83\x01\n\x0fUpdateJobLimits\x12 .blade.v1.UpdateJobLimitsRequest\x1a!.blade.v1.UpdateJobLimitsResponse\"+\x82\xd3\xe4\x93\x02%\"\x1b/jobs/{job_id}:updateLimits:\x01*b\x03job\x12r\n\x0eListItemErrors\x12\x1f.blade.v1.ListItemErrorsRequest\x1a .blade.v1.ListItemErrorsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/jobs/{job_id}/errors\x12\x7f\n\x10RetryFailedItems\x12!.blade.v1.RetryFailedItemsRequest\x1a\".blade.v1.RetryFailedItemsResponse\"$\x82\xd3\xe4\x93\x02\x1e\"\x14/jobs/{job_id}:retry:\x01*b\x03jobb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x62lade/v1/job_service.proto\x12\x08\x62lade.v1\x1a\x15\x62lade/v1/access.proto\x1a\x13\x62lade/v1/item.proto\x1a\x12\x62lade/v1/job.proto\x1a\x15\x62lade/v1/source.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x04\n\x14StartQueryJobRequest\x12\x0b\n\x03sql\x18\x01 \x01(\t\x12\x11\n\tdata_type\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x17\n\nbatch_size\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07workers\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x1d\n\x10items_per_second\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x17\n\nmax_errors\x18\x07 \x01(\x03H\x03\x88\x01\x01\x12\x1c\n\x0fmax_error_share\x18\x08 \x01(\x01H\x04\x88\x01\x01\x12>\n\x08metadata\x18\t \x03(\x0b\x32,.blade.v1.StartQueryJobRequest.MetadataEntry\x12\x16\n\x0e\x63lassification\x18\n \x01(\t\x12\x15\n\rskip_existing\x18\x0b \x01(\x08\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x0f\n\x07item_id\x18\r \x01(\t\x12\x1a\n\rlast_modified\x18\x0e \x01(\tH\x05\x88\x01\x01\x12#\n\x06limits\x18\x14 \x01(\x0b\x32\x13.blade.v1.JobLimits\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x0b_batch_sizeB\n\n\x08_workersB\x13\n\x11_items_per_secondB\r\n\x0b_max_errorsB\x12\n\x10_max_error_shareB\x10\n\x0e_last_modified\"3\n\x15StartQueryJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\"\xaa\x02\n\x13PreviewItemsRequest\x12\x0b\n\x03sql\x18\x01 \x01(\t\x12\x11\n\tdata_type\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12=\n\x08metadata\x18\x05 \x03(\x0b\x32+.blade.v1.PreviewItemsRequest.MetadataEntry\x12\x16\n\x0e\x63lassification\x18\x06 \x01(\t\x12\x0f\n\x07item_id\x18\x07 \x01(\t\x12\x1a\n\rlast_modified\x18\x08 \x01(\tH\x01\x88\x01\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_limitB\x10\n\x0e_last_modified\"\x8b\x01\n\x14PreviewItemsResponse\x12\x1d\n\x05items\x18\x01 \x03(\x0b\x32\x0e.blade.v1.Item\x12+\n\nrejections\x18\x02 \x03(\x0b\x32\x17.blade.v1.ItemRejection\x12\'\n\x08item_ids\x18\x03 \x01(\x0b\x32\x15.blade.v1.ItemIdCount\"\x1b\n\rGetJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\",\n\x0eGetJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\"\xff\x01\n\x0fListJobsRequest\x12\x16\n\tpage_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x02 \x01(\t\x12&\n\x08statuses\x18\x03 \x03(\x0e\x32\x14.blade.v1.Job.Status\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x31\n\rcreated_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bwith_errors\x18\x07 \x01(\x08\x42\x0c\n\n_page_size\"H\n\x10ListJobsResponse\x12\x1b\n\x04jobs\x18\x01 \x03(\x0b\x32\r.blade.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"R\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12/\n\x0cmin_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"A\n\x10WatchJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\x12\x11\n\theartbeat\x18\x02 \x01(\x08\"1\n\x0fPauseJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\".\n\x10PauseJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\"2\n\x10ResumeJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"/\n\x11ResumeJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\"2\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"/\n\x11\x43\x61ncelJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\"]\n\x16UpdateJobLimitsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12#\n\x06limits\x18\x02 \x01(\x0b\x32\x13.blade.v1.JobLimits\x12\x0e\n\x06reason\x18\x03 \x01(\t\"5\n\x17UpdateJobLimitsResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job\"a\n\x15ListItemErrorsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\tpage_size\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x03 \x01(\tB\x0c\n\n_page_size\"V\n\x16ListItemErrorsResponse\x12#\n\x06\x65rrors\x18\x01 \x03(\x0b\x32\x13.blade.v1.ItemError\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x17RetryFailedItemsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"6\n\x18RetryFailedItemsResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.blade.v1.Job2\xc0\n\n\nJobService\x12\x81\x01\n\rStartQueryJob\x12\x1e.blade.v1.StartQueryJobRequest\x1a\x1f.blade.v1.StartQueryJobResponse\"/\xa2\xe3\x18\x04\x08\x03\x10\x01\x82\xd3\xe4\x93\x02!\"\x17/jobs/blade/query/start:\x01*b\x03job\x12{\n\x0cPreviewItems\x12\x1d.blade.v1.PreviewItemsRequest\x1a\x1e.blade.v1.PreviewItemsResponse\",\xa2\xe3\x18\x04\x08\x02\x10\x01\x82\xd3\xe4\x93\x02\x1e\"\x19/jobs/blade/query/preview:\x01*\x12}\n\x06GetJob\x12\x17.blade.v1.GetJobRequest\x1a\x18.blade.v1.GetJobResponse\"@\xa2\xe3\x18\x04\x08\x01\x10\x02\x82\xd3\xe4\x93\x02\x32\x12\x18/jobs/blade/query/statusZ\x11\x12\n/jobs/{id}b\x03jobb\x03job\x12X\n\x08ListJobs\x12\x19.blade.v1.ListJobsRequest\x1a\x1a.blade.v1.ListJobsResponse\"\x15\xa2\xe3\x18\x04\x08\x01\x10\x02\x82\xd3\xe4\x93\x02\x07\x12\x05/jobs\x12i\n\x08WatchJob\x12\x19.blade.v1.WatchJobRequest\x1a\x1a.blade.v1.WatchJobResponse\"$\xa2\xe3\x18\x04\x08\x01\x10\x02\x82\xd3\xe4\x93\x02\x16\x12\x14/jobs/{job_id}:watch0\x01\x12o\n\x08PauseJob\x12\x19.blade.v1.PauseJobRequest\x1a\x1a.blade.v1.PauseJobResponse\",\xa2\xe3\x18\x04\x08\x03\x10\x02\x82\xd3\xe4\x93\x02\x1e\"\x14/jobs/{job_id}:pause:\x01*b\x03job\x12s\n\tResumeJob\x12\x1a.blade.v1.ResumeJobRequest\x1a\x1b.blade.v1.ResumeJobResponse\"-\xa2\xe3\x18\x04\x08\x03\x10\x02\x82\xd3\xe4\x93\x02\x1f\"\x15/jobs/{job_id}:resume:\x01*b\x03job\x12s\n\tCancelJob\x12\x1a.blade.v1.CancelJobRequest\x1a\x1b.blade.v1.CancelJobResponse\"-\xa2\xe3\x18\x04\x08\x03\x10\x02\x82\xd3\xe4\x93\x02\x1f\"\x15/jobs/{job_id}:cancel:\x01*b\x03job\x12\x8b\x01\n\x0fUpdateJobLimits\x12 .blade.v1.UpdateJobLimitsRequest\x1a!.blade.v1.UpdateJobLimitsResponse\"3\xa2\xe3\x18\x04\x08\x03\x10\x02\x82\xd3\xe4\x93\x02%\"\x1b/jobs/{job_id}:updateLimits:\x01*b\x03job\x12z\n\x0eListItemErrors\x12\x1f.blade.v1.ListItemErrorsRequest\x1a .blade.v1.ListItemErrorsResponse\"%\xa2\xe3\x18\x04\x08\x01\x10\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/jobs/{job_id}/errors\x12\x87\x01\n\x10RetryFailedItems\x12!.blade.v1.RetryFailedItemsRequest\x1a\".blade.v1.RetryFailedItemsResponse\",\xa2\xe3\x18\x04\x08\x03\x10\x02\x82\xd3\xe4\x93\x02\x1e\"\x14/jobs/{job_id}:retry:\x01*b\x03jobb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,75 +43,75 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREVIEWITEMSREQUEST_METADATAENTRY']._loaded_options = None
   _globals['_PREVIEWITEMSREQUEST_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_JOBSERVICE'].methods_by_name['StartQueryJob']._loaded_options = None
-  _globals['_JOBSERVICE'].methods_by_name['StartQueryJob']._serialized_options = b'\202\323\344\223\002!\"\027/jobs/blade/query/start:\001*b\003job'
+  _globals['_JOBSERVICE'].methods_by_name['StartQueryJob']._serialized_options = b'\242\343\030\004\010\003\020\001\202\323\344\223\002!\"\027/jobs/blade/query/start:\001*b\003job'
   _globals['_JOBSERVICE'].methods_by_name['PreviewItems']._loaded_options = None
-  _globals['_JOBSERVICE'].methods_by_name['PreviewItems']._serialized_options = b'\202\323\344\223\002\036\"\031/jobs/blade/query/preview:\001*'
+  _globals['_JOBSERVICE'].methods_by_name['PreviewItems']._serialized_options = b'\242\343\030\004\010\002\020\001\202\323\344\223\002\036\"\031/jobs/blade/query/preview:\001*'
   _globals['_JOBSERVICE'].methods_by_name['GetJob']._loaded_options = None
-  _globals['_JOBSERVICE'].methods_by_name['GetJob']._serialized_options = b'\202\323\344\223\0022\022\030/jobs/blade/query/statusZ\021\022\n/jobs/{id}b\003jobb\003job'
+  _globals['_JOBSERVICE'].methods_by_name['GetJob']._serialized_options = b'\242\343\030\004\010\001\020\002\202\323\344\223\0022\022\030/jobs/blade/query/statusZ\021\022\n/jobs/{id}b\003jobb\003job'
   _globals['_JOBSERVICE'].methods_by_name['ListJobs']._loaded_options = None
-  _globals['_JOBSERVICE'].methods_by_name['ListJobs']._serialized_options = b'\202\323\344\223\002\007\022\005/jobs'
+  _globals['_JOBSERVICE'].methods_by_name['ListJobs']._serialized_options = b'\242\343\030\004\010\001\020\002\202\323\344\223\002\007\022\005/jobs'
   _globals['_JOBSERVICE'].methods_by_name['WatchJob']._loaded_options = None
-  _globals['_JOBSERVICE'].methods_by_name['WatchJob']._serialized_options = b'\202\323\344\223\002\026\022\024/jobs/{job_id}:watch'
+  _globals['_JOBSERVICE'].methods_by_name['WatchJob']._serialized_options = b'\242\343\030\004\010\001\020\002\202\323\344\223\002\026\022\024/jobs/{job_id}:watch'
   _globals['_JOBSERVICE'].methods_by_name['PauseJob']._loaded_options = None
-  _globals['_JOBSERVICE'].methods_by_name['PauseJob']._serialized_options = b'\202\323\344\223\002\036\"\024/jobs/{job_id}:pause:\001*b\003job'
+  _globals['_JOBSERVICE'].methods_by_name['PauseJob']._serialized_options = b'\242\343\030\004\010\003\020\002\202\323\344\223\002\036\"\024/jobs/{job_id}:pause:\001*b\003job'
   _globals['_JOBSERVICE'].methods_by_name['ResumeJob']._loaded_options = None
-  _globals['_JOBSERVICE'].methods_by_name['ResumeJob']._serialized_options = b'\202\323\344\223\002\037\"\025/jobs/{job_id}:resume:\001*b\003job'
+  _globals['_JOBSERVICE'].methods_by_name['ResumeJob']._serialized_options = b'\242\343\030\004\010\003\020\002\202\323\344\223\002\037\"\025/jobs/{job_id}:resume:\001*b\003job'
   _globals['_JOBSERVICE'].methods_by_name['CancelJob']._loaded_options = None
-  _globals['_JOBSERVICE'].methods_by_name['CancelJob']._serialized_options = b'\202\323\344\223\002\037\"\025/jobs/{job_id}:cancel:\001*b\003job'
+  _globals['_JOBSERVICE'].methods_by_name['CancelJob']._serialized_options = b'\242\343\030\004\010\003\020\002\202\323\344\223\002\037\"\025/jobs/{job_id}:cancel:\001*b\003job'
   _globals['_JOBSERVICE'].methods_by_name['UpdateJobLimits']._loaded_options = None
-  _globals['_JOBSERVICE'].methods_by_name['UpdateJobLimits']._serialized_options = b'\202\323\344\223\002%\"\033/jobs/{job_id}:updateLimits:\001*b\003job'
+  _globals['_JOBSERVICE'].methods_by_name['UpdateJobLimits']._serialized_options = b'\242\343\030\004\010\003\020\002\202\323\344\223\002%\"\033/jobs/{job_id}:updateLimits:\001*b\003job'
   _globals['_JOBSERVICE'].methods_by_name['ListItemErrors']._loaded_options = None
-  _globals['_JOBSERVICE'].methods_by_name['ListItemErrors']._serialized_options = b'\202\323\344\223\002\027\022\025/jobs/{job_id}/errors'
+  _globals['_JOBSERVICE'].methods_by_name['ListItemErrors']._serialized_options = b'\242\343\030\004\010\001\020\002\202\323\344\223\002\027\022\025/jobs/{job_id}/errors'
   _globals['_JOBSERVICE'].methods_by_name['RetryFailedItems']._loaded_options = None
-  _globals['_JOBSERVICE'].methods_by_name['RetryFailedItems']._serialized_options = b'\202\323\344\223\002\036\"\024/jobs/{job_id}:retry:\001*b\003job'
-  _globals['_STARTQUERYJOBREQUEST']._serialized_start=200
-  _globals['_STARTQUERYJOBREQUEST']._serialized_end=766
-  _globals['_STARTQUERYJOBREQUEST_METADATAENTRY']._serialized_start=618
-  _globals['_STARTQUERYJOBREQUEST_METADATAENTRY']._serialized_end=665
-  _globals['_STARTQUERYJOBRESPONSE']._serialized_start=768
-  _globals['_STARTQUERYJOBRESPONSE']._serialized_end=819
-  _globals['_PREVIEWITEMSREQUEST']._serialized_start=822
-  _globals['_PREVIEWITEMSREQUEST']._serialized_end=1120
-  _globals['_PREVIEWITEMSREQUEST_METADATAENTRY']._serialized_start=618
-  _globals['_PREVIEWITEMSREQUEST_METADATAENTRY']._serialized_end=665
-  _globals['_PREVIEWITEMSRESPONSE']._serialized_start=1123
-  _globals['_PREVIEWITEMSRESPONSE']._serialized_end=1262
-  _globals['_GETJOBREQUEST']._serialized_start=1264
-  _globals['_GETJOBREQUEST']._serialized_end=1291
-  _globals['_GETJOBRESPONSE']._serialized_start=1293
-  _globals['_GETJOBRESPONSE']._serialized_end=1337
-  _globals['_LISTJOBSREQUEST']._serialized_start=1340
-  _globals['_LISTJOBSREQUEST']._serialized_end=1595
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1597
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1669
-  _globals['_WATCHJOBREQUEST']._serialized_start=1671
-  _globals['_WATCHJOBREQUEST']._serialized_end=1753
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1755
-  _globals['_WATCHJOBRESPONSE']._serialized_end=1820
-  _globals['_PAUSEJOBREQUEST']._serialized_start=1822
-  _globals['_PAUSEJOBREQUEST']._serialized_end=1871
-  _globals['_PAUSEJOBRESPONSE']._serialized_start=1873
-  _globals['_PAUSEJOBRESPONSE']._serialized_end=1919
-  _globals['_RESUMEJOBREQUEST']._serialized_start=1921
-  _globals['_RESUMEJOBREQUEST']._serialized_end=1971
-  _globals['_RESUMEJOBRESPONSE']._serialized_start=1973
-  _globals['_RESUMEJOBRESPONSE']._serialized_end=2020
-  _globals['_CANCELJOBREQUEST']._serialized_start=2022
-  _globals['_CANCELJOBREQUEST']._serialized_end=2072
-  _globals['_CANCELJOBRESPONSE']._serialized_start=2074
-  _globals['_CANCELJOBRESPONSE']._serialized_end=2121
-  _globals['_UPDATEJOBLIMITSREQUEST']._serialized_start=2123
-  _globals['_UPDATEJOBLIMITSREQUEST']._serialized_end=2216
-  _globals['_UPDATEJOBLIMITSRESPONSE']._serialized_start=2218
-  _globals['_UPDATEJOBLIMITSRESPONSE']._serialized_end=2271
-  _globals['_LISTITEMERRORSREQUEST']._serialized_start=2273
-  _globals['_LISTITEMERRORSREQUEST']._serialized_end=2370
-  _globals['_LISTITEMERRORSRESPONSE']._serialized_start=2372
-  _globals['_LISTITEMERRORSRESPONSE']._serialized_end=2458
-  _globals['_RETRYFAILEDITEMSREQUEST']._serialized_start=2460
-  _globals['_RETRYFAILEDITEMSREQUEST']._serialized_end=2537
-  _globals['_RETRYFAILEDITEMSRESPONSE']._serialized_start=2539
-  _globals['_RETRYFAILEDITEMSRESPONSE']._serialized_end=2593
-  _globals['_JOBSERVICE']._serialized_start=2596
-  _globals['_JOBSERVICE']._serialized_end=3850
+  _globals['_JOBSERVICE'].methods_by_name['RetryFailedItems']._serialized_options = b'\242\343\030\004\010\003\020\002\202\323\344\223\002\036\"\024/jobs/{job_id}:retry:\001*b\003job'
+  _globals['_STARTQUERYJOBREQUEST']._serialized_start=223
+  _globals['_STARTQUERYJOBREQUEST']._serialized_end=789
+  _globals['_STARTQUERYJOBREQUEST_METADATAENTRY']._serialized_start=641
+  _globals['_STARTQUERYJOBREQUEST_METADATAENTRY']._serialized_end=688
+  _globals['_STARTQUERYJOBRESPONSE']._serialized_start=791
+  _globals['_STARTQUERYJOBRESPONSE']._serialized_end=842
+  _globals['_PREVIEWITEMSREQUEST']._serialized_start=845
+  _globals['_PREVIEWITEMSREQUEST']._serialized_end=1143
+  _globals['_PREVIEWITEMSREQUEST_METADATAENTRY']._serialized_start=641
+  _globals['_PREVIEWITEMSREQUEST_METADATAENTRY']._serialized_end=688
+  _globals['_PREVIEWITEMSRESPONSE']._serialized_start=1146
+  _globals['_PREVIEWITEMSRESPONSE']._serialized_end=1285
+  _globals['_GETJOBREQUEST']._serialized_start=1287
+  _globals['_GETJOBREQUEST']._serialized_end=1314
+  _globals['_GETJOBRESPONSE']._serialized_start=1316
+  _globals['_GETJOBRESPONSE']._serialized_end=1360
+  _globals['_LISTJOBSREQUEST']._serialized_start=1363
+  _globals['_LISTJOBSREQUEST']._serialized_end=1618
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1620
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1692
+  _globals['_WATCHJOBREQUEST']._serialized_start=1694
+  _globals['_WATCHJOBREQUEST']._serialized_end=1776
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1778
+  _globals['_WATCHJOBRESPONSE']._serialized_end=1843
+  _globals['_PAUSEJOBREQUEST']._serialized_start=1845
+  _globals['_PAUSEJOBREQUEST']._serialized_end=1894
+  _globals['_PAUSEJOBRESPONSE']._serialized_start=1896
+  _globals['_PAUSEJOBRESPONSE']._serialized_end=1942
+  _globals['_RESUMEJOBREQUEST']._serialized_start=1944
+  _globals['_RESUMEJOBREQUEST']._serialized_end=1994
+  _globals['_RESUMEJOBRESPONSE']._serialized_start=1996
+  _globals['_RESUMEJOBRESPONSE']._serialized_end=2043
+  _globals['_CANCELJOBREQUEST']._serialized_start=2045
+  _globals['_CANCELJOBREQUEST']._serialized_end=2095
+  _globals['_CANCELJOBRESPONSE']._serialized_start=2097
+  _globals['_CANCELJOBRESPONSE']._serialized_end=2144
+  _globals['_UPDATEJOBLIMITSREQUEST']._serialized_start=2146
+  _globals['_UPDATEJOBLIMITSREQUEST']._serialized_end=2239
+  _globals['_UPDATEJOBLIMITSRESPONSE']._serialized_start=2241
+  _globals['_UPDATEJOBLIMITSRESPONSE']._serialized_end=2294
+  _globals['_LISTITEMERRORSREQUEST']._serialized_start=2296
+  _globals['_LISTITEMERRORSREQUEST']._serialized_end=2393
+  _globals['_LISTITEMERRORSRESPONSE']._serialized_start=2395
+  _globals['_LISTITEMERRORSRESPONSE']._serialized_end=2481
+  _globals['_RETRYFAILEDITEMSREQUEST']._serialized_start=2483
+  _globals['_RETRYFAILEDITEMSREQUEST']._serialized_end=2560
+  _globals['_RETRYFAILEDITEMSRESPONSE']._serialized_start=2562
+  _globals['_RETRYFAILEDITEMSRESPONSE']._serialized_end=2616
+  _globals['_JOBSERVICE']._serialized_start=2619
+  _globals['_JOBSERVICE']._serialized_end=3963
 # @@protoc_insertion_point(module_scope)

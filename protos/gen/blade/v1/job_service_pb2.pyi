@@ -1,5 +1,6 @@
 import datetime
 
+from blade.v1 import access_pb2 as _access_pb2
 from blade.v1 import item_pb2 as _item_pb2
 from blade.v1 import job_pb2 as _job_pb2
 from blade.v1 import source_pb2 as _source_pb2

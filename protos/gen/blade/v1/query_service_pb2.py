@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from blade.v1 import access_pb2 as blade_dot_v1_dot_access__pb2
 from blade.v1 import item_pb2 as blade_dot_v1_dot_item__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62lade/v1/query_service.proto\x12\x08\x62lade.v1\x1a\x13\x62lade/v1/item.proto\x1a\x1cgoogle/api/annotations.proto\"\x8b\x02\n\x11QueryItemsRequest\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12?\n\nparameters\x18\x04 \x03(\x0b\x32+.blade.v1.QueryItemsRequest.ParametersEntry\x12\x0f\n\x07\x63olumns\x18\x05 \x03(\t\x12\x10\n\x08order_by\x18\x06 \x03(\t\x12\x12\n\x05limit\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06offset\x18\x08 \x01(\x05\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_limit\"s\n\x12QueryItemsResponse\x12\x1d\n\x05items\x18\x01 \x03(\x0b\x32\x0e.blade.v1.Item\x12+\n\nrejections\x18\x02 \x03(\x0b\x32\x17.blade.v1.ItemRejection\x12\x11\n\tmore_rows\x18\x03 \x01(\x08\"\x88\x03\n\x11QueryArrowRequest\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12?\n\nparameters\x18\x04 \x03(\x0b\x32+.blade.v1.QueryArrowRequest.ParametersEntry\x12\x0f\n\x07\x63olumns\x18\x05 \x03(\t\x12\x10\n\x08order_by\x18\x06 \x03(\t\x12\x12\n\x05limit\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06offset\x18\x08 \x01(\x05\x12<\n\x0b\x63ompression\x18\t \x01(\x0e\x32\'.blade.v1.QueryArrowRequest.Compression\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x0b\x43ompression\x12\x1b\n\x17\x43OMPRESSION_UNSPECIFIED\x10\x00\x12\x07\n\x03LZ4\x10\x01\x12\x08\n\x04ZSTD\x10\x02\x42\x08\n\x06_limit\"q\n\x12QueryArrowResponse\x12\x10\n\x06schema\x18\x01 \x01(\x0cH\x00\x12\x16\n\x0crecord_batch\x18\x02 \x01(\x0cH\x00\x12)\n\x07trailer\x18\x03 \x01(\x0b\x32\x16.blade.v1.ArrowTrailerH\x00\x42\x06\n\x04part\"!\n\x0c\x41rrowTrailer\x12\x11\n\trow_count\x18\x01 \x01(\x03\"D\n\x0eGetItemRequest\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\"/\n\x0fGetItemResponse\x12\x1c\n\x04item\x18\x01 \x01(\x0b\x32\x0e.blade.v1.Item2\xce\x02\n\x0cQueryService\x12\x65\n\nQueryItems\x12\x1b.blade.v1.QueryItemsRequest\x1a\x1c.blade.v1.QueryItemsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/blade/{data_type}0\x01\x12I\n\nQueryArrow\x12\x1b.blade.v1.QueryArrowRequest\x1a\x1c.blade.v1.QueryArrowResponse0\x01\x12\x8b\x01\n\x07GetItem\x12\x18.blade.v1.GetItemRequest\x1a\x19.blade.v1.GetItemResponse\"K\x82\xd3\xe4\x93\x02\x45\x12\x1c/blade/{data_type}/{item_id}Z\x1f\x12\x17/blade/{data_type}:itemb\x04itemb\x04itemb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62lade/v1/query_service.proto\x12\x08\x62lade.v1\x1a\x15\x62lade/v1/access.proto\x1a\x13\x62lade/v1/item.proto\x1a\x1cgoogle/api/annotations.proto\"\x8b\x02\n\x11QueryItemsRequest\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12?\n\nparameters\x18\x04 \x03(\x0b\x32+.blade.v1.QueryItemsRequest.ParametersEntry\x12\x0f\n\x07\x63olumns\x18\x05 \x03(\t\x12\x10\n\x08order_by\x18\x06 \x03(\t\x12\x12\n\x05limit\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06offset\x18\x08 \x01(\x05\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_limit\"s\n\x12QueryItemsResponse\x12\x1d\n\x05items\x18\x01 \x03(\x0b\x32\x0e.blade.v1.Item\x12+\n\nrejections\x18\x02 \x03(\x0b\x32\x17.blade.v1.ItemRejection\x12\x11\n\tmore_rows\x18\x03 \x01(\x08\"\x88\x03\n\x11QueryArrowRequest\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12?\n\nparameters\x18\x04 \x03(\x0b\x32+.blade.v1.QueryArrowRequest.ParametersEntry\x12\x0f\n\x07\x63olumns\x18\x05 \x03(\t\x12\x10\n\x08order_by\x18\x06 \x03(\t\x12\x12\n\x05limit\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06offset\x18\x08 \x01(\x05\x12<\n\x0b\x63ompression\x18\t \x01(\x0e\x32\'.blade.v1.QueryArrowRequest.Compression\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x0b\x43ompression\x12\x1b\n\x17\x43OMPRESSION_UNSPECIFIED\x10\x00\x12\x07\n\x03LZ4\x10\x01\x12\x08\n\x04ZSTD\x10\x02\x42\x08\n\x06_limit\"q\n\x12QueryArrowResponse\x12\x10\n\x06schema\x18\x01 \x01(\x0cH\x00\x12\x16\n\x0crecord_batch\x18\x02 \x01(\x0cH\x00\x12)\n\x07trailer\x18\x03 \x01(\x0b\x32\x16.blade.v1.ArrowTrailerH\x00\x42\x06\n\x04part\"!\n\x0c\x41rrowTrailer\x12\x11\n\trow_count\x18\x01 \x01(\x03\"D\n\x0eGetItemRequest\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\"/\n\x0fGetItemResponse\x12\x1c\n\x04item\x18\x01 \x01(\x0b\x32\x0e.blade.v1.Item2\xe8\x02\n\x0cQueryService\x12m\n\nQueryItems\x12\x1b.blade.v1.QueryItemsRequest\x1a\x1c.blade.v1.QueryItemsResponse\"\"\xa2\xe3\x18\x04\x08\x02\x10\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/blade/{data_type}0\x01\x12S\n\nQueryArrow\x12\x1b.blade.v1.QueryArrowRequest\x1a\x1c.blade.v1.QueryArrowResponse\"\x08\xa2\xe3\x18\x04\x08\x02\x10\x01\x30\x01\x12\x93\x01\n\x07GetItem\x12\x18.blade.v1.GetItemRequest\x1a\x19.blade.v1.GetItemResponse\"S\xa2\xe3\x18\x04\x08\x02\x10\x01\x82\xd3\xe4\x93\x02\x45\x12\x1c/blade/{data_type}/{item_id}Z\x1f\x12\x17/blade/{data_type}:itemb\x04itemb\x04itemb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,29 +39,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERYARROWREQUEST_PARAMETERSENTRY']._loaded_options = None
   _globals['_QUERYARROWREQUEST_PARAMETERSENTRY']._serialized_options = b'8\001'
   _globals['_QUERYSERVICE'].methods_by_name['QueryItems']._loaded_options = None
-  _globals['_QUERYSERVICE'].methods_by_name['QueryItems']._serialized_options = b'\202\323\344\223\002\024\022\022/blade/{data_type}'
+  _globals['_QUERYSERVICE'].methods_by_name['QueryItems']._serialized_options = b'\242\343\030\004\010\002\020\001\202\323\344\223\002\024\022\022/blade/{data_type}'
+  _globals['_QUERYSERVICE'].methods_by_name['QueryArrow']._loaded_options = None
+  _globals['_QUERYSERVICE'].methods_by_name['QueryArrow']._serialized_options = b'\242\343\030\004\010\002\020\001'
   _globals['_QUERYSERVICE'].methods_by_name['GetItem']._loaded_options = None
-  _globals['_QUERYSERVICE'].methods_by_name['GetItem']._serialized_options = b'\202\323\344\223\002E\022\034/blade/{data_type}/{item_id}Z\037\022\027/blade/{data_type}:itemb\004itemb\004item'
-  _globals['_QUERYITEMSREQUEST']._serialized_start=94
-  _globals['_QUERYITEMSREQUEST']._serialized_end=361
-  _globals['_QUERYITEMSREQUEST_PARAMETERSENTRY']._serialized_start=302
-  _globals['_QUERYITEMSREQUEST_PARAMETERSENTRY']._serialized_end=351
-  _globals['_QUERYITEMSRESPONSE']._serialized_start=363
-  _globals['_QUERYITEMSRESPONSE']._serialized_end=478
-  _globals['_QUERYARROWREQUEST']._serialized_start=481
-  _globals['_QUERYARROWREQUEST']._serialized_end=873
-  _globals['_QUERYARROWREQUEST_PARAMETERSENTRY']._serialized_start=302
-  _globals['_QUERYARROWREQUEST_PARAMETERSENTRY']._serialized_end=351
-  _globals['_QUERYARROWREQUEST_COMPRESSION']._serialized_start=802
-  _globals['_QUERYARROWREQUEST_COMPRESSION']._serialized_end=863
-  _globals['_QUERYARROWRESPONSE']._serialized_start=875
-  _globals['_QUERYARROWRESPONSE']._serialized_end=988
-  _globals['_ARROWTRAILER']._serialized_start=990
-  _globals['_ARROWTRAILER']._serialized_end=1023
-  _globals['_GETITEMREQUEST']._serialized_start=1025
-  _globals['_GETITEMREQUEST']._serialized_end=1093
-  _globals['_GETITEMRESPONSE']._serialized_start=1095
-  _globals['_GETITEMRESPONSE']._serialized_end=1142
-  _globals['_QUERYSERVICE']._serialized_start=1145
-  _globals['_QUERYSERVICE']._serialized_end=1479
+  _globals['_QUERYSERVICE'].methods_by_name['GetItem']._serialized_options = b'\242\343\030\004\010\002\020\001\202\323\344\223\002E\022\034/blade/{data_type}/{item_id}Z\037\022\027/blade/{data_type}:itemb\004itemb\004item'
+  _globals['_QUERYITEMSREQUEST']._serialized_start=117
+  _globals['_QUERYITEMSREQUEST']._serialized_end=384
+  _globals['_QUERYITEMSREQUEST_PARAMETERSENTRY']._serialized_start=325
+  _globals['_QUERYITEMSREQUEST_PARAMETERSENTRY']._serialized_end=374
+  _globals['_QUERYITEMSRESPONSE']._serialized_start=386
+  _globals['_QUERYITEMSRESPONSE']._serialized_end=501
+  _globals['_QUERYARROWREQUEST']._serialized_start=504
+  _globals['_QUERYARROWREQUEST']._serialized_end=896
+  _globals['_QUERYARROWREQUEST_PARAMETERSENTRY']._serialized_start=325
+  _globals['_QUERYARROWREQUEST_PARAMETERSENTRY']._serialized_end=374
+  _globals['_QUERYARROWREQUEST_COMPRESSION']._serialized_start=825
+  _globals['_QUERYARROWREQUEST_COMPRESSION']._serialized_end=886
+  _globals['_QUERYARROWRESPONSE']._serialized_start=898
+  _globals['_QUERYARROWRESPONSE']._serialized_end=1011
+  _globals['_ARROWTRAILER']._serialized_start=1013
+  _globals['_ARROWTRAILER']._serialized_end=1046
+  _globals['_GETITEMREQUEST']._serialized_start=1048
+  _globals['_GETITEMREQUEST']._serialized_end=1116
+  _globals['_GETITEMRESPONSE']._serialized_start=1118
+  _globals['_GETITEMRESPONSE']._serialized_end=1165
+  _globals['_QUERYSERVICE']._serialized_start=1168
+  _globals['_QUERYSERVICE']._serialized_end=1528
 # @@protoc_insertion_point(module_scope)

@@ -17,6 +17,7 @@ from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
 from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable, Invalid, Violation
 from blade_server.model import Item
+from blade_server.model.access import Caller
 from blade_server.model.policy import RetryPolicy
 from blade_server.storage.sources import SourceStore
 
@@ -55,6 +56,7 @@ class Ingest:
     def ingest(
         self,
         *,
+        by: Caller,
         data_type: str = "",
         source: str = "",
         item_id: str,
@@ -74,11 +76,11 @@ class Ingest:
             raise Invalid([Violation(field=field, description=text) for field, text in wrong])
         if not item_id:
             raise Invalid.field("item_id", "is required")
-        found = self._sources.find(data_type, source)
+        found = self._sources.find(data_type, source, by=by)
         existed = self._tried(lambda: item_id in self._catalog.existing(found.data_source, [item_id]))
         if existed and not replace:
             return Ingested(outcome=IngestOutcome.ALREADY_EXISTS)
-        item = self._tried(lambda: self._queries.item(source=found.name, item_id=item_id, metadata=metadata))
+        item = self._tried(lambda: self._queries.item(by=by, source=found.name, item_id=item_id, metadata=metadata))
         encoded = encode(found.data_source, Items.of([item]))
         replaced = self._upload(encoded) or existed
         self._store.count_items(found.name, 1)

@@ -23,6 +23,7 @@ from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import MAX_ITEM_ID_CHARACTERS, Transform, Transformed
 from blade_server.errors import Invalid, NotFound, Precondition, Reason, WarehouseRefused
 from blade_server.model import Item, RowQuery, Source
+from blade_server.model.access import Caller
 from blade_server.model.policy import DirectPolicy
 from blade_server.warehouse import MAX_BATCH_ROWS, Result, Target, Warehouse
 
@@ -42,7 +43,7 @@ class Queries:
         self._slots = threading.BoundedSemaphore(policy.max_queries)
         self._schemas: dict[tuple[str, str], tuple[float, pa.Schema]] = {}
 
-    def items(self, query: RowQuery) -> ItemStream:
+    def items(self, query: RowQuery, *, by: Caller) -> ItemStream:
         """Rows as items and rejections, batch by batch; `limit` None is 100. Close the stream.
 
         Raises:
@@ -51,21 +52,27 @@ class Queries:
         """
         limit = DEFAULT_ITEMS if query.limit is None else query.limit
         _check_range("limit", limit, 1, MAX_ROWS_LIMIT)
-        found = self._sources.find(query.data_type, query.source)
+        found = self._sources.find(query.data_type, query.source, by=by)
         # One row more shows whether there are more.
         wanted = replace(query, columns=_with_mapping(query.columns, found), limit=limit + 1)
         opened = self._open(found, wanted, ITEM_BATCH_ROWS, whole_rows=Template.parse(found.mapping.item_id).row_hash)
         return ItemStream(opened, found, self._policy.source.classifications, limit=limit)
 
-    def arrow(self, query: RowQuery) -> ArrowStream:
+    def arrow(self, query: RowQuery, *, by: Caller) -> ArrowStream:
         """Rows as Arrow record batches; `limit` None is all rows. Close the stream. Raises as `items`."""
         if query.limit is not None:
             _check_range("limit", query.limit, 1, MAX_ROWS_LIMIT)
-        found = self._sources.find(query.data_type, query.source)
+        found = self._sources.find(query.data_type, query.source, by=by)
         return ArrowStream(self._open(found, query, MAX_BATCH_ROWS))
 
     def item(
-        self, *, data_type: str = "", source: str = "", item_id: str, metadata: Mapping[str, str] | None = None
+        self,
+        *,
+        by: Caller,
+        data_type: str = "",
+        source: str = "",
+        item_id: str,
+        metadata: Mapping[str, str] | None = None,
     ) -> Item:
         """The one row with an item id, as an item; `metadata` is added to its own.
 
@@ -76,7 +83,7 @@ class Queries:
         """
         if not item_id or len(item_id) > MAX_ITEM_ID_CHARACTERS:
             raise Invalid.field("item_id", f"is required, and at most {MAX_ITEM_ID_CHARACTERS} characters long")
-        found = self._sources.find(data_type, source)
+        found = self._sources.find(data_type, source, by=by)
         where = target(self._policy.source.warehouse, found.config)
         with Slot(self._slots), Warehouse(where) as warehouse:
             transformed, rows = self._look_up(warehouse, found, where, item_id, metadata or {})

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from blade_server.core.sources.rules import check_column, check_item_id
-from blade_server.errors import Invalid, Violation
-from blade_server.model import Overrides
+from blade_server.errors import Invalid, NotFound, Reason, Violation
+from blade_server.model import Job, Overrides
+from blade_server.model.access import Caller
 
 MAX_BATCH_SIZE = 1000
 MAX_WORKERS = 64
@@ -20,6 +21,13 @@ def given(job_id: str, name: str = "job_id") -> str:
     if not job_id:
         raise Invalid.field(name, "is required")
     return job_id
+
+
+def seen(job: Job, by: Caller) -> Job:
+    """The job. Raises NotFound, in the words of an unknown one, if the caller may not know of it."""
+    if not by.sees.covers(job.spec.source, job.spec.data_type):
+        raise NotFound(f"there is no job {job.job_id!r}", reason=Reason.JOB_NOT_FOUND)
+    return job
 
 
 def check_limits(

@@ -15,6 +15,7 @@ from blade_server.core.sources.sources import Sources
 from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import Transform, Transformed
 from blade_server.model import ItemIdCount, Overrides
+from blade_server.model.access import Caller
 from blade_server.model.policy import DirectPolicy
 from blade_server.warehouse import Warehouse
 
@@ -41,7 +42,7 @@ class PreviewItems:
         self._policy = policy
         self._sources = sources
 
-    def __call__(self, request: Preview) -> tuple[Transformed, ItemIdCount]:
+    def __call__(self, request: Preview, *, by: Caller) -> tuple[Transformed, ItemIdCount]:
         """The first `limit` rows of a query as a job would upload them, and how well the ids tell all of them apart.
 
         Raises:
@@ -54,7 +55,7 @@ class PreviewItems:
                 *check_overrides(request.overrides, self._policy.source.classifications),
             ]
         )
-        resolved = resolve(self._sources, request.sql, request.data_type, request.source)
+        resolved = resolve(self._sources, request.sql, request.data_type, request.source, by=by)
         where = target(self._policy.source.warehouse, resolved.source.config)
         statement = sql.limit(resolved.statement, request.limit or DEFAULT_PREVIEW_ROWS)
         with Warehouse(where) as warehouse:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from blade_server.core.jobs.checks import check_reason, check_request_id, given, raise_for
+from blade_server.core.jobs.checks import check_reason, check_request_id, given, raise_for, seen
 from blade_server.core.jobs.ids import fingerprint, new_job_id
 from blade_server.core.jobs.level import level
 from blade_server.core.jobs.statement import resolve
 from blade_server.core.sources.sources import Sources
-from blade_server.errors import Precondition, Reason
+from blade_server.errors import Precondition, Reason, check_may
 from blade_server.model import ErrorSummary, Job, NewJob, Source
+from blade_server.model.access import Caller
 from blade_server.storage.jobs.new import NewJobs
 from blade_server.storage.jobs.show import JobStore
 
@@ -28,7 +29,7 @@ class RetryFailedItems:
         self._wake = wake
         self._max_open_jobs = max_open_jobs
 
-    def __call__(self, job_id: str, *, request_id: str = "", actor: str, reason: str = "") -> Job:
+    def __call__(self, job_id: str, *, request_id: str = "", by: Caller, reason: str = "") -> Job:
         """Stores a new job over the failed items of a final one: the same SQL, limits and metadata.
 
         A second row with an item id that was there already is no failed item: sending it would overwrite the first.
@@ -38,15 +39,16 @@ class RetryFailedItems:
         """
         raise_for([*check_reason(reason), *check_request_id(request_id)])
         request_hash = fingerprint({"retry": given(job_id)})
-        stored = self._new_jobs.replay(request_id, request_hash)
+        stored = self._new_jobs.replay(request_id, request_hash, by=by)
         if stored is not None:  # whatever became of the parent since
-            return stored
-        parent = self._store.get(job_id, history=False)
+            return seen(stored, by)
+        parent = seen(self._store.get(job_id, history=False), by)
+        check_may(by, parent.spec.source, parent.spec.data_type, f"job {job_id!r}")
         if not parent.status.final:
             raise _refused(parent, f"is {parent.status}, wait until it has ended; there is nothing to retry")
         if not parent.error_summaries:
             raise _refused(parent, "has no failed items; there is nothing to retry")
-        resolved = resolve(self._sources, parent.spec.sql, "", parent.spec.source)
+        resolved = resolve(self._sources, parent.spec.sql, "", parent.spec.source, by=by)
         beyond = [_beyond_retry(parent, summary, resolved.source) for summary in parent.error_summaries]
         if all(beyond):
             raise _refused(parent, "; and ".join(beyond))
@@ -60,7 +62,7 @@ class RetryFailedItems:
             level=level(parent.spec, resolved.source),
             parent_job_id=job_id,
         )
-        job = self._new_jobs.add(new, actor=actor, reason=reason, max_open_jobs=self._max_open_jobs)
+        job = self._new_jobs.add(new, by=by, reason=reason, max_open_jobs=self._max_open_jobs)
         self._wake()
         return job
 

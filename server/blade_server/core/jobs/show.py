@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from blade_server.core import paging
-from blade_server.core.jobs.checks import given
+from blade_server.core.jobs.checks import given, seen
 from blade_server.errors import Invalid
 from blade_server.model import ItemError, Job, Status
+from blade_server.model.access import Caller
 from blade_server.storage.jobs.show import JobStore
 
 DEFAULT_PAGE_SIZE = 50
@@ -25,17 +26,19 @@ class ShowJobs:
     def __init__(self, store: JobStore) -> None:
         self._store = store
 
-    def get(self, job_id: str, *, history: bool = True) -> Job:
+    def get(self, job_id: str, *, by: Caller, history: bool = True) -> Job:
         """The job with error summaries and, if asked, its history. Raises NotFound."""
-        return self._store.get(given(job_id, "id"), history=history)
+        return seen(self._store.get(given(job_id, "id"), history=history), by)
 
-    async def get_quickly(self, job_id: str) -> Job | None:
+    async def get_quickly(self, job_id: str, *, by: Caller) -> Job | None:
         """The job as `get`, without a thread; the same object while nothing changes. None: `get` knows why."""
-        return await self._store.live.get(job_id)
+        job = await self._store.live.get(job_id)
+        return None if job is None else seen(job, by)
 
     def list(
         self,
         *,
+        by: Caller,
         page_size: int | None = None,
         page_token: str = "",
         statuses: Collection[Status] = (),
@@ -49,7 +52,7 @@ class ShowJobs:
         A page ends early where the SQL of its jobs comes to MAX_PAGE_SQL_BYTES.
         """
         size = paging.page_size(page_size, default=DEFAULT_PAGE_SIZE)
-        scope = f"jobs\0{sorted(statuses)}\0{source}\0{created_after}\0{created_before}"
+        scope = f"jobs\0{sorted(statuses)}\0{source}\0{created_after}\0{created_before}{by.bound}"
         scope += "\0with errors" if with_errors else ""  # the tokens of older servers hold without it
         before = paging.read_token(page_token, scope=scope)
         if not before.isprintable():
@@ -62,21 +65,22 @@ class ShowJobs:
             created_after=created_after,
             created_before=created_before,
             with_errors=with_errors,
+            seen=by.sees,
         )
         page = found[: min(size, _fitting(found))]
         more = len(found) > len(page)
         return page, paging.make_token(page[-1].job_id, scope=scope) if more else ""
 
     def errors(
-        self, job_id: str, *, page_size: int | None = None, page_token: str = ""
+        self, job_id: str, *, by: Caller, page_size: int | None = None, page_token: str = ""
     ) -> tuple[builtins.list[ItemError], str]:
         """A page of item errors in the order of recording, and the token of the next. Raises NotFound, Invalid."""
         size = paging.page_size(page_size, default=DEFAULT_ERRORS_PAGE_SIZE)
-        scope = f"errors\0{given(job_id)}"
+        scope = f"errors\0{given(job_id)}{by.bound}"
         after = paging.read_token(page_token, scope=scope) or "-1"
         if not _SEQ.fullmatch(after):
             raise Invalid.field("page_token", "is forged; begin again without a token")
-        found = self._store.errors(job_id, after_seq=int(after), limit=size + 1)
+        found = self._store.errors(job_id, after_seq=int(after), limit=size + 1, seen=by.sees)
         more = len(found) > size
         next_token = paging.make_token(str(found[size - 1][0]), scope=scope) if more else ""
         return [error for _, error in found[:size]], next_token

@@ -13,6 +13,7 @@ from blade_server.core.jobs.checks import (
     check_range,
     check_request_id,
     raise_for,
+    seen,
 )
 from blade_server.core.jobs.ids import fingerprint, new_job_id
 from blade_server.core.jobs.level import level
@@ -20,6 +21,7 @@ from blade_server.core.jobs.statement import resolve
 from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
 from blade_server.model import Job, JobLimits, JobSpec, NewJob, Overrides
+from blade_server.model.access import Caller
 from blade_server.model.policy import JobPolicy
 from blade_server.storage.jobs.new import NewJobs
 
@@ -52,7 +54,7 @@ class StartQueryJob:
         self._new_jobs = new_jobs
         self._wake = wake
 
-    def __call__(self, request: StartJob, *, actor: str) -> Job:
+    def __call__(self, request: StartJob, *, by: Caller) -> Job:
         """Checks the request and stores a PENDING job; a repeated one gives the job of the first call.
 
         Raises:
@@ -62,10 +64,10 @@ class StartQueryJob:
         """
         self._check(request)
         request_hash = fingerprint(_body(request))
-        stored = self._new_jobs.replay(request.request_id, request_hash)
+        stored = self._new_jobs.replay(request.request_id, request_hash, by=by)
         if stored is not None:  # whatever became of the source since
-            return stored
-        resolved = resolve(self._sources, request.sql, request.data_type, request.source)
+            return seen(stored, by)
+        resolved = resolve(self._sources, request.sql, request.data_type, request.source, by=by)
         source = resolved.source
         spec = JobSpec(
             sql=request.sql or resolved.statement,
@@ -91,7 +93,7 @@ class StartQueryJob:
             request_hash=request_hash,
             level=level(spec, source),
         )
-        job = self._new_jobs.add(new, actor=actor, max_open_jobs=self._policy.max_open_jobs)
+        job = self._new_jobs.add(new, by=by, max_open_jobs=self._policy.max_open_jobs)
         self._wake()
         return job
 

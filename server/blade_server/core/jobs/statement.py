@@ -6,27 +6,28 @@ from blade_server.core import sql
 from blade_server.core.sources.sources import Sources
 from blade_server.errors import Invalid
 from blade_server.model import RowQuery, Source
+from blade_server.model.access import Caller
 
 
-def resolve(sources: Sources, text: str, data_type: str, source_name: str) -> sql.Resolved:
+def resolve(sources: Sources, text: str, data_type: str, source_name: str, *, by: Caller) -> sql.Resolved:
     """The statement with its tables resolved, and the source whose mapping makes items of its rows.
 
     Raises:
         Invalid: the SQL, which is parsed here and not run; or neither SQL nor a source is given.
         NotFound, Precondition: there is no such source, or it is switched off.
     """
-    every = sources.all()
+    every = sources.all(by=by)
     chosen: list[Source] = []
     if source_name:
-        chosen = [sources.find(data_type, source_name)]
+        chosen = [sources.find(data_type, source_name, by=by)]
     elif data_type:
         chosen = [source for source in every if source.data_type == data_type]
         if len(chosen) != 1 and (not chosen or not text):
-            sources.find(data_type)
+            sources.find(data_type, by=by)
     if not text:
         if not chosen:
             raise Invalid.field("sql", "is required unless `source` or `data_type` is set")
         text = sql.select(chosen[0], RowQuery())
     resolved = sql.resolve(text, every, chosen=chosen)
-    sources.find("", resolved.source.name)  # refuses one that is switched off
+    sources.find("", resolved.source.name, by=by)  # refuses one that is switched off
     return resolved

@@ -92,13 +92,17 @@ class Feed:
         """Any job may have changed: rings may have been lost. Any thread."""
         self._loop.call_soon_threadsafe(lambda: self._want(self._watched.keys()))
 
-    async def watch(self, job_id: str, min_interval_s: float | None, send: Send) -> None:
+    async def watch(
+        self, job_id: str, min_interval_s: float | None, send: Send, *, may_see: Callable[[Job], bool]
+    ) -> None:
         """Sends the job now, then a newer snapshot at most once in `min_interval_s` (default 1, from 0.2 to 60).
 
         A change of state (status, pending action, wait reason) does not wait for the interval: it goes out at once, up
         to `STATES_PER_S` and a reason each `REASON_EVERY_S`, the final one always. The last snapshot goes out again as
         a heartbeat when nothing was sent for a while. Returns after a final state. Waits for `send` before it looks for
         the next, so whoever is slow skips.
+
+        `may_see` is asked each time: whoever may not know of the job any more is told that there is none.
 
         Raises Invalid, NotFound, QuotaExceeded, StorageUnavailable (only before the first snapshot), ShuttingDown; and
         whatever `send` raises.
@@ -117,7 +121,7 @@ class Feed:
                     if self._closed:
                         raise ShuttingDown("this server is stopping; watch again, any replica will do")
                     job = watched.job
-                    if job is None:
+                    if job is None or not may_see(job):
                         raise NotFound(
                             f"there is no job {job_id!r}",
                             reason=Reason.JOB_NOT_FOUND,

@@ -13,8 +13,19 @@ from blade_server.core import paging
 from blade_server.core.paging import make_token, read_token
 from blade_server.core.sources.connection_test import Tested, try_connection
 from blade_server.core.sources.rules import check, with_defaults
-from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason, meant
+from blade_server.errors import (
+    AccessDenied,
+    AlreadyExists,
+    Conflict,
+    Invalid,
+    NotFound,
+    Precondition,
+    Reason,
+    check_may,
+    meant,
+)
 from blade_server.model import Source
+from blade_server.model.access import Caller, Role, Scope
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.sources import SourceStore
 
@@ -42,12 +53,13 @@ class Sources:
         self._policy = policy
         self._store = store
 
-    def add(self, source: Source, *, validate_only: bool = False, request_id: str = "") -> Tested:
+    def add(self, source: Source, *, by: Caller, validate_only: bool = False, request_id: str = "") -> Tested:
         """Validate, test, store. Returns the test with the source as stored (as it would be, for `validate_only`).
 
         The steps are empty when a repeated call is answered from the store.
 
         Raises:
+            AccessDenied: the caller may not add sources of this data type.
             Invalid: wrong fields, or a request id used for another source.
             AlreadyExists: the name is taken.
             ConnectionTestFailed: nothing is stored.
@@ -56,28 +68,32 @@ class Sources:
             raise Invalid.field("request_id", f"has more than {MAX_REQUEST_ID_CHARACTERS} characters")
         fingerprint = _fingerprint(source)
         source = self._checked(source)
+        _check_data_type(by, source.data_type)
         if self._exists(source.name):
             if not request_id or validate_only:
                 raise _taken(source.name)
             # Repeated, or the name is taken: the store knows which.
-            return Tested(source=self._store.add(source, request_id=request_id, request_hash=fingerprint), steps=[])
+            return Tested(
+                source=self._store.add(source, by=by, request_id=request_id, request_hash=fingerprint), steps=[]
+            )
         tested = try_connection(self._policy, source).require()
         if validate_only:
             return tested
-        return replace(tested, source=self._store.add(tested.source, request_id=request_id, request_hash=fingerprint))
+        stored = self._store.add(tested.source, by=by, request_id=request_id, request_hash=fingerprint)
+        return replace(tested, source=stored)
 
-    def get(self, name: str) -> Source:
-        """Raises NotFound."""
+    def get(self, name: str, *, by: Caller) -> Source:
+        """Raises NotFound, also for one that the caller may not know of; AccessDenied."""
         if not name:
             raise Invalid.field("name", "is required")
-        return self._store.get(name)
+        return _allowed(self._store.get(name, by.sees), by)
 
-    def all(self) -> builtins.list[Source]:
-        """Every source, by name."""
-        return self._store.all()
+    def all(self, *, by: Caller) -> builtins.list[Source]:
+        """Every source that the caller may know of, by name."""
+        return self._store.all(by.sees)
 
     def list(
-        self, *, page_size: int | None = None, page_token: str = "", data_type: str = ""
+        self, *, by: Caller, page_size: int | None = None, page_token: str = "", data_type: str = ""
     ) -> tuple[builtins.list[Source], str]:
         """A page of sources in the order of their names, and the token of the next page ("" on the last).
 
@@ -85,18 +101,19 @@ class Sources:
             Invalid: the size or the token.
         """
         size = paging.page_size(page_size, default=DEFAULT_PAGE_SIZE)
-        scope = f"sources\0{data_type}"
-        found = self._store.page(read_token(page_token, scope=scope), size + 1, data_type)
+        scope = f"sources\0{data_type}{by.bound}"
+        found = self._store.page(read_token(page_token, scope=scope), size + 1, data_type, by.sees)
         more = len(found) > size
         return found[:size], make_token(found[size - 1].name, scope=scope) if more else ""
 
-    def update(self, source: Source, fields: Set[str]) -> Tested:
+    def update(self, source: Source, fields: Set[str], *, by: Caller) -> Tested:
         """Put the named fields of `source` into the stored source of that name, atomically.
 
         The answer has the source as stored; no steps and no count where nothing had to be tested.
 
         Args:
             source: the new values; its etag, if set, must be the stored one.
+            by: the caller; another data type needs his role on that one, too.
             fields: `display_name`, `data_type`, `enabled`, `config`, `mapping`, or fields of the last two.
 
         Raises:
@@ -104,47 +121,50 @@ class Sources:
         """
         paths = _expanded(fields)
         for attempt in range(_UPDATE_ATTEMPTS):
-            current = self.get(source.name)
+            current = self.get(source.name, by=by)
             if source.etag and source.etag != current.etag:
                 raise Conflict(
                     f"source {source.name!r} was changed by somebody else (etag {current.etag}, not {source.etag}); "
                     "read it again"
                 )
             tested = Tested(source=self._checked(_merged(current, source, paths)), steps=[])
+            if tested.source.data_type != current.data_type:
+                _check_data_type(by, tested.source.data_type)
             if paths - _UNTESTED and _differs(current, tested.source):
                 tested = try_connection(self._policy, tested.source).require()
             try:
-                return replace(tested, source=self._store.update(tested.source, current.etag))
+                return replace(tested, source=self._store.update(tested.source, current.etag, by=by))
             except Conflict:
                 # Without an etag the caller asked for these fields to change, whatever the others are.
                 if source.etag or attempt + 1 == _UPDATE_ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
 
-    def remove(self, name: str, etag: str = "") -> None:
+    def remove(self, name: str, etag: str = "", *, by: Caller) -> None:
         """Raises NotFound, Conflict, and Precondition while the source has jobs that are not final."""
         if not name:
             raise Invalid.field("name", "is required")
-        self._store.remove(name, etag)
+        self._store.remove(name, etag, by=by)
 
-    def test(self, name: str) -> Tested:
+    def test(self, name: str, *, by: Caller) -> Tested:
         """The connection test on a stored source; a failed step is part of the answer.
 
         Raises:
             NotFound; Invalid if the server's settings no longer allow the source's host or credentials.
         """
-        return try_connection(self._policy, self.get(name))
+        return try_connection(self._policy, self.get(name, by=by))
 
-    def find(self, data_type: str, source_name: str = "") -> Source:
+    def find(self, data_type: str, source_name: str = "", *, by: Caller) -> Source:
         """The source a call means: by its name, else the one source of the data type.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none that the caller may know of.
+            AccessDenied: he may not do this with it.
             Invalid: neither is given, they contradict each other, or several sources have the data type.
             Precondition: it is switched off.
         """
         if source_name:
-            source = self._store.get(source_name)
+            source = _allowed(self._store.get(source_name, by.sees), by)
             if data_type and data_type != source.data_type:
                 raise Invalid.field(
                     "data_type", f"{data_type!r} is not the data type of source {source_name!r}, {source.data_type!r}"
@@ -152,12 +172,14 @@ class Sources:
             return _enabled(source)
         if not data_type:
             raise Invalid.field("data_type", "is required unless `source` is set")
-        found = self._store.by_data_type(data_type)
+        found = self._store.by_data_type(data_type, by.sees)
         if not found:
             raise NotFound(
-                f"no source has the data type {data_type!r}" + meant(data_type, self._store.data_types()),
+                f"no source has the data type {data_type!r}" + meant(data_type, self._store.data_types(by.sees)),
                 reason=Reason.SOURCE_NOT_FOUND,
             )
+        # Those that he may only look at are no choice, unless there is nothing else: then he is told.
+        found = [source for source in found if by.may(source.name, source.data_type)] or found
         candidates = [source for source in found if source.enabled] or found
         if len(candidates) > 1:
             names = ", ".join(source.name for source in candidates)
@@ -166,7 +188,7 @@ class Sources:
                 f"several sources have the data type {data_type!r}: name one of {names}",
                 reason=Reason.SOURCE_AMBIGUOUS,
             )
-        return _enabled(candidates[0])
+        return _enabled(_allowed(candidates[0], by))
 
     def _checked(self, source: Source) -> Source:
         source = with_defaults(source)
@@ -175,10 +197,20 @@ class Sources:
 
     def _exists(self, name: str) -> bool:
         try:
-            self._store.get(name)
+            self._store.get(name, Scope(all=True))
         except NotFound:
             return False
         return True
+
+
+def _allowed(source: Source, by: Caller) -> Source:
+    check_may(by, source.name, source.data_type, f"source {source.name!r}")
+    return source
+
+
+def _check_data_type(by: Caller, data_type: str) -> None:
+    if not by.may("", data_type):
+        raise AccessDenied.of(by, by.needs or Role.ADMIN, f"data type {data_type!r}")
 
 
 def _enabled(source: Source) -> Source:

@@ -7,15 +7,14 @@ import logging
 import time
 
 from blade_server.errors import BladeError
-from blade_server.rpc import caller
 from blade_server.rpc.around.call import Call
-from blade_server.rpc.caller import Context
+from blade_server.rpc.caller import Context, Lines
 from blade_server.rpc.status import code_of
 
 log = logging.getLogger(__name__)
 
 
-def with_log(method: str, inner: Call) -> Call:
+def with_log(method: str, inner: Call, lines: Lines) -> Call:
     """Writes the line when `inner` has ended, however."""
 
     async def call(raw: bytes, context: Context) -> bytes | None:
@@ -32,7 +31,7 @@ def with_log(method: str, inner: Call) -> Call:
         finally:
             if log.isEnabledFor(logging.INFO):  # the address costs more than the rest of the line
                 took_ms = (time.perf_counter() - started_s) * 1000
-                log.info("%s %s %.1f ms %s", method, outcome, took_ms, caller.peer(context))
+                log.info("%s %s %.1f ms %s", method, outcome, took_ms, lines.peer(context))
 
     return call
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from blade_server.errors import Precondition, Reason
+from blade_server.errors import Precondition, Reason, check_may
 from blade_server.model import FINAL, Action, EventKind, Job, JobLimits, Status, WaitReason
+from blade_server.model.access import Caller
 from blade_server.storage import tables
 from blade_server.storage.codec import limits_from
 from blade_server.storage.database import Database
@@ -37,18 +38,18 @@ class JobControl:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def pause(self, job_id: str, *, actor: str, reason: str) -> Job:
+    def pause(self, job_id: str, *, by: Caller, reason: str) -> Job:
         """Asks for a pause, or writes PAUSED at once if no server has the job. Idempotent; a cancel under way stays."""
         with self._database.begin() as connection:
-            row = self._locked(connection, job_id)
+            row = self._locked(connection, job_id, by)
             if row.status == Status.PAUSED or (row.status == Status.RUNNING and row.pending_action):
                 return job_from(row)
             if row.status != Status.RUNNING:
                 raise _wrong_status(row, "paused", "only a RUNNING job can be")
-            add_event(connection, job_id, EventKind.PAUSE_REQUESTED, actor=actor, reason=reason)
+            add_event(connection, job_id, EventKind.PAUSE_REQUESTED, actor=by.name, reason=reason)
             if row.owner is not None:
                 return self._change(connection, job_id, pending_action=Action.PAUSE)
-            add_event(connection, job_id, EventKind.PAUSED, actor=actor)
+            add_event(connection, job_id, EventKind.PAUSED, actor=by.name)
             return self._change(
                 connection,
                 job_id,
@@ -59,15 +60,15 @@ class JobControl:
                 wait_detail="",
             )
 
-    def resume(self, job_id: str, *, actor: str, reason: str) -> Job:
+    def resume(self, job_id: str, *, by: Caller, reason: str) -> Job:
         """Lets a paused job go on, or takes back a pause that is not done yet. Idempotent."""
         with self._database.begin() as connection:
-            row = self._locked(connection, job_id)
+            row = self._locked(connection, job_id, by)
             if row.status == Status.RUNNING and row.pending_action is None:
                 return job_from(row)
             if row.status not in (Status.RUNNING, Status.PAUSED) or row.pending_action == Action.CANCEL:
                 raise _wrong_status(row, "resumed", "only a PAUSED job can be")
-            add_event(connection, job_id, EventKind.RESUMED, actor=actor, reason=reason)
+            add_event(connection, job_id, EventKind.RESUMED, actor=by.name, reason=reason)
             if row.status == Status.RUNNING:
                 return self._change(connection, job_id, pending_action=None)
             if row.owner is None:
@@ -82,31 +83,31 @@ class JobControl:
                 **QUEUED,
             )
 
-    def cancel(self, job_id: str, *, actor: str, reason: str) -> Job:
+    def cancel(self, job_id: str, *, by: Caller, reason: str) -> Job:
         """Asks for the end, or writes CANCELLED at once if nothing can be in flight. Idempotent."""
         with self._database.begin() as connection:
-            row = self._locked(connection, job_id)
+            row = self._locked(connection, job_id, by)
             if row.status == Status.CANCELLED or row.pending_action == Action.CANCEL:
                 return job_from(row)
             if row.status in FINAL:
                 raise _wrong_status(row, "cancelled", "a final status never changes")
-            add_event(connection, job_id, EventKind.CANCEL_REQUESTED, actor=actor, reason=reason)
+            add_event(connection, job_id, EventKind.CANCEL_REQUESTED, actor=by.name, reason=reason)
             if row.status == Status.RUNNING and row.owner is not None:
                 return self._change(connection, job_id, pending_action=Action.CANCEL)
-            return self._cancelled(connection, job_id, row, actor)
+            return self._cancelled(connection, job_id, row, by)
 
-    def cancel_abandoned(self, job_id: str, *, actor: str) -> Job:
+    def cancel_abandoned(self, job_id: str, *, by: Caller) -> Job:
         """Writes CANCELLED for a job whose server let its lease run out before it saw the request; else leaves it."""
         with self._database.begin() as connection:
-            row = self._locked(connection, job_id)
+            row = self._locked(connection, job_id, by)
             expired = _job.c.lease_until < func.now()
             abandoned = row.owner is None or connection.execute(select(expired).where(_job.c.job_id == job_id)).scalar()
             if row.status == Status.RUNNING and row.pending_action == Action.CANCEL and abandoned:
-                return self._cancelled(connection, job_id, row, actor)
+                return self._cancelled(connection, job_id, row, by)
             return job_from(row)
 
-    def _cancelled(self, connection: Connection, job_id: str, row: Row[Any], actor: str) -> Job:
-        add_event(connection, job_id, EventKind.CANCELLED, actor=actor)
+    def _cancelled(self, connection: Connection, job_id: str, row: Row[Any], by: Caller) -> Job:
+        add_event(connection, job_id, EventKind.CANCELLED, actor=by.name)
         count_for_source(connection, job_id)
         paused = _job.c.paused_s + func.extract("epoch", func.now() - _job.c.pause_time) if row.pause_time else None
         return self._change(
@@ -123,23 +124,24 @@ class JobControl:
             current_operation="Cancelled",
         )
 
-    def set_limits(self, job_id: str, limits: JobLimits, *, actor: str, reason: str) -> Job:
+    def set_limits(self, job_id: str, limits: JobLimits, *, by: Caller, reason: str) -> Job:
         """Replaces the limits of a job that is not final; the same ones again change nothing."""
         with self._database.begin() as connection:
-            row = self._locked(connection, job_id)
+            row = self._locked(connection, job_id, by)
             if row.status in FINAL:
                 raise _wrong_status(row, "given new limits", "it has ended")
             if limits_from(row.spec["limits"]) == limits:
                 return job_from(row)
             add_event(
-                connection, job_id, EventKind.LIMITS_CHANGED, actor=actor, reason=reason, detail=_in_words(limits)
+                connection, job_id, EventKind.LIMITS_CHANGED, actor=by.name, reason=reason, detail=_in_words(limits)
             )
             return self._change(connection, job_id, spec={**row.spec, "limits": asdict(limits)})
 
-    def _locked(self, connection: Connection, job_id: str) -> Row[Any]:
+    def _locked(self, connection: Connection, job_id: str, by: Caller) -> Row[Any]:
         row = connection.execute(select(_job).where(_job.c.job_id == job_id).with_for_update()).one_or_none()
-        if row is None:
+        if row is None or not by.sees.covers(row.source, row.data_type):
             raise not_found(job_id)
+        check_may(by, row.source, row.data_type, f"job {job_id!r}")
         return row
 
     def _change(self, connection: Connection, job_id: str, **values: Any) -> Job:

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from blade_server.errors import Invalid, NotFound, QuotaExceeded, Reason
 from blade_server.model import FINAL, EventKind, Job, NewJob, Status
+from blade_server.model.access import Caller
 from blade_server.storage import tables
 from blade_server.storage.codec import source_document, spec_document
 from blade_server.storage.database import Database
@@ -21,7 +22,7 @@ class NewJobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, new: NewJob, *, actor: str, max_open_jobs: int, reason: str = "") -> Job:
+    def add(self, new: NewJob, *, by: Caller, max_open_jobs: int, reason: str = "") -> Job:
         """Stores a PENDING job.
 
         The same `request_id` and `request_hash` again return the job of the first call. Raises Invalid if the request
@@ -38,10 +39,11 @@ class NewJobs:
             "plan": {"statement": new.statement},
             "status": Status.PENDING,
             "current_operation": "Waiting to start",
-            "request_id": new.request_id or None,
+            "request_id": by.own(new.request_id) or None,
             "request_hash": new.request_hash,
             "parent_job_id": parent_job_id,
             "level": new.level,
+            "starter": by.principal.name,
             "create_time": func.now(),
             "update_time": func.now(),
             "revision": 1,
@@ -49,17 +51,22 @@ class NewJobs:
         }
         try:
             with self._database.begin() as connection:
-                stored = self._replay(connection, new.request_id, new.request_hash)
+                stored = self._replay(connection, new.request_id, new.request_hash, by)
                 if stored is not None:
                     return stored
                 self._check_room(connection, source.name, max_open_jobs)
                 if parent_job_id:
                     self._hold_parent(connection, parent_job_id)
                 row = connection.execute(insert(_job).values(values).returning(_job)).one()
-                add_event(connection, job_id, EventKind.CREATED, actor=actor, reason=reason)
+                add_event(connection, job_id, EventKind.CREATED, actor=by.name, reason=reason)
                 if parent_job_id:
                     add_event(
-                        connection, parent_job_id, EventKind.RETRIED, actor=actor, reason=reason, detail=f"by {job_id}"
+                        connection,
+                        parent_job_id,
+                        EventKind.RETRIED,
+                        actor=by.name,
+                        reason=reason,
+                        detail=f"by {job_id}",
                     )
                 connection.execute(
                     update(tables.source).where(tables.source.c.name == source.name).values(last_job_id=job_id)
@@ -68,22 +75,22 @@ class NewJobs:
                 ring_queue(connection)
                 return job_from(row)
         except IntegrityError:  # two calls with one request id at the same moment
-            stored = self.replay(new.request_id, new.request_hash)
+            stored = self.replay(new.request_id, new.request_hash, by=by)
             if stored is None:
                 raise
             return stored
 
-    def replay(self, request_id: str, request_hash: str) -> Job | None:
+    def replay(self, request_id: str, request_hash: str, *, by: Caller) -> Job | None:
         """The job that an earlier call with this id and body stored. Raises Invalid as `add`."""
         if not request_id:
             return None
         with self._database.begin() as connection:
-            return self._replay(connection, request_id, request_hash)
+            return self._replay(connection, request_id, request_hash, by)
 
-    def _replay(self, connection: Connection, request_id: str, request_hash: str) -> Job | None:
+    def _replay(self, connection: Connection, request_id: str, request_hash: str, by: Caller) -> Job | None:
         if not request_id:
             return None
-        row = connection.execute(select(_job).where(_job.c.request_id == request_id)).one_or_none()
+        row = connection.execute(select(_job).where(_job.c.request_id == by.own(request_id))).one_or_none()
         if row is not None and row.request_hash != request_hash:
             raise Invalid.field(
                 "request_id",

@@ -17,6 +17,7 @@ from blade_server.model import (
     Job,
     Status,
 )
+from blade_server.model.access import Scope
 from blade_server.storage import tables
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.documents import job_from_document, shown
@@ -27,6 +28,7 @@ from blade_server.storage.jobs.rows import (
     job_from,
     not_found,
 )
+from blade_server.storage.within import within
 
 _job = tables.job
 _error = tables.job_item_error
@@ -64,6 +66,7 @@ class JobStore:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         with_errors: bool = False,
+        seen: Scope,
     ) -> list[Job]:
         """At most `limit` jobs, newest first, older than `before_job_id`. Ids sort by time of creation."""
         query = AS_SHOWN.order_by(_job.c.job_id.desc()).limit(limit)
@@ -79,10 +82,11 @@ class JobStore:
             query = query.where(_job.c.create_time < created_before)
         if with_errors:
             query = query.where(_job.c.completed_with_errors)
+        query = query.where(within(seen, _job.c.source, _job.c.data_type))
         with self._database.begin() as connection:
             return [job_from(row) for row in connection.execute(query)]
 
-    def errors(self, job_id: str, *, after_seq: int, limit: int) -> list[tuple[int, ItemError]]:
+    def errors(self, job_id: str, *, after_seq: int, limit: int, seen: Scope) -> list[tuple[int, ItemError]]:
         """At most `limit` item errors behind `after_seq`, each with its number, in order. Raises NotFound."""
         query: Select[Any] = (
             select(_error)
@@ -92,6 +96,8 @@ class JobStore:
         )
         with self._database.begin() as connection:
             rows = connection.execute(query).all()
-            if not rows and connection.execute(select(_job.c.job_id).where(_job.c.job_id == job_id)).first() is None:
-                raise not_found(job_id)
+            if not rows or not seen.all:
+                visible = within(seen, _job.c.source, _job.c.data_type)
+                if connection.execute(select(_job.c.job_id).where(_job.c.job_id == job_id, visible)).first() is None:
+                    raise not_found(job_id)
             return [(row.seq, error_from(row)) for row in rows]

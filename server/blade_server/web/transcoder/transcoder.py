@@ -25,8 +25,10 @@ from blade_server.web.transcoder.rules import Rule, Rules, rules_of
 
 log = logging.getLogger(__name__)
 
-_ACTOR, _REQUEST_ID = "blade-actor", "x-request-id"
+_REQUEST_ID = "x-request-id"
+_PASSED_ON = ("authorization", "blade-actor", "traceparent", "tracestate")
 _MAX_METADATA_CHARS = 200
+_MAX_AUTHORIZATION_CHARS = 16 << 10
 _SHORT_BODY_BYTES = 16 << 10
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),  # the server of this very process decides what it sends
@@ -42,13 +44,17 @@ class Transcoder:
     Args:
         services: what is served.
         channel_target: the gRPC server, in gRPC's notation (`127.0.0.1:50051`, `unix:/run/blade.sock`); plaintext.
+        door_key: with it that server believes who calls.
         unary_timeout_s: the deadline of calls that are no streams.
     """
 
-    def __init__(self, services: Iterable[ServiceDescriptor], *, channel_target: str, unary_timeout_s: float) -> None:
+    def __init__(
+        self, services: Iterable[ServiceDescriptor], *, channel_target: str, door_key: str, unary_timeout_s: float
+    ) -> None:
         self.rules = rules_of(services)
         self._find = Rules(self.rules).find
         self._target = channel_target
+        self._door_key = door_key
         self._unary_timeout_s = unary_timeout_s
         self._channel: grpc.aio.Channel | None = None
 
@@ -81,7 +87,7 @@ class Transcoder:
         form = stream_forms.chosen(
             exchange.headers.get("accept", ""), stream_forms.FORMS if streaming else (stream_forms.Array,)
         )
-        metadata = _metadata(exchange, request_id)
+        metadata = self._metadata(exchange, request_id)
         body = await exchange.body()
         if len(body) <= _SHORT_BODY_BYTES:
             request = message_of(rule, path_values, exchange.query_string, body)
@@ -146,6 +152,19 @@ class Transcoder:
             message = await call.read()
         await _write_last(exchange, form.end())
 
+    def _metadata(self, exchange: Exchange, request_id: str) -> grpc.aio.Metadata:
+        """What goes along with the call: headers that mean the same there, and the caller's address."""
+        host, port = exchange.client or ("unknown", 0)
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        found = {name: value for name in _PASSED_ON if (value := exchange.headers.get(name))} | {
+            _REQUEST_ID: request_id
+        }
+        for name, value in found.items():
+            most = _MAX_AUTHORIZATION_CHARS if name == "authorization" else _MAX_METADATA_CHARS
+            if len(value) > most or not (value.isascii() and value.isprintable()):
+                raise Problem.invalid(name, f"must be at most {most} printable ASCII characters")
+        return grpc.aio.Metadata(*found.items(), ("blade-door", self._door_key), ("blade-peer", address))
+
     def _connected(self) -> grpc.aio.Channel:
         assert self._channel is not None, "running() holds the channel"
         return self._channel
@@ -174,17 +193,6 @@ async def _write_last(exchange: Exchange, parts: Iterable[bytes]) -> None:
 
 def _serialised(message: Message) -> bytes:
     return message.SerializeToString()
-
-
-def _metadata(exchange: Exchange, request_id: str) -> grpc.aio.Metadata:
-    """What goes along with the call. Without a name of their own, callers are known by their address, as in gRPC."""
-    host, port = exchange.client or ("unknown", 0)
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    found = {_ACTOR: exchange.headers.get(_ACTOR) or address, _REQUEST_ID: request_id}
-    for name, value in found.items():
-        if len(value) > _MAX_METADATA_CHARS or not (value.isascii() and value.isprintable()):
-            raise Problem.invalid(name, f"must be at most {_MAX_METADATA_CHARS} printable ASCII characters")
-    return grpc.aio.Metadata(*found.items())
 
 
 async def _while_there(exchange: Exchange, work: Any) -> None:

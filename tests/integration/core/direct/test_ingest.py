@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.access import called
 
 from blade_sandbox.catalog import CatalogServer
 from blade_server.app.policies import retry_policy
@@ -88,7 +89,7 @@ def ingest_with(settings, sources, store, queries):
     def ingest(catalog):
         try:
             return Ingest(retry_policy(settings), sources, catalog, store, queries).ingest(
-                item_id=ID, data_type="maintenance"
+                item_id=ID, data_type="maintenance", by=called()
             )
         finally:
             catalog.close()

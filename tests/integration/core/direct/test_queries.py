@@ -7,6 +7,7 @@ import threading
 
 import pyarrow as pa
 import pytest
+from tests.support.access import called
 from tests.support.timing import assert_within, seconds
 
 from blade_server.app.policies import direct_policy
@@ -228,7 +229,7 @@ class TestEnding:
     def test_the_time_limit_ends_a_query(self, make_settings, store, sandbox):
         settings = make_settings(query_timeout_s=0.4)
         policy = direct_policy(settings)
-        stream = Queries(policy, Sources(policy.source, store)).items(RowQuery(data_type="maintenance"))
+        stream = Queries(policy, Sources(policy.source, store)).items(RowQuery(data_type="maintenance"), by=called())
         sandbox.faults.set({"slow_execute_ms": 10_000})
         with pytest.raises(Deadline):
             list(stream)

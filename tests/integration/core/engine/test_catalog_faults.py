@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.access import called
 
 from blade_server.errors import Reason
 from blade_server.model import Status, WaitReason
@@ -83,7 +84,7 @@ def test_a_job_that_waits_for_the_catalog_can_be_cancelled(make_world, reaches):
     world.runner()
     world.catalog.set_faults(down={"seconds": 30})
     job = reaches(world, world.begin(), lambda job: job.wait_reason is WaitReason.CATALOG_DOWN)
-    assert world.cancel(job.job_id, actor="x").status is Status.CANCELLED
+    assert world.cancel(job.job_id, by=called("x")).status is Status.CANCELLED
     assert world.store.get(job.job_id).success_count == 0
 
 
@@ -93,7 +94,7 @@ def test_a_new_reason_to_wait_is_told_before_the_display_would_be_renewed(make_w
     world.runner()
     world.catalog.set_faults(down={"seconds": 30})
     job = reaches(world, world.begin(), lambda job: job.wait_reason is WaitReason.CATALOG_DOWN)
-    world.cancel(job.job_id, actor="x")
+    world.cancel(job.job_id, by=called("x"))
 
 
 def test_items_that_the_catalog_refuses_are_errors_and_the_rest_of_their_batch_is_not(make_world, ended):

@@ -6,6 +6,7 @@ import random
 
 import pytest
 from sqlalchemy import text
+from tests.support.access import called
 from tests.support.engine import maintenance_rows
 
 from blade_server.errors import Reason, StorageUnavailable
@@ -52,7 +53,7 @@ def test_a_retry_finds_rejected_rows_again_after_they_were_mended(make_world, en
         from .test_warehouse_faults import run
 
         run(world, "UPDATE main.blade.blade_maintenance_data SET classification = 'CUI' WHERE classification = 'WRONG'")
-    child = ended(world, world.jobs.retry_failed(parent.job_id, actor="x"))
+    child = ended(world, world.jobs.retry_failed(parent.job_id, by=called("x")))
     assert (child.status, child.total_items, child.success_count) == (Status.COMPLETED, 10, 10)
     assert len(world.held()) == 100
 
@@ -70,7 +71,7 @@ def test_rows_without_an_id_are_found_again_after_the_template_was_mended(make_w
     world.sources.update(
         replace(source, mapping=replace(source.mapping, item_id="N-{number}"), etag=""), {"mapping.item_id"}
     )
-    child = ended(world, world.jobs.retry_failed(parent.job_id, actor="x"))
+    child = ended(world, world.jobs.retry_failed(parent.job_id, by=called("x")))
     assert (child.status, child.success_count, child.skipped_count) == (Status.COMPLETED, 2, 0)
     assert {"N-3", "N-4"} <= set(world.held())
 
@@ -91,7 +92,7 @@ def test_a_retry_keeps_its_plan_also_where_its_parents_errors_cannot_be_read_at_
         return failed_keys(job_id)
 
     monkeypatch.setattr(world.ledgers, "failed_keys", away_once)
-    child = ended(world, world.jobs.retry_failed(parent.job_id, actor="x"))
+    child = ended(world, world.jobs.retry_failed(parent.job_id, by=called("x")))
     assert (child.status, child.total_items, len(asked)) == (Status.COMPLETED, 5, 2)
     with world.database.begin() as connection:
         query = text("SELECT plan ->> 'announced' FROM job WHERE job_id = :job_id")
@@ -103,11 +104,11 @@ def test_a_job_resumed_and_paused_again_at_once_is_paused(make_world, reaches):
     world.runner()
     world.catalog.set_faults(latency_ms=30)
     job = reaches(world, world.begin(batch_size=20), sent)
-    world.jobs.control.pause(job.job_id, actor="x")
+    world.jobs.control.pause(job.job_id, by=called("x"))
     world.wake()
     reaches(world, job, lambda job: job.status is Status.PAUSED)
-    world.jobs.control.resume(job.job_id, actor="x")
-    world.jobs.control.pause(job.job_id, actor="x")
+    world.jobs.control.resume(job.job_id, by=called("x"))
+    world.jobs.control.pause(job.job_id, by=called("x"))
     world.wake()
     paused = reaches(world, job, lambda job: job.status is Status.PAUSED and job.pending_action is None)
     assert paused.wait_reason is WaitReason.PAUSE_REQUESTED
@@ -118,7 +119,7 @@ def test_a_raised_limit_is_heard_by_workers_that_wait(make_world, ended, reaches
     world.runner()
     job = world.begin(items_per_second=0.05, batch_size=20)
     reaches(world, job, lambda job: job.wait_reason is WaitReason.RATE_LIMITED)
-    world.jobs.control.update_limits(job.job_id, JobLimits(), actor="x")
+    world.jobs.control.update_limits(job.job_id, JobLimits(), by=called("x"))
     world.wake()
     assert ended(world, job).success_count == 200
 
@@ -127,7 +128,7 @@ def test_held_pauses_take_up_no_place(make_world, ended, reaches):
     world = make_world(2000)
     world.runner(world.configured(max_running_jobs=1))
     slow = reaches(world, world.begin(items_per_second=100), sent)
-    world.jobs.control.pause(slow.job_id, actor="x")
+    world.jobs.control.pause(slow.job_id, by=called("x"))
     world.wake()
     reaches(world, slow, lambda job: job.status is Status.PAUSED)
     assert ended(world, world.begin()).status is Status.COMPLETED
@@ -138,11 +139,11 @@ def test_a_pause_during_planning_and_a_resume_leave_the_job_well(make_world, end
     world.runner()
     world.warehouse_faults(slow_execute_ms=1500)
     job = reaches(world, world.begin(), lambda job: job.wait_reason is WaitReason.WAREHOUSE_STARTING and job.start_time)
-    world.jobs.control.pause(job.job_id, actor="x")
+    world.jobs.control.pause(job.job_id, by=called("x"))
     world.wake()
     reaches(world, job, lambda job: job.status is Status.PAUSED)
     world.warehouse_faults(slow_execute_ms=0)
-    world.jobs.control.resume(job.job_id, actor="x")
+    world.jobs.control.resume(job.job_id, by=called("x"))
     world.wake()
     done = ended(world, job)
     assert (done.status, done.success_count) == (Status.COMPLETED, 500), done.error_message
@@ -211,7 +212,7 @@ def test_an_absurd_retry_after_holds_for_five_minutes_at_most(make_world, reache
     with world.database.begin() as connection:
         query = text("SELECT extract(epoch FROM hold_until - now())::float8 FROM pace WHERE key = 'catalog'")
         assert 200 < connection.execute(query).scalar_one() <= 300
-    assert world.cancel(job.job_id, actor="x").status is Status.CANCELLED
+    assert world.cancel(job.job_id, by=called("x")).status is Status.CANCELLED
 
 
 def test_what_a_lost_server_may_still_be_sending_is_not_sent_a_second_time(make_world, ended, reaches, wait_until):

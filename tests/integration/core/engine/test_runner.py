@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import pytest
 from sqlalchemy import text
+from tests.support.access import called
 
 from blade_server.core.engine.attempts import Attempts
 from blade_server.core.engine.run import EngineTools
@@ -160,8 +161,8 @@ def test_what_changes_the_queue_rings_for_it(make_world, wait_until):
     claim = world.leases.claim_next("me", 100)
     assert not rings(lambda: world.records.record(claim, Record(number=1, success=1, display=Display())) and claim)
     assert rings(lambda: world.claims.release(claim, "stopping") or claim)
-    assert not rings(lambda: world.jobs.control.pause(claim.job_id, actor="x"))
-    assert rings(lambda: world.jobs.control.resume(claim.job_id, actor="x"))
+    assert not rings(lambda: world.jobs.control.pause(claim.job_id, by=called("x")))
+    assert rings(lambda: world.jobs.control.resume(claim.job_id, by=called("x")))
     claim = world.leases.claim_next("me", 100)
     assert rings(lambda: world.claims.finish(claim, Status.COMPLETED, operation="Completed") or claim)
     listener.stop()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from tests.support.access import called
 
 from blade_server.core.paging import make_token
 from blade_server.errors import Invalid, LeaseLost, Precondition, Reason, StorageUnavailable
@@ -215,7 +216,7 @@ def test_a_cancel_asked_of_a_dead_server_is_done_however_often_it_died(make_worl
     job = world.begin()
     for _ in range(MAX_DEATHS + 1):
         world.leases.claim_next("victim", 100)
-        world.control.cancel(job.job_id, actor="x", reason="")
+        world.control.cancel(job.job_id, by=called("x"), reason="")
         dies(world, job.job_id)
     world.runner()
     assert ended(world, job).status is Status.CANCELLED
@@ -266,7 +267,7 @@ def test_the_same_limits_again_leave_no_entry_in_the_history(make_world):
     world = make_world(10)
     job = world.begin()
     for _ in range(3):
-        world.jobs.control.update_limits(job.job_id, JobLimits(max_errors=3), actor="x")
+        world.jobs.control.update_limits(job.job_id, JobLimits(max_errors=3), by=called("x"))
     kinds = [event.kind for event in world.store.get(job.job_id).history]
     assert kinds.count(EventKind.LIMITS_CHANGED) == 1
 
@@ -290,17 +291,17 @@ def test_a_retry_is_repeated_after_its_parent_was_pruned(make_world, ended):
     world.runner()
     world.catalog.set_faults(reject_ids=["MAINT-3"])
     done = ended(world, world.begin())
-    again = world.jobs.retry_failed(done.job_id, request_id="retry", actor="x")
+    again = world.jobs.retry_failed(done.job_id, request_id="retry", by=called("x"))
     ended(world, again)
     run(world.database, "DELETE FROM job WHERE job_id = :id", id=done.job_id)
-    assert world.jobs.retry_failed(done.job_id, request_id="retry", actor="x").job_id == again.job_id
+    assert world.jobs.retry_failed(done.job_id, request_id="retry", by=called("x")).job_id == again.job_id
 
 
 def test_a_start_is_repeated_after_its_source_was_switched_off(make_world):
     world = make_world(10)
     job = world.begin(request_id="r")
     source = world.sources.get("blade-maintenance")
-    SourceStore(world.database).update(replace(source, enabled=False), source.etag)
+    SourceStore(world.database).update(replace(source, enabled=False), source.etag, by=called())
     assert world.begin(request_id="r").job_id == job.job_id
     with pytest.raises(Invalid, match="request_id"):
         world.begin(request_id="r", batch_size=7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.access import called
 from tests.support.engine import maintenance_rows
 
 from blade_server.core.jobs.preview import Preview
@@ -130,7 +131,7 @@ def test_a_retry_sends_the_failed_items_and_no_others(make_world, ended):
     assert (parent.success_count, parent.error_count) == (297, 3)
     world.catalog.clear_faults()
     uploads = world.catalog.status()["uploads"]
-    child = ended(world, world.jobs.retry_failed(parent.job_id, actor="tester"))
+    child = ended(world, world.jobs.retry_failed(parent.job_id, by=called("tester")))
     assert (child.status, child.total_items, child.success_count) == (Status.COMPLETED, 3, 3)
     assert child.parent_job_id == parent.job_id
     assert world.catalog.status()["uploads"] == uploads + 1
@@ -143,7 +144,7 @@ def test_there_is_nothing_to_retry_in_a_job_without_errors(make_world, ended):
     world.runner()
     job = ended(world, world.begin())
     with pytest.raises(Precondition, match="no failed items"):
-        world.jobs.retry_failed(job.job_id, actor="tester")
+        world.jobs.retry_failed(job.job_id, by=called("tester"))
 
 
 def test_a_short_result_fails_the_job(make_world, ended):

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from tests.support.access import called
 
 from blade_server.errors import Precondition
 from blade_server.model import Action, EventKind, JobLimits, Status, WaitReason
@@ -20,7 +21,7 @@ def test_a_paused_job_has_nothing_in_flight_and_goes_on_where_it_was(make_world,
     world.runner()
     world.catalog.set_faults(latency_ms=30)
     job = reaches(world, world.begin(batch_size=20), moving)
-    asked = world.jobs.control.pause(job.job_id, actor="operator", reason="runway closed")
+    asked = world.jobs.control.pause(job.job_id, by=called("operator"), reason="runway closed")
     assert (asked.status, asked.pending_action) == (Status.RUNNING, Action.PAUSE)
     world.wake()
     paused = reaches(world, job, lambda job: job.status is Status.PAUSED)
@@ -29,7 +30,7 @@ def test_a_paused_job_has_nothing_in_flight_and_goes_on_where_it_was(make_world,
     assert (paused.pending_action, paused.wait_reason) == (None, WaitReason.PAUSE_REQUESTED)
     assert paused.estimated_completion is None
     uploads = world.catalog.status()["uploads"]
-    world.jobs.control.resume(job.job_id, actor="operator", reason="open again")
+    world.jobs.control.resume(job.job_id, by=called("operator"), reason="open again")
     world.wake()
     done = ended(world, job)
     assert (done.status, done.success_count) == (Status.COMPLETED, 3000)
@@ -45,24 +46,24 @@ def test_pause_and_resume_are_idempotent_and_refused_where_they_make_no_sense(ma
     world = make_world(2000)
     job = world.begin(items_per_second=200)
     with pytest.raises(Precondition, match="PENDING"):
-        world.jobs.control.pause(job.job_id, actor="x")
+        world.jobs.control.pause(job.job_id, by=called("x"))
     world.runner()
     reaches(world, job, moving)
     for _ in range(2):
-        world.jobs.control.pause(job.job_id, actor="x")
+        world.jobs.control.pause(job.job_id, by=called("x"))
     reaches(world, job, lambda job: job.status is Status.PAUSED)
     revision = world.store.get(job.job_id).revision
-    assert world.jobs.control.pause(job.job_id, actor="x").revision == revision
+    assert world.jobs.control.pause(job.job_id, by=called("x")).revision == revision
     for _ in range(2):
-        resumed = world.jobs.control.resume(job.job_id, actor="x")
+        resumed = world.jobs.control.resume(job.job_id, by=called("x"))
     assert resumed.status is Status.RUNNING
-    world.jobs.control.update_limits(job.job_id, JobLimits(), actor="x")
+    world.jobs.control.update_limits(job.job_id, JobLimits(), by=called("x"))
     world.wake()
     ended(world, job)
     with pytest.raises(Precondition, match="COMPLETED"):
-        world.jobs.control.pause(job.job_id, actor="x")
+        world.jobs.control.pause(job.job_id, by=called("x"))
     with pytest.raises(Precondition, match="COMPLETED"):
-        world.cancel(job.job_id, actor="x")
+        world.cancel(job.job_id, by=called("x"))
 
 
 def test_a_pause_can_be_taken_back_before_it_is_done(make_world, ended, reaches):
@@ -70,9 +71,9 @@ def test_a_pause_can_be_taken_back_before_it_is_done(make_world, ended, reaches)
     world.runner()
     world.catalog.set_faults(latency_ms=400)
     job = reaches(world, world.begin(batch_size=50, workers=2), lambda job: world.catalog.status()["concurrent"])
-    world.jobs.control.pause(job.job_id, actor="x")
+    world.jobs.control.pause(job.job_id, by=called("x"))
     world.wake()
-    resumed = world.jobs.control.resume(job.job_id, actor="x")
+    resumed = world.jobs.control.resume(job.job_id, by=called("x"))
     assert (resumed.status, resumed.pending_action) == (Status.RUNNING, None)
     world.wake()
     assert ended(world, job).status is Status.COMPLETED
@@ -83,13 +84,13 @@ def test_a_long_pause_lets_the_cursor_go_and_any_server_resumes(make_world, ende
     first = world.runner(world.configured(pause_hold_s=0.2))
     world.catalog.set_faults(latency_ms=30)
     job = reaches(world, world.begin(batch_size=20), moving)
-    world.jobs.control.pause(job.job_id, actor="x")
+    world.jobs.control.pause(job.job_id, by=called("x"))
     world.wake()
     wait_until(lambda: any(e.kind is EventKind.RELEASED for e in world.store.get(job.job_id).history))
     assert world.store.get(job.job_id).status is Status.PAUSED
     first.stop(5)
     world.runner()
-    world.jobs.control.resume(job.job_id, actor="x")
+    world.jobs.control.resume(job.job_id, by=called("x"))
     world.wake()
     done = ended(world, job)
     assert (done.status, done.success_count) == (Status.COMPLETED, 3000)
@@ -103,12 +104,12 @@ def test_no_upload_starts_after_a_cancel_has_been_answered(make_world, reaches, 
     job = reaches(world, world.begin(batch_size=20), moving)
     ringing = threading.Timer(0.05, world.wake)
     ringing.start()
-    answer = world.cancel(job.job_id, actor="operator", reason="wrong table")
+    answer = world.cancel(job.job_id, by=called("operator"), reason="wrong table")
     uploads = world.catalog.status()["uploads"]
     assert answer.status is Status.CANCELLED
     assert world.store.get(job.job_id).end_time is not None
     # the statement is gone from the warehouse too
-    assert world.cancel(job.job_id, actor="operator").status is Status.CANCELLED
+    assert world.cancel(job.job_id, by=called("operator")).status is Status.CANCELLED
     wait_until(lambda: world.catalog.status()["concurrent"] == 0)
     assert world.catalog.status()["uploads"] == uploads
     assert len(world.held()) == answer.success_count
@@ -118,18 +119,18 @@ def test_no_upload_starts_after_a_cancel_has_been_answered(make_world, reaches, 
 def test_a_pending_job_is_cancelled_at_once(make_world):
     world = make_world(10)
     job = world.begin()
-    assert world.cancel(job.job_id, actor="x").status is Status.CANCELLED
-    assert world.cancel(job.job_id, actor="x").status is Status.CANCELLED
+    assert world.cancel(job.job_id, by=called("x")).status is Status.CANCELLED
+    assert world.cancel(job.job_id, by=called("x")).status is Status.CANCELLED
 
 
 def test_a_paused_job_can_be_cancelled(make_world, reaches):
     world = make_world(5000)
     world.runner()
     job = reaches(world, world.begin(items_per_second=500), moving)
-    world.jobs.control.pause(job.job_id, actor="x")
+    world.jobs.control.pause(job.job_id, by=called("x"))
     world.wake()
     reaches(world, job, lambda job: job.status is Status.PAUSED)
-    assert world.cancel(job.job_id, actor="x").status is Status.CANCELLED
+    assert world.cancel(job.job_id, by=called("x")).status is Status.CANCELLED
 
 
 def test_a_cancel_reaches_a_statement_that_the_warehouse_is_still_running(make_world, wait_until, reaches):
@@ -141,7 +142,7 @@ def test_a_cancel_reaches_a_statement_that_the_warehouse_is_still_running(make_w
     ringing = threading.Timer(0.1, world.wake)
     ringing.start()
     began = time.monotonic()
-    assert world.cancel(job.job_id, actor="x").status is Status.CANCELLED
+    assert world.cancel(job.job_id, by=called("x")).status is Status.CANCELLED
     assert time.monotonic() - began < 30
     ringing.join()
 
@@ -168,7 +169,9 @@ def test_limits_of_a_running_job_can_be_changed(make_world, ended, reaches):
     world.runner()
     job = reaches(world, world.begin(items_per_second=20), moving)
     reaches(world, job, lambda job: job.wait_reason is WaitReason.RATE_LIMITED)
-    changed = world.jobs.control.update_limits(job.job_id, JobLimits(max_errors=3), actor="operator", reason="night")
+    changed = world.jobs.control.update_limits(
+        job.job_id, JobLimits(max_errors=3), by=called("operator"), reason="night"
+    )
     assert changed.spec.limits == JobLimits(max_errors=3)
     world.wake()
     done = ended(world, job)
@@ -227,7 +230,7 @@ def test_a_source_whose_credentials_this_server_lacks_fails_the_job_with_a_plain
 def test_a_pause_asked_of_a_server_that_died_is_kept_by_the_one_that_takes_over(make_world, reaches):
     world = make_world(10_000)
     claim = world.leases.claim_next("a server that dies at once", world.begin().create_time and 1.0)
-    assert world.jobs.control.pause(claim.job_id, actor="x").pending_action is Action.PAUSE
+    assert world.jobs.control.pause(claim.job_id, by=called("x")).pending_action is Action.PAUSE
     world.runner()
     paused = reaches(world, claim.job, lambda job: job.status is Status.PAUSED)
     assert paused.success_count == 0

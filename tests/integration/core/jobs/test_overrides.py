@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from tests.support.access import called
 from tests.support.engine import EngineWorld
 
 from blade_sandbox.data import sample_tables
@@ -137,7 +138,7 @@ def test_twenty_analytical_queries_become_items(world: EngineWorld, ended) -> No
     jobs = []
     for at, (sql, item_id) in enumerate(ANALYTICAL):
         overrides = Overrides(item_id=f"q{at}-{item_id}", classification="UNCLASS")
-        jobs.append(world.jobs.start(StartJob(sql=sql, data_type="sortie", overrides=overrides), actor="analyst"))
+        jobs.append(world.jobs.start(StartJob(sql=sql, data_type="sortie", overrides=overrides), by=called("analyst")))
     expected = {}
     for job in jobs:
         done = ended(world, job)
@@ -152,7 +153,7 @@ def test_an_override_is_kept_in_the_spec_and_by_a_retry(world: EngineWorld, ende
     world.runner()
     overrides = Overrides(item_id="{carrier}", last_modified="", classification="UNCLASS")
     sql = "SELECT CASE carrier WHEN 'AA' THEN NULL ELSE carrier END AS carrier FROM sortie GROUP BY 1"
-    job = ended(world, world.jobs.start(StartJob(sql=sql, overrides=overrides), actor="x"))
+    job = ended(world, world.jobs.start(StartJob(sql=sql, overrides=overrides), by=called("x")))
     assert job.spec.overrides == overrides
     assert [summary.reason for summary in job.error_summaries] == [Reason.MISSING_ITEM_ID]
     assert job.error_summaries[0].samples[0].field == "carrier"
@@ -195,7 +196,7 @@ def test_an_override_that_is_none_is_refused_at_once(world: EngineWorld) -> None
         (Overrides(last_modified="x\n"), "last_modified"),
     ):
         with pytest.raises(Invalid) as caught:
-            world.jobs.start(StartJob(source="sortie", overrides=overrides), actor="x")
+            world.jobs.start(StartJob(source="sortie", overrides=overrides), by=called("x"))
         assert [violation.field for violation in caught.value.violations] == [field]
 
 
@@ -203,7 +204,7 @@ def test_a_job_with_overrides_is_left_to_servers_that_know_them(world: EngineWor
     """An older one would take the mapping's item id, and with it overwrite the items of the source."""
 
     def level(**overrides: object) -> int:
-        job = world.jobs.start(StartJob(source="sortie", overrides=Overrides(**overrides)), actor="x")
+        job = world.jobs.start(StartJob(source="sortie", overrides=Overrides(**overrides)), by=called("x"))
         with world.database.read() as connection:
             return connection.exec_driver_sql("SELECT level FROM job WHERE job_id = %s", (job.job_id,)).scalar_one()
 
@@ -219,7 +220,7 @@ def test_a_request_without_overrides_has_the_fingerprint_that_older_servers_gave
     request = StartJob(source="sortie", overrides=Overrides(classification="UNCLASS"), request_id="once")
     body = {**asdict(request), "request_id": "", "classification": "UNCLASS"}
     del body["overrides"]
-    job = world.jobs.start(request, actor="x")
+    job = world.jobs.start(request, by=called("x"))
     with world.database.read() as connection:
         stored = connection.exec_driver_sql(
             "SELECT request_hash FROM job WHERE job_id = %s", (job.job_id,)
@@ -227,7 +228,7 @@ def test_a_request_without_overrides_has_the_fingerprint_that_older_servers_gave
     assert stored == fingerprint(body)
     for other in (Overrides(item_id="{flight}"), Overrides(last_modified="")):
         with pytest.raises(Invalid, match="used before with another body"):
-            world.jobs.start(replace(request, overrides=replace(other, classification="UNCLASS")), actor="x")
+            world.jobs.start(replace(request, overrides=replace(other, classification="UNCLASS")), by=called("x"))
 
 
 def test_two_columns_of_one_name_are_refused_by_name_in_a_preview_as_in_a_job(world: EngineWorld, ended) -> None:
@@ -242,6 +243,6 @@ def test_two_columns_of_one_name_are_refused_by_name_in_a_preview_as_in_a_job(wo
         assert caught.value.reason is Reason.INVALID_SQL
         assert f"more than one column of the name {names}" in caught.value.message
         assert "with AS, or name the columns in place of *" in caught.value.message
-    job = ended(world, world.jobs.start(StartJob(sql=sql, source="maintenance"), actor="x"))
+    job = ended(world, world.jobs.start(StartJob(sql=sql, source="maintenance"), by=called("x")))
     assert (job.status, job.error_reason) == (Status.FAILED, Reason.INVALID_SQL)
     assert "more than one column of the name 'origin'" in job.error_message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import text
+from tests.support.access import called
 
 from blade_server.core.jobs.pruner import Pruner
 from blade_server.errors import NotFound, Precondition
@@ -39,7 +40,7 @@ def test_a_job_is_kept_until_its_retry_has_ended(make_world, ended):
     runner = world.runner()
     parent = failed_job(world, ended)
     runner.stop(5)
-    child = world.jobs.retry_failed(parent.job_id, actor="x")
+    child = world.jobs.retry_failed(parent.job_id, by=called("x"))
     retention = Retention(world.database)
     assert prune_all(retention) == 0
     world.runner()
@@ -58,7 +59,7 @@ def test_errors_and_history_go_slice_by_slice_and_the_job_last(make_world, ended
     assert count(world, "job_item_error") == 15
     # From here on it cannot be retried: a part of its errors is gone.
     with pytest.raises((Precondition, NotFound)):
-        world.jobs.retry_failed(parent.job_id, actor="x")
+        world.jobs.retry_failed(parent.job_id, by=called("x"))
     assert prune_all(retention) == 2
     assert [count(world, table) for table in ("job", "job_item_error", "job_event", "job_error_count")] == [0] * 4
 
@@ -76,7 +77,7 @@ def test_a_retry_that_comes_while_its_parent_is_being_pruned_is_refused(make_wor
         parent_job_id=parent.job_id,
     )
     with pytest.raises(NotFound, match=parent.job_id):
-        world.new_jobs.add(child, actor="x", max_open_jobs=10)
+        world.new_jobs.add(child, by=called("x"), max_open_jobs=10)
 
 
 def test_the_ledger_of_a_job_goes_when_it_has_ended_and_not_before(make_world, ended, reaches):

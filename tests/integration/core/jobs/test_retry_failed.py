@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.support.access import called
 from tests.support.engine import maintenance_rows
 
 from blade_server.core.jobs.start import StartJob
@@ -15,7 +16,7 @@ from blade_server.model import Overrides, Status
 
 def retry(world: Any, job: Any) -> str:
     with pytest.raises(Precondition) as caught:
-        world.jobs.retry_failed(job.job_id, actor="x")
+        world.jobs.retry_failed(job.job_id, by=called("x"))
     assert caught.value.reason is Reason.JOB_STATUS
     return caught.value.message
 
@@ -25,7 +26,7 @@ def test_rows_that_share_an_item_id_are_beyond_a_retry_and_the_way_out_is_said(m
     world.runner()
     rows = maintenance_rows(40)
     overrides = Overrides(item_id="{priority}")
-    job = ended(world, world.jobs.start(StartJob(source="blade-maintenance", overrides=overrides), actor="x"))
+    job = ended(world, world.jobs.start(StartJob(source="blade-maintenance", overrides=overrides), by=called("x")))
     assert (job.status, job.success_count, job.error_count) == (Status.COMPLETED, len(set(rows["priority"])), 38)
     said = retry(world, job)
     assert said.startswith(f"job {job.job_id!r} has 38 rows that share their item id with another row")
@@ -45,7 +46,7 @@ def test_rows_without_an_item_id_are_beyond_a_retry_until_the_template_changes(m
     source = world.sources.get("blade-maintenance")
     mended = replace(source, mapping=replace(source.mapping, item_id="N-{number}"))
     world.sources.update(mended, {"mapping.item_id"})
-    done = ended(world, world.jobs.retry_failed(job.job_id, actor="x"))
+    done = ended(world, world.jobs.retry_failed(job.job_id, by=called("x")))
     assert (done.status, done.success_count, done.error_count) == (Status.COMPLETED, 2, 0)
     assert {"N-3", "N-7"} < set(world.held())
 
@@ -66,7 +67,7 @@ def test_what_can_be_mended_is_retried_beside_what_cannot(make_world, ended) -> 
     world.runner()
     job = ended(world, world.begin())
     assert job.error_count == 2
-    again = ended(world, world.jobs.retry_failed(job.job_id, actor="x"))
+    again = ended(world, world.jobs.retry_failed(job.job_id, by=called("x")))
     assert (again.total_items, again.error_count) == (1, 1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.support.access import called
 from tests.support.timing import assert_within, seconds
 
 from blade_server.app.policies import source_policy
@@ -86,7 +87,7 @@ class TestAdd:
     def test_a_wrong_token_fails_at_authenticate_and_is_not_shown(self, make_settings, store, source):
         settings = make_settings(databricks_token="wrong-token-value")
         with pytest.raises(ConnectionTestFailed) as caught:
-            Sources(source_policy(settings), store).add(source())
+            Sources(source_policy(settings), store).add(source(), by=called())
         assert failed_step(caught)[0] is StepKind.AUTHENTICATE
         assert "wrong-token-value" not in str(caught.value) + str(caught.value.steps)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import text
+from tests.support.access import called
 from tests.support.nouns import a_source, a_spec
 
 from blade_server.model import Job, NewJob, Status, WaitReason
@@ -22,14 +23,14 @@ SOURCE = a_source()
 @pytest.fixture
 def database(postgres_url: str) -> Iterator[Database]:
     database = Database(postgres_url)
-    SourceStore(database).add(SOURCE, request_id="", request_hash="")
+    SourceStore(database).add(SOURCE, by=called(), request_id="", request_hash="")
     yield database
     database.close()
 
 
 def stored(database: Database, job_id: str, level: int) -> Job:
     new = NewJob(job_id=job_id, spec=a_spec(), source=SOURCE, statement="SELECT 1")
-    job = NewJobs(database).add(new, actor="tester", max_open_jobs=9)
+    job = NewJobs(database).add(new, by=called("tester"), max_open_jobs=9)
     set_level(database, job_id, level)
     return job
 
@@ -77,4 +78,4 @@ def test_a_job_of_a_higher_level_whose_server_died_is_left_to_another_of_its_kin
 def test_a_job_of_a_higher_level_is_listed_and_cancelled_as_any(database) -> None:
     stored(database, "job-1", LEVEL + 1)
     assert [job.job_id for job in JobStore(database).page(limit=9, statuses=[Status.PENDING])] == ["job-1"]
-    assert JobControl(database).cancel("job-1", actor="tester", reason="").status is Status.CANCELLED
+    assert JobControl(database).cancel("job-1", by=called("tester"), reason="").status is Status.CANCELLED

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from tests.support.access import called
 from tests.support.nouns import a_source, a_spec
 
 from blade_server.errors import LeaseLost
@@ -54,7 +55,7 @@ class Backup:
 @pytest.fixture
 def database(postgres_url: str) -> Iterator[Database]:
     database = Database(postgres_url)
-    SourceStore(database).add(SOURCE, request_id="", request_hash="")
+    SourceStore(database).add(SOURCE, by=called(), request_id="", request_hash="")
     yield database
     database.close()
 
@@ -66,7 +67,7 @@ def backup(database: Database) -> Backup:
 
 def stored(database: Database, job_id: str = "job-1") -> Job:
     new = NewJob(job_id=job_id, spec=a_spec(), source=SOURCE, statement="SELECT 1")
-    return NewJobs(database).add(new, actor="tester", max_open_jobs=9)
+    return NewJobs(database).add(new, by=called("tester"), max_open_jobs=9)
 
 
 def claimed(leases: Leases, server: str = "a") -> Claim:

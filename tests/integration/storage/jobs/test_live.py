@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from tests.support.access import called
 from tests.support.nouns import a_source, a_spec
 
 from blade_server.errors import StorageUnavailable
@@ -166,11 +167,11 @@ def test_a_control_call_that_was_answered_is_shown_also_while_others_read(databa
 
         readers = [asyncio.create_task(read_on()) for _ in range(8)]
         for _ in range(50):
-            paused = await asyncio.to_thread(control.pause, JOB_ID, actor="me", reason="")
+            paused = await asyncio.to_thread(control.pause, JOB_ID, by=called("me"), reason="")
             shown = await jobs.get(JOB_ID)
             assert shown is not None
             assert shown.revision == paused.revision
-            resumed = await asyncio.to_thread(control.resume, JOB_ID, actor="me", reason="")
+            resumed = await asyncio.to_thread(control.resume, JOB_ID, by=called("me"), reason="")
             shown = await jobs.get(JOB_ID)
             assert shown is not None
             assert shown.revision == resumed.revision

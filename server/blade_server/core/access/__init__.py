@@ -1,0 +1,1 @@
+"""Who calls: from what a caller shows to a principal with his grants."""

@@ -1,0 +1,108 @@
+"""From what a caller shows to a principal.
+
+What was found is remembered for a few seconds: a token that is revoked on another
+server, and a grant that is taken away there, is good for that long at most.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from blade_server.core.access.tokens import hash_of, token_id_of
+from blade_server.errors import Unauthenticated
+from blade_server.model.access import EVERYTHING_GRANTS, Grant, Kind, Principal, Role
+from blade_server.model.policy import AccessPolicy
+from blade_server.storage.access import AccessStore
+
+REMEMBERED_S = 4.0
+_MAX_REMEMBERED = 10_000
+ANYBODY = Principal(name="anybody", kind=Kind.OFF, grants=EVERYTHING_GRANTS)
+"""Whoever calls where authentication is off."""
+_MISSING = "sign in first: send 'authorization: Bearer TOKEN' (blade login, BLADE_TOKEN, --token-file)"
+_WRONG = "this token is not good (any more): it is unknown, over or revoked; get a new one"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a call carries of who makes it: the `authorization` header, and the id of the page's session."""
+
+    authorization: str = field(default="", repr=False)
+    session: str = field(default="", repr=False)
+
+
+class Door:
+    """Knows callers. Thread-safe."""
+
+    def __init__(self, policy: AccessPolicy, store: AccessStore) -> None:
+        self._policy = policy
+        self._store = store
+        self._remembered: OrderedDict[Shown, tuple[float, Principal]] = OrderedDict()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether authentication is off."""
+        return not self._policy.required
+
+    def remembered(self, shown: Shown) -> Principal | None:
+        """The principal, if he was known a moment ago. Neither blocks nor asks anybody."""
+        if not self._policy.required:
+            return ANYBODY
+        found = self._remembered.get(shown)
+        return found[1] if found is not None and time.monotonic() < found[0] else None
+
+    def identify(self, shown: Shown) -> Principal:
+        """The principal. Asks PostgreSQL; raises Unauthenticated, StorageUnavailable."""
+        known = self.remembered(shown)
+        if known is not None:
+            return known
+        principal = self._known(shown)
+        self._remembered[shown] = (time.monotonic() + REMEMBERED_S, principal)
+        while len(self._remembered) > _MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return principal
+
+    def forget(self) -> None:
+        """Asks for everybody anew: who may do what has changed on this server."""
+        self._remembered.clear()
+
+    def _known(self, shown: Shown) -> Principal:
+        scheme, _, token = shown.authorization.partition(" ")
+        if not shown.authorization:
+            raise Unauthenticated(_MISSING)
+        if scheme.lower() != "bearer":
+            raise Unauthenticated(f"authorization: only 'Bearer TOKEN' is read here, not {scheme[:20]!r}")
+        return self._by_token(token.strip())
+
+    def _by_token(self, text: str) -> Principal:
+        token_id = token_id_of(text)
+        found = None if token_id is None else self._store.token(token_id)
+        if found is None or not hmac.compare_digest(hash_of(text), found[1]):
+            raise Unauthenticated(_WRONG)
+        token, _, grants = found
+        self._store.used(token.token_id)
+        principal = Principal(
+            name=token.principal, kind=token.kind, grants=tuple(grants), expire_time=token.expire_time
+        )
+        return self._with_fixed_grants(principal)
+
+    def _with_fixed_grants(self, principal: Principal) -> Principal:
+        """What an operator has decided outside of the table: his own token, and BLADE_ADMINS."""
+        if principal.kind is Kind.ADMIN:
+            return replace(principal, grants=(*EVERYTHING_GRANTS, *principal.grants))
+        his = {f"subject:{principal.name}", *(f"group:{group}" for group in principal.groups)}
+        if his.isdisjoint(self._policy.admins):
+            return principal
+        return replace(principal, grants=(Grant(role=Role.ADMIN), *principal.grants))
+
+
+def admins_of(words: Iterable[str]) -> frozenset[str]:
+    """BLADE_ADMINS. Raises ValueError naming the one that is neither `subject:NAME` nor `group:NAME`."""
+    for word in words:
+        kind, _, name = word.partition(":")
+        if kind not in ("subject", "group") or not name:
+            raise ValueError(f"BLADE_ADMINS has {word!r}: write subject:NAME or group:NAME")
+    return frozenset(words)

@@ -1,0 +1,46 @@
+"""blade.v1.AccessService."""
+
+# ruff: noqa: N802, D102  names and documentation are the contract's
+
+from __future__ import annotations
+
+from blade.v1 import access_service_pb2 as pb
+from blade.v1.access_service_pb2_grpc import AccessServiceServicer
+from blade_server.rpc.caller import Context, current
+from blade_server.rpc.convert.access import grant_message, set_time
+
+
+class AccessService(AccessServiceServicer):
+    """Converts, calls `core.access`, converts back."""
+
+    async def WhoAmI(self, request: pb.WhoAmIRequest, context: Context) -> pb.WhoAmIResponse:
+        principal = current().principal
+        answer = pb.WhoAmIResponse(
+            principal=principal.name,
+            kind=principal.kind,
+            groups=sorted(principal.groups),
+            grants=[grant_message(grant) for grant in principal.grants],
+        )
+        set_time(answer.expire_time, principal.expire_time)
+        return answer
+
+    async def CheckAccess(self, request: pb.CheckAccessRequest, context: Context) -> pb.CheckAccessResponse:
+        raise NotImplementedError
+
+    async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.CreateTokenResponse:
+        raise NotImplementedError
+
+    async def ListTokens(self, request: pb.ListTokensRequest, context: Context) -> pb.ListTokensResponse:
+        raise NotImplementedError
+
+    async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Context) -> pb.RevokeTokenResponse:
+        raise NotImplementedError
+
+    async def CreateGrant(self, request: pb.CreateGrantRequest, context: Context) -> pb.CreateGrantResponse:
+        raise NotImplementedError
+
+    async def ListGrants(self, request: pb.ListGrantsRequest, context: Context) -> pb.ListGrantsResponse:
+        raise NotImplementedError
+
+    async def RevokeGrant(self, request: pb.RevokeGrantRequest, context: Context) -> pb.RevokeGrantResponse:
+        raise NotImplementedError

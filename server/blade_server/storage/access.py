@@ -1,0 +1,93 @@
+"""Tokens and grants in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from blade_server.model.access import Grant, Kind, Role, Token
+from blade_server.storage import tables
+from blade_server.storage.database import Database
+
+_token, _grant = tables.access_token, tables.access_grant
+
+
+def token_from(row: Row[Any]) -> Token:
+    """A row of `access_token`, without its hash."""
+    return Token(
+        token_id=row.token_id,
+        principal=row.principal,
+        kind=Kind(row.kind),
+        description=row.description,
+        created_by=row.created_by,
+        create_time=row.create_time,
+        expire_time=row.expire_time,
+        last_use_time=row.last_use_time,
+        revoke_time=row.revoke_time,
+    )
+
+
+def grant_from(row: Row[Any]) -> Grant:
+    """A row of `access_grant`."""
+    return Grant(
+        grant_id=row.grant_id,
+        principal=row.principal,
+        group=row.group_name,
+        role=Role[row.role],
+        scope=row.scope,
+        created_by=row.created_by,
+        create_time=row.create_time,
+    )
+
+
+def _of(connection: Connection, principal: str, groups: Collection[str]) -> tuple[Grant, ...]:
+    his = or_(_grant.c.principal == principal, _grant.c.group_name.in_(sorted(filter(None, groups))))
+    return tuple(map(grant_from, connection.execute(select(_grant).where(his).order_by(_grant.c.grant_id))))
+
+
+class AccessStore:
+    """All methods are one transaction each and raise StorageUnavailable if PostgreSQL does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def token(self, token_id: str) -> tuple[Token, bytes, Sequence[Grant]] | None:
+        """A token that is neither revoked nor over, its hash, and the grants of its principal. None: there is none."""
+        good = (_token.c.token_id == token_id, _token.c.revoke_time.is_(None))
+        query = select(_token).where(*good, or_(_token.c.expire_time.is_(None), _token.c.expire_time > func.now()))
+        with self._database.begin() as connection:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else (token_from(row), bytes(row.hash), _of(connection, row.principal, ()))
+
+    def grants_of(self, principal: str, groups: Collection[str]) -> Sequence[Grant]:
+        """The grants of a principal and of groups."""
+        with self._database.begin() as connection:
+            return _of(connection, principal, groups)
+
+    def used(self, token_id: str) -> None:
+        """Keeps when a token was used last, to the minute."""
+        stale = or_(
+            _token.c.last_use_time.is_(None), _token.c.last_use_time < func.now() - func.make_interval(0, 0, 0, 0, 0, 1)
+        )
+        with self._database.begin() as connection:
+            connection.execute(
+                update(_token).where(_token.c.token_id == token_id, stale).values(last_use_time=func.now())
+            )
+
+    def admit(self, token: Token, hash_: bytes) -> None:
+        """Stores a token of the server's own operator, in place of one with the same id."""
+        values = {
+            "principal": token.principal,
+            "kind": token.kind,
+            "hash": hash_,
+            "description": token.description,
+            "create_time": func.now(),
+            "expire_time": token.expire_time,
+            "revoke_time": None,
+        }
+        stored = insert(_token).values(token_id=token.token_id, **values)
+        with self._database.begin() as connection:
+            connection.execute(stored.on_conflict_do_update(index_elements=[_token.c.token_id], set_=values))
