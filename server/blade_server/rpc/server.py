@@ -27,6 +27,7 @@ from blade.v1 import (
     query_service_pb2_grpc,
 )
 from blade_server.core.access.door import Door
+from blade_server.core.access.rights import Rights
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
@@ -99,6 +100,7 @@ class RpcServer:
         threads: Threads,
         *,
         door: Door,
+        rights: Rights,
         open_contract: bool,
         sources: Sources,
         queries: Queries,
@@ -118,14 +120,15 @@ class RpcServer:
             ("grpc.max_allowed_incoming_connections", policy.max_connections),
             ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         )
-        chain = Chain(self._drain, access, needs_of(_DESCRIPTORS), open_contract=open_contract)
+        needs = needs_of(_DESCRIPTORS)
+        chain = Chain(self._drain, access, needs, open_contract=open_contract)
         self._server = grpc.aio.server(interceptors=[chain], options=options)
         add = self._server
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(sources, self._threads), add)
         query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(queries, self._threads), add)
         ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(ingest, self._threads), add)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(jobs, feed, self._threads), add)
-        access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(), add)
+        access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(rights, needs, self._threads), add)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
         self._add_reflection()

@@ -60,7 +60,13 @@ class RpcWorld:
         }
         threads = Threads(stored=self.settings.database_pool_size, streams=self.settings.max_direct_queries)
         self.server = RpcServer(
-            rpc_policy(self.settings), threads, door=self.door, open_contract=False, **core, feed=self.feed
+            rpc_policy(self.settings),
+            threads,
+            door=self.door,
+            rights=SimpleNamespace(),  # type: ignore[arg-type]
+            open_contract=False,
+            **core,
+            feed=self.feed,
         )
         await self.server.start()
 

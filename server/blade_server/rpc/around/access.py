@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from blade_server.core.access.door import Door
-from blade_server.errors import AccessDenied
+from blade_server.core.access.method import Needs, check_method
 from blade_server.model.access import Principal
 from blade_server.rpc.around.call import Call
 from blade_server.rpc.caller import Context, Lines, entering
-from blade_server.rpc.methods import Needs
 from blade_server.rpc.threads import Threads
 
 
@@ -30,17 +29,8 @@ class Access:
 
         async def call(raw: bytes, context: Context) -> bytes | None:
             principal = await self.principal(context)
-            _check(principal, needs)
+            check_method(principal, needs)
             with entering(self.lines.caller(context, principal, needs.role, method, raw)):
                 return await inner(raw, context)
 
         return call
-
-
-def _check(principal: Principal, needs: Needs) -> None:
-    if needs.role is None:
-        return
-    if not (principal.anywhere(needs.role) if needs.anywhere else principal.everywhere(needs.role)):
-        on = "at least one source" if needs.anywhere else "the server as a whole"
-        message = f"{principal.name!r} needs the role {needs.role.name} on {on}; an ADMIN can grant it"
-        raise AccessDenied(message, metadata={"role": needs.role.name, "principal": principal.name})
