@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from blade_server.app.operator import admit
-from blade_server.app.policies import access_policy, direct_policy, job_policy, rpc_policy, web_policy
+from blade_server.app.policies import access_policy, direct_policy, job_policy, principal_limits, rpc_policy, web_policy
 from blade_server.app.state import State
 from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
@@ -44,6 +44,7 @@ class Calls:
             rpc_policy(settings),
             Threads(stored=settings.database_pool_size, streams=settings.max_direct_queries),
             door=self.door,
+            limits=principal_limits(settings),
             rights=Rights(RightsStore(state.database), source_store, self.door),
             open_contract=access.open_contract,
             sources=sources,

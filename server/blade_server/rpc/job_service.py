@@ -33,6 +33,7 @@ from blade_server.rpc.convert.job import (
     statuses_from,
 )
 from blade_server.rpc.convert.source import id_count_message
+from blade_server.rpc.streams import StreamKind, Streams
 from blade_server.rpc.threads import Threads
 
 HEARTBEAT = pb.WatchJobResponse(heartbeat=True).SerializeToString()
@@ -41,9 +42,10 @@ HEARTBEAT = pb.WatchJobResponse(heartbeat=True).SerializeToString()
 class JobService(JobServiceServicer):
     """Converts, calls `core.jobs` and `core.jobs.watch`, converts back."""
 
-    def __init__(self, jobs: Jobs, feed: Feed, threads: Threads) -> None:
+    def __init__(self, jobs: Jobs, feed: Feed, streams: Streams, threads: Threads) -> None:
         self._jobs = jobs
         self._feed = feed
+        self._streams = streams
         self._threads = threads
         self._ending: set[asyncio.Task[model.Job]] = set()
         self._shown = Serialised(pb.GetJobResponse)
@@ -103,19 +105,20 @@ class JobService(JobServiceServicer):
         return pb.ListJobsResponse(jobs=[job_message(job) for job in jobs], next_page_token=next_page_token)
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> None:  # type: ignore[override]
-        by = current()
+        with self._streams.running(context, StreamKind.WATCHERS) as running:
 
-        def send(job: model.Job, heartbeat: bool) -> Awaitable[None]:
-            snapshot = self._snapshots.serialised(job, may_read(job, by))
-            # Two messages of a type, one behind the other, are their merge.
-            return context.write(snapshot + HEARTBEAT if heartbeat else snapshot)
+            def send(job: model.Job, heartbeat: bool) -> Awaitable[None]:
+                running.about = job.spec.source, job.spec.data_type
+                snapshot = self._snapshots.serialised(job, may_read(job, running.by))
+                # Two messages of a type, one behind the other, are their merge.
+                return context.write(snapshot + HEARTBEAT if heartbeat else snapshot)
 
-        await self._feed.watch(
-            request.job_id,
-            seconds(request, "min_interval"),
-            send,
-            may_see=lambda job: by.may(job.spec.source, job.spec.data_type, Role.VIEWER),
-        )
+            await self._feed.watch(
+                request.job_id,
+                seconds(request, "min_interval"),
+                send,
+                may_see=lambda job: running.by.may(job.spec.source, job.spec.data_type, Role.VIEWER),
+            )
 
     async def PauseJob(self, request: pb.PauseJobRequest, context: Context) -> pb.PauseJobResponse:
         pause = self._jobs.control.pause

@@ -19,15 +19,12 @@ from blade_server.storage.jobs.show import JobStore
 class RetryFailedItems:
     """Stores jobs over the failed items of final ones. Thread-safe."""
 
-    def __init__(
-        self, sources: Sources, store: JobStore, new_jobs: NewJobs, wake: Callable[[], None], *, max_open_jobs: int
-    ) -> None:
+    def __init__(self, sources: Sources, store: JobStore, new_jobs: NewJobs, wake: Callable[[], None]) -> None:
         """`wake` is called whenever a job is stored."""
         self._sources = sources
         self._store = store
         self._new_jobs = new_jobs
         self._wake = wake
-        self._max_open_jobs = max_open_jobs
 
     def __call__(self, job_id: str, *, request_id: str = "", by: Caller, reason: str = "") -> Job:
         """Stores a new job over the failed items of a final one: the same SQL, limits and metadata.
@@ -68,7 +65,7 @@ class RetryFailedItems:
             level=level(parent.spec, resolved.source),
             parent_job_id=job_id,
         )
-        job = self._new_jobs.add(new, by=by, reason=reason, max_open_jobs=self._max_open_jobs)
+        job = self._new_jobs.add(new, by=by, reason=reason)
         self._wake()
         return job
 

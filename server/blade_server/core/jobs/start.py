@@ -93,7 +93,7 @@ class StartQueryJob:
             request_hash=request_hash,
             level=level(spec, source),
         )
-        job = self._new_jobs.add(new, by=by, max_open_jobs=self._policy.max_open_jobs)
+        job = self._new_jobs.add(new, by=by)
         self._wake()
         return job
 

@@ -6,6 +6,7 @@ from blade_server.core.access.door import Door
 from blade_server.core.access.method import Needs, check_method
 from blade_server.model.access import Principal
 from blade_server.rpc.around.call import Call
+from blade_server.rpc.around.pace import Pace
 from blade_server.rpc.caller import Context, Lines, entering
 from blade_server.rpc.threads import Threads
 
@@ -13,10 +14,11 @@ from blade_server.rpc.threads import Threads
 class Access:
     """Lets callers through, or not."""
 
-    def __init__(self, door: Door, threads: Threads, lines: Lines) -> None:
+    def __init__(self, door: Door, threads: Threads, lines: Lines, pace: Pace) -> None:
         self._door = door
         self._threads = threads
         self.lines = lines
+        self._pace = pace
 
     async def principal(self, context: Context) -> Principal:
         """Who calls. Raises Unauthenticated, StorageUnavailable."""
@@ -25,10 +27,11 @@ class Access:
         return known if known is not None else await self._threads.stored(self._door.identify, shown)
 
     def with_access(self, method: str, needs: Needs, inner: Call) -> Call:
-        """Raises Unauthenticated, and AccessDenied if he holds the role that the method needs on nothing at all."""
+        """Raises Unauthenticated, QuotaExceeded; AccessDenied if he holds the role of the method on nothing at all."""
 
         async def call(raw: bytes, context: Context) -> bytes | None:
             principal = await self.principal(context)
+            self._pace.check(principal)
             check_method(principal, needs)
             with entering(self.lines.caller(context, principal, needs.role, method, raw)):
                 return await inner(raw, context)

@@ -89,7 +89,7 @@ class JobStore:
     def errors(
         self, job_id: str, *, after_seq: int, limit: int, seen: Scope, reads: Scope
     ) -> tuple[list[tuple[int, ItemError]], bool]:
-        """At most `limit` item errors behind `after_seq`, each with its number, in order; and whether the job is in `reads`.
+        """At most `limit` item errors behind `after_seq`, each with its number; and whether the job is in `reads`.
 
         Raises NotFound.
         """
