@@ -7,6 +7,7 @@ import shutil
 import ssl
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 
 import grpc
 import grpc.aio
@@ -17,6 +18,7 @@ from blade.v1 import (
     access_service_pb2,
     access_service_pb2_grpc,
     audit_service_pb2,
+    audit_service_pb2_grpc,
     config_service_pb2,
     config_service_pb2_grpc,
     ingest_service_pb2,
@@ -27,6 +29,7 @@ from blade.v1 import (
     query_service_pb2_grpc,
 )
 from blade_server.core.access.door import Door
+from blade_server.core.audit.audit import Audit
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
@@ -38,6 +41,7 @@ from blade_server.rpc.access_service import AccessService
 from blade_server.rpc.around.access import Access
 from blade_server.rpc.around.chain import Chain
 from blade_server.rpc.around.drain import Drain
+from blade_server.rpc.audit_service import AuditService
 from blade_server.rpc.caller import Lines
 from blade_server.rpc.config_service import ConfigService
 from blade_server.rpc.ingest_service import IngestService
@@ -90,6 +94,18 @@ class ListenError(Exception):
     """The server cannot listen: port taken, no such address, unusable certificate. One sentence for people."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Core:
+    """What the services call."""
+
+    sources: Sources
+    queries: Queries
+    ingest: Ingest
+    jobs: Jobs
+    feed: Feed
+    audit: Audit
+
+
 class RpcServer:
     """Serves `blade.v1`, grpc.health.v1 and reflection. Belongs to the event loop it is made in."""
 
@@ -99,18 +115,14 @@ class RpcServer:
         threads: Threads,
         *,
         door: Door,
+        core: Core,
         open_contract: bool,
-        sources: Sources,
-        queries: Queries,
-        ingest: Ingest,
-        jobs: Jobs,
-        feed: Feed,
     ) -> None:
         """Listens nowhere yet. `threads` are closed with it."""
         self._policy = policy
         self._threads = threads
         self._drain = Drain()
-        access = Access(door, threads, Lines())
+        access = Access(door, threads, Lines(), core.audit.refusals)
         self.door_key = access.lines.door_key
         """With it the HTTP side of this process says who calls it."""
         options = (
@@ -121,11 +133,12 @@ class RpcServer:
         chain = Chain(self._drain, access, needs_of(_DESCRIPTORS), open_contract=open_contract)
         self._server = grpc.aio.server(interceptors=[chain], options=options)
         add = self._server
-        config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(sources, self._threads), add)
-        query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(queries, self._threads), add)
-        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(ingest, self._threads), add)
-        job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(jobs, feed, self._threads), add)
+        config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(core.sources, threads), add)
+        query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(core.queries, threads), add)
+        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(core.ingest, threads), add)
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(core.jobs, core.feed, threads), add)
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(), add)
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(core.audit.log, threads), add)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
         self._add_reflection()

@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason, check_may, meant
 from blade_server.model import FINAL, Source, SourceStats
-from blade_server.model.access import Caller, Scope
-from blade_server.storage import tables
+from blade_server.model.access import Caller, Deed, Scope
+from blade_server.storage import audit, tables
 from blade_server.storage.codec import config_from, mapping_from
 from blade_server.storage.database import Database
 from blade_server.storage.within import within
@@ -51,6 +51,10 @@ def _columns(source: Source) -> dict[str, Any]:
     }
 
 
+def _about(name: str) -> Deed:
+    return Deed(about=f"source:{name}")
+
+
 def _seen(scope: Scope) -> ColumnElement[bool]:
     return within(scope, _source.c.name, _source.c.data_type)
 
@@ -85,6 +89,7 @@ class SourceStore:
                 if stored is not None:
                     return stored
                 row = connection.execute(insert(_source).values(values).returning(_source)).one()
+                audit.write(connection, by, _about(source.name))
                 return _from_row(row)
         except IntegrityError as exc:
             with self._database.begin() as connection:  # two calls with one request id at the same moment
@@ -145,6 +150,7 @@ class SourceStore:
             row = connection.execute(
                 update(_source).where(_source.c.name == source.name).values(_columns(source)).returning(_source)
             ).one()
+            audit.write(connection, by, _about(source.name))
             return _from_row(row)
 
     def remove(self, name: str, etag: str = "", *, by: Caller) -> None:
@@ -159,6 +165,7 @@ class SourceStore:
                     reason=Reason.SOURCE_IN_USE,
                 )
             connection.execute(delete(_source).where(_source.c.name == name))
+            audit.write(connection, by, _about(name))
 
     def _lock(self, connection: Connection, name: str, etag: str, by: Caller) -> None:
         locked = select(_source.c.etag, _source.c.data_type).where(_source.c.name == name).with_for_update()
