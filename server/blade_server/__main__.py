@@ -1,4 +1,4 @@
-"""`blade serve`, `migrate` and `health`; also `python -m blade_server`.
+"""`blade serve`, `migrate`, `health` and `prune-audit`; also `python -m blade_server`.
 
 What an operator did wrong is one sentence on stderr: exit code 2 for a setting that cannot be right, 1 for a server
 that cannot start, 71 for a machine that gives it too little. Tracebacks are for bugs.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import dataclasses
+import getpass
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,6 +29,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 # Each command imports what it needs: all of it takes a second and a half of processor time.
 if TYPE_CHECKING:
     from blade_server.app.serve import Serving
+    from blade_server.model.audit import Head
     from blade_server.settings import Settings
 
 log = logging.getLogger("blade_server")
@@ -127,16 +130,8 @@ def worker(number: int, log_level: str) -> None:
 def migrate(restored: bool, log_level: str) -> None:
     """Bring the tables of DATABASE_URL (or of the embedded PostgreSQL) up to date."""
     _log_to_stderr(log_level)
-    with _mistakes_in_one_sentence():
-        from blade_server.app.state import checked_database_url
-        from blade_server.storage.embedded.postgres import EmbeddedPostgres
-
-        settings = _settings()
-        if settings.database_url is not None:
-            jobs = _migrate(checked_database_url(settings.database_url.get_secret_value()), restored)
-        else:
-            with EmbeddedPostgres(settings.data_dir) as embedded:
-                jobs = _migrate(embedded.url, restored)
+    with _mistakes_in_one_sentence(), _database_of(_settings()) as url:
+        jobs = _migrate(url, restored)
     click.echo("The tables are up to date.")
     if restored:
         click.echo(f"{jobs} open jobs look up in the catalog whatever is not recorded before they send it.")
@@ -149,6 +144,67 @@ def _migrate(url: str, restored: bool) -> int:
 
     migrate_database(url)
     return declare_restored(url) if restored else 0
+
+
+@main.command("prune-audit")
+@click.option(
+    "--before", type=click.DateTime(["%Y-%m-%d", "%Y-%m"]), required=True, help="Deletes the months in front of its."
+)
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="New file for what is deleted; keep it.",
+)
+@_log_level
+def prune_audit(before: datetime, export: Path, log_level: str) -> None:
+    """Take old months out of the audit log, after writing them to a file.
+
+    The database is that of DATABASE_URL, or the embedded one; the log says who did it.
+    """
+    _log_to_stderr(log_level)
+    with _mistakes_in_one_sentence():
+        settings = _settings()
+        with _database_of(settings) as url:
+            gone = _prune_audit(url, before, export, settings.audit_anchor_file)
+    click.echo(f"The audit log begins behind entry {gone.number}, whose hash is {gone.hash.hex()}.")
+
+
+def _prune_audit(url: str, before: datetime, export: Path, anchor_file: Path | None) -> Head:
+    from blade_server.core.audit.heads import Heads
+    from blade_server.core.audit.prune import prune
+    from blade_server.storage.audit import AuditStore
+    from blade_server.storage.database import Database
+    from blade_server.storage.migrate import migrate as migrate_database
+
+    migrate_database(url)
+    database = Database(url, pool_size=2)
+    try:
+        store = AuditStore(database)
+        return prune(store, Heads(store, anchor_file), before=before.date(), export=export, operator=_user())
+    finally:
+        database.close()
+
+
+def _user() -> str:
+    """Who runs this command; in a container he may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+@contextmanager
+def _database_of(settings: Settings) -> Iterator[str]:
+    """The URL of the database, which is started if it is the embedded one."""
+    from blade_server.app.state import checked_database_url
+    from blade_server.storage.embedded.postgres import EmbeddedPostgres
+
+    if settings.database_url is not None:
+        yield checked_database_url(settings.database_url.get_secret_value())
+    else:
+        with EmbeddedPostgres(settings.data_dir) as embedded:
+            yield embedded.url
 
 
 def _settings(**given: Any) -> Settings:

@@ -22,6 +22,7 @@ from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
 from blade_server.app.policies import engine_policy, job_policy, source_policy
 from blade_server.catalog import Catalog
+from blade_server.core.audit.recorder import Recorder
 from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import Runner
 from blade_server.core.jobs.jobs import Jobs
@@ -30,6 +31,7 @@ from blade_server.core.sources.sources import Sources
 from blade_server.model import Classification, Job, RowMapping, Source, SourceConfig
 from blade_server.model.access import Caller
 from blade_server.settings import Settings
+from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.engine.leases import Leases
 from blade_server.storage.engine.stores import Stores
@@ -83,8 +85,10 @@ class EngineWorld:
         self.warehouse.start()
         self.catalog.start()
         self.settings = self.configured()
-        sources = Sources(source_policy(self.settings), SourceStore(self.database))
-        jobs = Jobs.over(job_policy(self.settings), self.database, self.store, sources, self._wake)
+        recorder = Recorder(AuditStore(self.database))
+        sources = Sources(source_policy(self.settings), SourceStore(self.database), recorder)
+        policy = job_policy(self.settings)
+        jobs = Jobs.over(policy, self.database, self.store, sources, recorder=recorder, wake=self._wake)
         self.sources, self.jobs = AsTester(sources), AsTester(jobs)
 
     def configured(self, **changes: Any) -> Settings:

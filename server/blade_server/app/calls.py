@@ -11,15 +11,17 @@ from blade_server.app.policies import access_policy, direct_policy, job_policy, 
 from blade_server.app.state import State
 from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
+from blade_server.core.audit.audit import Audit
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
 from blade_server.core.sources.sources import Sources
-from blade_server.rpc.server import RpcServer
+from blade_server.rpc.server import Core, RpcServer
 from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
 from blade_server.storage.access import AccessStore
+from blade_server.storage.audit import AuditStore
 from blade_server.storage.clock import Clock
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.rights import RightsStore
@@ -37,21 +39,33 @@ class Calls:
         direct, access = direct_policy(settings), access_policy(settings)
         self._access_store = AccessStore(state.database)
         self.door = Door(access, self._access_store)
-        sources = Sources(direct.source, source_store)
-        queries = Queries(direct, sources)
+        self._audit = Audit.over(AuditStore(state.database), settings.audit_anchor_file)
+        recorder = self._audit.recorder
+        sources = Sources(direct.source, source_store, recorder)
+        queries = Queries(direct, sources, recorder)
         self.feed = Feed(self._job_store.get_many, max_watchers=settings.max_watchers)
         self.rpc = RpcServer(
             rpc_policy(settings),
             Threads(stored=settings.database_pool_size, streams=settings.max_direct_queries),
             door=self.door,
+            core=Core(
+                sources=sources,
+                queries=queries,
+                ingest=Ingest(direct.retry, sources, state.catalog, source_store, queries, recorder=recorder),
+                jobs=Jobs.over(
+                    job_policy(settings),
+                    state.database,
+                    self._job_store,
+                    sources,
+                    recorder=recorder,
+                    wake=jobs_wait,
+                ),
+                feed=self.feed,
+                rights=Rights(RightsStore(state.database), source_store, self.door),
+                audit=self._audit,
+            ),
             limits=principal_limits(settings),
-            rights=Rights(RightsStore(state.database), source_store, self.door),
             open_contract=access.open_contract,
-            sources=sources,
-            queries=queries,
-            ingest=Ingest(direct.retry, sources, state.catalog, source_store, queries),
-            jobs=Jobs.over(job_policy(settings), state.database, self._job_store, sources, jobs_wait),
-            feed=self.feed,
         )
         self.http_port = 0
 
@@ -59,6 +73,8 @@ class Calls:
         """Listens for gRPC. Raises ListenError. `stop` is for whoever got this far; the feed closes with the stack."""
         if self._settings.admin_token_file is not None:
             await asyncio.to_thread(admit, self._access_store, self._settings.admin_token_file)
+        await asyncio.to_thread(self._audit.start)
+        stack.push_async_callback(asyncio.to_thread, self._audit.stop)
         stack.callback(self._job_store.live.close)
         self.feed.start()
         stack.push_async_callback(self.feed.close)

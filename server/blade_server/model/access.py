@@ -5,7 +5,7 @@ A `Caller` is made once a call, before anything of its request is read, and hand
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from urllib.parse import quote
@@ -41,6 +41,8 @@ class Kind(StrEnum):
     """Not at all: authentication is off, and everybody may do everything."""
     SERVER = "server"
     """The server itself, without a caller."""
+    NOBODY = "nobody"
+    """Not at all, though he should have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,13 +182,16 @@ class AuditOutcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Deed:
-    """What the audit log is told beside the caller. `about`: `job:ID`, `source:NAME`, `token:ID`, `grant:ID` or ""."""
+    """What the audit log is told beside the caller: no SQL, no token, nothing of a row.
+
+    `about`: `job:ID`, `source:NAME`, `token:ID`, `grant:ID` or "", the server; `reason` in the caller's words, `detail`
+    in ours.
+    """
 
     about: str = ""
     reason: str = ""
     outcome: AuditOutcome = AuditOutcome.DONE
     detail: str = ""
-    facts: dict[str, str] = field(default_factory=dict)
 
 
 EVERYTHING_GRANTS = (Grant(role=Role.ADMIN), Grant(role=Role.AUDITOR))

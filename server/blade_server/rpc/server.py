@@ -7,6 +7,7 @@ import shutil
 import ssl
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 
 import grpc
 import grpc.aio
@@ -17,6 +18,7 @@ from blade.v1 import (
     access_service_pb2,
     access_service_pb2_grpc,
     audit_service_pb2,
+    audit_service_pb2_grpc,
     config_service_pb2,
     config_service_pb2_grpc,
     ingest_service_pb2,
@@ -28,6 +30,7 @@ from blade.v1 import (
 )
 from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
+from blade_server.core.audit.audit import Audit
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
@@ -40,6 +43,7 @@ from blade_server.rpc.around.access import Access
 from blade_server.rpc.around.chain import Chain
 from blade_server.rpc.around.drain import Drain
 from blade_server.rpc.around.pace import Pace
+from blade_server.rpc.audit_service import AuditService
 from blade_server.rpc.caller import Lines
 from blade_server.rpc.config_service import ConfigService
 from blade_server.rpc.ingest_service import IngestService
@@ -93,6 +97,19 @@ class ListenError(Exception):
     """The server cannot listen: port taken, no such address, unusable certificate. One sentence for people."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Core:
+    """What the services call."""
+
+    sources: Sources
+    queries: Queries
+    ingest: Ingest
+    jobs: Jobs
+    feed: Feed
+    rights: Rights
+    audit: Audit
+
+
 class RpcServer:
     """Serves `blade.v1`, grpc.health.v1 and reflection. Belongs to the event loop it is made in."""
 
@@ -102,21 +119,16 @@ class RpcServer:
         threads: Threads,
         *,
         door: Door,
-        rights: Rights,
+        core: Core,
         limits: PrincipalLimits,
         open_contract: bool,
-        sources: Sources,
-        queries: Queries,
-        ingest: Ingest,
-        jobs: Jobs,
-        feed: Feed,
     ) -> None:
         """Listens nowhere yet. `threads` are closed with it."""
         self._policy = policy
         self._threads = threads
         self._drain = Drain()
         lines = Lines()
-        access = Access(door, threads, lines, Pace(limits.calls_per_s))
+        access = Access(door, threads, lines, Pace(limits.calls_per_s), core.audit.refusals)
         self._streams = Streams(door, threads, lines, limits)
         self.door_key = lines.door_key
         """With it the HTTP side of this process says who calls it."""
@@ -129,13 +141,16 @@ class RpcServer:
         chain = Chain(self._drain, access, needs, open_contract=open_contract)
         self._server = grpc.aio.server(interceptors=[chain], options=options)
         add = self._server
-        config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(sources, self._threads), add)
+        config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(core.sources, threads), add)
         query_service_pb2_grpc.add_QueryServiceServicer_to_server(
-            QueryService(queries, self._streams, self._threads), add
+            QueryService(core.queries, self._streams, threads), add
         )
-        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(ingest, self._threads), add)
-        job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(jobs, feed, self._streams, self._threads), add)
-        access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(rights, needs, self._threads), add)
+        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(core.ingest, threads), add)
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(
+            JobService(core.jobs, core.feed, self._streams, threads), add
+        )
+        access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(core.rights, needs, threads), add)
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(core.audit.log, threads), add)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
         self._add_reflection()

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, 
 from sqlalchemy.dialects.postgresql import insert
 
 from blade_server.errors import NotFound, Precondition, Reason
-from blade_server.model.access import EVERYTHING, Caller, Grant, Kind, Role, Token
-from blade_server.storage import tables
+from blade_server.model.access import EVERYTHING, Caller, Deed, Grant, Kind, Role, Token
+from blade_server.storage import audit, tables
 from blade_server.storage.access import grant_from, token_from
 from blade_server.storage.database import Database
 
@@ -41,8 +41,7 @@ class RightsStore:
                     f"{token.principal!r} has {len(good)} tokens that are good ({', '.join(good)}); revoke one first",
                     reason=Reason.ACCESS_STATE,
                 )
-            for grant in grants:
-                _add_grant(connection, grant, by)
+            made = [_in_words(grant) for grant in grants if _add_grant(connection, grant, by)[1]]
             stored = insert(_token).values(
                 token_id=token.token_id,
                 principal=token.principal,
@@ -53,7 +52,10 @@ class RightsStore:
                 create_time=func.now(),
                 expire_time=token.expire_time,
             )
-            return token_from(connection.execute(stored.returning(_token)).one())
+            row = connection.execute(stored.returning(_token)).one()
+            detail = "; ".join([f"for {token.principal}", *made])
+            audit.write(connection, by, Deed(about=f"token:{token.token_id}", detail=detail))
+            return token_from(row)
 
     def tokens(self, *, after: str, limit: int, principal: str) -> list[Token]:
         """At most `limit` tokens behind the id `after`, by id; `principal` "": of all."""
@@ -70,12 +72,19 @@ class RightsStore:
                 return token_from(stored)
             changed = update(_token).where(_token.c.token_id == token_id).values(revoke_time=func.now())
             with _keeping_an_admin(connection, needs_admin):
-                return token_from(connection.execute(changed.returning(_token)).one())
+                row = connection.execute(changed.returning(_token)).one()
+            deed = Deed(about=f"token:{token_id}", reason=reason, detail=f"of {row.principal}")
+            audit.write(connection, by, deed)
+            return token_from(row)
 
     def add_grant(self, grant: Grant, *, by: Caller, reason: str) -> Grant:
         """The grant as stored, maybe by an earlier call. Raises NotFound if its scope names nothing that there is."""
         with self._changing() as connection:
-            return _add_grant(connection, grant, by)
+            stored, is_new = _add_grant(connection, grant, by)
+            if is_new:
+                deed = Deed(about=f"grant:{stored.grant_id}", reason=reason, detail=_in_words(stored))
+                audit.write(connection, by, deed)
+            return stored
 
     def grants(self, *, after: str, limit: int, principal: str, group: str) -> list[Grant]:
         """At most `limit` grants behind the id `after`, by id; `principal` and `group` "": of all."""
@@ -89,10 +98,13 @@ class RightsStore:
     def revoke_grant(self, grant_id: str, *, by: Caller, reason: str, needs_admin: bool) -> None:
         """Raises NotFound; Precondition if nobody could give access any more and somebody must."""
         with self._changing() as connection:
-            gone = delete(_grant).where(_grant.c.grant_id == grant_id).returning(_grant.c.grant_id)
+            gone = delete(_grant).where(_grant.c.grant_id == grant_id).returning(_grant)
             with _keeping_an_admin(connection, needs_admin):
-                if connection.execute(gone).one_or_none() is None:
+                row = connection.execute(gone).one_or_none()
+                if row is None:
                     raise NotFound(f"there is no grant {grant_id!r}", reason=Reason.ACCESS_NOT_FOUND)
+            deed = Deed(about=f"grant:{grant_id}", reason=reason, detail=_in_words(grant_from(row)))
+            audit.write(connection, by, deed)
 
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
@@ -112,7 +124,8 @@ def _is_good() -> ColumnElement[bool]:
     return and_(_token.c.revoke_time.is_(None), or_(_token.c.expire_time.is_(None), ~over))
 
 
-def _add_grant(connection: Connection, grant: Grant, by: Caller) -> Grant:
+def _add_grant(connection: Connection, grant: Grant, by: Caller) -> tuple[Grant, bool]:
+    """The grant as stored, and whether it is new."""
     _check_scope(connection, grant.scope)
     key = {
         "principal": grant.principal,
@@ -121,8 +134,13 @@ def _add_grant(connection: Connection, grant: Grant, by: Caller) -> Grant:
         "scope": grant.scope,
     }
     values = {**key, "grant_id": grant.grant_id, "created_by": by.principal.name, "create_time": func.now()}
-    connection.execute(insert(_grant).values(values).on_conflict_do_nothing(index_elements=list(key)))
-    return grant_from(connection.execute(select(_grant).filter_by(**key)).one())
+    stored = insert(_grant).values(values).on_conflict_do_nothing(index_elements=list(key))
+    is_new = connection.execute(stored.returning(_grant.c.grant_id)).one_or_none() is not None
+    return grant_from(connection.execute(select(_grant).filter_by(**key)).one()), is_new
+
+
+def _in_words(grant: Grant) -> str:
+    return f"{grant.role.name} on {grant.scope} to {grant.principal or f'group {grant.group}'}"
 
 
 def _check_scope(connection: Connection, scope: str) -> None:

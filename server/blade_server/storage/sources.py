@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason, check_may, meant
 from blade_server.model import FINAL, Source, SourceStats
-from blade_server.model.access import Caller, Scope
-from blade_server.storage import tables
+from blade_server.model.access import Caller, Deed, Scope
+from blade_server.storage import audit, tables
 from blade_server.storage.codec import config_from, mapping_from
 from blade_server.storage.database import Database
 from blade_server.storage.within import within
@@ -49,6 +49,10 @@ def _columns(source: Source) -> dict[str, Any]:
         "etag": secrets.token_hex(8),
         "update_time": func.now(),
     }
+
+
+def _about(name: str) -> Deed:
+    return Deed(about=f"source:{name}")
 
 
 def _seen(scope: Scope) -> ColumnElement[bool]:
@@ -95,6 +99,7 @@ class SourceStore:
                 if stored is not None:
                     return stored
                 row = connection.execute(insert(_source).values(values).returning(_source)).one()
+                audit.write(connection, by, _about(source.name))
                 return _from_row(row)
         except IntegrityError as exc:
             with self._database.begin() as connection:  # two calls with one request id at the same moment
@@ -158,7 +163,9 @@ class SourceStore:
         with self._database.begin() as connection:
             self._lock(connection, source.name, expected_etag, by)
             connection.execute(update(_source).where(_source.c.name == source.name).values(_columns(source)))
-            return _from_row(connection.execute(_shown(by.sees).where(_source.c.name == source.name)).one())
+            row = connection.execute(_shown(by.sees).where(_source.c.name == source.name)).one()
+            audit.write(connection, by, _about(source.name))
+            return _from_row(row)
 
     def remove(self, name: str, etag: str = "", *, by: Caller) -> None:
         """Raises NotFound, Conflict, and Precondition while the source has jobs that are not final."""
@@ -172,6 +179,7 @@ class SourceStore:
                     reason=Reason.SOURCE_IN_USE,
                 )
             connection.execute(delete(_source).where(_source.c.name == name))
+            audit.write(connection, by, _about(name))
 
     def _lock(self, connection: Connection, name: str, etag: str, by: Caller) -> None:
         locked = select(_source.c.etag, _source.c.data_type).where(_source.c.name == name).with_for_update()

@@ -257,3 +257,35 @@ web_session = Table(
     _time("use_time", nullable=False),
     Column("expire_time", DateTime(timezone=True), nullable=False, index=True),
 )
+
+
+def _told(name: str) -> Column[str]:
+    """A member of an entry's JSON."""
+    told = Computed(f"content::jsonb ->> '{name}'", persisted=True)
+    return Column(name, Text(collation="C"), told, nullable=False)
+
+
+audit_entry = Table(
+    "audit_entry",
+    metadata,
+    # What the hash is made of, and the columns behind it too; see model/audit.py.
+    Column("content", Text(collation="C"), nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("number", BigInteger, Computed("(content::jsonb ->> 'number')::bigint", persisted=True), primary_key=True),
+    _told("time"),
+    _told("principal"),
+    _told("method"),
+    Column(
+        "verb",
+        Text(collation="C"),
+        Computed("substring(content::jsonb ->> 'method' FROM '[^/]*$')", persisted=True),
+        nullable=False,
+    ),
+    _told("object"),
+    _told("outcome"),
+    Index("audit_entry_by_time", "time"),
+    Index("audit_entry_by_principal", "principal", "number"),
+    Index("audit_entry_by_verb", "verb", "number"),
+    Index("audit_entry_by_object", "object", "number"),
+    Index("audit_entry_by_outcome", "outcome", "number", postgresql_where=text("outcome <> 'DONE'")),
+)

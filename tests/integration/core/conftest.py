@@ -18,12 +18,14 @@ from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
 from blade_server.app.policies import direct_policy, retry_policy, source_policy
 from blade_server.catalog import Catalog
+from blade_server.core.audit.recorder import Recorder
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.sources.rules import with_defaults
 from blade_server.core.sources.sources import Sources
 from blade_server.model import Classification, RowMapping, Source, SourceConfig
 from blade_server.settings import Settings
+from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.sources import SourceStore
 
@@ -93,26 +95,46 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 
 
 @pytest.fixture
-def store(postgres_url: str) -> Iterator[AsTester]:
+def database(postgres_url: str) -> Iterator[Database]:
     database = Database(postgres_url, pool_size=4)
-    yield AsTester(SourceStore(database))
+    yield database
     database.close()
 
 
 @pytest.fixture
-def sources(settings: Settings, store: SourceStore) -> AsTester:
-    return AsTester(Sources(source_policy(settings), store))
+def store(database: Database) -> AsTester:
+    return AsTester(SourceStore(database))
 
 
 @pytest.fixture
-def queries(settings: Settings, sources: Sources) -> AsTester:
-    return AsTester(Queries(direct_policy(settings), sources))
+def recorder(database: Database) -> Recorder:
+    """Not started: what nobody waits for is written by `flush`."""
+    return Recorder(AuditStore(database))
 
 
 @pytest.fixture
-def ingest(settings: Settings, sources: Sources, store: SourceStore, queries: Queries) -> Iterator[AsTester]:
+def sources(settings: Settings, store: SourceStore, recorder: Recorder) -> AsTester:
+    return AsTester(Sources(source_policy(settings), store, recorder))
+
+
+@pytest.fixture
+def queries(settings: Settings, sources: Sources, recorder: Recorder) -> AsTester:
+    return AsTester(Queries(direct_policy(settings), sources, recorder))
+
+
+@pytest.fixture
+def make_ingest(
+    settings: Settings, sources: Sources, store: SourceStore, queries: Queries, recorder: Recorder
+) -> Callable[[Catalog], AsTester]:
+    """`make_ingest(catalog)`: ingests into it."""
+    policy = retry_policy(settings)
+    return lambda catalog: AsTester(Ingest(policy, sources, catalog, store, queries, recorder=recorder))
+
+
+@pytest.fixture
+def ingest(settings: Settings, make_ingest: Callable[[Catalog], AsTester]) -> Iterator[AsTester]:
     catalog = Catalog(settings.catalog_url)
-    yield AsTester(Ingest(retry_policy(settings), sources, catalog, store, queries))
+    yield make_ingest(catalog)
     catalog.close()
 
 

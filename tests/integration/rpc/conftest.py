@@ -14,10 +14,12 @@ from tests.support.loops import LoopThread
 
 from blade_server.app.policies import rpc_policy
 from blade_server.core.access.door import Door
+from blade_server.core.audit.refusals import Refusals
 from blade_server.core.jobs.watch import Feed
 from blade_server.model import Job
+from blade_server.model.access import Caller, Deed
 from blade_server.model.policy import AccessPolicy, PrincipalLimits
-from blade_server.rpc.server import RpcServer
+from blade_server.rpc.server import Core, RpcServer
 from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
 
@@ -49,6 +51,9 @@ class RpcWorld:
         self.sources = HandMade()
         self.queries = HandMade()
         self.ingest = HandMade()
+        self.refused: list[tuple[Caller, Deed]] = []
+        refusals = Refusals(SimpleNamespace(note=lambda *noted: self.refused.append(noted)))  # type: ignore[arg-type]
+        self.audit = SimpleNamespace(refusals=refusals, log=HandMade())
         show = HandMade(get_quickly=_nothing)  # GetJob asks `get` then, which a test puts in place
         self.jobs = HandMade(show=show, control=HandMade())
         self.stored: dict[str, Job] = {}
@@ -68,22 +73,18 @@ class RpcWorld:
     async def _start(self) -> None:
         self.feed = Feed(self._read, max_watchers=self.settings.max_watchers, heartbeat_s=0.5)
         self.feed.start()
-        core: dict[str, Any] = {
+        parts: Any = {
             "sources": self.sources,
             "queries": self.queries,
             "ingest": self.ingest,
             "jobs": self.jobs,
+            "audit": self.audit,
         }
         threads = Threads(stored=self.settings.database_pool_size, streams=self.settings.max_direct_queries)
+        core = Core(**parts, rights=SimpleNamespace(), feed=self.feed)  # type: ignore[arg-type]
+        limits = PrincipalLimits()
         self.server = RpcServer(
-            rpc_policy(self.settings),
-            threads,
-            door=self.door,
-            limits=PrincipalLimits(),
-            rights=SimpleNamespace(),  # type: ignore[arg-type]
-            open_contract=False,
-            **core,
-            feed=self.feed,
+            rpc_policy(self.settings), threads, door=self.door, core=core, limits=limits, open_contract=False
         )
         await self.server.start()
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from blade_server.arrow.items import Items
 from blade_server.catalog import Catalog, Encoded, Uploaded, encode
 from blade_server.core import retry
+from blade_server.core.audit.recorder import Recorder
 from blade_server.core.direct.queries import Queries
 from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
@@ -45,13 +46,21 @@ class Ingest:
     """Ingests single items. Thread-safe; transient errors are tried again by the one retry policy."""
 
     def __init__(
-        self, policy: RetryPolicy, sources: Sources, catalog: Catalog, store: SourceStore, queries: Queries
+        self,
+        policy: RetryPolicy,
+        sources: Sources,
+        catalog: Catalog,
+        store: SourceStore,
+        queries: Queries,
+        *,
+        recorder: Recorder,
     ) -> None:
         self._retry = policy
         self._sources = sources
         self._catalog = catalog
         self._store = store
         self._queries = queries
+        self._recorder = recorder
 
     def ingest(
         self,
@@ -80,9 +89,10 @@ class Ingest:
         existed = self._tried(lambda: item_id in self._catalog.existing(found.data_source, [item_id]))
         if existed and not replace:
             return Ingested(outcome=IngestOutcome.ALREADY_EXISTS)
-        item = self._tried(lambda: self._queries.item(by=by, source=found.name, item_id=item_id, metadata=metadata))
-        encoded = encode(found.data_source, Items.of([item]))
-        replaced = self._upload(encoded) or existed
+        with self._recorder.outside(by, f"source:{found.name}", "upload of an item"):
+            item = self._tried(lambda: self._queries.item_of(found, item_id, metadata or {}))
+            encoded = encode(found.data_source, Items.of([item]))
+            replaced = self._upload(encoded) or existed
         self._store.count_items(found.name, 1)
         return Ingested(
             outcome=IngestOutcome.REPLACED if replaced else IngestOutcome.CREATED,

@@ -14,6 +14,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from blade_server.core import sql
+from blade_server.core.audit.recorder import Recorder
 from blade_server.core.direct.streams import ArrowStream, ItemStream, OpenQuery, Slot
 from blade_server.core.sources.credentials import target
 from blade_server.core.sources.sources import Sources
@@ -37,9 +38,10 @@ SCHEMA_TTL_S = 60.0
 class Queries:
     """Opens queries, at most `policy.max_queries` at once. Thread-safe."""
 
-    def __init__(self, policy: DirectPolicy, sources: Sources) -> None:
+    def __init__(self, policy: DirectPolicy, sources: Sources, recorder: Recorder) -> None:
         self._policy = policy
         self._sources = sources
+        self._recorder = recorder
         self._slots = threading.BoundedSemaphore(policy.max_queries)
         self._schemas: dict[tuple[str, str], tuple[float, pa.Schema]] = {}
 
@@ -53,6 +55,7 @@ class Queries:
         limit = DEFAULT_ITEMS if query.limit is None else query.limit
         _check_range("limit", limit, 1, MAX_ROWS_LIMIT)
         found = self._sources.find(query.data_type, query.source, by=by)
+        self._recorder.read(by, f"source:{found.name}")
         # One row more shows whether there are more.
         wanted = replace(query, columns=_with_mapping(query.columns, found), limit=limit + 1)
         opened = self._open(found, wanted, ITEM_BATCH_ROWS, whole_rows=Template.parse(found.mapping.item_id).row_hash)
@@ -63,31 +66,32 @@ class Queries:
         if query.limit is not None:
             _check_range("limit", query.limit, 1, MAX_ROWS_LIMIT)
         found = self._sources.find(query.data_type, query.source, by=by)
+        self._recorder.read(by, f"source:{found.name}")
         return ArrowStream(self._open(found, query, MAX_BATCH_ROWS), found)
 
-    def item(
-        self,
-        *,
-        by: Caller,
-        data_type: str = "",
-        source: str = "",
-        item_id: str,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Item:
-        """The one row with an item id, as an item; `metadata` is added to its own.
+    def item(self, *, by: Caller, data_type: str = "", source: str = "", item_id: str) -> Item:
+        """The one row with an item id, as an item.
 
         Raises:
             NotFound: no row has the id.
             Precondition: two rows have it, the row cannot become an item, or the mapping does not fit the table.
             Invalid, QuotaExceeded, Warehouse...: as for streams.
         """
-        if not item_id or len(item_id) > MAX_ITEM_ID_CHARACTERS:
-            raise Invalid.field("item_id", f"is required, and at most {MAX_ITEM_ID_CHARACTERS} characters long")
+        _check_item_id(item_id)
         found = self._sources.find(data_type, source, by=by)
-        where = target(self._policy.source.warehouse, found.config)
+        self._recorder.read(by, f"source:{found.name}")
+        return self.item_of(found, item_id, {})
+
+    def item_of(self, source: Source, item_id: str, metadata: Mapping[str, str]) -> Item:
+        """As `item`, of a source that the caller may read; whoever calls this tells the audit log.
+
+        `metadata` is added to the item's own.
+        """
+        _check_item_id(item_id)
+        where = target(self._policy.source.warehouse, source.config)
         with Slot(self._slots), Warehouse(where) as warehouse:
-            transformed, rows = self._look_up(warehouse, found, where, item_id, metadata or {})
-        return _the_one(transformed, rows, found, item_id)
+            transformed, rows = self._look_up(warehouse, source, where, item_id, metadata)
+        return _the_one(transformed, rows, source, item_id)
 
     def _look_up(
         self, warehouse: Warehouse, source: Source, where: Target, item_id: str, metadata: Mapping[str, str]
@@ -175,6 +179,11 @@ def _check(query: RowQuery) -> None:
     for name, count in Counter(name.lower() for name in query.columns).items():
         if count > 1:
             raise Invalid.field("columns", f"{name!r} is there more than once; names have no case")
+
+
+def _check_item_id(item_id: str) -> None:
+    if not item_id or len(item_id) > MAX_ITEM_ID_CHARACTERS:
+        raise Invalid.field("item_id", f"is required, and at most {MAX_ITEM_ID_CHARACTERS} characters long")
 
 
 def _check_range(field: str, value: int, least: int, most: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
+from blade_server.core.audit.recorder import Recorder
 from blade_server.core.jobs.control import ControlJobs
 from blade_server.core.jobs.preview import PreviewItems
 from blade_server.core.jobs.retry_failed import RetryFailedItems
@@ -31,14 +32,21 @@ class Jobs:
 
     @classmethod
     def over(
-        cls, policy: JobPolicy, database: Database, store: JobStore, sources: Sources, wake: Callable[[], None]
+        cls,
+        policy: JobPolicy,
+        database: Database,
+        store: JobStore,
+        sources: Sources,
+        *,
+        recorder: Recorder,
+        wake: Callable[[], None],
     ) -> Self:
         """`wake` is called whenever a job is stored."""
         new_jobs = NewJobs(database, max_open=policy.max_open_jobs, max_own=policy.max_own_jobs)
         return cls(
             start=StartQueryJob(policy, sources, new_jobs, wake),
-            preview=PreviewItems(policy.direct, sources),
+            preview=PreviewItems(policy.direct, sources, recorder),
             retry_failed=RetryFailedItems(sources, store, new_jobs, wake),
-            show=ShowJobs(store),
+            show=ShowJobs(store, recorder),
             control=ControlJobs(JobControl(database), lease_s=policy.lease_s),
         )

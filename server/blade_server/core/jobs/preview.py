@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from blade_server.core import sql
+from blade_server.core.audit.recorder import Recorder
 from blade_server.core.jobs.checks import check_overrides, check_range, raise_for
 from blade_server.core.jobs.statement import resolve
 from blade_server.core.sources.credentials import target
@@ -38,9 +39,10 @@ class Preview:
 class PreviewItems:
     """Runs queries as jobs would, and writes nothing. Thread-safe."""
 
-    def __init__(self, policy: DirectPolicy, sources: Sources) -> None:
+    def __init__(self, policy: DirectPolicy, sources: Sources, recorder: Recorder) -> None:
         self._policy = policy
         self._sources = sources
+        self._recorder = recorder
 
     def __call__(self, request: Preview, *, by: Caller) -> tuple[Transformed, ItemIdCount]:
         """The first `limit` rows of a query as a job would upload them, and how well the ids tell all of them apart.
@@ -57,6 +59,7 @@ class PreviewItems:
         )
         resolved = resolve(self._sources, request.sql, request.data_type, request.source, by=by)
         where = target(self._policy.source.warehouse, resolved.source.config)
+        self._recorder.read(by, f"source:{resolved.source.name}")
         statement = sql.limit(resolved.statement, request.limit or DEFAULT_PREVIEW_ROWS)
         with Warehouse(where) as warehouse:
             result = warehouse.execute(statement, timeout_s=self._policy.query_timeout_s)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from blade_server.core import paging
+from blade_server.core.audit.recorder import Recorder
 from blade_server.core.jobs.checks import given, seen
 from blade_server.core.jobs.redaction import for_caller, redacted_error
 from blade_server.errors import Invalid
@@ -24,8 +25,9 @@ _SEQ = re.compile(r"-1|\d{1,18}", re.ASCII)
 class ShowJobs:
     """Thread-safe; each call is one short transaction. Raises what the storage raises."""
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: JobStore, recorder: Recorder) -> None:
         self._store = store
+        self._recorder = recorder
 
     def get(self, job_id: str, *, by: Caller, history: bool = True) -> Job:
         """The job, whole, with error summaries and, if asked, its history. Raises NotFound."""
@@ -84,6 +86,7 @@ class ShowJobs:
             raise Invalid.field("page_token", "is forged; begin again without a token")
         reads = by.principal.scope(Role.READER)
         found, readable = self._store.errors(job_id, after_seq=int(after), limit=size + 1, seen=by.sees, reads=reads)
+        self._recorder.read(by, f"job:{job_id}")
         more = len(found) > size
         next_token = paging.make_token(str(found[size - 1][0]), scope=scope) if more else ""
         return [error if readable else redacted_error(error) for _, error in found[:size]], next_token

@@ -5,11 +5,13 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Set
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from hashlib import sha256
 from typing import Any
 
 from blade_server.core import paging
+from blade_server.core.audit.recorder import Recorder
 from blade_server.core.paging import make_token, read_token
 from blade_server.core.sources.connection_test import Tested, try_connection
 from blade_server.core.sources.rules import check, with_defaults
@@ -49,9 +51,10 @@ _PATHS = {
 class Sources:
     """The sources of all replicas. Thread-safe; every call blocks on PostgreSQL, some on the warehouse too."""
 
-    def __init__(self, policy: SourcePolicy, store: SourceStore) -> None:
+    def __init__(self, policy: SourcePolicy, store: SourceStore, recorder: Recorder) -> None:
         self._policy = policy
         self._store = store
+        self._recorder = recorder
 
     def add(self, source: Source, *, by: Caller, validate_only: bool = False, request_id: str = "") -> Tested:
         """Validate, test, store. Returns the test with the source as stored (as it would be, for `validate_only`).
@@ -76,7 +79,7 @@ class Sources:
             return Tested(
                 source=self._store.add(source, by=by, request_id=request_id, request_hash=fingerprint), steps=[]
             )
-        tested = try_connection(self._policy, source).require()
+        tested = self._tested(source, by)
         if validate_only:
             return tested
         stored = self._store.add(tested.source, by=by, request_id=request_id, request_hash=fingerprint)
@@ -131,7 +134,7 @@ class Sources:
             if tested.source.data_type != current.data_type:
                 _check_data_type(by, tested.source.data_type)
             if paths - _UNTESTED and _differs(current, tested.source):
-                tested = try_connection(self._policy, tested.source).require()
+                tested = self._tested(tested.source, by)
             try:
                 return replace(tested, source=self._store.update(tested.source, current.etag, by=by))
             except Conflict:
@@ -152,7 +155,9 @@ class Sources:
         Raises:
             NotFound; Invalid if the server's settings no longer allow the source's host or credentials.
         """
-        return try_connection(self._policy, self.get(name, by=by))
+        source = self.get(name, by=by)
+        with self._testing(source, by):
+            return try_connection(self._policy, source)
 
     def find(self, data_type: str, source_name: str = "", *, by: Caller) -> Source:
         """The source a call means: by its name, else the one source of the data type.
@@ -191,6 +196,13 @@ class Sources:
                 reason=Reason.SOURCE_AMBIGUOUS,
             )
         return _enabled(candidates[0])
+
+    def _tested(self, source: Source, by: Caller) -> Tested:
+        with self._testing(source, by):
+            return try_connection(self._policy, source).require()
+
+    def _testing(self, source: Source, by: Caller) -> AbstractContextManager[None]:
+        return self._recorder.outside(by, f"source:{source.name}", "connection test")
 
     def _checked(self, source: Source) -> Source:
         source = with_defaults(source)

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from blade_server.errors import Precondition, Reason, check_may
 from blade_server.model import FINAL, Action, EventKind, Job, JobLimits, Status, WaitReason
-from blade_server.model.access import Caller
-from blade_server.storage import tables
+from blade_server.model.access import Caller, Deed
+from blade_server.storage import audit, tables
 from blade_server.storage.codec import limits_from
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.rows import (
@@ -48,11 +48,13 @@ class JobControl:
                 raise _wrong_status(row, "paused", "only a RUNNING job can be")
             add_event(connection, job_id, EventKind.PAUSE_REQUESTED, actor=by.name, reason=reason)
             if row.owner is not None:
-                return self._change(connection, job_id, pending_action=Action.PAUSE)
+                return self._obey(connection, job_id, by, reason, pending_action=Action.PAUSE)
             add_event(connection, job_id, EventKind.PAUSED, actor=by.name)
-            return self._change(
+            return self._obey(
                 connection,
                 job_id,
+                by,
+                reason,
                 status=Status.PAUSED,
                 pause_time=func.now(),
                 current_operation="Paused",
@@ -70,12 +72,14 @@ class JobControl:
                 raise _wrong_status(row, "resumed", "only a PAUSED job can be")
             add_event(connection, job_id, EventKind.RESUMED, actor=by.name, reason=reason)
             if row.status == Status.RUNNING:
-                return self._change(connection, job_id, pending_action=None)
+                return self._obey(connection, job_id, by, reason, pending_action=None)
             if row.owner is None:
                 ring_queue(connection)
-            return self._change(
+            return self._obey(
                 connection,
                 job_id,
+                by,
+                reason,
                 status=Status.RUNNING,
                 paused_s=_job.c.paused_s + func.extract("epoch", func.now() - _job.c.pause_time),
                 pause_time=None,
@@ -93,8 +97,8 @@ class JobControl:
                 raise _wrong_status(row, "cancelled", "a final status never changes")
             add_event(connection, job_id, EventKind.CANCEL_REQUESTED, actor=by.name, reason=reason)
             if row.status == Status.RUNNING and row.owner is not None:
-                return self._change(connection, job_id, pending_action=Action.CANCEL)
-            return self._cancelled(connection, job_id, row, by)
+                return self._obey(connection, job_id, by, reason, pending_action=Action.CANCEL)
+            return self._obey(connection, job_id, by, reason, **self._cancelled(connection, job_id, row, by))
 
     def cancel_abandoned(self, job_id: str, *, by: Caller) -> Job:
         """Writes CANCELLED for a job whose server let its lease run out before it saw the request; else leaves it."""
@@ -103,26 +107,25 @@ class JobControl:
             expired = _job.c.lease_until < func.now()
             abandoned = row.owner is None or connection.execute(select(expired).where(_job.c.job_id == job_id)).scalar()
             if row.status == Status.RUNNING and row.pending_action == Action.CANCEL and abandoned:
-                return self._cancelled(connection, job_id, row, by)
+                return self._change(connection, job_id, **self._cancelled(connection, job_id, row, by))
             return job_from(row)
 
-    def _cancelled(self, connection: Connection, job_id: str, row: Row[Any], by: Caller) -> Job:
+    def _cancelled(self, connection: Connection, job_id: str, row: Row[Any], by: Caller) -> dict[str, Any]:
+        """What becomes of its columns."""
         add_event(connection, job_id, EventKind.CANCELLED, actor=by.name)
         count_for_source(connection, job_id)
         paused = _job.c.paused_s + func.extract("epoch", func.now() - _job.c.pause_time) if row.pause_time else None
-        return self._change(
-            connection,
-            job_id,
-            status=Status.CANCELLED,
-            end_time=func.now(),
-            pause_time=None,
-            owner=None,
-            lease_until=None,
-            pending_action=None,
+        return {
+            "status": Status.CANCELLED,
+            "end_time": func.now(),
+            "pause_time": None,
+            "owner": None,
+            "lease_until": None,
+            "pending_action": None,
             **({} if paused is None else {"paused_s": paused}),
             **SETTLED,
-            current_operation="Cancelled",
-        )
+            "current_operation": "Cancelled",
+        }
 
     def set_limits(self, job_id: str, limits: JobLimits, *, by: Caller, reason: str) -> Job:
         """Replaces the limits of a job that is not final; the same ones again change nothing."""
@@ -135,7 +138,7 @@ class JobControl:
             add_event(
                 connection, job_id, EventKind.LIMITS_CHANGED, actor=by.name, reason=reason, detail=_in_words(limits)
             )
-            return self._change(connection, job_id, spec={**row.spec, "limits": asdict(limits)})
+            return self._obey(connection, job_id, by, reason, spec={**row.spec, "limits": asdict(limits)})
 
     def _locked(self, connection: Connection, job_id: str, by: Caller) -> Row[Any]:
         row = connection.execute(select(_job).where(_job.c.job_id == job_id).with_for_update()).one_or_none()
@@ -143,6 +146,12 @@ class JobControl:
             raise not_found(job_id)
         check_may(by, row.source, row.data_type, f"job {job_id!r}")
         return row
+
+    def _obey(self, connection: Connection, job_id: str, by: Caller, reason: str, **values: Any) -> Job:
+        """Changes what the caller asked for, and tells the audit log."""
+        job = self._change(connection, job_id, **values)
+        audit.write(connection, by, Deed(about=f"job:{job_id}", reason=reason))
+        return job
 
     def _change(self, connection: Connection, job_id: str, **values: Any) -> Job:
         changed = update(_job).where(_job.c.job_id == job_id).values(**values, **CHANGED).returning(_job)

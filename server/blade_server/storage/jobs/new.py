@@ -9,8 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from blade_server.errors import Invalid, NotFound, QuotaExceeded, Reason
 from blade_server.model import FINAL, EventKind, Job, NewJob, Status
-from blade_server.model.access import Caller, Kind
-from blade_server.storage import tables
+from blade_server.model.access import Caller, Deed, Kind
+from blade_server.storage import audit, tables
 from blade_server.storage.codec import source_document, spec_document
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.rows import QUEUED, add_event, job_from, not_found, ring, ring_queue
@@ -79,6 +79,8 @@ class NewJobs:
                 )
                 ring(connection, job_id)
                 ring_queue(connection)
+                detail = f"retry of {parent_job_id}" if parent_job_id else ""
+                audit.write(connection, by, Deed(about=f"job:{job_id}", reason=reason, detail=detail))
                 return job_from(row)
         except IntegrityError:  # two calls with one request id at the same moment
             stored = self.replay(new.request_id, new.request_hash, by=by)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.access import called
 
 from blade_sandbox.catalog import CatalogServer
-from blade_server.app.policies import retry_policy
 from blade_server.catalog import Catalog
-from blade_server.core.direct.ingest import Ingest, IngestOutcome
+from blade_server.core.direct.ingest import IngestOutcome
 from blade_server.errors import (
     CatalogDenied,
     CatalogRejected,
@@ -83,14 +81,12 @@ def hoarder(tmp_path):
 
 
 @pytest.fixture
-def ingest_with(settings, sources, store, queries):
+def ingest_with(make_ingest):
     """`ingest_with(catalog)`: ingests the item into it."""
 
     def ingest(catalog):
         try:
-            return Ingest(retry_policy(settings), sources, catalog, store, queries).ingest(
-                item_id=ID, data_type="maintenance", by=called()
-            )
+            return make_ingest(catalog).ingest(item_id=ID, data_type="maintenance")
         finally:
             catalog.close()
 

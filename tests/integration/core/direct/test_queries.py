@@ -226,10 +226,11 @@ class TestEnding:
             list(stream)
         stream.close()
 
-    def test_the_time_limit_ends_a_query(self, make_settings, store, sandbox):
+    def test_the_time_limit_ends_a_query(self, make_settings, store, sandbox, recorder):
         settings = make_settings(query_timeout_s=0.4)
         policy = direct_policy(settings)
-        stream = Queries(policy, Sources(policy.source, store)).items(RowQuery(data_type="maintenance"), by=called())
+        sources = Sources(policy.source, store, recorder)
+        stream = Queries(policy, sources, recorder).items(RowQuery(data_type="maintenance"), by=called())
         sandbox.faults.set({"slow_execute_ms": 10_000})
         with pytest.raises(Deadline):
             list(stream)

@@ -60,8 +60,8 @@ def test_a_count_that_takes_too_long_is_given_up_and_said(sources, source, sandb
 
 
 @pytest.fixture
-def preview(settings, sources, stored) -> AsTester:
-    return AsTester(PreviewItems(job_policy(settings).direct, sources))
+def preview(settings, sources, stored, recorder) -> AsTester:
+    return AsTester(PreviewItems(job_policy(settings).direct, sources, recorder))
 
 
 def test_a_preview_counts_all_rows_of_the_query_and_by_the_jobs_own_ids(preview) -> None:

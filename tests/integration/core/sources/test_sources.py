@@ -84,10 +84,10 @@ class TestAdd:
         with pytest.raises(NotFound):
             sources.get("blade-maintenance")
 
-    def test_a_wrong_token_fails_at_authenticate_and_is_not_shown(self, make_settings, store, source):
+    def test_a_wrong_token_fails_at_authenticate_and_is_not_shown(self, make_settings, store, source, recorder):
         settings = make_settings(databricks_token="wrong-token-value")
         with pytest.raises(ConnectionTestFailed) as caught:
-            Sources(source_policy(settings), store).add(source(), by=called())
+            Sources(source_policy(settings), store, recorder).add(source(), by=called())
         assert failed_step(caught)[0] is StepKind.AUTHENTICATE
         assert "wrong-token-value" not in str(caught.value) + str(caught.value.steps)
 
