@@ -169,3 +169,17 @@ class RevokeGrantRequest(_message.Message):
 class RevokeGrantResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class ProveServerRequest(_message.Message):
+    __slots__ = ("nonce",)
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    nonce: str
+    def __init__(self, nonce: _Optional[str] = ...) -> None: ...
+
+class ProveServerResponse(_message.Message):
+    __slots__ = ("server_id", "proof")
+    SERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    server_id: str
+    proof: str
+    def __init__(self, server_id: _Optional[str] = ..., proof: _Optional[str] = ...) -> None: ...
