@@ -12,7 +12,14 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
+from blade.v1 import (
+    access_service_pb2,
+    audit_service_pb2,
+    config_service_pb2,
+    ingest_service_pb2,
+    job_service_pb2,
+    query_service_pb2,
+)
 from blade_client.errors import BladeClientError
 from blade_client.testing.statuses import status_of
 
@@ -20,11 +27,15 @@ Answer = Callable[[Any, grpc.ServicerContext], Any]
 """Makes the answer of one call: a message, for a stream an iterable of messages; or raises an error of the client."""
 
 _THREADS = 64
-_SERVICES = [
-    service
-    for module in (config_service_pb2, query_service_pb2, ingest_service_pb2, job_service_pb2)
-    for service in module.DESCRIPTOR.services_by_name.values()
-]
+_MODULES = (
+    config_service_pb2,
+    query_service_pb2,
+    ingest_service_pb2,
+    job_service_pb2,
+    access_service_pb2,
+    audit_service_pb2,
+)
+_SERVICES = [service for module in _MODULES for service in module.DESCRIPTOR.services_by_name.values()]
 
 
 class Server:
@@ -128,6 +139,8 @@ class Server:
     def _answer(self, rpc: str, request: Message, context: grpc.ServicerContext) -> Any:
         self.requests.append((rpc, request))
         self.metadata = dict(context.invocation_metadata())
+        if rpc not in self._answers:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"The fake answers no {rpc}; say what it answers with on().")
         return self._answers[rpc](request, context)
 
 

@@ -44,3 +44,6 @@ class AccessService(AccessServiceServicer):
 
     async def RevokeGrant(self, request: pb.RevokeGrantRequest, context: Context) -> pb.RevokeGrantResponse:
         raise NotImplementedError
+
+    async def ProveServer(self, request: pb.ProveServerRequest, context: Context) -> pb.ProveServerResponse:
+        raise NotImplementedError
