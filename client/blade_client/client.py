@@ -29,7 +29,8 @@ class BladeClient(SourceCalls, ItemCalls, JobCalls):
         token: Sent as `authorization: Bearer ...`; `""`: none. Default: token_file, BLADE_TOKEN_FILE, BLADE_TOKEN, the
             profile's, or that of a server of this user on this machine, once it has proved to be that server.
         token_file: File that holds the token, which only its owner may read (0600).
-        profile: Name of a profile that `blade login` made. Default: BLADE_PROFILE, else the one of that server.
+        profile: Name of a profile that `blade login` made; `""`: none. Default: BLADE_PROFILE, else the one of that
+            server.
         insecure_token: Send the token without TLS to another machine, too, where everybody in between can read it.
         metadata: Further metadata of every call.
         timeout_s: Longest time of one call with all its retries. Queries and watching have their own.

@@ -48,14 +48,17 @@ def token_around(profile: Profile | None) -> Token:
 
 
 def named_profile(name: str | None, target: str | None, default_target: str) -> Profile | None:
-    """The profile that is named (or that BLADE_PROFILE names), else that of the server called, if there is one.
+    """The profile that is named (or that BLADE_PROFILE names), else that of the server called, if any; `""`: none.
 
     Raises:
         ValueError: There is none of that name, it is of another server than `target`, or others may read it.
         OSError: It cannot be read.
     """
-    name = name or os.environ.get("BLADE_PROFILE", "").strip()
-    if not name:
+    if name is None:
+        name = os.environ.get("BLADE_PROFILE", "").strip() or None
+    if name == "":
+        return None
+    if name is None:
         return profiles.load_for(default_target if target is None else target)
     profile = profiles.load(name)
     if target is not None and not profile.is_for(target):

@@ -13,7 +13,22 @@ import click
 from blade_client.cli.failures import guarded
 from blade_client.cli.session import session_options
 
-_OWN = {"source": "source", "query": "query", "item": "item", "job": "job", "version": "version"}
+_OWN = {
+    "source": "source",
+    "query": "query",
+    "item": "item",
+    "job": "job",
+    "login": "login",
+    "logout": "login",
+    "whoami": "login",
+    "auth": "auth",
+    "token": "token",
+    "grant": "grant",
+    "access": "access",
+    "audit": "audit",
+    "version": "version",
+}
+"""Command -> module that has it."""
 _ENTRY_POINTS = "blade.commands"
 # What --help says about commands it must not import. The packages they need come with the extra named second.
 _EXTRAS = {

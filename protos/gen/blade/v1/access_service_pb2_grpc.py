@@ -147,8 +147,8 @@ class AccessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ProveServer(self, request, context):
-        """ProveServer proves to a client on the same machine that this is the server that wrote the file with its operator's token, before the
-        client sends it. FAILED_PRECONDITION if this server wrote none.
+        """ProveServer proves to a client on the same machine that this is the server that wrote a token for its user, before the client shows
+        that token. It has no REST form.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

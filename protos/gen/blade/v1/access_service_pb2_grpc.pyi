@@ -56,8 +56,8 @@ class AccessServiceStub:
     RevokeGrant: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.RevokeGrantRequest, _access_service_pb2.RevokeGrantResponse]
     """RevokeGrant takes a grant away. NOT_FOUND if there is none of that id. FAILED_PRECONDITION if nobody could give access any more."""
     ProveServer: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.ProveServerRequest, _access_service_pb2.ProveServerResponse]
-    """ProveServer proves to a client on the same machine that this is the server that wrote the file with its operator's token, before the
-    client sends it. FAILED_PRECONDITION if this server wrote none.
+    """ProveServer proves to a client on the same machine that this is the server that wrote a token for its user, before the client shows
+    that token. It has no REST form.
     """
 
 @_typing.type_check_only
@@ -88,8 +88,8 @@ class AccessServiceAsyncStub(AccessServiceStub):
     RevokeGrant: _aio.UnaryUnaryMultiCallable[_access_service_pb2.RevokeGrantRequest, _access_service_pb2.RevokeGrantResponse]  # type: ignore[assignment]
     """RevokeGrant takes a grant away. NOT_FOUND if there is none of that id. FAILED_PRECONDITION if nobody could give access any more."""
     ProveServer: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ProveServerRequest, _access_service_pb2.ProveServerResponse]  # type: ignore[assignment]
-    """ProveServer proves to a client on the same machine that this is the server that wrote the file with its operator's token, before the
-    client sends it. FAILED_PRECONDITION if this server wrote none.
+    """ProveServer proves to a client on the same machine that this is the server that wrote a token for its user, before the client shows
+    that token. It has no REST form.
     """
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -171,8 +171,8 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.ProveServerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.ProveServerResponse, _abc.Awaitable[_access_service_pb2.ProveServerResponse]]:
-        """ProveServer proves to a client on the same machine that this is the server that wrote the file with its operator's token, before the
-        client sends it. FAILED_PRECONDITION if this server wrote none.
+        """ProveServer proves to a client on the same machine that this is the server that wrote a token for its user, before the client shows
+        that token. It has no REST form.
         """
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
