@@ -110,6 +110,11 @@ def test_what_was_done_to_a_log_is_found_at_its_place(forge, first_wrong) -> Non
     assert found.first_wrong == first_wrong
 
 
+def test_a_gap_is_called_one() -> None:
+    log = entries(4)
+    assert check(log[:1] + log[2:], {}).problem == "entry 3 comes where entry 2 should"
+
+
 def test_a_log_made_anew_from_the_middle_is_found_by_an_anchor_alone() -> None:
     log = entries(6)
     forged = log[:2] + entries(4, first=3, before=bytes.fromhex(log[1].entry.hash), principal="eve")

@@ -7,6 +7,7 @@ import hmac
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -324,7 +325,9 @@ def test_a_stream_goes_on_with_the_new_token_as_well(server, operator, snapshot)
         assert [job.revision for job in blade.watch_job("job-1")] == [3]
 
 
-def test_after_a_lost_connection_the_server_proves_itself_before_it_sees_the_token_again(server, operator) -> None:
+def test_after_a_lost_connection_the_server_proves_itself_before_it_sees_the_token_again(
+    server, operator, wait_until
+) -> None:
     operator()
     with BladeClient(server.target, attempts=1) as blade:
         blade.access.who_am_i()
@@ -334,10 +337,12 @@ def test_after_a_lost_connection_the_server_proves_itself_before_it_sees_the_tok
         server.on("ProveServer", ProveServerResponse(server_id="srv-1", proof="0" * 64))
         server.start()
         server.metadata.clear()
-        for _ in range(100):
-            try:
+
+        def is_back() -> bool:
+            with suppress(errors.Unreachable):
                 blade.access.who_am_i()
-                break
-            except errors.Unreachable:
-                continue
+                return True
+            return False
+
+        wait_until(is_back)
     assert "authorization" not in server.metadata
