@@ -55,6 +55,18 @@ def check(exported: Iterable[ExportedEntry], anchors: Mapping[int, str]) -> Veri
     return found
 
 
+def entry_of(content: bytes, hash_: str) -> ExportedEntry:
+    """An entry made from its bytes. Raises ValueError if they are none of an entry."""
+    try:
+        told = json.loads(content)
+        texts = {name: told[name] for name in _TEXTS}
+        entry = AuditEntry(number=told["number"], hash=hash_, outcome=told["outcome"], **texts)
+        entry.time.FromJsonString(told["time"])
+    except (KeyError, TypeError, AttributeError) as wrong:
+        raise ValueError("these are no bytes of an entry") from wrong
+    return ExportedEntry(entry=entry, content=content)
+
+
 class _Chain:
     """What the entries so far have led to."""
 

@@ -98,8 +98,9 @@ def export(session: Session, first: int, output: str | None) -> None:
 def verify(session: Session, file: IO[bytes] | None, anchor: IO[str] | None) -> None:
     """Say whether the audit log is whole and unchanged. Ends with code 1 if it is not.
 
-    With FILE, an export (`-`: standard input): computed here, without a server. Without: by the server, over its whole
-    log. An anchor file (BLADE_AUDIT_ANCHOR_FILE of the server) shows as well whether the end was cut off.
+    With FILE, an export or what was pruned, or both one behind the other (`-`: standard input): computed here, without
+    a server. Without: by the server, over its whole log. An anchor file (BLADE_AUDIT_ANCHOR_FILE of the server) shows
+    as well whether the end was cut off.
     """
     from blade_client.cli.output import print_json
 
@@ -155,20 +156,32 @@ def _write(entries: Iterator[ExportedEntry], file: IO[bytes]) -> int:
 
 
 def _exported(file: IO[bytes]) -> Iterator[ExportedEntry]:
+    for place, line in enumerate(file, 1):
+        try:
+            yield _entry(line)
+        except ValueError as wrong:
+            raise click.UsageError(
+                f"Line {place} of {_name(file)} is no entry as `blade audit export` or `blade prune-audit` writes it."
+            ) from wrong
+
+
+def _entry(line: bytes) -> ExportedEntry:
+    """The entry of a line, of an export or (its hash, a blank, its bytes) of what was pruned. Raises ValueError."""
     from google.protobuf.json_format import ParseDict, ParseError
 
     from blade.v1.audit_service_pb2 import ExportedEntry
+    from blade_client.audit_chain import entry_of
 
-    for place, line in enumerate(file, 1):
-        try:
-            written = json.loads(line)
-            if not isinstance(written, dict):
-                raise ValueError("it is no JSON object")
-            yield ParseDict(written, ExportedEntry())
-        except (ValueError, ParseError) as wrong:
-            raise click.UsageError(
-                f"Line {place} of {file.name} is no entry as `blade audit export` writes it."
-            ) from wrong
+    pruned = re.fullmatch(rb"([0-9a-f]{64}) (.*)\n?", line)
+    if pruned is not None:
+        return entry_of(pruned[2], pruned[1].decode())
+    written = json.loads(line)
+    if not isinstance(written, dict):
+        raise ValueError("it is no JSON object")
+    try:
+        return ParseDict(written, ExportedEntry())
+    except ParseError as wrong:
+        raise ValueError(str(wrong)) from wrong
 
 
 def _anchors(file: IO[str] | None) -> Mapping[int, str]:
@@ -177,9 +190,13 @@ def _anchors(file: IO[str] | None) -> Mapping[int, str]:
     for place, line in enumerate(file or (), 1):
         anchor = re.fullmatch(r"(\d{1,18}) ([0-9a-f]{64})( \S+)?\s*", line, re.ASCII)
         if anchor is None:
-            raise click.UsageError(f"Line {place} of {getattr(file, 'name', '')} is no anchor: NUMBER HASH TIME.")
+            raise click.UsageError(f"Line {place} of {_name(file)} is no anchor: NUMBER HASH TIME.")
         found[int(anchor[1])] = anchor[2]
     return found
+
+
+def _name(file: object) -> str:
+    return str(getattr(file, "name", "standard input"))
 
 
 def _tell(found: VerifyAuditLogResponse) -> None:

@@ -35,6 +35,8 @@ _EXTRAS = {
     "serve": ("Run the BLADE server.", "server"),
     "health": ("Say whether the server of this machine serves.", "server"),
     "migrate": ("Bring the database up to date.", "server"),
+    "create-admin-token": ("Make an admin token in the database, for when nobody can sign in.", "server"),
+    "prune-audit": ("Take old months out of the audit log, after writing them to a file.", "server"),
     "sandbox": ("Run a sandbox warehouse and catalog, and the server between them.", "sandbox"),
     "demo": ("Run the main job on real flights from start to finish, and check it.", "sandbox"),
 }

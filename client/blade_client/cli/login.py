@@ -52,6 +52,9 @@ def login(session: Session) -> None:
         click.get_current_context().exit(PRECONDITION)
     ca_file = str(Path(session.tls_ca).absolute()) if session.tls_ca else ""
     file = profiles.save(profiles.Profile(name=name, server=server, token=token, tls=session.tls, ca_file=ca_file))
+    for variable in ("BLADE_TOKEN_FILE", "BLADE_TOKEN"):
+        if os.environ.get(variable):
+            click.echo(f"{variable} is set, and goes before this profile: unset it.", err=True)
     if session.json:
         print_json({"profile": name, "server": server, "principal": me.principal, "file": str(file)})
     else:

@@ -79,6 +79,14 @@ def test_login_checks_a_token_from_stdin_and_later_commands_use_it(server, run, 
     assert json.loads(result.stdout)["principal"] == "anna"
 
 
+def test_login_says_what_goes_before_the_profile(run, knows, monkeypatch) -> None:
+    knows("t")
+    monkeypatch.setenv("BLADE_TOKEN", "other")
+    result = run("login", stdin="t")
+    assert result.exit_code == 0
+    assert "BLADE_TOKEN is set, and goes before" in result.stderr
+
+
 def test_login_keeps_nothing_of_a_token_that_is_not_good(run, knows, home) -> None:
     knows("another")
     result = run("login", stdin="s3cret")

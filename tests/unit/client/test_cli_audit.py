@@ -211,6 +211,16 @@ def test_an_export_is_checked_without_a_server(server, run, tmp_path) -> None:
     assert run("audit", "verify", "-", stdin=file.read_bytes()).exit_code == 0
 
 
+def test_what_was_pruned_is_checked_too_and_an_export_behind_it(run, tmp_path) -> None:
+    log = entries(6)
+    pruned = b"".join(each.entry.hash.encode() + b" " + each.content + b"\n" for each in log[:4])
+    kept = b"".join(json.dumps(to_dict(each)).encode() + b"\n" for each in log[4:])
+    assert "intact: 4 entries" in run("audit", "verify", "-", stdin=pruned).stdout
+    assert "intact: 6 entries" in run("audit", "verify", "-", stdin=pruned + kept).stdout
+    assert run("audit", "verify", "-", stdin=pruned.replace(b"anna", b"otto", 1) + kept).exit_code == 1
+    assert run("audit", "verify", "-", stdin=log[0].entry.hash.encode() + b" {}").exit_code == 2
+
+
 def test_an_export_that_breaks_off_leaves_no_file(server, run, tmp_path) -> None:
     answers = [audit.ExportAuditLogResponse(entries=entries(2))]
     server.on(
