@@ -22,10 +22,10 @@ _MAX_CHARACTERS = 64 * 1024
 @click.command(cls=BladeCommand)
 @pass_session
 def login(session: Session) -> None:
-    """Sign in to a server: takes a token from standard input (or --token-file), or asks for it, and keeps it.
+    """Sign in to a server and keep the token.
 
-    The token is checked first. It is kept as a profile, a file that only you can read; later commands for that server
-    use it.
+    The token comes from standard input or --token-file, or is asked for. It is checked first, and kept as a profile, a
+    file that only you can read; later commands for that server use it.
     """
     from blade_client import profiles
     from blade_client.cli.access_forms import OFF
@@ -64,7 +64,10 @@ def login(session: Session) -> None:
 @click.command(cls=BladeCommand)
 @pass_session
 def logout(session: Session) -> None:
-    """Forget the token of a server: removes its profile. The token itself stays good until somebody revokes it."""
+    """Forget the token of a server.
+
+    Its profile is removed. The token itself stays good until somebody revokes it.
+    """
     from blade_client import profiles
     from blade_client.cli.output import print_json
 
