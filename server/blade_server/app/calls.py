@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from blade_server.app.operator import admit
-from blade_server.app.policies import access_policy, direct_policy, job_policy, rpc_policy, web_policy
+from blade_server.app.policies import access_policy, direct_policy, job_policy, principal_limits, rpc_policy, web_policy
 from blade_server.app.state import State
 from blade_server.core.access.door import Door
+from blade_server.core.access.rights import Rights
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
@@ -21,6 +22,7 @@ from blade_server.settings import Settings
 from blade_server.storage.access import AccessStore
 from blade_server.storage.clock import Clock
 from blade_server.storage.jobs.show import JobStore
+from blade_server.storage.rights import RightsStore
 from blade_server.storage.sources import SourceStore
 from blade_server.web.app import Web
 
@@ -42,6 +44,8 @@ class Calls:
             rpc_policy(settings),
             Threads(stored=settings.database_pool_size, streams=settings.max_direct_queries),
             door=self.door,
+            limits=principal_limits(settings),
+            rights=Rights(RightsStore(state.database), source_store, self.door),
             open_contract=access.open_contract,
             sources=sources,
             queries=queries,

@@ -15,7 +15,7 @@ from blade_server.app.policies import rpc_policy
 from blade_server.core.access.door import Door
 from blade_server.core.jobs.watch import Feed
 from blade_server.model import Job
-from blade_server.model.policy import AccessPolicy
+from blade_server.model.policy import AccessPolicy, PrincipalLimits
 from blade_server.rpc.server import RpcServer
 from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
@@ -23,7 +23,7 @@ from blade_server.settings import Settings
 TIMEOUT_S = 60.0
 
 
-async def _nothing(job_id: str) -> None: ...
+async def _nothing(job_id: str, *, by: Any) -> None: ...
 
 
 class RpcWorld:
@@ -60,7 +60,14 @@ class RpcWorld:
         }
         threads = Threads(stored=self.settings.database_pool_size, streams=self.settings.max_direct_queries)
         self.server = RpcServer(
-            rpc_policy(self.settings), threads, door=self.door, open_contract=False, **core, feed=self.feed
+            rpc_policy(self.settings),
+            threads,
+            door=self.door,
+            limits=PrincipalLimits(),
+            rights=SimpleNamespace(),  # type: ignore[arg-type]
+            open_contract=False,
+            **core,
+            feed=self.feed,
         )
         await self.server.start()
 

@@ -63,7 +63,7 @@ class Queries:
         if query.limit is not None:
             _check_range("limit", query.limit, 1, MAX_ROWS_LIMIT)
         found = self._sources.find(query.data_type, query.source, by=by)
-        return ArrowStream(self._open(found, query, MAX_BATCH_ROWS))
+        return ArrowStream(self._open(found, query, MAX_BATCH_ROWS), found)
 
     def item(
         self,
