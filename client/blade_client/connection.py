@@ -89,10 +89,11 @@ class Connection:
         if token.text and not is_safe:
             raise ValueError(_readable(self.target, token.source))
         may_look = given is None and not token.text and channel is None and is_local(self.target)
-        self._operator = OperatorToken(self.target) if may_look else None
+        self._operator = OperatorToken(self.target, secure=self._secure) if may_look else None
         actor = header_value(options.get("actor") or default_actor())
         self._metadata = _with_token([("blade-actor", actor), *options.get("metadata", ())], token.text)
-        self._channel = channel or _open(self.target, secure=self._secure, ca_file=self._ca_file)
+        dialled = self._operator.dialled if self._operator else self.target
+        self._channel = channel or _open(dialled, secure=self._secure, ca_file=self._ca_file)
         self._is_ours = channel is None
         self._stubs = Stubs(self._channel)
         self._closed = False

@@ -1,7 +1,8 @@
 """The token that a server on this machine keeps for its operator, in a file that only he can read.
 
 It is sent only to the very server that wrote the file. Whoever takes a port after that server has gone does not know
-its key, so the server has to prove that it does, again after every lost connection.
+its key, so the server has to prove that it does, again after every lost connection. While it lives, somebody who has
+that port on another address of loopback could let it answer for him: so its own address is dialled, and no other.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from blade_client.folders import data_folder
 from blade_client.private_file import checked_token, read_private
 
 _PROOF_S = 5.0
+_NAME = "localhost"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Written:
-    """What a server wrote down about itself."""
+    """What a server wrote down about itself. `address` is loopback as gRPC takes it, else empty."""
 
     server_id: str
     address: str
@@ -49,13 +51,25 @@ class _Written:
 class OperatorToken:
     """Finds the token for one address. Thread-safe.
 
+    Args:
+        target: The address as the caller names it.
+        secure: TLS shows that `localhost` is the one that is meant, whichever of its addresses is taken.
+
     Attributes:
+        dialled: Where to connect to; not `localhost` where that is more than one place.
         problem: Why the token in a file for that address was not sent, in words; empty if there is no such file.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, secure: bool) -> None:
         self.problem = ""
-        self._address = _address(*target.rpartition(":")[::2])
+        self.dialled = target
+        host, _, port = target.rpartition(":")
+        self._address = _address(host, port)
+        if host.lower() == _NAME and not secure:
+            there = {each.address for each in _all_written()}
+            own = (_address("127.0.0.1", port), _address("::1", port))
+            self._address = next((each for each in own if each in there), "")
+            self.dialled = self._address or target
         self._lock = threading.Lock()
         self._known: str | None = None
 
@@ -112,8 +126,11 @@ def _written(content: Any) -> _Written:
 
 
 def _address(host: str, port: str) -> str:
-    """The port of an address on loopback, whose names are all one; empty for anything else."""
+    """An address on loopback in figures; empty for anything else."""
     name = host.strip("[]").lower()
-    with suppress(ValueError):
-        name = "localhost" if ipaddress.ip_address(name).is_loopback else name
-    return f"localhost:{port}" if name == "localhost" else ""
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if name == _NAME else name)
+    except ValueError:
+        return ""
+    figures = f"[{address}]" if address.version == 6 else str(address)
+    return f"{figures}:{port}" if address.is_loopback else ""

@@ -17,6 +17,7 @@ from tests.unit.client.conftest import Blade
 
 from blade.v1.access_service_pb2 import ProveServerRequest, ProveServerResponse, WhoAmIResponse
 from blade_client import BladeClient, errors, profiles
+from blade_client.operator_token import OperatorToken
 from blade_client.profiles import Profile
 
 REMOTE = "blade.example.org:1"
@@ -228,11 +229,29 @@ def operator(server: Blade, home: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.7"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_the_operators_token_is_shown_to_the_server_that_wrote_it(server, shown, operator, host) -> None:
     operator(host=host)
     assert shown() == "Bearer operators"
     assert shown(target=f"localhost:{server.port}") == "Bearer operators"
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "127.0.0.7"])
+def test_who_has_the_port_on_another_address_and_lets_that_server_answer_gets_nothing(
+    server, shown, operator, host
+) -> None:
+    operator(host=host)
+    assert shown() is None
+
+
+@pytest.mark.parametrize(
+    ("host", "dialled"), [("127.0.0.1", "127.0.0.1:7"), ("::1", "[::1]:7"), ("10.0.0.1", "localhost:7")]
+)
+def test_localhost_is_dialled_at_the_address_that_the_server_wrote_down(operator, host, dialled) -> None:
+    operator(host=host, port=7)
+    assert OperatorToken("localhost:7", secure=False).dialled == dialled
+    assert OperatorToken("localhost:7", secure=True).dialled == "localhost:7"
+    assert OperatorToken("127.0.0.1:7", secure=False).dialled == "127.0.0.1:7"
 
 
 def test_one_proof_is_enough_for_many_calls_and_each_is_of_something_new(server, operator) -> None:
