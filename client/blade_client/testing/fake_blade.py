@@ -56,7 +56,11 @@ class FakeBlade(Server):
     def client(
         self, *, timeout_s: float = 60.0, attempts: int = 4, **connection: Unpack[ConnectionOptions]
     ) -> BladeClient:
-        """A client of this fake, with BladeClient's options; it is closed with the `with` block."""
+        """A client of this fake, with BladeClient's options, and no profile unless one is named.
+
+        It is closed with the `with` block.
+        """
+        connection.setdefault("profile", "")
         self._clients.append(BladeClient(self.target, timeout_s=timeout_s, attempts=attempts, **connection))
         return self._clients[-1]
 
