@@ -32,7 +32,7 @@ class BladeClient(SourceCalls, ItemCalls, JobCalls):
         profile: Name of a profile that `blade login` made; `""`: none. Default: BLADE_PROFILE, else the one of that
             server.
         insecure_token: Send the token without TLS to another machine, too, where everybody in between can read it.
-        metadata: Further metadata of every call.
+        metadata: Further metadata of every call; with an `authorization` in it no token is looked for.
         timeout_s: Longest time of one call with all its retries. Queries and watching have their own.
         actor: Who calls, for the history of jobs. Default: user@host.
         attempts: How often a call that may be repeated is tried.

@@ -21,7 +21,7 @@ from blade.v1.job_service_pb2_grpc import JobServiceStub
 from blade.v1.query_service_pb2 import QueryArrowRequest
 from blade.v1.query_service_pb2_grpc import QueryServiceStub
 from blade_client import errors
-from blade_client.credentials import NONE, given_token, named_profile, token_around
+from blade_client.credentials import NONE, Token, given_token, named_profile, token_around
 from blade_client.diagnosis import problem_at, proxy_words
 from blade_client.operator_token import OperatorToken
 
@@ -83,7 +83,7 @@ class Connection:
         self.target = check_target(default if target is None else target)
         self._ca_file = options.get("ca_file") or (profile.ca_file if profile else None) or None
         self._secure = options.get("tls", False) or self._ca_file is not None or (profile is not None and profile.tls)
-        given = given_token(options.get("token"), options.get("token_file"))
+        given = _given(options)
         token = given or (NONE if channel else token_around(profile))
         is_safe = self._secure or channel is not None or is_local(self.target) or options.get("insecure_token")
         if token.text and not is_safe:
@@ -146,6 +146,13 @@ class Connection:
         self._closed = True
         if self._is_ours:
             self._channel.close()
+
+
+def _given(options: ConnectionOptions) -> Token | None:
+    """What the caller hands over; whoever writes the header himself needs no other."""
+    if any(key.lower() == "authorization" for key, _ in options.get("metadata", ())):
+        return NONE
+    return given_token(options.get("token"), options.get("token_file"))
 
 
 def _with_token(metadata: Iterable[tuple[str, str]], token: str) -> Metadata:

@@ -67,6 +67,20 @@ def test_the_first_there_is_of_four_is_shown(server, shown, home, monkeypatch) -
     assert shown(token="") is None, "whoever says that there is none shows none"
 
 
+def test_whoever_writes_the_header_himself_has_no_second_one(server, monkeypatch) -> None:
+    monkeypatch.setenv("BLADE_TOKEN", "of-environment")
+    seen: list[str] = []
+
+    def who(request: Any, context: grpc.ServicerContext) -> WhoAmIResponse:
+        seen.extend(str(value) for key, value in context.invocation_metadata() if key == "authorization")
+        return WhoAmIResponse()
+
+    server.on("WhoAmI", who)
+    with BladeClient(server.target, metadata=[("authorization", "Bearer own")]) as blade:
+        blade.access.who_am_i()
+    assert seen == ["Bearer own"]
+
+
 def test_token_and_token_file_are_not_both_taken(home) -> None:
     with pytest.raises(ValueError, match="not both"):
         BladeClient(token="a", token_file=secret_file(home / "t", "b"))
