@@ -20,6 +20,8 @@ SHARED_FILES = (
 _TEMPLATE = "blade_template"
 
 os.environ["BLADE_TOKEN"] = ADMIN_TOKEN  # of every client and every command that a test starts
+for _name in ("BLADE_TOKEN_FILE", "BLADE_PROFILE"):
+    os.environ.pop(_name, None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -84,8 +86,9 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What servers keep outside PostgreSQL goes with this run, and not into the user's folder."""
+    """What servers keep outside PostgreSQL goes with this run, and not into the user's folder; nor do profiles."""
     os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
 
 
 @pytest.fixture(scope="session")

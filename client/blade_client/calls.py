@@ -6,9 +6,11 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from blade_client import errors
 from blade_client.connection import Connection, Stubs
@@ -39,7 +41,7 @@ class Calls:
             raise ValueError(f"attempts is {attempts}; it must be at least 1.")
         self.connection = connection
         self.attempts = attempts
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
 
     def unary(
         self,
@@ -49,14 +51,17 @@ class Calls:
         repeatable: bool,
     ) -> Response:
         """Makes a call with one answer; a repeatable one is tried again while the server is away."""
-        deadline = Deadline(self._timeout_s)
+        deadline = Deadline(self.timeout_s)
         retry = Retry(attempts=self.attempts if repeatable else 1, deadline=deadline)
         while True:
             method = pick(self.connection.stubs())
+            shown = self.connection.metadata(deadline.remaining_s())
             try:
-                return method(request, timeout=deadline.remaining_s(), metadata=tuple(self.connection.metadata))
+                return method(request, timeout=deadline.remaining_s(), metadata=shown)
             except grpc.RpcError as failure:
                 error = error_of(failure, target=self.connection.target)
+                if self.connection.knows_better(error, shown):
+                    continue
                 wait_s = retry.wait_s(error)
                 if wait_s is None:
                     raise self.connection.explained(error) from failure
@@ -94,13 +99,22 @@ class Calls:
         timeout_s: float | None,
     ) -> Generator[Response, None, None]:
         """One attempt of a stream. Leaving it early cancels the call, so the server stops working for it."""
-        call = pick(self.connection.stubs())(request, timeout=timeout_s, metadata=tuple(self.connection.metadata))
-        try:
-            yield from iter(call)
-        except grpc.RpcError as failure:
-            raise error_of(failure, target=self.connection.target) from failure
-        finally:
-            call.cancel()
+        begun, again = False, True
+        while again:
+            again = False
+            shown = self.connection.metadata(timeout_s)
+            call = pick(self.connection.stubs())(request, timeout=timeout_s, metadata=shown)
+            try:
+                for answer in call:
+                    begun = True
+                    yield answer
+            except grpc.RpcError as failure:
+                error = error_of(failure, target=self.connection.target)
+                again = self.connection.knows_better(error, shown) and not begun
+                if not again:
+                    raise error from failure
+            finally:
+                call.cancel()
 
 
 def new_request_id() -> str:
@@ -111,6 +125,17 @@ def new_request_id() -> str:
 def names(given: Iterable[T]) -> list[T]:
     """A list, for a parameter that takes several; one string is one of them, not its letters."""
     return cast("list[T]", [given]) if isinstance(given, str) else list(given)
+
+
+def timestamp(time: datetime | None) -> Timestamp | None:
+    """An aware time as the contract has it. Raises ValueError if it has no zone."""
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        raise ValueError(f"{time.isoformat()} has no time zone; write for example datetime.now(UTC).")
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
 
 
 def pages(fetch: Callable[[str], tuple[Iterable[T], str]]) -> Iterator[T]:

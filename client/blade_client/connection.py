@@ -7,21 +7,26 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TypeAlias, TypedDict, Unpack
 
 import grpc
 
+from blade.v1.access_service_pb2_grpc import AccessServiceStub
+from blade.v1.audit_service_pb2_grpc import AuditServiceStub
 from blade.v1.config_service_pb2_grpc import ConfigServiceStub
 from blade.v1.ingest_service_pb2_grpc import IngestServiceStub
 from blade.v1.job_service_pb2_grpc import JobServiceStub
 from blade.v1.query_service_pb2 import QueryArrowRequest
 from blade.v1.query_service_pb2_grpc import QueryServiceStub
 from blade_client import errors
+from blade_client.credentials import NONE, Token, given_token, named_profile, token_around
 from blade_client.diagnosis import problem_at, proxy_words
+from blade_client.operator_token import OperatorToken
 
 DEFAULT_TARGET = "127.0.0.1:50051"
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -39,13 +44,15 @@ _OPTIONS: list[tuple[str, int]] = [
 
 
 class Stubs:
-    """The four services over one channel."""
+    """The services over one channel."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.config = ConfigServiceStub(channel)
         self.query = QueryServiceStub(channel)
         self.ingest = IngestServiceStub(channel)
         self.job = JobServiceStub(channel)
+        self.access = AccessServiceStub(channel)
+        self.audit = AuditServiceStub(channel)
         self.arrow: grpc.UnaryStreamMultiCallable[QueryArrowRequest, bytes] = channel.unary_stream(
             "/blade.v1.QueryService/QueryArrow", request_serializer=QueryArrowRequest.SerializeToString
         )
@@ -58,6 +65,9 @@ class ConnectionOptions(TypedDict, total=False):
     tls: bool
     ca_file: str | os.PathLike[str] | None
     token: str | None
+    token_file: str | os.PathLike[str] | None
+    profile: str | None
+    insecure_token: bool
     metadata: Sequence[tuple[str, str]]
     actor: str | None
     channel: grpc.Channel | None
@@ -66,31 +76,47 @@ class ConnectionOptions(TypedDict, total=False):
 class Connection:
     """One server, reached over one channel that threads share; the first call connects it."""
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        tls: bool = False,
-        ca_file: str | os.PathLike[str] | None = None,
-        token: str | None = None,
-        metadata: Sequence[tuple[str, str]] = (),
-        actor: str | None = None,
-        channel: grpc.Channel | None = None,
-    ) -> None:
-        self.target = check_target(target)
-        secure = tls or ca_file is not None
-        if token is None and channel is None and (secure or is_local(target)):
-            token = os.environ.get("BLADE_TOKEN")
-        if token and not secure and channel is None and not is_local(target):
-            raise ValueError(f"A token for {target} needs TLS: pass tls=True or ca_file, or it travels readable.")
-        self.metadata = [("blade-actor", header_value(actor or default_actor())), *metadata]
-        if token:
-            self.metadata.append(("authorization", f"Bearer {token}"))
-        self._channel = channel if channel is not None else _open(target, secure=secure, ca_file=ca_file)
+    def __init__(self, target: str | None, **options: Unpack[ConnectionOptions]) -> None:
+        channel = options.get("channel")
+        profile = None if channel else named_profile(options.get("profile"), target, DEFAULT_TARGET)
+        default = profile.server if profile is not None else DEFAULT_TARGET
+        self.target = check_target(default if target is None else target)
+        self._ca_file = options.get("ca_file") or (profile.ca_file if profile else None) or None
+        self._secure = options.get("tls", False) or self._ca_file is not None or (profile is not None and profile.tls)
+        given = _given(options)
+        token = given or (NONE if channel else token_around(profile))
+        is_safe = self._secure or channel is not None or is_local(self.target) or options.get("insecure_token")
+        if token.text and not is_safe:
+            raise ValueError(_readable(self.target, token.source))
+        may_look = given is None and not token.text and channel is None and is_local(self.target)
+        self._operator = OperatorToken(self.target, secure=self._secure) if may_look else None
+        actor = header_value(options.get("actor") or default_actor())
+        self._metadata = _with_token([("blade-actor", actor), *options.get("metadata", ())], token.text)
+        dialled = self._operator.dialled if self._operator else self.target
+        self._channel = channel or _open(dialled, secure=self._secure, ca_file=self._ca_file)
         self._is_ours = channel is None
-        self._secure, self._ca_file = secure, ca_file
         self._stubs = Stubs(self._channel)
         self._closed = False
+
+    def metadata(self, timeout_s: float | None) -> Metadata:
+        """What a call carries. The server is asked first, for at most `timeout_s`, if its operator's token is there."""
+        if self._operator is None:
+            return self._metadata
+        return _with_token(self._metadata, self._operator.token(self.stubs().access, timeout_s=timeout_s))
+
+    def authorization(self, timeout_s: float | None) -> str:
+        """The value of the `authorization` header that calls carry; empty without one."""
+        return dict(self.metadata(timeout_s)).get("authorization", "")
+
+    def knows_better(self, error: errors.BladeClientError, shown: Metadata) -> bool:
+        """Whether a call that failed so, with this metadata, is worth making at once with other metadata.
+
+        A server that was started anew has another token for its operator; one that was lost may be another by now.
+        """
+        if self._operator is None or not isinstance(error, (errors.Unreachable, errors.NotSignedIn)):
+            return False
+        self._operator.forget()
+        return isinstance(error, errors.NotSignedIn) and self.metadata(None) != shown
 
     def stubs(self) -> Stubs:
         """The services. Raises RuntimeError if the connection was closed."""
@@ -100,6 +126,9 @@ class Connection:
 
     def explained(self, error: errors.BladeClientError) -> errors.BladeClientError:
         """The error, or a better one for a server that cannot be reached: the port is asked what it is."""
+        if isinstance(error, errors.NotSignedIn) and self._operator is not None and self._operator.problem:
+            message = f"{error.message} ({self._operator.problem})"
+            return errors.NotSignedIn(message, reason=error.reason, metadata=error.metadata, code=error.code)
         if not isinstance(error, errors.Unreachable) or not self._is_ours:
             return error
         proxy = "" if is_local(self.target) else proxy_words(self.target)
@@ -117,6 +146,25 @@ class Connection:
         self._closed = True
         if self._is_ours:
             self._channel.close()
+
+
+def _given(options: ConnectionOptions) -> Token | None:
+    """What the caller hands over; whoever writes the header himself needs no other."""
+    if any(key.lower() == "authorization" for key, _ in options.get("metadata", ())):
+        return NONE
+    return given_token(options.get("token"), options.get("token_file"))
+
+
+def _with_token(metadata: Iterable[tuple[str, str]], token: str) -> Metadata:
+    return (*metadata, ("authorization", f"Bearer {token}")) if token else tuple(metadata)
+
+
+def _readable(target: str, source: str) -> str:
+    """Why a token is not sent."""
+    return (
+        f"The token for {target} (from {source}) would travel readable: encrypt with TLS, tls=True or ca_file (--tls, "
+        "--tls-ca), or say that the network is safe with insecure_token=True (--insecure-token)."
+    )
 
 
 def _open(target: str, *, secure: bool, ca_file: str | os.PathLike[str] | None) -> grpc.Channel:

@@ -7,7 +7,9 @@
     ├── Conflict                 somebody else changed it meanwhile (etag)
     ├── Precondition             the state does not allow the call
     │   └── ConnectionTestFailed     carries the steps of the test
-    ├── Denied                   the server does not let this caller in
+    ├── Denied                   the server does not let this caller do it
+    │   ├── NotSignedIn              it does not know who calls: no token, or one that is not good (any more)
+    │   └── NotAllowed               it knows, and he may not
     ├── QuotaExceeded            too many of something at once; see `retry_after_s`
     ├── Unavailable              the server, or something it needs, does not answer
     │   └── Unreachable              there was no answer at all: the connection failed
@@ -100,7 +102,15 @@ class ConnectionTestFailed(Precondition):
 
 
 class Denied(BladeClientError):
-    """The server does not let this caller in."""
+    """The server does not let this caller do it."""
+
+
+class NotSignedIn(Denied):
+    """The server does not know who calls: the call carried no token, or one that is not good (any more)."""
+
+
+class NotAllowed(Denied):
+    """The caller is known, and lacks the role that the call needs; the message names role and object."""
 
 
 class QuotaExceeded(BladeClientError):

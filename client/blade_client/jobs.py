@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from blade.v1 import job_service_pb2 as pb
 from blade.v1.job_pb2 import ItemError, Job, JobLimits
-from blade_client.calls import Calls, names, new_request_id, pages
+from blade_client.calls import Calls, names, new_request_id, pages, timestamp
 from blade_client.watching import OnReconnect, watch
 
 
@@ -136,8 +134,8 @@ class JobCalls:
             page_size=page_size,
             statuses=names(statuses),
             source=source,
-            created_after=_timestamp(created_after),
-            created_before=_timestamp(created_before),
+            created_after=timestamp(created_after),
+            created_before=timestamp(created_before),
             with_errors=with_errors,
         )
 
@@ -235,13 +233,3 @@ class JobCalls:
         """Starts a new job over the failed items of a final one and returns it, PENDING. Raises Precondition."""
         request = pb.RetryFailedItemsRequest(job_id=job_id, request_id=request_id or new_request_id(), reason=reason)
         return self._calls.unary(lambda s: s.job.RetryFailedItems, request, repeatable=True).job
-
-
-def _timestamp(time: datetime | None) -> Timestamp | None:
-    if time is None:
-        return None
-    if time.tzinfo is None:
-        raise ValueError(f"{time.isoformat()} has no time zone; write for example datetime.now(UTC).")
-    stamp = Timestamp()
-    stamp.FromDatetime(time)
-    return stamp

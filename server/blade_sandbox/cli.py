@@ -67,6 +67,8 @@ def sandbox(
 ) -> None:
     """Run a warehouse with sample tables, a catalog and a BLADE server between them, until Ctrl+C.
 
+    Nobody signs in (BLADE_AUTH=off): whoever reaches the server, which is on this machine only, may do everything.
+
     With a sub-command: that part alone.
     """
     if ctx.invoked_subcommand is not None:

@@ -24,8 +24,11 @@ from blade.v1.job_pb2 import Job
 from blade.v1.source_pb2 import Source, SourceConfig
 from blade_client import BladeClient
 from blade_client.cli.job_forms import status_text
+from blade_client.cli.token import new_token
+from blade_client.private_file import write_private
 from blade_sandbox.check import Expected, Findings, check
 from blade_sandbox.data import MAINTENANCE, SORTIE, sample_tables
+from blade_sandbox.demo_access import show_sign_in
 from blade_sandbox.demo_progress import follow
 from blade_sandbox.guide import START_HIGH, add_source, driver_lines, other_tools, tool
 from blade_sandbox.interrupt import sigterm_as_ctrl_c
@@ -90,7 +93,7 @@ def _in_a_sandbox_of_its_own(console: Console, *, stay: bool) -> bool:
         with _timed(console, "a warehouse, a catalog and BLADE are up, on free ports, on this machine only"):
             folder = stack.enter_context(temporary_folder())
             sandbox = stack.enter_context(Sandbox(folder, tables=sample_tables()))
-        client = stack.enter_context(BladeClient(sandbox.target))
+        client = stack.enter_context(BladeClient(sandbox.target, token="", profile=""))
         run = _Demo(sandbox=sandbox, client=client, console=console)
         run.type(f"export BLADE_SERVER={sandbox.target}")
         clean = _run(run, stay=stay)
@@ -115,6 +118,7 @@ def _run(run: _Demo, *, stay: bool) -> bool:
     _ingest(run)
     job = _move(run)
     clean = _check(run, job)
+    clean = _sign_in(run) and clean
     _what_next(run, job, stay=stay)
     return clean
 
@@ -212,9 +216,20 @@ def _show_findings(run: _Demo, data_type: str, found: Findings, took_s: float) -
         run.say(f"  {kind}: {', '.join(item_ids)} ...", style="red")
 
 
+def _sign_in(run: _Demo) -> bool:
+    run.step(
+        6, "Let somebody in who may look and not touch: a second server over the same state, where callers sign in"
+    )
+    with _timed(run.console, "it is up, with the token of its administrator"):
+        admin_token = run.sandbox.folder / "admin.token"
+        write_private(admin_token, new_token())
+        target = run.sandbox.start_guarded_server(admin_token)
+    return show_sign_in(target, admin_token, run.same_as, run.say)
+
+
 def _what_next(run: _Demo, job: Job, *, stay: bool) -> None:
     run.step(
-        6, "What to try next" if stay else "What to try next: `make demo STAY=1` leaves everything up for lines such as"
+        7, "What to try next" if stay else "What to try next: `make demo STAY=1` leaves everything up for lines such as"
     )
     for arguments in (
         f"job show {job.job_id}",

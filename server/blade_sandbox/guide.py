@@ -35,6 +35,7 @@ def describe(sandbox: Sandbox) -> str:
             f"Warehouse  {sandbox.warehouse_url}   path {HTTP_PATH}   token {TOKEN}",
             *(f"             {name}" for name in sandbox.tables),
             f"Catalog    {sandbox.catalog_url}   token {TOKEN}",
+            "Sign-in    none (BLADE_AUTH=off): whoever reaches BLADE's ports, on this machine only, may do everything",
             f"State      {sandbox.folder}   (logs: server.log, warehouse.log, catalog.log)",
             "",
             "Try, in another terminal:",

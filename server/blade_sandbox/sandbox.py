@@ -37,7 +37,7 @@ class Ports:
 
 
 class Sandbox:
-    """A warehouse with `tables`, a catalog and a BLADE server that knows both.
+    """A warehouse with `tables`, a catalog and a BLADE server that knows both, where nobody signs in (BLADE_AUTH=off).
 
     The servers can be stopped, killed and started again one by one; each comes back on its port.
 
@@ -66,6 +66,7 @@ class Sandbox:
         self.warehouse = ServerProcess("warehouse", self._log("warehouse"), _URL)
         self.catalog = ServerProcess("catalog", self._log("catalog"), _URL)
         self.server = ServerProcess("server", self._log("server"), _SERVING)
+        self.guarded_server = ServerProcess("guarded server", self._log("guarded-server"), _SERVING)
 
     @property
     def target(self) -> str:
@@ -101,7 +102,8 @@ class Sandbox:
             undo.pop_all()
 
     def stop(self) -> None:
-        """Stops the server, then what it needs. Harmless if some are stopped already."""
+        """Stops the servers, then what they need. Harmless if some are stopped already."""
+        self.guarded_server.stop()
         self.server.stop()
         self.warehouse.let_go()
         self.catalog.let_go()
@@ -109,8 +111,8 @@ class Sandbox:
         self.catalog.stop()
 
     def check(self) -> None:
-        """Raises ServerFailedError if one of the three has ended by itself."""
-        for server in (self.warehouse, self.catalog, self.server):
+        """Raises ServerFailedError if one of them has ended by itself."""
+        for server in (self.warehouse, self.catalog, self.server, self.guarded_server):
             server.check()
 
     def __enter__(self) -> Self:
@@ -143,23 +145,38 @@ class Sandbox:
     def launch_server(self) -> None:
         """Starts the server, on the ports it had before; `server.wait_ready()` tells when it serves."""
         found = self.server.found
-        self.server.launch(
-            ["serve", "--json"],
-            self._environment(
-                {
-                    "DATABRICKS_SERVER_HOSTNAME": self.warehouse_url,
-                    "DATABRICKS_HTTP_PATH": HTTP_PATH,
-                    "DATABRICKS_TOKEN": TOKEN,
-                    "BLADE_CATALOG_URL": self.catalog_url,
-                    "BLADE_CATALOG_TOKEN": TOKEN,
-                    "BLADE_AUTH": "off",
-                    "BLADE_DATA_DIR": str(self.folder / "postgres"),
-                    "BLADE_PORT": found.get("port") or str(self._ports.grpc),
-                    "BLADE_HTTP_PORT": found.get("http_port") or str(self._ports.http),
-                    **self._settings,
-                }
-            ),
-        )
+        own = {
+            "BLADE_AUTH": "off",
+            "BLADE_PORT": found.get("port") or str(self._ports.grpc),
+            "BLADE_HTTP_PORT": found.get("http_port") or str(self._ports.http),
+        }
+        self.server.launch(["serve", "--json"], self._environment({**self._of_a_server(), **own, **self._settings}))
+
+    def start_guarded_server(self, admin_token_file: Path) -> str:
+        """Starts a second server over the same state, on free ports, where callers sign in. Returns its address.
+
+        It runs no jobs. `admin_token_file` holds the token of its administrator. Raises ServerFailedError.
+        """
+        own = {
+            "BLADE_AUTH": "on",
+            "BLADE_ADMIN_TOKEN_FILE": str(admin_token_file),
+            "BLADE_PORT": "0",
+            "BLADE_MAX_RUNNING_JOBS": "0",
+        }
+        environment = self._environment({**self._of_a_server(), **self._settings, **own})
+        self.guarded_server.launch(["serve", "--json"], environment)
+        self.guarded_server.wait_ready()
+        return f"127.0.0.1:{self.guarded_server.found['port']}"
+
+    def _of_a_server(self) -> dict[str, str]:
+        return {
+            "DATABRICKS_SERVER_HOSTNAME": self.warehouse_url,
+            "DATABRICKS_HTTP_PATH": HTTP_PATH,
+            "DATABRICKS_TOKEN": TOKEN,
+            "BLADE_CATALOG_URL": self.catalog_url,
+            "BLADE_CATALOG_TOKEN": TOKEN,
+            "BLADE_DATA_DIR": str(self.folder / "postgres"),
+        }
 
     def _environment(self, own: Mapping[str, str]) -> dict[str, str]:
         passed_on = {

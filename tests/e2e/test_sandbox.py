@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -64,6 +66,17 @@ def test_it_prints_lines_that_work(tmp_path: Path) -> None:
         for line in lines:
             Cli(server)(*line.split())
         assert Cli(server)("item", "ingest", "maintenance", "MAINT-123").code == 0
+
+
+def test_nobody_signs_in_and_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BLADE_TOKEN")
+    with sandbox(tmp_path) as (_, printed):
+        assert "BLADE_AUTH=off" in printed
+        server = re.search(r"export BLADE_SERVER=(\S+)", printed).group(1)
+        assert Cli(server)("whoami", "--json").json["kind"] == "off"
+        http_url = re.search(r"HTTP (\S+)", printed).group(1)
+        with urllib.request.urlopen(f"{http_url}/configure/blade") as answer:
+            assert json.load(answer) == {"sources": [], "nextPageToken": ""}
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

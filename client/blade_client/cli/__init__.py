@@ -18,7 +18,7 @@ from blade_client.cli.loading import LazyGroup
 EPILOG = """\b
 Exit codes:
   0    done; for a watched job: COMPLETED with every item in the catalog
-  1    the watched job FAILED or was CANCELLED
+  1    the watched job FAILED or was CANCELLED; the audit log is not intact
   2    wrong usage: an unknown option, a missing argument, a file that cannot be read
   3    the server found the request invalid
   4    not found
@@ -26,7 +26,8 @@ Exit codes:
   6    the server or something it needs does not answer, or the time limit passed
   7    too many of something at once
   8    the watched job COMPLETED, but some items failed; see `blade job errors`
-  9    the server does not let this caller in
+  9    not signed in: there is no token, or it is not good (any more); see `blade login`
+  10   signed in, and not allowed; see `blade whoami`
   70   a bug, a version mismatch, or an incomplete result
   71   too little memory or too few threads for this process
   130  interrupted with Ctrl-C; a watched job goes on

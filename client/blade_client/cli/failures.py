@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from blade_client.errors import BladeClientError
 
 JOB_NOT_COMPLETED = 1
+NOT_INTACT = 1
 WRONG_USAGE = 2
 PRECONDITION = 5
 COMPLETED_WITH_ERRORS = 8
+NOT_SIGNED_IN = 9
+NOT_ALLOWED = 10
 BUG = 70
 TOO_LITTLE = 71
 INTERRUPTED = 130
@@ -114,7 +117,8 @@ def exit_code(error: BladeClientError) -> int:
         (errors.Unavailable, 6),
         (errors.DeadlineExceeded, 6),
         (errors.QuotaExceeded, 7),
-        (errors.Denied, 9),
+        (errors.NotAllowed, NOT_ALLOWED),
+        (errors.Denied, NOT_SIGNED_IN),
     ]
     return next((code for kind, code in table if isinstance(error, kind)), BUG)
 
@@ -170,6 +174,10 @@ def _way_out(error: BladeClientError) -> str:
         return _OTHER_SPEECH[error.problem]
     if isinstance(error, errors.Unreachable):
         return "Start a server with `blade serve`, or name another with --server HOST:PORT or BLADE_SERVER."
+    if isinstance(error, errors.NotSignedIn):
+        return "Sign in with `blade login`, or name a token with --token-file FILE, BLADE_TOKEN_FILE or BLADE_TOKEN."
+    if isinstance(error, errors.NotAllowed):
+        return "`blade whoami` shows what you may do; an ADMIN can grant more with `blade grant create`."
     if isinstance(error, errors.DeadlineExceeded) and not error.reason and error.code is not None:
         return "Give it more time with --timeout SECONDS."
     if isinstance(error, errors.QuotaExceeded) and error.retry_after_s is not None:

@@ -13,14 +13,30 @@ import click
 from blade_client.cli.failures import guarded
 from blade_client.cli.session import session_options
 
-_OWN = {"source": "source", "query": "query", "item": "item", "job": "job", "version": "version"}
+_OWN = {
+    "source": "source",
+    "query": "query",
+    "item": "item",
+    "job": "job",
+    "login": "login",
+    "logout": "login",
+    "whoami": "login",
+    "auth": "auth",
+    "token": "token",
+    "grant": "grant",
+    "access": "access",
+    "audit": "audit",
+    "version": "version",
+}
+"""Command -> module that has it."""
 _ENTRY_POINTS = "blade.commands"
 # What --help says about commands it must not import. The packages they need come with the extra named second.
 _EXTRAS = {
     "serve": ("Run the BLADE server.", "server"),
     "health": ("Say whether the server of this machine serves.", "server"),
     "migrate": ("Bring the database up to date.", "server"),
-    "prune-audit": ("Take old months out of the audit log.", "server"),
+    "create-admin-token": ("Make an admin token in the database, for when nobody can sign in.", "server"),
+    "prune-audit": ("Take old months out of the audit log, after writing them to a file.", "server"),
     "sandbox": ("Run a sandbox warehouse and catalog, and the server between them.", "sandbox"),
     "demo": ("Run the main job on real flights from start to finish, and check it.", "sandbox"),
 }

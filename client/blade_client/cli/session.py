@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from blade_client.client import BladeClient
 
 
+DEFAULT_SERVER = "127.0.0.1:50051"
 _FIELDS = {"parameters": "--param"}
 """Fields of the service whose option has another name."""
 
@@ -38,20 +39,32 @@ INT32, INT64 = Whole(32), Whole(64)
 class Session:
     """The global options of one run, filled in as click finds them."""
 
-    server: str = "127.0.0.1:50051"
+    server: str | None = None
     json: bool = False
     tls: bool = False
     tls_ca: str | None = None
+    token_file: str | None = None
+    profile: str | None = None
+    insecure_token: bool = False
     timeout_s: float | None = None
     options: dict[str, str] = field(default_factory=dict)
     """How the command names a field: `batch_size` is `--batch-size`."""
 
-    def client(self) -> BladeClient:
-        """A client for the chosen server. Raises UsageError if the options are wrong."""
+    def client(self, **instead: Any) -> BladeClient:
+        """A client for the chosen server, `instead` of the options' with these. Raises UsageError if they are wrong."""
         from blade_client.client import BladeClient
 
+        options: dict[str, Any] = {
+            "target": self.server,
+            "tls": self.tls,
+            "ca_file": self.tls_ca,
+            "token_file": None if "token" in instead else self.token_file,
+            "profile": self.profile,
+            "insecure_token": self.insecure_token,
+            "timeout_s": self.timeout_s or 60.0,
+        }
         try:
-            return BladeClient(self.server, tls=self.tls, ca_file=self.tls_ca, timeout_s=self.timeout_s or 60.0)
+            return BladeClient(**options | instead)
         except (ValueError, OSError) as wrong:
             raise click.UsageError(str(wrong)) from wrong
 
@@ -77,7 +90,7 @@ def session_options(*, root: bool) -> list[click.Parameter]:
             envvar="BLADE_SERVER" if root else None,
             expose_value=False,
             callback=keep,
-            help="Address of the server; or set BLADE_SERVER.  [default: 127.0.0.1:50051]",
+            help=f"Address of the server; or set BLADE_SERVER.  [default: the profile's, else {DEFAULT_SERVER}]",
         ),
         click.Option(
             ["--json"],
@@ -100,6 +113,27 @@ def session_options(*, root: bool) -> list[click.Parameter]:
             expose_value=False,
             callback=keep,
             help="Encrypt the connection, trusting the authorities in this PEM file.",
+        ),
+        click.Option(
+            ["--token-file"],
+            metavar="FILE",
+            expose_value=False,
+            callback=keep,
+            help="Sign in with the token in this file, which only you may read; or set BLADE_TOKEN_FILE.",
+        ),
+        click.Option(
+            ["--profile"],
+            metavar="NAME",
+            expose_value=False,
+            callback=keep,
+            help="Server and token that `blade login` keeps under this name; or set BLADE_PROFILE.",
+        ),
+        click.Option(
+            ["--insecure-token"],
+            is_flag=True,
+            expose_value=False,
+            callback=keep,
+            help="Send the token without TLS to another machine, too, readable for everybody in between.",
         ),
         click.Option(
             ["--timeout", "timeout_s"],

@@ -13,6 +13,7 @@ from blade.v1.job_pb2 import Job
 from blade.v1.source_pb2 import Source, SourceConfig, TestStep
 from blade_client.client import BladeClient
 from blade_client.connection import ConnectionOptions
+from blade_client.testing.access import Access
 from blade_client.testing.items import Items, Matches, json_of, normal
 from blade_client.testing.jobs import Jobs
 from blade_client.testing.server import Answer, Server
@@ -35,7 +36,7 @@ class FakeBlade(Server):
         self._items = Items(self._sources)
         self._jobs = Jobs(self._sources, self._items, advancing=advancing)
         self._clients: list[BladeClient] = []
-        parts = (self._sources, self._items, self._jobs)
+        parts = (self._sources, self._items, self._jobs, Access())
         answers: dict[str, Answer] = {
             name: getattr(part, name) for part in parts for name in vars(type(part)) if name[0].isupper()
         }
@@ -55,7 +56,11 @@ class FakeBlade(Server):
     def client(
         self, *, timeout_s: float = 60.0, attempts: int = 4, **connection: Unpack[ConnectionOptions]
     ) -> BladeClient:
-        """A client of this fake, with BladeClient's options; it is closed with the `with` block."""
+        """A client of this fake, with BladeClient's options, and no profile unless one is named.
+
+        It is closed with the `with` block.
+        """
+        connection.setdefault("profile", "")
         self._clients.append(BladeClient(self.target, timeout_s=timeout_s, attempts=attempts, **connection))
         return self._clients[-1]
 

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
+from blade_client.contract import SERVICES
 from blade_client.errors import BladeClientError
 from blade_client.testing.statuses import status_of
 
@@ -20,11 +20,6 @@ Answer = Callable[[Any, grpc.ServicerContext], Any]
 """Makes the answer of one call: a message, for a stream an iterable of messages; or raises an error of the client."""
 
 _THREADS = 64
-_SERVICES = [
-    service
-    for module in (config_service_pb2, query_service_pb2, ingest_service_pb2, job_service_pb2)
-    for service in module.DESCRIPTOR.services_by_name.values()
-]
 
 
 class Server:
@@ -63,7 +58,7 @@ class Server:
             answers: Each a message, for a stream a list of them, an error of the client, or a function of (request,
                 context) that returns or raises one of these.
         """
-        if rpc not in {method.name for service in _SERVICES for method in service.methods}:
+        if rpc not in {method.name for service in SERVICES for method in service.methods}:
             raise ValueError(f"blade.v1 has no RPC {rpc!r}.")
         left = list(answers)
 
@@ -87,7 +82,7 @@ class Server:
         """Listens."""
         self._pool = ThreadPoolExecutor(_THREADS)
         self._server = grpc.server(self._pool)
-        for service in _SERVICES:
+        for service in SERVICES:
             methods = {method.name: self._handler(method) for method in service.methods}
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, methods),))
         address = f"127.0.0.1:{self.port}"
@@ -128,6 +123,8 @@ class Server:
     def _answer(self, rpc: str, request: Message, context: grpc.ServicerContext) -> Any:
         self.requests.append((rpc, request))
         self.metadata = dict(context.invocation_metadata())
+        if rpc not in self._answers:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"The fake answers no {rpc}; say what it answers with on().")
         return self._answers[rpc](request, context)
 
 

@@ -102,3 +102,6 @@ class AccessService(AccessServiceServicer):
         revoke = self._rights.revoke_grant
         await self._threads.stored(revoke, request.grant_id, by=current(), reason=request.reason)
         return pb.RevokeGrantResponse()
+
+    async def ProveServer(self, request: pb.ProveServerRequest, context: Context) -> pb.ProveServerResponse:
+        raise NotImplementedError

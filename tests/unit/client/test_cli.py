@@ -37,7 +37,8 @@ def test_help_lists_every_command_without_importing_what_they_need() -> None:
         "print('LOADED', [m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
-    for command in ("source", "query", "item", "job", "version", "serve", "migrate", "sandbox", "demo"):
+    own = ("source", "query", "item", "job", "login", "whoami", "auth", "token", "grant", "access", "audit", "version")
+    for command in (*own, "serve", "migrate", "sandbox", "demo"):
         assert f"\n  {command} " in done.stdout
     assert done.stdout.endswith("LOADED []\n")
 
@@ -58,7 +59,10 @@ def test_help_starts_in_under_a_second_even_on_a_busy_machine() -> None:
         (Code.UNAVAILABLE, "WAREHOUSE_UNAVAILABLE", 6),
         (Code.DEADLINE_EXCEEDED, "DEADLINE", 6),
         (Code.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", 7),
-        (Code.PERMISSION_DENIED, "", 9),
+        (Code.UNAUTHENTICATED, "UNAUTHENTICATED", 9),
+        (Code.UNAUTHENTICATED, "", 9),
+        (Code.PERMISSION_DENIED, "ACCESS_DENIED", 10),
+        (Code.PERMISSION_DENIED, "", 10),
         (Code.INTERNAL, "INTERNAL", 70),
         (Code.DATA_LOSS, "RESULT_TRUNCATED", 70),
     ],

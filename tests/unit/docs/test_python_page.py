@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from blade.v1 import access_service_pb2 as access
+from blade.v1 import audit_service_pb2 as audit
 from blade_client.testing import FakeBlade
 
 PAGE = Path(__file__).parents[3] / "docs" / "python.md"
@@ -20,7 +22,7 @@ TESTS = [example for example in EXAMPLES if "def test_" in example]
 
 def test_the_page_has_examples_of_both_kinds() -> None:
     assert len(TESTS) == 2
-    assert sum("BladeClient(" in example for example in EXAMPLES) == 1
+    assert sum("BladeClient(" in example for example in EXAMPLES) == 2
 
 
 @pytest.mark.parametrize("example", TESTS, ids=["jobs", "conditions"])
@@ -34,7 +36,7 @@ def test_the_tests_on_the_page_pass(example: str) -> None:
 
 
 def test_the_calls_on_the_page_work(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = [example for example in EXAMPLES if "BladeClient(" in example]
+    (example,) = [example for example in EXAMPLES if 'BladeClient("127' in example]
     with FakeBlade() as fake:
         fake.add_source("blade-maintenance", data_type="maintenance")
         fake.add_items("blade-maintenance", {"MAINT-1": {"priority": "HIGH"}, "MAINT-2": {"priority": "LOW"}})
@@ -44,3 +46,24 @@ def test_the_calls_on_the_page_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert "MAINT-2 422 unknown tail number\n2\n" in said
     assert "MAINT-1 {'priority': 'HIGH'}" in said
     assert "ITEM_NOT_FOUND" in said
+
+
+def test_the_calls_about_access_on_the_page_work(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (example,) = [example for example in EXAMPLES if "BladeClient(" in example and "blade.access" in example]
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text("blade_x_y")
+    with FakeBlade() as fake:
+        fake.on("CreateToken", access.CreateTokenResponse(secret="blade_n_s", token={"token_id": "n"}))
+        fake.on("CreateGrant", access.CreateGrantResponse())
+        fake.on("ListTokens", access.ListTokensResponse(tokens=[{"token_id": "n"}]))
+        fake.on("RevokeToken", access.RevokeTokenResponse())
+        refused = audit.AuditEntry(number=7, principal="eve", method="CancelJob", detail="ACCESS_DENIED")
+        fake.on("ListAuditEntries", audit.ListAuditEntriesResponse(entries=[refused]))
+        fake.on("VerifyAuditLog", audit.VerifyAuditLogResponse(intact=True))
+        fake.on("ExportAuditLog", [])
+        here = example.replace("blade.example.org:50051", fake.target).replace("tls=True, ", "")
+        code = f"from blade_client import BladeClient\n{here.replace('admin.token', str(token))}"
+        exec(compile(code, str(PAGE), "exec"), {})
+        assert fake.metadata["authorization"] == "Bearer blade_x_y"
+    assert capsys.readouterr().out == "anybody\n['n']\n7 eve CancelJob ACCESS_DENIED\nTrue\n"

@@ -10,7 +10,7 @@ from tests.support.paths import ROOT
 from blade_server.settings import Settings, files_of_secrets
 
 PAGE = (ROOT / "docs" / "settings.md").read_text()
-OF_THE_CLIENT = {"BLADE_SERVER"}
+OF_THE_CLIENT = {"BLADE_SERVER", "BLADE_TOKEN", "BLADE_TOKEN_FILE", "BLADE_PROFILE"}
 
 
 def variables() -> dict[str, object]:
