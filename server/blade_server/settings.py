@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     databricks_client_id: str = Field("", validation_alias="DATABRICKS_CLIENT_ID")
     databricks_client_secret: SecretStr | None = Field(None, validation_alias="DATABRICKS_CLIENT_SECRET")
     allowed_warehouse_hosts: CommaSeparated = ()
+    allowed_tables: CommaSeparated = Field((), description="Full names that SQL may read, as main.reference.*")
     secret_dir: Path | None = Field(None, description="Root of `file:` credential references; unset: none allowed.")
     warehouse_ca_file: Path | None = None
     warehouse_timeout_s: float = Field(60.0, gt=0, description="Longest wait for one answer of the warehouse.")
@@ -113,7 +114,7 @@ class Settings(BaseSettings):
             values[name] = _secret_in(file, file_variable)
         return values
 
-    @field_validator("allowed_warehouse_hosts", "classifications", "admins", mode="before")
+    @field_validator("allowed_warehouse_hosts", "allowed_tables", "classifications", "admins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -132,6 +133,16 @@ class Settings(BaseSettings):
         if path and not re.fullmatch(r"/?[\w./-]*[\w-](\?[^\s?]*)?", path):
             raise ValueError(f"DATABRICKS_HTTP_PATH is {path!r}: it must be a path, as /sql/1.0/warehouses/ID")
         return self
+
+    @field_validator("allowed_tables")
+    @classmethod
+    def _are_full_names(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            if not re.fullmatch(r"[^.`\s]+(\.[^.`\s]+){2}", pattern):
+                raise ValueError(
+                    f"{pattern!r} is no full name of tables: catalog.schema.table, with * in it if need be"
+                )
+        return patterns
 
     @model_validator(mode="after")
     def _beats_often_enough(self) -> Settings:

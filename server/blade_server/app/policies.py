@@ -32,7 +32,11 @@ def source_policy(settings: Settings) -> SourcePolicy:
         secret_dir=settings.secret_dir,
         timeout_s=settings.warehouse_timeout_s,
     )
-    return SourcePolicy(warehouse=warehouse, classifications=settings.known_classifications)
+    return SourcePolicy(
+        warehouse=warehouse,
+        classifications=settings.known_classifications,
+        allowed_tables=settings.allowed_tables,
+    )
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

@@ -34,10 +34,14 @@ class WarehousePolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class SourcePolicy:
-    """What a source may say, and where it may lead."""
+    """What a source may say, and where it may lead.
+
+    `allowed_tables`: patterns of full names (`main.reference.*`) that SQL may read though they are no sources.
+    """
 
     warehouse: WarehousePolicy
     classifications: frozenset[str]
+    allowed_tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

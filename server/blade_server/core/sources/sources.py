@@ -13,6 +13,7 @@ from blade_server.core import paging
 from blade_server.core.paging import make_token, read_token
 from blade_server.core.sources.connection_test import Tested, try_connection
 from blade_server.core.sources.rules import check, with_defaults
+from blade_server.core.sql import Reach, table_name
 from blade_server.errors import (
     AccessDenied,
     AlreadyExists,
@@ -91,6 +92,19 @@ class Sources:
     def all(self, *, by: Caller) -> builtins.list[Source]:
         """Every source that the caller may know of, by name."""
         return self._store.all(by.sees)
+
+    def reach(self, *, by: Caller) -> Reach:
+        """What the tables of his SQL may be: sources that he may read, and what the operator allows beside them."""
+        every = self._store.all(Scope(all=True))
+        seen, reads = by.sees, by.principal.scope(Role.READER)
+        known = [source for source in every if seen.covers(source.name, source.data_type)]
+        return Reach(
+            [source for source in known if reads.covers(source.name, source.data_type)],
+            others=[source for source in known if not reads.covers(source.name, source.data_type)],
+            tables=self._policy.allowed_tables,
+            every_table=by.principal.everywhere(Role.ADMIN),
+            hidden=frozenset(map(table_name, every)) - frozenset(map(table_name, known)),
+        )
 
     def list(
         self, *, by: Caller, page_size: int | None = None, page_token: str = "", data_type: str = ""
