@@ -3,6 +3,8 @@
     parse        text -> tree, with limits on size and nesting
     reads_only   what may stand in a query: reading tables, nothing else
     functions    which functions it may call
+    scope        which WITH clause a name means
+    lineage      whether a column is that of the table
     resolve      names of sources -> names of tables
     parameters   `:name` in filters: all there, all used, read as the right type
     build        statements of BLADE's own: select, look-up, count, preview, pin

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from sqlglot import exp
+from sqlglot.tokenizer_core import TokenType
 
 from blade_server.core.sql.functions import check_functions
 from blade_server.core.sql.parse import Parsed, invalid, position
@@ -55,6 +56,9 @@ def check_reads_only(parsed: Parsed, *, field: str) -> None:
             isinstance(node, exp.Lateral) and not isinstance(node.this, (exp.Subquery, exp.Func))
         ):
             raise invalid(field, f"a table may stand only behind FROM or JOIN{position(node)}")
+    for token in parsed.tokens:
+        if token.token_type is TokenType.PIPE_GT:
+            raise invalid(field, f"the pipe |> at line {token.line} is not allowed; nest the queries")
     check_functions(parsed.tree, parsed.tokens, field=field)
 
 

@@ -14,8 +14,10 @@ from fnmatch import fnmatchcase
 from sqlglot import exp
 
 from blade_server.core.sql.bounded import bounded
+from blade_server.core.sql.lineage import makes_column
 from blade_server.core.sql.parse import Edit, invalid, parse_query, position, quoted, reparse, rewrite, span
 from blade_server.core.sql.reads_only import check_reads_only
+from blade_server.core.sql.scope import definition
 from blade_server.errors import Invalid, Reason
 from blade_server.model import Source
 
@@ -57,11 +59,15 @@ class Reach:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A query as the warehouse gets it, the source whose mapping is for its rows, and all those it reads."""
+    """A query as the warehouse gets it, the source whose mapping is for its rows, and all those it reads.
+
+    `makes_classification`: it may make the column itself from which the mapping takes the classification.
+    """
 
     statement: str
     source: Source
     read: tuple[Source, ...]
+    makes_classification: bool
 
 
 @bounded(lambda sql, *_, **__: sql, "sql")
@@ -85,7 +91,7 @@ def resolve(sql: str, reach: Reach, *, chosen: Sequence[Source] = (), field: str
     read: dict[str, Source] = {}
     edits: list[Edit | None] = []
     for table in list(parsed.tree.find_all(exp.Table)):
-        if not isinstance(table.this, exp.Func) and not _defined_by_query(table):
+        if not isinstance(table.this, exp.Func) and definition(table) is None:
             source = _find(table, reach, chosen, field)
             if source is not None:
                 edits.append(_rename(table, source))
@@ -94,7 +100,13 @@ def resolve(sql: str, reach: Reach, *, chosen: Sequence[Source] = (), field: str
     statement = rewrite(parsed, edits, field=field)
     # Once more over what is sent: the writer puts some names (of arguments, of units) into the text without quotes.
     check_reads_only(reparse(statement, field=field), field=field)
-    return Resolved(statement=statement, source=source, read=tuple(read.values()))
+    column = source.mapping.classification.column
+    return Resolved(
+        statement=statement,
+        source=source,
+        read=tuple(read.values()),
+        makes_classification=bool(column) and makes_column(parsed.tree, column, table_name(source)),
+    )
 
 
 def _reader(read: list[Source], chosen: Sequence[Source], reach: Reach, field: str) -> Source:
@@ -184,33 +196,6 @@ def table_name(source: Source) -> TableName:
     """The full name of its table."""
     config = source.config
     return config.catalog.lower(), config.schema.lower(), config.table.lower()
-
-
-def _defined_by_query(table: exp.Table) -> bool:
-    """Whether the name is that of a WITH clause in whose reach it stands."""
-    if table.db:
-        return False
-    node: exp.Expr = table
-    while node.parent is not None:
-        inside, node = node, node.parent
-        if isinstance(node, exp.With):
-            visible = _before(node, inside)
-            outer = node.parent
-            if outer is None:
-                break
-            inside, node = node, outer
-        else:
-            clause = node.args.get("with_")
-            visible = list(clause.expressions) if isinstance(clause, exp.With) and inside is not clause else []
-        if any(cte.alias.lower() == table.name.lower() for cte in visible):
-            return True
-    return False
-
-
-def _before(clause: exp.With, cte: exp.Expr) -> list[exp.Expr]:
-    """What one part of a WITH clause can see of it: the parts before it, and itself if it is recursive."""
-    index = next(at for at, other in enumerate(clause.expressions) if other is cte)
-    return list(clause.expressions[: index + 1 if clause.recursive else index])
 
 
 def _known(reach: Reach) -> str:
