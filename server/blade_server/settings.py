@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -80,6 +79,7 @@ class Settings(BaseSettings):
             "TOP SECRET",
         ),
         min_length=1,
+        description="Those that items may have, lowest first.",
     )
 
     # Jobs.
@@ -168,11 +168,6 @@ class Settings(BaseSettings):
         if self.http_port is not None:
             return self.http_port
         return 8080 if self.port else 0
-
-    @cached_property
-    def known_classifications(self) -> frozenset[str]:
-        """The classifications an item may have."""
-        return frozenset(self.classifications)
 
 
 def variable(name: str) -> str:

@@ -34,7 +34,7 @@ def source_policy(settings: Settings) -> SourcePolicy:
     )
     return SourcePolicy(
         warehouse=warehouse,
-        classifications=settings.known_classifications,
+        classifications=settings.classifications,
         allowed_tables=settings.allowed_tables,
     )
 

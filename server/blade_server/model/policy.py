@@ -36,11 +36,12 @@ class WarehousePolicy:
 class SourcePolicy:
     """What a source may say, and where it may lead.
 
-    `allowed_tables`: patterns of full names (`main.reference.*`) that SQL may read though they are no sources.
+    `classifications`: those that items may have, lowest first. `allowed_tables`: patterns of full names
+    (`main.reference.*`) that SQL may read though they are no sources.
     """
 
     warehouse: WarehousePolicy
-    classifications: frozenset[str]
+    classifications: tuple[str, ...]
     allowed_tables: tuple[str, ...] = ()
 
 

@@ -38,7 +38,7 @@ class Jobs:
         return cls(
             start=StartQueryJob(policy, sources, new_jobs, wake),
             preview=PreviewItems(policy.direct, sources),
-            retry_failed=RetryFailedItems(sources, store, new_jobs, wake, max_open_jobs=policy.max_open_jobs),
+            retry_failed=RetryFailedItems(policy, sources, store, new_jobs, wake),
             show=ShowJobs(store),
             control=ControlJobs(JobControl(database), lease_s=policy.lease_s),
         )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from blade_server.core.jobs.checks import check_reason, check_request_id, given, raise_for, seen
 from blade_server.core.jobs.ids import fingerprint, new_job_id
 from blade_server.core.jobs.level import level
-from blade_server.core.jobs.statement import resolve
+from blade_server.core.jobs.statement import classified, resolve
 from blade_server.core.sources.sources import Sources
+from blade_server.core.sql import Resolved
 from blade_server.errors import Precondition, Reason, check_may
-from blade_server.model import ErrorSummary, Job, NewJob, Source
+from blade_server.model import ErrorSummary, Job, JobSpec, NewJob, Source
 from blade_server.model.access import Caller
+from blade_server.model.policy import JobPolicy
 from blade_server.storage.jobs.new import NewJobs
 from blade_server.storage.jobs.show import JobStore
 
@@ -20,14 +23,14 @@ class RetryFailedItems:
     """Stores jobs over the failed items of final ones. Thread-safe."""
 
     def __init__(
-        self, sources: Sources, store: JobStore, new_jobs: NewJobs, wake: Callable[[], None], *, max_open_jobs: int
+        self, policy: JobPolicy, sources: Sources, store: JobStore, new_jobs: NewJobs, wake: Callable[[], None]
     ) -> None:
         """`wake` is called whenever a job is stored."""
+        self._policy = policy
         self._sources = sources
         self._store = store
         self._new_jobs = new_jobs
         self._wake = wake
-        self._max_open_jobs = max_open_jobs
 
     def __call__(self, job_id: str, *, request_id: str = "", by: Caller, reason: str = "") -> Job:
         """Stores a new job over the failed items of a final one: the same SQL, limits and metadata.
@@ -52,19 +55,25 @@ class RetryFailedItems:
         beyond = [_beyond_retry(parent, summary, resolved.source) for summary in parent.error_summaries]
         if all(beyond):
             raise _refused(parent, "; and ".join(beyond))
+        spec = _as_he_may(parent.spec, resolved, self._policy.direct.source.classifications, by)
         new = NewJob(
             job_id=new_job_id(),
-            spec=parent.spec,
+            spec=spec,
             source=resolved.source,
             statement=resolved.statement,
             request_id=request_id,
             request_hash=request_hash,
-            level=level(parent.spec, resolved.source),
+            level=level(spec, resolved.source),
             parent_job_id=job_id,
         )
-        job = self._new_jobs.add(new, by=by, reason=reason, max_open_jobs=self._max_open_jobs)
+        job = self._new_jobs.add(new, by=by, reason=reason, max_open_jobs=self._policy.max_open_jobs)
         self._wake()
         return job
+
+
+def _as_he_may(spec: JobSpec, resolved: Resolved, order: Sequence[str], by: Caller) -> JobSpec:
+    allowed = classified(spec.overrides, resolved, order, by=by)
+    return replace(spec, classification=allowed.classification, min_classification=allowed.min_classification)
 
 
 def _beyond_retry(parent: Job, errors: ErrorSummary, source: Source) -> str:

@@ -43,7 +43,7 @@ _PATHS = {
     "enabled",
     *(f"config.{name}" for name in ("catalog", "schema", "table", "warehouse_id", "host", "credentials")),
     *(f"config.{name}" for name in ("items_per_second", "max_running_jobs")),
-    *(f"mapping.{name}" for name in ("item_id", "last_modified", "classification", "metadata")),
+    *(f"mapping.{name}" for name in ("item_id", "last_modified", "classification", "min_classification", "metadata")),
 }
 
 
@@ -248,6 +248,8 @@ def _fingerprint(source: Source) -> str:
         document["mapping"]["last_modified"] = ""
     elif not source.mapping.last_modified:
         document["mapping"]["last_modified"] = None
+    if not source.mapping.min_classification:  # which older servers do not have
+        del document["mapping"]["min_classification"]
     return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
