@@ -18,6 +18,8 @@ from blade_server.model.policy import MAX_LEASE_S
 
 _MAX_SECRET_BYTES = 64 * 1024
 
+_REFERENCE = re.compile(r"env:(DATABRICKS_|BLADE_SECRET_)[A-Z0-9_]+|file:[^|\s]+")
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -124,7 +126,7 @@ class Settings(BaseSettings):
         named = {"DATABRICKS_SERVER_HOSTNAME": [self.databricks_server_hostname]}
         named["BLADE_ALLOWED_WAREHOUSE_HOSTS"] = list(self.allowed_warehouse_hosts)
         for variable, hosts in named.items():
-            for host in filter(None, map(str.strip, hosts)):
+            for host in filter(None, (entry.partition("=")[0].strip() for entry in hosts)):
                 parts = checked_url(variable, host if "://" in host else f"https://{host}")
                 if parts.username or parts.path.strip("/") or parts.query or parts.fragment:
                     raise ValueError(f"{variable} is a host name, with :port if need be, and nothing else")
@@ -133,6 +135,18 @@ class Settings(BaseSettings):
         if path and not re.fullmatch(r"/?[\w./-]*[\w-](\?[^\s?]*)?", path):
             raise ValueError(f"DATABRICKS_HTTP_PATH is {path!r}: it must be a path, as /sql/1.0/warehouses/ID")
         return self
+
+    @field_validator("allowed_warehouse_hosts")
+    @classmethod
+    def _bind_references(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            host, binds, references = entry.partition("=")
+            if not host or (binds and not all(map(_REFERENCE.fullmatch, references.split("|")))):
+                raise ValueError(
+                    f"what is bound to {host!r} is no reference: write HOST=env:NAME|file:PATH, where NAME begins with "
+                    "DATABRICKS_ or BLADE_SECRET_"
+                )
+        return entries
 
     @field_validator("allowed_tables")
     @classmethod
@@ -161,6 +175,16 @@ class Settings(BaseSettings):
                 "run any; set one of them otherwise"
             )
         return self
+
+    @property
+    def warehouse_hosts(self) -> dict[str, frozenset[str]]:
+        """Hosts that sources may name, and the references to credentials that are bound to each."""
+        hosts: dict[str, frozenset[str]] = {}
+        for entry in self.allowed_warehouse_hosts:
+            host, binds, references = entry.partition("=")
+            bound = frozenset(references.split("|")) if binds else frozenset()
+            hosts[host.strip()] = hosts.get(host.strip(), frozenset()) | bound
+        return hosts
 
     @property
     def listens_for_http_on(self) -> int:

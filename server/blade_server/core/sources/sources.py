@@ -12,6 +12,7 @@ from typing import Any
 from blade_server.core import paging
 from blade_server.core.paging import make_token, read_token
 from blade_server.core.sources.connection_test import Tested, try_connection
+from blade_server.core.sources.credentials import no_secret, unbound
 from blade_server.core.sources.rules import check, with_defaults
 from blade_server.core.sql import Reach, table_name
 from blade_server.errors import (
@@ -77,6 +78,7 @@ class Sources:
             return Tested(
                 source=self._store.add(source, by=by, request_id=request_id, request_hash=fingerprint), steps=[]
             )
+        self._check_credentials(source)
         tested = try_connection(self._policy, source).require()
         if validate_only:
             return tested
@@ -144,6 +146,7 @@ class Sources:
             tested = Tested(source=self._checked(_merged(current, source, paths)), steps=[])
             if tested.source.data_type != current.data_type:
                 _check_data_type(by, tested.source.data_type)
+            self._check_credentials(tested.source)
             if paths - _UNTESTED and _differs(current, tested.source):
                 tested = try_connection(self._policy, tested.source).require()
             try:
@@ -208,6 +211,13 @@ class Sources:
         source = with_defaults(source)
         check(source, known_classifications=self._policy.classifications)
         return source
+
+    def _check_credentials(self, source: Source) -> None:
+        """Where no setting binds credentials to a host, those go there that stored sources have sent there before."""
+        wanted = unbound(self._policy.warehouse, source.config)
+        stored = self._store.all(Scope(all=True)) if wanted else []
+        if wanted and all(unbound(self._policy.warehouse, other.config) != wanted for other in stored):
+            raise no_secret(*wanted)
 
     def _exists(self, name: str) -> bool:
         try:
