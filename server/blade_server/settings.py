@@ -60,6 +60,25 @@ class Settings(BaseSettings):
     secret_dir: Path | None = Field(None, description="Root of `file:` credential references; unset: none allowed.")
     warehouse_ca_file: Path | None = None
     warehouse_timeout_s: float = Field(60.0, gt=0, description="Longest wait for one answer of the warehouse.")
+    warehouse_result_domains: CommaSeparated = Field(
+        (
+            "s3.amazonaws.com",
+            "s3.*.amazonaws.com",
+            "*.s3.amazonaws.com",
+            "*.s3.*.amazonaws.com",
+            "*.s3.*.amazonaws.com.cn",
+            "*.blob.core.windows.net",
+            "*.dfs.core.windows.net",
+            "*.blob.core.usgovcloudapi.net",
+            "*.dfs.core.usgovcloudapi.net",
+            "*.blob.core.chinacloudapi.cn",
+            "*.dfs.core.chinacloudapi.cn",
+            "storage.googleapis.com",
+            "*.storage.googleapis.com",
+            "*.storage.cloud.databricks.com",
+        ),
+        description="Hosts at which a warehouse may have large results, beside its own.",
+    )
     query_timeout_s: float = Field(300.0, gt=0, description="Longest run of a direct query's statement.")
     max_direct_queries: int = Field(32, ge=1, description="Direct query streams at once; more are refused.")
 
@@ -116,7 +135,14 @@ class Settings(BaseSettings):
             values[name] = _secret_in(file, file_variable)
         return values
 
-    @field_validator("allowed_warehouse_hosts", "allowed_tables", "classifications", "admins", mode="before")
+    @field_validator(
+        "allowed_warehouse_hosts",
+        "allowed_tables",
+        "warehouse_result_domains",
+        "classifications",
+        "admins",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

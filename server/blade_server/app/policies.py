@@ -32,6 +32,7 @@ def source_policy(settings: Settings) -> SourcePolicy:
         allowed_hosts=settings.warehouse_hosts,
         secret_dir=settings.secret_dir,
         timeout_s=settings.warehouse_timeout_s,
+        result_domains=settings.warehouse_result_domains,
     )
     return SourcePolicy(
         warehouse=warehouse,

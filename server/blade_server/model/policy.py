@@ -21,7 +21,7 @@ class WarehousePolicy:
 
     `allowed_hosts` has the references to credentials (`env:X`, `file:X`) that are bound to each host; none: those that
     sources name already. `timeout_s` is the longest wait for one answer; `secret_dir` the root of `file:` references
-    (None: none allowed).
+    (None: none allowed), `result_domains` patterns of hosts that a warehouse may have results at, beside its own.
     """
 
     host: str = ""
@@ -33,6 +33,7 @@ class WarehousePolicy:
     allowed_hosts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     secret_dir: Path | None = None
     timeout_s: float = 60.0
+    result_domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

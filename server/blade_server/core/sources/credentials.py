@@ -52,6 +52,7 @@ def target(policy: WarehousePolicy, config: SourceConfig) -> Target:
         client_secret=None if token or host != own else policy.client_secret,
         ca_file=policy.ca_file,
         timeout_s=policy.timeout_s,
+        result_domains=policy.result_domains,
     )
 
 
