@@ -15,9 +15,9 @@ from itertools import pairwise
 from sqlglot import exp
 from sqlglot.tokenizer_core import Token, TokenType
 
-from blade_server.core.sql.parse import invalid
+from blade_server.core.sql.parse import invalid, position
 
-_LITERALS = {kind for kind in TokenType if kind.name.endswith("STRING")} | {TokenType.NUMBER}
+_STRINGS = {kind for kind in TokenType if kind.name.endswith("STRING")}
 
 _BUILT_INS = """
 # Text, binary, and what is made of them.
@@ -121,8 +121,8 @@ _REFUSED = {
 _SYNTAX = _words(
     """
     ALL AND ANY AS BETWEEN BY CASE CUBE DISTINCT DIV ELSE ESCAPE EXCEPT EXISTS FILTER FOR FROM GROUP HAVING ILIKE IN
-    INTERSECT INTERVAL IS JOIN LATERAL LIKE LIMIT MINUS NOT OF OFFSET ON OR OVER PIVOT QUALIFY REGEXP REPEATABLE
-    RLIKE ROLLUP SELECT SETS SOME TABLESAMPLE THEN UNION UNPIVOT USING VALUES WHEN WHERE ZONE
+    INTERSECT IS JOIN LATERAL LIKE LIMIT MINUS NOT OF OFFSET ON OR OVER PIVOT QUALIFY REGEXP REPEATABLE RLIKE ROLLUP
+    SELECT SETS SOME TABLESAMPLE THEN UNION UNPIVOT USING VALUES WHEN WHERE ZONE
     """
 )
 """Words behind which a bracket opens no call."""
@@ -146,28 +146,41 @@ def check_functions(tree: exp.Expr, tokens: Sequence[Token], *, field: str) -> N
     """
     calls = list(_calls(tokens))
     unknown = [(before, token) for before, token in calls if before or token.text.lower() not in _ALLOWED]
-    if not unknown:
-        return
-    named = {alias.this.meta.get("start") for alias in tree.find_all(exp.TableAlias) if alias.this}
-    for qualified, token in unknown:
-        if token.start not in named:
-            raise invalid(field, _refusal(token, qualified=qualified))
+    if unknown:
+        named = {alias.this.meta.get("start") for alias in tree.find_all(exp.TableAlias) if alias.this}
+        for qualified, token in unknown:
+            if token.start not in named:
+                raise invalid(field, _refusal(token, qualified=qualified))
+
+
+def check_named(function: exp.Anonymous, *, field: str) -> None:
+    """Pass a function that the parser does not know if it is a built-in: `sets(1)` calls one, and is a word, too."""
+    if function.name.lower() not in _ALLOWED:
+        raise invalid(field, f"the function {function.name[:80]}{position(function)} is not allowed")
 
 
 def _calls(tokens: Sequence[Token]) -> Iterator[tuple[bool, Token]]:
     """The words that a bracket follows, but for those of the language; whether a dot stands before, and the word."""
-    before = TokenType.SEMICOLON
+    before: Token | None = None
     for token, following in pairwise(tokens):
-        if following.token_type is TokenType.L_PAREN and before not in _NAMING and _is_name(token):
-            yield before is TokenType.DOT, token
-        before = token.token_type
+        if following.token_type is TokenType.L_PAREN and _is_called(token, before):
+            yield before is not None and before.token_type is TokenType.DOT, token
+        before = token
+
+
+def _is_called(token: Token, before: Token | None) -> bool:
+    if before is not None and before.token_type in _NAMING:
+        return False
+    if token.token_type is TokenType.ALIAS:  # behind a name or a bracket; else it is the name of a function
+        return before is None or not (before.token_type in {TokenType.R_PAREN, *_STRINGS} or _is_name(before))
+    return _is_name(token)
 
 
 def _is_name(token: Token) -> bool:
     if token.token_type is TokenType.IDENTIFIER:
         return True
     word = token.text.rpartition(" ")[2].upper()  # PARTITION BY is one token
-    return word not in _SYNTAX and token.token_type not in _LITERALS and (word[:1].isalpha() or word[:1] == "_")
+    return word not in _SYNTAX and token.token_type not in _STRINGS and bool(re.search(r"\w", word))  # `1a` is a name
 
 
 def _refusal(token: Token, *, qualified: bool) -> str:

@@ -10,7 +10,7 @@ import re
 from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
-from blade_server.core.sql.functions import check_functions
+from blade_server.core.sql.functions import check_functions, check_named
 from blade_server.core.sql.parse import Parsed, invalid, position
 
 _TABLE_FUNCTIONS = {
@@ -39,6 +39,8 @@ _FORBIDDEN_NODES: tuple[tuple[type[exp.Expr] | tuple[type[exp.Expr], ...], str],
     ((exp.Parameter, exp.SessionParameter), "variables are not allowed (for a version write VERSION AS OF 3)"),
 )
 
+_FORBIDDEN = tuple(kind for kinds, _ in _FORBIDDEN_NODES for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+
 
 def check_reads_only(parsed: Parsed, *, field: str) -> None:
     """Pass what only reads.
@@ -46,20 +48,22 @@ def check_reads_only(parsed: Parsed, *, field: str) -> None:
     Raises:
         Invalid: naming what is not allowed and where it stands.
     """
-    for node in parsed.tree.walk():
-        for kinds, why in _FORBIDDEN_NODES:
-            if isinstance(node, kinds):
-                raise invalid(field, f"{why}{position(node)}")
-        if isinstance(node, exp.Table):
-            _check_table(node, field)
-        elif (isinstance(node, exp.In) and node.args.get("field")) or (
-            isinstance(node, exp.Lateral) and not isinstance(node.this, (exp.Subquery, exp.Func))
-        ):
-            raise invalid(field, f"a table may stand only behind FROM or JOIN{position(node)}")
     for token in parsed.tokens:
         if token.token_type is TokenType.PIPE_GT:
             raise invalid(field, f"the pipe |> at line {token.line} is not allowed; nest the queries")
     check_functions(parsed.tree, parsed.tokens, field=field)
+    for node in parsed.tree.walk():
+        if isinstance(node, _FORBIDDEN):
+            why = next(why for kinds, why in _FORBIDDEN_NODES if isinstance(node, kinds))
+            raise invalid(field, f"{why}{position(node)}")
+        if isinstance(node, exp.Table):
+            _check_table(node, field)
+        elif isinstance(node, exp.Anonymous):
+            check_named(node, field=field)
+        elif (isinstance(node, exp.In) and node.args.get("field")) or (
+            isinstance(node, exp.Lateral) and not isinstance(node.this, (exp.Subquery, exp.Func))
+        ):
+            raise invalid(field, f"a table may stand only behind FROM or JOIN{position(node)}")
 
 
 def _check_table(table: exp.Table, field: str) -> None:

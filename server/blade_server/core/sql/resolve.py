@@ -7,6 +7,7 @@ part. What the query itself defines (WITH) comes first. References like `mainten
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -24,6 +25,7 @@ from blade_server.model import Source
 TableName = tuple[str, str, str]
 """Catalog, schema and table, in lower case."""
 
+_PLAIN = re.compile(r"[\w -]+")
 _NEVER = ("system", "information_schema")
 
 
@@ -50,8 +52,8 @@ class Reach:
             return False
         if self.every_table:
             return True
-        # `t@v1` is another spelling of the table `t`.
-        if tuple(folded) in self.hidden or "@" in folded[2]:
+        # Other characters can make other spellings: `t@v1` is the table `t`.
+        if tuple(folded) in self.hidden or not all(map(_PLAIN.fullmatch, folded)):
             return False
         patterns = (pattern.casefold().split(".") for pattern in self.tables)
         return any(all(map(fnmatchcase, folded, pattern)) for pattern in patterns)
