@@ -64,11 +64,12 @@ def serve(as_json: bool, log_level: str, **given: str | int | None) -> None:
     _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
         from blade_server.app.misspelt import misspelt
+        from blade_server.app.policies import unbound_hosts
         from blade_server.app.ready_file import ready_file
         from blade_server.app.serve import serve as serve_until_signalled
 
         settings = _settings(**given)
-        for sentence in misspelt(os.environ):
+        for sentence in (*misspelt(os.environ), *unbound_hosts(settings)):
             log.warning("%s", sentence)
         with ready_file(settings.ready_file) as write:
 

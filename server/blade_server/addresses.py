@@ -21,6 +21,11 @@ _DATABASE = re.compile(r"[^:]*://(?:[^:/?#@]*(?::[^@]*)?@)?([^/?#]*)")
 """Host and port. SQLAlchemy reads a URL so: a password may hold everything but an @."""
 _PORTS = {"http": 80, "https": 443}
 _ASK_S = 2.0
+_LINK_LOCAL = ("169.254.0.0/16", "fe80::/10")
+_METADATA = ("fd00:ec2::254/128", "fd20:ce::254/128", "100.100.100.200/32", "192.0.0.192/32")
+_NEVER = tuple(map(ipaddress.ip_network, (*_LINK_LOCAL, *_METADATA)))
+"""Link-local, and the metadata services of clouds that are elsewhere (AWS, Google, Alibaba, Oracle)."""
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def without_user(url: str) -> str:
@@ -80,6 +85,29 @@ def check_host(host: str) -> None:
         raise ValueError(f"{host!r} is no host name or address") from None
 
 
+def is_never(address: str) -> bool:
+    """Whether an address is one that nobody outside the machine is at: link-local, or where clouds tell secrets."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        if found in _NAT64:
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        found = inner or found
+    return any(found in network for network in _NEVER)
+
+
+def never_among(host: str) -> str:
+    """The first address of a host for which `is_never`; "" if there is none, or the name is not known here."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ""
+    return next((str(address[4][0]) for address in found if is_never(str(address[4][0]))), "")
+
+
 def proxy_for(scheme: str, host: str) -> SplitResult | None:
     """The proxy of this environment for a host; None: it is reached directly. Raises as `checked_proxy`."""
     proxy = getproxies().get(scheme)
@@ -101,6 +129,8 @@ def speaks_otherwise(url: str) -> str:
     host, secure = parts.hostname or "", parts.scheme == "https"
     try:
         address = (host, parts.port or _PORTS[parts.scheme])
+        if never_among(host):
+            return ""
         # First, because many servers answer plain HTTP at their port for TLS, if only to say that it is one.
         if _speaks_tls(address):
             return "" if secure else "speaks TLS there: write https://"

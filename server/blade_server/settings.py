@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -18,6 +17,8 @@ from blade_server.addresses import checked_url, proxy_for
 from blade_server.model.policy import MAX_LEASE_S
 
 _MAX_SECRET_BYTES = 64 * 1024
+
+_REFERENCE = re.compile(r"env:(DATABRICKS_|BLADE_SECRET_)[A-Z0-9_]+|file:[^|\s]+")
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
@@ -56,9 +57,29 @@ class Settings(BaseSettings):
     databricks_client_id: str = Field("", validation_alias="DATABRICKS_CLIENT_ID")
     databricks_client_secret: SecretStr | None = Field(None, validation_alias="DATABRICKS_CLIENT_SECRET")
     allowed_warehouse_hosts: CommaSeparated = ()
+    allowed_tables: CommaSeparated = Field((), description="Full names that SQL may read, as main.reference.*")
     secret_dir: Path | None = Field(None, description="Root of `file:` credential references; unset: none allowed.")
     warehouse_ca_file: Path | None = None
     warehouse_timeout_s: float = Field(60.0, gt=0, description="Longest wait for one answer of the warehouse.")
+    warehouse_result_domains: CommaSeparated = Field(
+        (
+            "s3.amazonaws.com",
+            "s3.*.amazonaws.com",
+            "*.s3.amazonaws.com",
+            "*.s3.*.amazonaws.com",
+            "*.s3.*.amazonaws.com.cn",
+            "*.blob.core.windows.net",
+            "*.dfs.core.windows.net",
+            "*.blob.core.usgovcloudapi.net",
+            "*.dfs.core.usgovcloudapi.net",
+            "*.blob.core.chinacloudapi.cn",
+            "*.dfs.core.chinacloudapi.cn",
+            "storage.googleapis.com",
+            "*.storage.googleapis.com",
+            "*.storage.cloud.databricks.com",
+        ),
+        description="Hosts at which a warehouse may have large results, beside its own.",
+    )
     query_timeout_s: float = Field(300.0, gt=0, description="Longest run of a direct query's statement.")
     max_direct_queries: int = Field(32, ge=1, description="Direct query streams at once; more are refused.")
 
@@ -80,6 +101,7 @@ class Settings(BaseSettings):
             "TOP SECRET",
         ),
         min_length=1,
+        description="Those that items may have, lowest first.",
     )
 
     # Jobs.
@@ -118,7 +140,14 @@ class Settings(BaseSettings):
             values[name] = _secret_in(file, file_variable)
         return values
 
-    @field_validator("allowed_warehouse_hosts", "classifications", "admins", mode="before")
+    @field_validator(
+        "allowed_warehouse_hosts",
+        "allowed_tables",
+        "warehouse_result_domains",
+        "classifications",
+        "admins",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -128,7 +157,7 @@ class Settings(BaseSettings):
         named = {"DATABRICKS_SERVER_HOSTNAME": [self.databricks_server_hostname]}
         named["BLADE_ALLOWED_WAREHOUSE_HOSTS"] = list(self.allowed_warehouse_hosts)
         for variable, hosts in named.items():
-            for host in filter(None, map(str.strip, hosts)):
+            for host in filter(None, (entry.partition("=")[0].strip() for entry in hosts)):
                 parts = checked_url(variable, host if "://" in host else f"https://{host}")
                 if parts.username or parts.path.strip("/") or parts.query or parts.fragment:
                     raise ValueError(f"{variable} is a host name, with :port if need be, and nothing else")
@@ -137,6 +166,28 @@ class Settings(BaseSettings):
         if path and not re.fullmatch(r"/?[\w./-]*[\w-](\?[^\s?]*)?", path):
             raise ValueError(f"DATABRICKS_HTTP_PATH is {path!r}: it must be a path, as /sql/1.0/warehouses/ID")
         return self
+
+    @field_validator("allowed_warehouse_hosts")
+    @classmethod
+    def _bind_references(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            host, binds, references = entry.partition("=")
+            if not host or (binds and not all(map(_REFERENCE.fullmatch, references.split("|")))):
+                raise ValueError(
+                    f"what is bound to {host!r} is no reference: write HOST=env:NAME|file:PATH, where NAME begins with "
+                    "DATABRICKS_ or BLADE_SECRET_"
+                )
+        return entries
+
+    @field_validator("allowed_tables")
+    @classmethod
+    def _are_full_names(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            if not re.fullmatch(r"[^.`\s]+(\.[^.`\s]+){2}", pattern):
+                raise ValueError(
+                    f"{pattern!r} is no full name of tables: catalog.schema.table, with * in it if need be"
+                )
+        return patterns
 
     @model_validator(mode="after")
     def _beats_often_enough(self) -> Settings:
@@ -157,16 +208,21 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def warehouse_hosts(self) -> dict[str, frozenset[str]]:
+        """Hosts that sources may name, and the references to credentials that are bound to each."""
+        hosts: dict[str, frozenset[str]] = {}
+        for entry in self.allowed_warehouse_hosts:
+            host, binds, references = entry.partition("=")
+            bound = frozenset(references.split("|")) if binds else frozenset()
+            hosts[host.strip()] = hosts.get(host.strip(), frozenset()) | bound
+        return hosts
+
+    @property
     def listens_for_http_on(self) -> int:
         """The port of REST and the job page; 0 takes a free one."""
         if self.http_port is not None:
             return self.http_port
         return 8080 if self.port else 0
-
-    @cached_property
-    def known_classifications(self) -> frozenset[str]:
-        """The classifications an item may have."""
-        return frozenset(self.classifications)
 
 
 def variable(name: str) -> str:

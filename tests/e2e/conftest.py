@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from tests.support.access import SERVER_ENVIRONMENT
+from tests.support.ports import free_port
 
 from blade_sandbox.data import sample_tables
-from blade_sandbox.sandbox import Sandbox
+from blade_sandbox.sandbox import Ports, Sandbox
 
 BLADE = Path(sys.executable).parent / "blade"
 WRONG_TOKEN = "env:DATABRICKS_WRONG_TOKEN"
@@ -73,10 +74,13 @@ def make_world(
         settings: Mapping[str, str] | None = None,
         catalog_options: Sequence[str] = (),
     ) -> Sandbox:
+        ports = Ports(warehouse=free_port())
         world = Sandbox(
             tmp_path_factory.mktemp("world"),
             tables={**sample_tables(), **(tables or {})},
+            ports=ports,
             settings={
+                "BLADE_ALLOWED_WAREHOUSE_HOSTS": f"http://127.0.0.1:{ports.warehouse}={WRONG_TOKEN}",
                 "BLADE_LEASE_S": "2",
                 "BLADE_LEASE_BEAT_S": "0.5",
                 "BLADE_AUTH": "on",

@@ -63,6 +63,7 @@ FULL_SOURCE = Source(
         last_modified="changed",
         classification=Classification(column="level"),
         metadata={"fleet": "7"},
+        min_classification="CUI",
     ),
     etag="e1",
 )

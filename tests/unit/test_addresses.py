@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from blade_server.addresses import checked_proxy, checked_url, proxy_for, speaks_otherwise
+from blade_server.addresses import checked_proxy, checked_url, is_never, never_among, proxy_for, speaks_otherwise
 
 
 @pytest.mark.parametrize(
@@ -123,3 +123,33 @@ def test_a_server_with_tls_that_answers_plain_http_too_is_none_without():
         assert speaks_otherwise(f"https://127.0.0.1:{port}") == ""
         assert "https://" in speaks_otherwise(f"http://127.0.0.1:{port}")
         thread.join()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "169.254.0.1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "febf::1",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
+        "fd00:ec2::254",
+        "100.100.100.200",
+    ],
+)
+def test_link_local_and_metadata_addresses_are_never_reached(address):
+    assert is_never(address)
+    assert never_among(address) or ":" in address  # not every machine knows IPv6
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "::1", "fd00::1", "169.253.1.1", "fec0::1", "a.test", ""])
+def test_others_are(address):
+    assert not is_never(address)
+
+
+@pytest.mark.parametrize("spelt", ["0xA9FEA9FE", "2852039166", "169.254.43518", "0251.0376.0251.0376"])
+def test_other_spellings_lead_to_the_same(spelt):
+    assert never_among(spelt) == "169.254.169.254"

@@ -139,7 +139,10 @@ def show_job(job: Job) -> None:
             ("Metadata", pairs_text(dict(spec.metadata))),
             ("Item id", spec.item_id),
             ("Last modified", _last_modified(spec)),
-            ("Classification", spec.classification),
+            (
+                "Classification",
+                spec.classification or (f"at least {least}" if (least := spec.min_classification) else ""),
+            ),
             ("Existing items", "are skipped" if spec.skip_existing else ""),
             ("Retries", job.parent_job_id),
             ("Created", moment(job.create_time)),

@@ -32,6 +32,7 @@ _FIELDS = [
     click.option("--no-last-modified", "last_modified", flag_value="", help="Items have no time of the last change."),
     click.option("--classification", metavar="VALUE", help="Classification of all rows, for example UNCLASS."),
     click.option("--classification-column", metavar="COLUMN", help="Column with each row's classification."),
+    click.option("--min-classification", metavar="VALUE", help="The least one: what is lower is raised to it."),
     click.option("--metadata", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Added to every item."),
 ]
 
@@ -236,6 +237,7 @@ def _show(session: Session, shown: Source) -> None:
                 "Classification",
                 f"column {mapping.classification.column}" if by_column else mapping.classification.value,
             ),
+            ("At least", mapping.min_classification),
             ("Metadata", pairs_text(dict(mapping.metadata))),
             ("Items so far", f"{stats.item_count:,}"),
             ("Last job", stats.last_job_id),

@@ -32,6 +32,7 @@ _FIELDS = {
     "last_modified": "mapping.last_modified",
     "classification": "mapping.classification.value",
     "classification_column": "mapping.classification.column",
+    "min_classification": "mapping.min_classification",
 }
 """Option -> field of a source. `--table` gives three of them, `--metadata` a map."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from blade_server.app.open_files import room_for
@@ -29,11 +30,25 @@ def source_policy(settings: Settings) -> SourcePolicy:
         client_id=settings.databricks_client_id,
         client_secret=settings.databricks_client_secret,
         ca_file=settings.warehouse_ca_file,
-        allowed_hosts=settings.allowed_warehouse_hosts,
+        allowed_hosts=settings.warehouse_hosts,
         secret_dir=settings.secret_dir,
         timeout_s=settings.warehouse_timeout_s,
+        result_domains=settings.warehouse_result_domains,
     )
-    return SourcePolicy(warehouse=warehouse, classifications=settings.known_classifications)
+    return SourcePolicy(
+        warehouse=warehouse,
+        classifications=settings.classifications,
+        allowed_tables=settings.allowed_tables,
+    )
+
+
+def unbound_hosts(settings: Settings) -> Iterator[str]:
+    """A sentence for each host that sources may name and that no credentials are bound to."""
+    for host in (host for host, references in settings.warehouse_hosts.items() if not references):
+        yield (
+            f"BLADE_ALLOWED_WAREHOUSE_HOSTS names {host} and binds no credentials to it: those that sources name "
+            f"already are sent there, and no others; write {host}=env:NAME"
+        )
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

@@ -91,11 +91,17 @@ class JobSpec:
     skip_existing: bool = False
     item_id: str = ""
     last_modified: str | None = None
+    min_classification: str = ""
 
     @property
     def overrides(self) -> Overrides:
         """What stands in the place of the source's mapping."""
-        return Overrides(item_id=self.item_id, last_modified=self.last_modified, classification=self.classification)
+        return Overrides(
+            item_id=self.item_id,
+            last_modified=self.last_modified,
+            classification=self.classification,
+            min_classification=self.min_classification,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ Secrets are held as SecretStr, so that printing a policy shows none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -18,7 +19,9 @@ MAX_LEASE_S = 300.0
 class WarehousePolicy:
     """The server's own warehouse and credentials, and which others sources may name.
 
-    `timeout_s` is the longest wait for one answer; `secret_dir` the root of `file:` references (None: none allowed).
+    `allowed_hosts` has the references to credentials (`env:X`, `file:X`) that are bound to each host; none: those that
+    sources name already. `timeout_s` is the longest wait for one answer; `secret_dir` the root of `file:` references
+    (None: none allowed), `result_domains` patterns of hosts that a warehouse may have results at, beside its own.
     """
 
     host: str = ""
@@ -27,17 +30,23 @@ class WarehousePolicy:
     client_id: str = ""
     client_secret: SecretStr | None = None
     ca_file: Path | None = None
-    allowed_hosts: tuple[str, ...] = ()
+    allowed_hosts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     secret_dir: Path | None = None
     timeout_s: float = 60.0
+    result_domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourcePolicy:
-    """What a source may say, and where it may lead."""
+    """What a source may say, and where it may lead.
+
+    `classifications`: those that items may have, lowest first. `allowed_tables`: patterns of full names
+    (`main.reference.*`) that SQL may read though they are no sources.
+    """
 
     warehouse: WarehousePolicy
-    classifications: frozenset[str]
+    classifications: tuple[str, ...]
+    allowed_tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,12 +35,14 @@ class RowMapping:
     """How a row becomes an item; see `blade.v1.Mapping`.
 
     Empty `last_modified`: items have none. None, which no stored source has: the default, which its table decides.
+    `min_classification`: of rows whose own is lower; empty: none.
     """
 
     item_id: str
     last_modified: str | None = None
     classification: Classification
     metadata: Mapping[str, str] = field(default_factory=dict)
+    min_classification: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +50,13 @@ class Overrides:
     """What stands in the place of a source's mapping for the rows of one query; empty: the mapping's.
 
     `last_modified`: None is the mapping's (with an `item_id` none where the result lacks the column), empty is none.
+    `min_classification` stands beside the mapping's, and callers do not set it.
     """
 
     item_id: str = ""
     last_modified: str | None = None
     classification: str = ""
+    min_classification: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

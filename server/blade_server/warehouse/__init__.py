@@ -4,6 +4,7 @@
     probe                       connect_steps
     target                      which warehouse, and as whom
     statement, session, oauth   the driver's calls, made by a driver_thread
+    reach                       where the driver may go
     schema                      the types of a result, whatever the driver made of them
     failures                    what the driver raises -> BLADE's errors
 

@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from blade_server.errors import WarehouseDenied, WarehouseUnavailable
+from blade_server.warehouse import reach
 from blade_server.warehouse.target import Target
 
 REFRESH_BEFORE_S = 120.0
@@ -74,7 +75,8 @@ class ClientCredentials:
 
     def _pool(self) -> Any:
         ca_file = self._target.ca_file
-        return urllib3.PoolManager(ca_certs=str(ca_file) if ca_file else None)
+        with reach.bound(self._target):
+            return reach.Pools(ca_certs=str(ca_file) if ca_file else None)
 
 
 def _read(status: int, body: bytes, target: Target) -> tuple[str, float]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from blade_server.errors import BladeError, WarehouseDenied, WarehouseUnavailable
 from blade_server.model import StepKind, StepOutcome, TestStep
 from blade_server.warehouse.failures import DRIVER_ERRORS, translate
+from blade_server.warehouse.reach import checked
 from blade_server.warehouse.session import connect
 from blade_server.warehouse.target import Target
 
@@ -52,7 +53,7 @@ def _resolve(target: Target) -> str:
 def _connect(target: Target) -> str:
     host, port = _peer(target)
     try:
-        with socket.create_connection((host, port), timeout=target.timeout_s) as plain:
+        with checked(socket.create_connection((host, port), timeout=target.timeout_s)) as plain:
             if not target.secure:
                 return f"{host}:{port} accepts connections (plain HTTP)"
             if (host, port) != (target.hostname, target.port):

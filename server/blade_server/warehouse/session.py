@@ -14,7 +14,7 @@ from databricks.sql.backend.thrift_backend import ThriftDatabricksClient
 
 from blade_server.addresses import speaks_otherwise
 from blade_server.errors import Precondition, Reason, StatementCancelled, WarehouseDenied
-from blade_server.warehouse import trust
+from blade_server.warehouse import reach, trust
 from blade_server.warehouse.driver_thread import DriverThread
 from blade_server.warehouse.failures import DRIVER_ERRORS
 from blade_server.warehouse.oauth import CredentialsProvider
@@ -44,8 +44,8 @@ def connect(target: Target) -> Any:
 
     Raises:
         WarehouseDenied: there are no credentials to present.
-        Precondition: the proxy is one that nobody here knows; the host is written with http:// and speaks TLS, or the
-            other way round.
+        Precondition: nobody may reach its address; the proxy is one that nobody here knows; the host is written with
+            http:// and speaks TLS, or the other way round.
     """
     arguments = _arguments(target)
     try:
@@ -53,7 +53,7 @@ def connect(target: Target) -> Any:
     except ValueError as exc:
         raise Precondition(str(exc), reason=Reason.WAREHOUSE_UNAVAILABLE) from exc
     try:
-        with trust.shared(arguments.get("_tls_trusted_ca_file", "")):
+        with reach.bound(target), trust.shared(arguments.get("_tls_trusted_ca_file", "")):
             return sql.connect(**arguments)
     except DRIVER_ERRORS:
         wrong = "" if proxied else speaks_otherwise(target.base_url)

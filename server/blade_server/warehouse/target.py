@@ -17,7 +17,7 @@ class Target:
     """One SQL warehouse and the credentials for it: a token, or a client id with its secret (OAuth M2M).
 
     `host` is a host name, with `:port` if it is not 443; `http://host:port` speaks plain HTTP, as the sandbox does.
-    `timeout_s` is the longest wait for one answer.
+    `timeout_s` is the longest wait for one answer, `result_domains` are patterns of hosts that it may have results at.
     """
 
     host: str
@@ -27,6 +27,7 @@ class Target:
     client_secret: SecretStr | None = None
     ca_file: Path | None = None
     timeout_s: float = 60.0
+    result_domains: tuple[str, ...] = ()
 
     @cached_property
     def base_url(self) -> str:

@@ -115,7 +115,7 @@ class Job(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., status: _Optional[_Union[Job.Status, str]] = ..., total_items: _Optional[int] = ..., processed_items: _Optional[int] = ..., success_count: _Optional[int] = ..., error_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., items_per_second: _Optional[float] = ..., bytes_uploaded: _Optional[int] = ..., current_operation: _Optional[str] = ..., estimated_completion: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., wait_reason: _Optional[_Union[Job.WaitReason, str]] = ..., wait_detail: _Optional[str] = ..., pending_action: _Optional[_Union[Job.Action, str]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., paused_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., parent_job_id: _Optional[str] = ..., error_summaries: _Optional[_Iterable[_Union[ErrorSummary, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[JobEvent, _Mapping]]] = ..., completed_with_errors: _Optional[bool] = ..., redacted: _Optional[bool] = ...) -> None: ...
 
 class JobSpec(_message.Message):
-    __slots__ = ("sql", "source", "data_type", "batch_size", "workers", "limits", "metadata", "classification", "skip_existing", "item_id", "last_modified")
+    __slots__ = ("sql", "source", "data_type", "batch_size", "workers", "limits", "metadata", "classification", "skip_existing", "item_id", "last_modified", "min_classification")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +134,7 @@ class JobSpec(_message.Message):
     SKIP_EXISTING_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
+    MIN_CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
     sql: str
     source: str
     data_type: str
@@ -145,7 +146,8 @@ class JobSpec(_message.Message):
     skip_existing: bool
     item_id: str
     last_modified: str
-    def __init__(self, sql: _Optional[str] = ..., source: _Optional[str] = ..., data_type: _Optional[str] = ..., batch_size: _Optional[int] = ..., workers: _Optional[int] = ..., limits: _Optional[_Union[JobLimits, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., skip_existing: _Optional[bool] = ..., item_id: _Optional[str] = ..., last_modified: _Optional[str] = ...) -> None: ...
+    min_classification: str
+    def __init__(self, sql: _Optional[str] = ..., source: _Optional[str] = ..., data_type: _Optional[str] = ..., batch_size: _Optional[int] = ..., workers: _Optional[int] = ..., limits: _Optional[_Union[JobLimits, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., skip_existing: _Optional[bool] = ..., item_id: _Optional[str] = ..., last_modified: _Optional[str] = ..., min_classification: _Optional[str] = ...) -> None: ...
 
 class JobLimits(_message.Message):
     __slots__ = ("items_per_second", "max_errors", "max_error_share")

@@ -55,7 +55,7 @@ class SourceConfig(_message.Message):
     def __init__(self, catalog: _Optional[str] = ..., schema: _Optional[str] = ..., table: _Optional[str] = ..., warehouse_id: _Optional[str] = ..., host: _Optional[str] = ..., credentials: _Optional[str] = ..., items_per_second: _Optional[float] = ..., max_running_jobs: _Optional[int] = ...) -> None: ...
 
 class Mapping(_message.Message):
-    __slots__ = ("item_id", "last_modified", "classification", "metadata")
+    __slots__ = ("item_id", "last_modified", "classification", "metadata", "min_classification")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -67,11 +67,13 @@ class Mapping(_message.Message):
     LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
     CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    MIN_CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     last_modified: str
     classification: Classification
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, item_id: _Optional[str] = ..., last_modified: _Optional[str] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    min_classification: str
+    def __init__(self, item_id: _Optional[str] = ..., last_modified: _Optional[str] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., min_classification: _Optional[str] = ...) -> None: ...
 
 class Classification(_message.Message):
     __slots__ = ("column", "value")

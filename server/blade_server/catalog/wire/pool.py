@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 from requests.utils import requote_uri, select_proxy
 
-from blade_server.addresses import checked_proxy, checked_url, speaks_otherwise
+from blade_server.addresses import checked_proxy, checked_url, is_never, speaks_otherwise
 from blade_server.catalog.failures import Answer, breakage, nonsense
 from blade_server.catalog.wire.exchange import TooLong, exchange
 from blade_server.errors import Precondition, Reason
@@ -146,6 +146,8 @@ class ConnectionPool:
         request.url = self.url
         pool: Any = self._adapter.get_connection_with_tls_context(request, self._verify, proxies=self._proxies)
         self._adapter.cert_verify(pool, request.url, self._verify, None)  # type: ignore[no-untyped-call]
+        if pool.proxy is None:
+            pool.ConnectionCls = _guarded(pool.ConnectionCls)
         self._opened = pool, requote_uri(self._adapter.request_url(request, self._proxies).rstrip("/"))
         return self._opened
 
@@ -170,6 +172,24 @@ class ConnectionPool:
         return b"".join(chunks)
 
 
+def _guarded(kind: Any) -> Any:
+    """A class of connections that are closed before a byte is sent if they lead to where no catalog may be."""
+
+    class Guarded(kind):  # type: ignore[misc]
+        def _new_conn(self) -> Any:
+            connection = super()._new_conn()
+            address = str(connection.getpeername()[0])
+            if is_never(address):
+                connection.close()
+                raise Precondition(
+                    f"the catalog of BLADE_CATALOG_URL is at {address}, a link-local address, where no catalog may be",
+                    reason=Reason.CATALOG_UNAVAILABLE,
+                )
+            return connection
+
+    return Guarded
+
+
 def _authority(pool: urllib3.HTTPConnectionPool) -> str:
     """The Host header. Of the pool, which spells a name outside ASCII as DNS does."""
     host = f"[{pool.host.partition('%')[0]}]" if ":" in pool.host else pool.host  # a zone means nothing over there
@@ -183,6 +203,8 @@ def _checked(url: str) -> str:
     parts = checked_url("BLADE_CATALOG_URL", url)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("BLADE_CATALOG_URL has a user, query or fragment; put credentials into BLADE_CATALOG_TOKEN")
+    if is_never(parts.hostname or ""):
+        raise ValueError(f"BLADE_CATALOG_URL is {url!r}, a link-local address, where no catalog may be")
     return url.rstrip("/")
 
 

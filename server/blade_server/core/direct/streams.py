@@ -7,7 +7,7 @@ cancel it at any time.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -82,7 +82,7 @@ class ItemStream:
     Iterating raises the warehouse's errors, and StatementCancelled after `cancel`.
     """
 
-    def __init__(self, query: OpenQuery, source: Source, known_classifications: frozenset[str], *, limit: int) -> None:
+    def __init__(self, query: OpenQuery, source: Source, known_classifications: Sequence[str], *, limit: int) -> None:
         self.source = source
         self.more_rows = False
         self._limit = limit

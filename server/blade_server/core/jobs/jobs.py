@@ -46,7 +46,7 @@ class Jobs:
         return cls(
             start=StartQueryJob(policy, sources, new_jobs, wake),
             preview=PreviewItems(policy.direct, sources, recorder),
-            retry_failed=RetryFailedItems(sources, store, new_jobs, wake),
+            retry_failed=RetryFailedItems(policy, sources, store, new_jobs, wake),
             show=ShowJobs(store, recorder),
             control=ControlJobs(JobControl(database), lease_s=policy.lease_s),
         )

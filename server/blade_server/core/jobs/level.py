@@ -7,7 +7,9 @@ from blade_server.model import JobSpec, Source
 
 
 def level(spec: JobSpec, source: Source) -> int:
-    """1 for jobs that a server of 0.2 runs with other item ids or times of last change, or fails."""
+    """What a server must know: 1: item ids and times of last change as 0.3 has them, 2: the least classification."""
+    if spec.min_classification or source.mapping.min_classification:
+        return 2
     if spec.item_id or spec.last_modified is not None:
         return 1
     template = Template.parse(source.mapping.item_id)

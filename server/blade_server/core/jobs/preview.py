@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from blade_server.core import sql
 from blade_server.core.audit.recorder import Recorder
 from blade_server.core.jobs.checks import check_overrides, check_range, raise_for
-from blade_server.core.jobs.statement import resolve
+from blade_server.core.jobs.statement import classified, resolve
 from blade_server.core.sources.credentials import target
 from blade_server.core.sources.id_count import count_ids
 from blade_server.core.sources.rules import check_pairs
@@ -68,7 +68,7 @@ class PreviewItems:
                 result.schema,
                 known_classifications=self._policy.source.classifications,
                 metadata=item_metadata(resolved.source, where.warehouse_id, request.metadata),
-                overrides=request.overrides,
+                overrides=classified(request.overrides, resolved, self._policy.source.classifications, by=by),
             )
             rows = transform.all(result)
             return rows, count_ids(warehouse, resolved.statement, transform.template, result.schema)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from blade_server.core.jobs.checks import allowed, check_reason, check_request_id, given, raise_for
 from blade_server.core.jobs.ids import fingerprint, new_job_id
 from blade_server.core.jobs.level import level
-from blade_server.core.jobs.statement import resolve
+from blade_server.core.jobs.statement import classified, resolve
 from blade_server.core.sources.sources import Sources
+from blade_server.core.sql import Resolved
 from blade_server.errors import Precondition, Reason
-from blade_server.model import ErrorSummary, Job, NewJob, Source
+from blade_server.model import ErrorSummary, Job, JobSpec, NewJob, Source
 from blade_server.model.access import Caller
+from blade_server.model.policy import JobPolicy
 from blade_server.storage.jobs.new import NewJobs
 from blade_server.storage.jobs.show import JobStore
 
@@ -19,8 +22,11 @@ from blade_server.storage.jobs.show import JobStore
 class RetryFailedItems:
     """Stores jobs over the failed items of final ones. Thread-safe."""
 
-    def __init__(self, sources: Sources, store: JobStore, new_jobs: NewJobs, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, policy: JobPolicy, sources: Sources, store: JobStore, new_jobs: NewJobs, wake: Callable[[], None]
+    ) -> None:
         """`wake` is called whenever a job is stored."""
+        self._policy = policy
         self._sources = sources
         self._store = store
         self._new_jobs = new_jobs
@@ -55,19 +61,25 @@ class RetryFailedItems:
         beyond = [_beyond_retry(parent, summary, resolved.source) for summary in parent.error_summaries]
         if all(beyond):
             raise _refused(parent, "; and ".join(beyond))
+        spec = _as_he_may(parent.spec, resolved, self._policy.direct.source.classifications, by)
         new = NewJob(
             job_id=new_job_id(),
-            spec=parent.spec,
+            spec=spec,
             source=resolved.source,
             statement=resolved.statement,
             request_id=request_id,
             request_hash=request_hash,
-            level=level(parent.spec, resolved.source),
+            level=level(spec, resolved.source),
             parent_job_id=job_id,
         )
         job = self._new_jobs.add(new, by=by, reason=reason)
         self._wake()
         return job
+
+
+def _as_he_may(spec: JobSpec, resolved: Resolved, order: Sequence[str], by: Caller) -> JobSpec:
+    allowed = classified(spec.overrides, resolved, order, by=by)
+    return replace(spec, classification=allowed.classification, min_classification=allowed.min_classification)
 
 
 def _beyond_retry(parent: Job, errors: ErrorSummary, source: Source) -> str:

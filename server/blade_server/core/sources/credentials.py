@@ -1,7 +1,8 @@
 """From a source's config and the server's own warehouse to a warehouse and the credentials for it.
 
-Two rules keep secrets in: a reference reads only what is meant to be referred to, and the server's own credentials go
-to the server's own host and nowhere else.
+Three rules keep secrets in: a reference reads only what is meant to be referred to, what it leads to goes to a host
+that it is bound to, and the server's own credentials go to the server's own host and nowhere else. Whoever configures
+sources learns nothing of secrets that are not bound to the host: all that can be wrong with a reference has one answer.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ def target(policy: WarehousePolicy, config: SourceConfig) -> Target:
         raise Invalid.field(
             _HOST_FIELD, "is not set and the server has no default; set it, or DATABRICKS_SERVER_HOSTNAME on the server"
         )
-    token = _secret(policy, config.credentials) if config.credentials else None
     if host != own:
-        _check_foreign(policy, host, token)
+        _check_foreign(policy, host, config)
+    token = _secret(policy, host, config.credentials) if config.credentials else None
+    if host != own and any(token == secret for secret in (policy.token, policy.client_secret) if secret):
+        raise no_secret(host, config.credentials)
     return Target(
         host=host,
         http_path=_http_path(policy, config, foreign=host != own),
@@ -49,6 +52,7 @@ def target(policy: WarehousePolicy, config: SourceConfig) -> Target:
         client_secret=None if token or host != own else policy.client_secret,
         ca_file=policy.ca_file,
         timeout_s=policy.timeout_s,
+        result_domains=policy.result_domains,
     )
 
 
@@ -56,7 +60,28 @@ def _normalized(host: str) -> str:
     return host.strip().lower().removeprefix("https://").rstrip("/")
 
 
-def _check_foreign(policy: WarehousePolicy, host: str, token: SecretStr | None) -> None:
+def unbound(policy: WarehousePolicy, config: SourceConfig) -> tuple[str, str] | None:
+    """Host and reference of a config whose credentials no setting binds; None: they are bound, or it names none."""
+    host = _normalized(config.host) or _normalized(policy.host)
+    allowed = {_normalized(policy.host), *map(_normalized, policy.allowed_hosts)}
+    free = config.credentials and host in allowed and not _bound(policy, host)
+    return (host, config.credentials) if free else None
+
+
+def no_secret(host: str, reference: str) -> Invalid:
+    """The error for a reference that leads to nothing that may be sent to the host, whatever the reason."""
+    return Invalid.field(
+        _CREDENTIALS_FIELD,
+        f"{reference!r} leads to no secret that may be sent to {host!r}; the operator of the server sets it, one line "
+        f"of ASCII, and binds it to the host: BLADE_ALLOWED_WAREHOUSE_HOSTS={host}={reference}",
+    )
+
+
+def _bound(policy: WarehousePolicy, host: str) -> frozenset[str]:
+    return frozenset().union(*(refs for name, refs in policy.allowed_hosts.items() if _normalized(name) == host))
+
+
+def _check_foreign(policy: WarehousePolicy, host: str, config: SourceConfig) -> None:
     try:
         checked_url("the host", host if "://" in host else f"https://{host}")
     except ValueError as exc:
@@ -67,15 +92,10 @@ def _check_foreign(policy: WarehousePolicy, host: str, token: SecretStr | None) 
         raise Invalid.field(
             _HOST_FIELD, f"{host!r} is not allowed; its operator can add it to BLADE_ALLOWED_WAREHOUSE_HOSTS"
         )
-    if token is None:
+    if not config.credentials:
         raise Invalid.field(
             _CREDENTIALS_FIELD,
             f"must be set for another host than the server's own: the server's are not sent to {host!r}",
-        )
-    own = (policy.token, policy.client_secret)
-    if any(secret is not None and secret.get_secret_value() == token.get_secret_value() for secret in own):
-        raise Invalid.field(
-            _CREDENTIALS_FIELD, f"leads to the server's own credentials, which are not sent to {host!r}"
         )
 
 
@@ -92,51 +112,35 @@ def _http_path(policy: WarehousePolicy, config: SourceConfig, *, foreign: bool) 
     return policy.http_path
 
 
-def _secret(policy: WarehousePolicy, reference: str) -> SecretStr:
+def _secret(policy: WarehousePolicy, host: str, reference: str) -> SecretStr:
     kind, _, name = reference.partition(":")
-    if kind == "env" and name:
-        return _from_environment(name)
-    if kind == "file" and name:
-        return _from_file(policy.secret_dir, name)
-    # The value itself is not shown: whoever did not write a reference may have pasted the token.
-    raise Invalid.field(_CREDENTIALS_FIELD, "must be a reference, `env:NAME` or `file:PATH`, never the secret itself")
-
-
-def _from_environment(name: str) -> SecretStr:
-    if not _ENV_NAME.fullmatch(name):
+    if kind not in ("env", "file") or not name:
+        # The value itself is not shown: whoever did not write a reference may have pasted the token.
         raise Invalid.field(
-            _CREDENTIALS_FIELD, "may name only environment variables that begin with DATABRICKS_ or BLADE_SECRET_"
+            _CREDENTIALS_FIELD, "must be a reference, `env:NAME` or `file:PATH`, never the secret itself"
         )
-    value = os.environ.get(name, "").strip()
-    if not value:
-        raise Invalid.field(_CREDENTIALS_FIELD, f"the environment variable {name} is not set on the server")
-    return _printable(value)
+    bound = _bound(policy, host)
+    value = ""
+    if not bound or reference in bound:
+        value = _from_environment(name) if kind == "env" else _from_file(policy.secret_dir, name)
+    if not (value and value.isascii() and value.isprintable()):
+        raise no_secret(host, reference)
+    return SecretStr(value)
 
 
-def _from_file(secret_dir: Path | None, name: str) -> SecretStr:
+def _from_environment(name: str) -> str:
+    return os.environ.get(name, "").strip() if _ENV_NAME.fullmatch(name) else ""
+
+
+def _from_file(secret_dir: Path | None, name: str) -> str:
+    """What a file below the folder holds; "" if it cannot be read, or is none."""
     if secret_dir is None:
-        raise Invalid.field(_CREDENTIALS_FIELD, "`file:` needs BLADE_SECRET_DIR to be set on the server")
+        return ""
     try:
         root = secret_dir.resolve(strict=True)
         path = (root / name).resolve()
-    except (OSError, ValueError, RuntimeError) as exc:
-        raise Invalid.field(_CREDENTIALS_FIELD, "the file cannot be read by the server") from exc
-    if not path.is_relative_to(root):
-        raise Invalid.field(_CREDENTIALS_FIELD, "the file must be below the server's BLADE_SECRET_DIR")
-    try:
-        if not path.is_file() or path.stat().st_size > MAX_SECRET_BYTES:
-            raise OSError("no file of a reasonable size")
-        value = path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as exc:
-        raise Invalid.field(_CREDENTIALS_FIELD, f"the file {name!r} cannot be read by the server") from exc
-    if not value:
-        raise Invalid.field(_CREDENTIALS_FIELD, f"the file {name!r} is empty")
-    return _printable(value)
-
-
-def _printable(value: str) -> SecretStr:
-    if not (value.isascii() and value.isprintable()):
-        raise Invalid.field(
-            _CREDENTIALS_FIELD, "leads to something that cannot be a token: it must be one line of ASCII"
-        )
-    return SecretStr(value)
+        if not path.is_relative_to(root) or not path.is_file() or path.stat().st_size > MAX_SECRET_BYTES:
+            return ""
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError, RuntimeError):
+        return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from blade_server.core.transform.item_ids import Template, TemplateError
@@ -36,7 +36,7 @@ def with_defaults(source: Source) -> Source:
     )
 
 
-def check(source: Source, *, known_classifications: frozenset[str]) -> None:
+def check(source: Source, *, known_classifications: Sequence[str]) -> None:
     """Pass a source whose every field is well formed.
 
     Raises:
@@ -114,17 +114,19 @@ def _config(config: SourceConfig) -> Iterator[tuple[str, str]]:
         yield "config.max_running_jobs", f"{config.max_running_jobs} is not a number from 0 (no limit) up"
 
 
-def _mapping(mapping: RowMapping, known_classifications: frozenset[str]) -> Iterator[tuple[str, str]]:
+def _unknown_classification(field: str, value: str, known: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if value and value not in known:
+        yield field, f"{value[:80]!r} is not one of this server's BLADE_CLASSIFICATIONS: {', '.join(known)}"
+
+
+def _mapping(mapping: RowMapping, known_classifications: Sequence[str]) -> Iterator[tuple[str, str]]:
     classification = mapping.classification
     yield from check_item_id("mapping.item_id", mapping.item_id)
     yield from check_column("mapping.last_modified", mapping.last_modified)
     yield from check_column("mapping.classification.column", classification.column)
     if classification.column and classification.value:
         yield "mapping.classification", "has a column and a value; it must be one of the two"
-    elif classification.value and classification.value not in known_classifications:
-        known = ", ".join(sorted(known_classifications))
-        yield (
-            "mapping.classification.value",
-            f"{classification.value[:80]!r} is not one of this server's BLADE_CLASSIFICATIONS: {known}",
-        )
+    else:
+        yield from _unknown_classification("mapping.classification.value", classification.value, known_classifications)
+    yield from _unknown_classification("mapping.min_classification", mapping.min_classification, known_classifications)
     yield from check_pairs("mapping.metadata", mapping.metadata)

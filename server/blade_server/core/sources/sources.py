@@ -14,7 +14,9 @@ from blade_server.core import paging
 from blade_server.core.audit.recorder import Recorder
 from blade_server.core.paging import make_token, read_token
 from blade_server.core.sources.connection_test import Tested, try_connection
+from blade_server.core.sources.credentials import no_secret, unbound
 from blade_server.core.sources.rules import check, with_defaults
+from blade_server.core.sql import Reach, table_name
 from blade_server.errors import (
     AccessDenied,
     AlreadyExists,
@@ -44,7 +46,7 @@ _PATHS = {
     "enabled",
     *(f"config.{name}" for name in ("catalog", "schema", "table", "warehouse_id", "host", "credentials")),
     *(f"config.{name}" for name in ("items_per_second", "max_running_jobs")),
-    *(f"mapping.{name}" for name in ("item_id", "last_modified", "classification", "metadata")),
+    *(f"mapping.{name}" for name in ("item_id", "last_modified", "classification", "min_classification", "metadata")),
 }
 
 
@@ -79,6 +81,7 @@ class Sources:
             return Tested(
                 source=self._store.add(source, by=by, request_id=request_id, request_hash=fingerprint), steps=[]
             )
+        self._check_credentials(source)
         tested = self._tested(source, by)
         if validate_only:
             return tested
@@ -94,6 +97,19 @@ class Sources:
     def all(self, *, by: Caller) -> builtins.list[Source]:
         """Every source that the caller may know of, by name."""
         return self._store.all(by.sees)
+
+    def reach(self, *, by: Caller) -> Reach:
+        """What the tables of his SQL may be: sources that he may read, and what the operator allows beside them."""
+        every = self._store.all(Scope(all=True))
+        seen, reads = by.sees, by.principal.scope(Role.READER)
+        known = [source for source in every if seen.covers(source.name, source.data_type)]
+        return Reach(
+            [source for source in known if reads.covers(source.name, source.data_type)],
+            others=[source for source in known if not reads.covers(source.name, source.data_type)],
+            tables=self._policy.allowed_tables,
+            every_table=by.principal.everywhere(Role.ADMIN),
+            hidden=frozenset(map(table_name, every)) - frozenset(map(table_name, known)),
+        )
 
     def list(
         self, *, by: Caller, page_size: int | None = None, page_token: str = "", data_type: str = ""
@@ -133,6 +149,7 @@ class Sources:
             tested = Tested(source=self._checked(_merged(current, source, paths)), steps=[])
             if tested.source.data_type != current.data_type:
                 _check_data_type(by, tested.source.data_type)
+            self._check_credentials(tested.source)
             if paths - _UNTESTED and _differs(current, tested.source):
                 tested = self._tested(tested.source, by)
             try:
@@ -209,6 +226,13 @@ class Sources:
         check(source, known_classifications=self._policy.classifications)
         return source
 
+    def _check_credentials(self, source: Source) -> None:
+        """Where no setting binds credentials to a host, those go there that stored sources have sent there before."""
+        wanted = unbound(self._policy.warehouse, source.config)
+        stored = self._store.all(Scope(all=True)) if wanted else []
+        if wanted and all(unbound(self._policy.warehouse, other.config) != wanted for other in stored):
+            raise no_secret(*wanted)
+
     def _exists(self, name: str) -> bool:
         try:
             self._store.get(name, Scope(all=True))
@@ -252,6 +276,8 @@ def _fingerprint(source: Source) -> str:
         document["mapping"]["last_modified"] = ""
     elif not source.mapping.last_modified:
         document["mapping"]["last_modified"] = None
+    if not source.mapping.min_classification:  # which older servers do not have
+        del document["mapping"]["min_classification"]
     return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,6 +2,9 @@
 
     parse        text -> tree, with limits on size and nesting
     reads_only   what may stand in a query: reading tables, nothing else
+    functions    which functions it may call
+    scope        which WITH clause a name means
+    lineage      whether a column is that of the table
     resolve      names of sources -> names of tables
     parameters   `:name` in filters: all there, all used, read as the right type
     build        statements of BLADE's own: select, look-up, count, preview, pin
@@ -25,12 +28,13 @@ from blade_server.core.sql.build import (
     tables,
 )
 from blade_server.core.sql.parse import MAX_FILTER_BYTES, MAX_NESTING, MAX_SQL_BYTES
-from blade_server.core.sql.resolve import Resolved, resolve
+from blade_server.core.sql.resolve import Reach, Resolved, resolve, table_name
 
 __all__ = [
     "MAX_FILTER_BYTES",
     "MAX_NESTING",
     "MAX_SQL_BYTES",
+    "Reach",
     "Resolved",
     "all_rows",
     "count",
@@ -41,5 +45,6 @@ __all__ = [
     "pin",
     "resolve",
     "select",
+    "table_name",
     "tables",
 ]

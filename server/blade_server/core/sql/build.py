@@ -14,6 +14,7 @@ from blade_server.core.sql.item_id_sql import NotInSqlError, item_id_sql
 from blade_server.core.sql.parameters import cast_parameters, check_parameters, wrong_parameters
 from blade_server.core.sql.parse import (
     Edit,
+    Parsed,
     invalid,
     parse_condition,
     position,
@@ -173,8 +174,9 @@ def _ordering(text: str) -> tuple[str, bool]:
 
 
 def _condition(query: RowQuery, schema: pa.Schema | None) -> exp.Expr:
-    tree = parse_condition(query.filter, field="filter")
-    _check_condition(tree)
+    parsed = parse_condition(query.filter, field="filter")
+    _check_condition(parsed)
+    tree = parsed.tree
     check_parameters(tree, query.parameters)
     if schema is not None:
         # A dotted name can be a field of a struct, which the warehouse knows better.
@@ -186,14 +188,14 @@ def _condition(query: RowQuery, schema: pa.Schema | None) -> exp.Expr:
     # Once more over what is sent: the writer puts some names (of arguments, of units) into the text without quotes.
     written = reparse_condition(render(tree, field="filter"), field="filter")
     _check_condition(written)
-    check_parameters(written, query.parameters)
+    check_parameters(written.tree, query.parameters)
     return tree
 
 
-def _check_condition(tree: exp.Expr) -> None:
+def _check_condition(parsed: Parsed) -> None:
     """Pass what can be said of one row alone."""
-    check_reads_only(tree, field="filter")
-    for node in tree.walk():
+    check_reads_only(parsed, field="filter")
+    for node in parsed.tree.walk():
         if isinstance(node, exp.Query):
             raise invalid("filter", "holds a subquery; only the row's own columns can be used")
         if isinstance(node, (exp.AggFunc, exp.Window)):

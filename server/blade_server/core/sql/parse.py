@@ -38,9 +38,9 @@ def invalid(field: str, description: str) -> Invalid:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A query as a tree and as its tokens; `text` is what their positions refer to."""
+    """A query or condition as a tree and as its tokens; `text` is what their positions refer to."""
 
-    tree: exp.Query
+    tree: exp.Expr
     tokens: Sequence[Token]
     text: str
 
@@ -86,7 +86,7 @@ def reparse(statement: str, *, field: str = "sql") -> Parsed:
     return Parsed(trees[0], tokens, statement)
 
 
-def reparse_condition(text: str, *, field: str) -> exp.Expr:
+def reparse_condition(text: str, *, field: str) -> Parsed:
     """A condition in brackets written by BLADE.
 
     Raises:
@@ -97,10 +97,10 @@ def reparse_condition(text: str, *, field: str) -> exp.Expr:
         found = [tree for tree in _DATABRICKS.parser().parse_into(exp.Condition, tokens, text) if tree is not None]
     if len(found) != 1 or not isinstance(found[0], exp.Paren) or any(token.comments for token in tokens):
         raise invalid(field, _CHANGED)
-    return found[0]
+    return Parsed(found[0], tokens, text)
 
 
-def parse_condition(text: str, *, field: str) -> exp.Expr:
+def parse_condition(text: str, *, field: str) -> Parsed:
     """One expression, for example `priority = :p AND due_date < '2024-06-01'`.
 
     Raises:
@@ -111,7 +111,7 @@ def parse_condition(text: str, *, field: str) -> exp.Expr:
         found = [tree for tree in _DATABRICKS.parser().parse_into(exp.Condition, tokens, text) if tree is not None]
     if len(found) != 1:
         raise invalid(field, "must be one boolean expression, for example `priority = 'HIGH'`")
-    return found[0]
+    return Parsed(found[0], tokens, text)
 
 
 class _Generator(type(_DATABRICKS.generator())):  # type: ignore[misc]

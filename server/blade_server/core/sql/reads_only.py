@@ -8,16 +8,10 @@ from __future__ import annotations
 import re
 
 from sqlglot import exp
+from sqlglot.tokenizer_core import TokenType
 
-from blade_server.core.sql.parse import invalid, position, shown
-
-_FORBIDDEN_FUNCTIONS = re.compile(
-    r"ai_\w+|http_request|java_method|(try_)?reflect|(try_)?secret|list_secrets|read_\w+|cloud_files\w*|remote_query"
-    r"|vector_search|event_log|table_changes|to_file|identifier|pyfunc|python_udf|file_\w+|get_warmup_\w+",
-    re.IGNORECASE,
-)
-"""Functions that read files or streams, call models or the network, run code, or show secrets
-(https://docs.databricks.com/aws/en/sql/language-manual/sql-ref-functions-builtin)."""
+from blade_server.core.sql.functions import check_functions, check_named
+from blade_server.core.sql.parse import Parsed, invalid, position
 
 _TABLE_FUNCTIONS = {
     "range",
@@ -38,39 +32,38 @@ _FILE_FORMATS = {"parquet", "csv", "json", "text", "binaryfile", "delta", "avro"
 
 _FORBIDDEN_NODES: tuple[tuple[type[exp.Expr] | tuple[type[exp.Expr], ...], str], ...] = (
     ((exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy), "changes data; only reading is allowed"),
-    ((exp.Create, exp.Drop, exp.Alter, exp.Command, exp.Set), "is not a query; only reading is allowed"),
+    ((exp.Create, exp.Drop, exp.Alter, exp.Command, exp.Set, exp.Describe), "is not a query; only reading is allowed"),
     (exp.Into, "INTO writes a table; only reading is allowed"),
     (exp.Lock, "FOR UPDATE locks rows; only reading is allowed"),
     (exp.QueryTransform, "TRANSFORM ... USING runs a program and is not allowed"),
     ((exp.Parameter, exp.SessionParameter), "variables are not allowed (for a version write VERSION AS OF 3)"),
 )
 
+_FORBIDDEN = tuple(kind for kinds, _ in _FORBIDDEN_NODES for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
 
-def check_reads_only(tree: exp.Expr, *, field: str) -> None:
-    """Pass a tree that only reads.
+
+def check_reads_only(parsed: Parsed, *, field: str) -> None:
+    """Pass what only reads.
 
     Raises:
         Invalid: naming what is not allowed and where it stands.
     """
-    for node in tree.walk():
-        for kinds, why in _FORBIDDEN_NODES:
-            if isinstance(node, kinds):
-                raise invalid(field, f"{why}{position(node)}")
-        if isinstance(node, (exp.Func, exp.Dot)):
-            _check_function(node, field)
-        elif isinstance(node, exp.Table):
+    for token in parsed.tokens:
+        if token.token_type is TokenType.PIPE_GT:
+            raise invalid(field, f"the pipe |> at line {token.line} is not allowed; nest the queries")
+    check_functions(parsed.tree, parsed.tokens, field=field)
+    for node in parsed.tree.walk():
+        if isinstance(node, _FORBIDDEN):
+            why = next(why for kinds, why in _FORBIDDEN_NODES if isinstance(node, kinds))
+            raise invalid(field, f"{why}{position(node)}")
+        if isinstance(node, exp.Table):
             _check_table(node, field)
-
-
-def _check_function(node: exp.Expr, field: str) -> None:
-    if isinstance(node, exp.Dot):
-        if isinstance(node.expression, exp.Func):
-            raise invalid(field, f"the user-defined function {shown(node, field=field)} is not allowed{position(node)}")
-        return
-    names = [node.name] if isinstance(node, exp.Anonymous) else [*type(node).sql_names(), node.key]  # type: ignore[attr-defined]
-    for name in names:
-        if _FORBIDDEN_FUNCTIONS.fullmatch(name):
-            raise invalid(field, f"the function {name.lower()} is not allowed{position(node)}")
+        elif isinstance(node, exp.Anonymous):
+            check_named(node, field=field)
+        elif (isinstance(node, exp.In) and node.args.get("field")) or (
+            isinstance(node, exp.Lateral) and not isinstance(node.this, (exp.Subquery, exp.Func))
+        ):
+            raise invalid(field, f"a table may stand only behind FROM or JOIN{position(node)}")
 
 
 def _check_table(table: exp.Table, field: str) -> None:

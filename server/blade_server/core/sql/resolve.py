@@ -7,33 +7,78 @@ part. What the query itself defines (WITH) comes first. References like `mainten
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from sqlglot import exp
 
 from blade_server.core.sql.bounded import bounded
+from blade_server.core.sql.lineage import makes_column
 from blade_server.core.sql.parse import Edit, invalid, parse_query, position, quoted, reparse, rewrite, span
 from blade_server.core.sql.reads_only import check_reads_only
+from blade_server.core.sql.scope import definition
 from blade_server.errors import Invalid, Reason
 from blade_server.model import Source
+
+TableName = tuple[str, str, str]
+"""Catalog, schema and table, in lower case."""
+
+_PLAIN = re.compile(r"[\w -]+")
+_NEVER = ("system", "information_schema")
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What the tables of a caller's SQL may be.
+
+    `sources`: those whose rows he may read. `others`: those he may only know of; a query that names one of them
+    resolves, and `Resolved.read` tells. `tables`: patterns (`main.reference.*`) of further full names, which
+    `every_table` makes needless; tables of `system` and `information_schema` are never among them, nor, but with
+    `every_table`, is a `hidden` one, of a source that he may not know of.
+    """
+
+    sources: Sequence[Source]
+    others: Sequence[Source] = ()
+    tables: Sequence[str] = ()
+    every_table: bool = False
+    hidden: frozenset[TableName] = frozenset()
+
+    def covers(self, parts: Sequence[str]) -> bool:
+        """Whether the full name of a table that is no source is within it."""
+        folded = [part.casefold() for part in parts]
+        if len(folded) != 3 or folded[0] == _NEVER[0] or folded[1] == _NEVER[1]:
+            return False
+        if self.every_table:
+            return True
+        # Other characters can make other spellings: `t@v1` is the table `t`.
+        if tuple(folded) in self.hidden or not all(map(_PLAIN.fullmatch, folded)):
+            return False
+        patterns = (pattern.casefold().split(".") for pattern in self.tables)
+        return any(all(map(fnmatchcase, folded, pattern)) for pattern in patterns)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A query as the warehouse gets it, and the source whose mapping is for its rows."""
+    """A query as the warehouse gets it, the source whose mapping is for its rows, and all those it reads.
+
+    `makes_classification`: it may make the column itself from which the mapping takes the classification.
+    """
 
     statement: str
     source: Source
+    read: tuple[Source, ...]
+    makes_classification: bool
 
 
 @bounded(lambda sql, *_, **__: sql, "sql")
-def resolve(sql: str, sources: Sequence[Source], *, chosen: Sequence[Source] = (), field: str = "sql") -> Resolved:
+def resolve(sql: str, reach: Reach, *, chosen: Sequence[Source] = (), field: str = "sql") -> Resolved:
     """Check a query and put full table names in it.
 
     Args:
         sql: one SELECT.
-        sources: all there are.
+        reach: what its tables may be.
         chosen: those the caller has named (by name or data type); empty: the query says it.
         field: where the SQL stands in the request, for errors.
 
@@ -41,26 +86,32 @@ def resolve(sql: str, sources: Sequence[Source], *, chosen: Sequence[Source] = (
         Invalid: the SQL is not one SELECT that only reads; a table is not known; it is not clear which source is meant.
     """
     parsed = parse_query(sql, field=field)
-    check_reads_only(parsed.tree, field=field)
+    check_reads_only(parsed, field=field)
     for placeholder in parsed.tree.find_all(exp.Placeholder):
         name = f":{placeholder.name}" if placeholder.this else "?"
         raise invalid(field, f"has the parameter {name}; write the value into the SQL")
     read: dict[str, Source] = {}
     edits: list[Edit | None] = []
     for table in list(parsed.tree.find_all(exp.Table)):
-        if not isinstance(table.this, exp.Func) and not _defined_by_query(table):
-            source = _find(table, sources, chosen, field)
+        if not isinstance(table.this, exp.Func) and definition(table) is None:
+            source = _find(table, reach, chosen, field)
             if source is not None:
                 edits.append(_rename(table, source))
                 read.setdefault(source.name, source)
-    source = _reader(list(read.values()), chosen, sources, field)
+    source = _reader(list(read.values()), chosen, reach, field)
     statement = rewrite(parsed, edits, field=field)
     # Once more over what is sent: the writer puts some names (of arguments, of units) into the text without quotes.
-    check_reads_only(reparse(statement, field=field).tree, field=field)
-    return Resolved(statement=statement, source=source)
+    check_reads_only(reparse(statement, field=field), field=field)
+    column = source.mapping.classification.column
+    return Resolved(
+        statement=statement,
+        source=source,
+        read=tuple(read.values()),
+        makes_classification=bool(column) and makes_column(parsed.tree, column, table_name(source)),
+    )
 
 
-def _reader(read: list[Source], chosen: Sequence[Source], sources: Sequence[Source], field: str) -> Source:
+def _reader(read: list[Source], chosen: Sequence[Source], reach: Reach, field: str) -> Source:
     """The one source whose mapping makes items of the rows."""
     fitting = [source for source in read if source in chosen] if chosen else read
     if not fitting:
@@ -69,7 +120,7 @@ def _reader(read: list[Source], chosen: Sequence[Source], sources: Sequence[Sour
         _check_same_warehouse(fitting[0], read, field)
         return fitting[0]
     if not fitting:
-        raise invalid(field, f"reads no source; {_known(sources)}")
+        raise invalid(field, f"reads no source; {_known(reach)}")
     names = ", ".join(sorted(source.name for source in fitting))
     raise Invalid.field(
         "source", f"several sources could be meant ({names}): name one of them", reason=Reason.SOURCE_AMBIGUOUS
@@ -82,29 +133,33 @@ def _check_same_warehouse(source: Source, read: list[Source], field: str) -> Non
             raise invalid(field, f"reads the sources {source.name!r} and {other.name!r}, which are on different hosts")
 
 
-def _find(table: exp.Table, sources: Sequence[Source], chosen: Sequence[Source], field: str) -> Source | None:
-    """The source that a table name means; None: a full name of a table that is no source."""
+def _find(table: exp.Table, reach: Reach, chosen: Sequence[Source], field: str) -> Source | None:
+    """The source that a table name means; None: the full name of another table that may be read."""
     parts = [part.name for part in table.parts]
-    for candidates in _meanings(parts, sources):
+    for candidates in (*_meanings(parts, reach.sources), *_meanings(parts, reach.others)):
         preferred = [source for source in candidates if source in chosen]
         found = preferred or candidates
-        if len({_table_name(source) for source in found}) == 1:
+        if len({table_name(source) for source in found}) == 1:
             # Sources that share a table: any of them names it, the mapping is chosen elsewhere or refused there.
             if len(found) > 1 and not chosen:
                 raise _ambiguous(table, found)
             return found[0]
         if found:
             raise _ambiguous(table, found)
-    if len(parts) == 3:
+    if reach.covers(parts):
         return None
+    raise _unknown(table, parts, reach, field)
+
+
+def _unknown(table: exp.Table, parts: list[str], reach: Reach, field: str) -> Invalid:
     name = ".".join(parts)
-    close = difflib.get_close_matches(name, [word for source in sources for word in (source.name, source.data_type)])
+    known = [*reach.sources, *reach.others]
+    close = difflib.get_close_matches(name, [word for source in known for word in (source.name, source.data_type)])
     hint = f"did you mean {close[0]!r}? " if close else ""
-    raise invalid(
-        field,
-        f"the table {name!r}{position(table)} is neither a source nor a full name (catalog.schema.table); {hint}"
-        f"{_known(sources)}",
-    )
+    what = "neither a source nor a full name (catalog.schema.table)"
+    if len(parts) == 3:
+        what = "neither a source nor a table that SQL may read here (BLADE_ALLOWED_TABLES)"
+    return invalid(field, f"the table {name!r}{position(table)} is {what}; {hint}{_known(reach)}")
 
 
 def _meanings(parts: list[str], sources: Sequence[Source]) -> Iterator[list[Source]]:
@@ -113,7 +168,7 @@ def _meanings(parts: list[str], sources: Sequence[Source]) -> Iterator[list[Sour
     if len(wanted) == 1:
         yield [source for source in sources if source.name == wanted[0]]
         yield [source for source in sources if source.data_type == wanted[0]]
-    yield [source for source in sources if list(_table_name(source))[-len(wanted) :] == wanted]
+    yield [source for source in sources if list(table_name(source))[-len(wanted) :] == wanted]
 
 
 def _ambiguous(table: exp.Table, found: list[Source]) -> Invalid:
@@ -139,41 +194,16 @@ def _rename(table: exp.Table, source: Source) -> Edit | None:
     return Edit(place[0], place[1], full) if place else None
 
 
-def _table_name(source: Source) -> tuple[str, str, str]:
+def table_name(source: Source) -> TableName:
+    """The full name of its table."""
     config = source.config
     return config.catalog.lower(), config.schema.lower(), config.table.lower()
 
 
-def _defined_by_query(table: exp.Table) -> bool:
-    """Whether the name is that of a WITH clause in whose reach it stands."""
-    if table.db:
-        return False
-    node: exp.Expr = table
-    while node.parent is not None:
-        inside, node = node, node.parent
-        if isinstance(node, exp.With):
-            visible = _before(node, inside)
-            outer = node.parent
-            if outer is None:
-                break
-            inside, node = node, outer
-        else:
-            clause = node.args.get("with_")
-            visible = list(clause.expressions) if isinstance(clause, exp.With) and inside is not clause else []
-        if any(cte.alias.lower() == table.name.lower() for cte in visible):
-            return True
-    return False
-
-
-def _before(clause: exp.With, cte: exp.Expr) -> list[exp.Expr]:
-    """What one part of a WITH clause can see of it: the parts before it, and itself if it is recursive."""
-    index = next(at for at, other in enumerate(clause.expressions) if other is cte)
-    return list(clause.expressions[: index + 1 if clause.recursive else index])
-
-
-def _known(sources: Sequence[Source]) -> str:
-    if not sources:
+def _known(reach: Reach) -> str:
+    known = [*reach.sources, *reach.others]
+    if not known:
         return "there are no sources yet, add one first"
-    names = sorted(f"{source.name} ({source.data_type})" for source in sources)
+    names = sorted(f"{source.name} ({source.data_type})" for source in known)
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"the sources are {', '.join(names[:10])}{more}"

@@ -6,7 +6,7 @@ Compiled once for the schema of a result. It decides nothing about where rows co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from blade_server.arrow.arrays import AnyArray, as_bytes, as_text, values
 from blade_server.arrow.items import Items
+from blade_server.core.transform.classifications import highest, raised
 from blade_server.core.transform.columns import find_column, require_column, rows_where
 from blade_server.core.transform.item_ids import Template, TemplateError, trimmed
 from blade_server.core.transform.json_columns import plain_type, readable, row_texts, unreadable_rows
@@ -65,7 +66,7 @@ class Transform:
         source: Source,
         schema: pa.Schema,
         *,
-        known_classifications: frozenset[str],
+        known_classifications: Sequence[str],
         metadata: Mapping[str, str],
         overrides: Overrides | None = None,
     ) -> None:
@@ -74,7 +75,7 @@ class Transform:
         Args:
             source: gives the mapping and the data type.
             schema: of every batch to come.
-            known_classifications: all others are rejected.
+            known_classifications: lowest first; all others are rejected.
             metadata: of every item; this very object, not a copy.
             overrides: what takes the place of the mapping's for a query that a caller wrote; None: the rows are the
                 source's own.
@@ -86,7 +87,7 @@ class Transform:
         """
         self._data_type = source.data_type
         self._metadata = metadata
-        self._known = pa.array(sorted(known_classifications), pa.string())
+        self._known = pa.array(known_classifications, pa.string())
         self._schema = schema
         self._names = list(schema.names)
         self._plain = _plain_schema(schema)
@@ -99,12 +100,15 @@ class Transform:
         self._template = self._compiled(self.template)
         self._last_modified = self._position(self._last_modified_column(mapping), _LAST_MODIFIED)
         self._fixed_classification = own.classification or mapping.classification.value
+        self._least = highest(known_classifications, mapping.min_classification, own.min_classification)
         column = "" if self._fixed_classification else mapping.classification.column
         self._classification = self._position(column, _CLASSIFICATION)
         if self._last_modified is not None:
             _check_last_modified(self._plain.field(self._last_modified), self._field(_LAST_MODIFIED))
         if self._classification is not None:
             _check_classification(self._plain.field(self._classification), self._field(_CLASSIFICATION))
+        if self._least and self._least not in known_classifications:
+            raise Invalid.field("mapping.min_classification", f"{_shown(self._least)} is not one this server knows")
 
     def __call__(self, batch: pa.RecordBatch) -> Transformed:
         """Transform a batch of the schema. Never fails for what a row holds."""
@@ -212,7 +216,7 @@ class Transform:
             known = ", ".join(values(self._known))
             message = f"classification {_shown(found[row].as_py())} is not one this server knows; known: {known}"
             faults.setdefault(row, _Fault(Reason.UNKNOWN_CLASSIFICATION, field, message))
-        return found
+        return raised(found, self._known, self._least) if self._least else found
 
     def _times(self, batch: pa.RecordBatch, faults: _Faults) -> pa.StringArray:
         if self._last_modified is None:

@@ -112,6 +112,7 @@ def _spec(spec: model.JobSpec) -> job_pb2.JobSpec:
         ),
         metadata=spec.metadata,
         classification=spec.classification,
+        min_classification=spec.min_classification,
         skip_existing=spec.skip_existing,
         item_id=spec.item_id,
         last_modified=spec.last_modified,

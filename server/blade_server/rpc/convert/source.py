@@ -35,6 +35,7 @@ def source_from(source: source_pb2.Source) -> model.Source:
                 column=mapping.classification.column, value=mapping.classification.value
             ),
             metadata=dict(mapping.metadata),
+            min_classification=mapping.min_classification,
         ),
         etag=source.etag,
     )
@@ -63,6 +64,7 @@ def source_message(source: model.Source) -> source_pb2.Source:
             last_modified=mapping.last_modified,
             classification=_classification(mapping.classification),
             metadata=mapping.metadata,
+            min_classification=mapping.min_classification,
         ),
         stats=source_pb2.SourceStats(
             item_count=stats.item_count,

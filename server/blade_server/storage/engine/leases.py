@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _job = tables.job
 
 CLAIM_LOCK = 0x424C4144454A  # one claim at a time, so that the limits per source hold exactly
-LEVEL = 1
+LEVEL = 2
 """What this version knows of jobs. A job that it must not run as it runs jobs is stored with a higher one and left to
 newer servers; callers see, pause and cancel it through any. core/jobs/level.py says which job needs what."""
 MAX_DEATHS = 20

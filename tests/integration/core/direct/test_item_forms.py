@@ -33,6 +33,6 @@ def test_a_value_is_in_the_item_as_the_page_says(sandbox: Any, example: str, for
     target = Target(host=sandbox.url, http_path=sandbox.http_path, token=SecretStr(sandbox.token))
     with Warehouse(target) as warehouse:
         result = warehouse.execute(f"SELECT 1 AS id, {example} AS x")
-        transform = Transform(source, result.schema, known_classifications=frozenset({"UNCLASS"}), metadata={})
+        transform = Transform(source, result.schema, known_classifications=("UNCLASS",), metadata={})
         (item,) = transform.all(result).items
     assert item.data_json.decode() == f'{{"id":1,"x":{form}}}'

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.support.access import called
+from tests.integration.core.conftest import TOKEN
+from tests.support.access import AsTester, called
 from tests.support.timing import assert_within, seconds
 
 from blade_server.app.policies import source_policy
@@ -133,6 +134,54 @@ class TestAdd:
         with pytest.raises(Invalid) as caught:
             sources.add(source(host="evil.example.com", credentials="env:DATABRICKS_TOKEN"))
         assert caught.value.violations[0].field in ("source.config.host", "source.config.credentials")
+
+
+class TestCredentials:
+    """Where a secret may go is the operator's to say; sources that are there already go on."""
+
+    @pytest.fixture
+    def with_secret(self, monkeypatch, make_settings, store):
+        monkeypatch.setenv("BLADE_SECRET_TEAM", TOKEN)
+
+        def make(bound: str = "") -> AsTester:
+            return AsTester(Sources(source_policy(make_settings(allowed_warehouse_hosts=bound)), store))
+
+        return make
+
+    @pytest.fixture
+    def named(self, source, sandbox):
+        return source(credentials="env:BLADE_SECRET_TEAM", host=sandbox.url, warehouse_id="sandbox")
+
+    def test_what_is_bound_to_the_host_is_sent_there(self, with_secret, named, sandbox):
+        bound = with_secret(f"{sandbox.url}=env:BLADE_SECRET_TEAM")
+        assert bound.add(named).source.config.credentials == "env:BLADE_SECRET_TEAM"
+        assert all(step.outcome is StepOutcome.PASSED for step in bound.test("blade-maintenance").steps)
+
+    @pytest.mark.parametrize("bound", ["", "{url}", "{url}=env:BLADE_SECRET_OTHER"])
+    def test_what_is_not_is_not_sent(self, with_secret, named, sandbox, bound):
+        sources = with_secret(bound.format(url=sandbox.url))
+        for wanted in (named, replace(named, config=replace(named.config, host=""))):
+            with pytest.raises(Invalid, match="leads to no secret that may be sent") as caught:
+                sources.add(wanted)
+            assert caught.value.violations[0].field == "source.config.credentials"
+
+    def test_a_host_alone_keeps_what_sources_name_and_takes_nothing_new(self, with_secret, named, sandbox):
+        with_secret(f"{sandbox.url}=env:BLADE_SECRET_TEAM").add(named)
+        alone = with_secret(sandbox.url)
+        assert all(step.outcome is StepOutcome.PASSED for step in alone.test("blade-maintenance").steps)
+        alone.update(replace(named, display_name="M"), {"display_name", "config.credentials", "config.host"})
+        alone.add(replace(named, name="twin"))
+        other = replace(named, config=replace(named.config, credentials="env:BLADE_SECRET_OTHER"))
+        with pytest.raises(Invalid, match="leads to no secret"):
+            alone.update(other, {"config.credentials"})
+        with pytest.raises(Invalid, match="leads to no secret"):
+            alone.add(replace(other, name="third"))
+
+    def test_one_that_is_bound_elsewhere_now_is_sent_no_longer(self, with_secret, named, sandbox):
+        with_secret(f"{sandbox.url}=env:BLADE_SECRET_TEAM").add(named)
+        moved = with_secret(f"{sandbox.url}=env:BLADE_SECRET_OTHER,a.test=env:BLADE_SECRET_TEAM")
+        with pytest.raises(Invalid, match="leads to no secret"):
+            moved.test("blade-maintenance")
 
 
 class TestTimeLimit:

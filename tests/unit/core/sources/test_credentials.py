@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from blade_server.app.policies import source_policy
-from blade_server.core.sources.credentials import target
+from blade_server.app.policies import source_policy, unbound_hosts
+from blade_server.core.sources.credentials import no_secret, target, unbound
 from blade_server.errors import Invalid
 from blade_server.model import SourceConfig
 from blade_server.model.policy import WarehousePolicy
@@ -23,7 +23,8 @@ def policy(**changes) -> WarehousePolicy:
         "databricks_server_hostname": OWN,
         "databricks_http_path": "/sql/1.0/warehouses/own1",
         "databricks_token": SecretStr("own-token"),
-        "allowed_warehouse_hosts": (OTHER, "http://127.0.0.1:8443"),
+        "allowed_warehouse_hosts": f"{OTHER}=env:BLADE_SECRET_OTHER|env:DATABRICKS_TOKEN|env:BLADE_SECRET_COPY|"
+        "env:BLADE_SECRET_ABSENT,http://127.0.0.1:8443",
     }
     return source_policy(Settings(**{**values, **changes})).warehouse
 
@@ -170,7 +171,7 @@ class TestReferences:
         for name in ("../outside", str(outside), "link", "folder/outside", "../secrets-2/token", "/etc/passwd"):
             field, text = refusal(config(credentials=f"file:{name}"), secret_dir=root)
             assert field == "source.config.credentials"
-            assert "below" in text
+            assert text == self.words(OWN, f"file:{name}")
 
     def test_what_is_no_token_is_refused_without_showing_it(self, tmp_path: Path):
         (tmp_path / "empty").write_text(" \n")
@@ -183,4 +184,77 @@ class TestReferences:
             assert "X-Header" not in text
 
     def test_without_a_secret_dir_no_file_can_be_read(self):
-        assert "BLADE_SECRET_DIR" in refusal(config(credentials="file:token"))[1]
+        assert refusal(config(credentials="file:token"))[1] == self.words(OWN, "file:token")
+
+    def words(self, host: str, reference: str) -> str:
+        return no_secret(host, reference).violations[0].description
+
+
+class TestBound:
+    """What an operator binds to a host goes there, and nothing else does; nobody learns why."""
+
+    def reached(self, host: str, reference: str, bound: str, **changes) -> str:
+        found = target(
+            policy(allowed_warehouse_hosts=bound, **changes),
+            config(host=host, warehouse_id="w", credentials=reference),
+        )
+        return found.token.get_secret_value()
+
+    @pytest.mark.parametrize("spelt", [OTHER, OTHER.upper(), f"https://{OTHER}/"])
+    def test_what_is_bound_goes_there(self, spelt):
+        assert self.reached(OTHER, "env:BLADE_SECRET_OTHER", f"{spelt}=env:BLADE_SECRET_OTHER") == "other-token"
+        twice = f"{OTHER}=env:BLADE_SECRET_X, {OTHER}=env:BLADE_SECRET_OTHER"
+        assert self.reached(spelt, "env:BLADE_SECRET_OTHER", twice) == "other-token"
+        own = f"{OWN}=env:BLADE_SECRET_OTHER"
+        assert self.reached("", "env:BLADE_SECRET_OTHER", own) == "other-token"
+
+    def test_a_bound_file(self, tmp_path: Path):
+        (tmp_path / "t").write_text("file-token")
+        bound = f"{OTHER}=env:BLADE_SECRET_X|file:t"
+        assert self.reached(OTHER, "file:t", bound, secret_dir=tmp_path) == "file-token"
+        for same in ("file:./t", "file:x/../t", f"file:{tmp_path}/t", "env:BLADE_SECRET_OTHER"):
+            with pytest.raises(Invalid):
+                self.reached(OTHER, same, bound, secret_dir=tmp_path)
+
+    def test_all_that_can_be_wrong_has_the_same_words(self, monkeypatch, tmp_path: Path):
+        monkeypatch.setenv("BLADE_SECRET_EMPTY", " ")
+        monkeypatch.setenv("BLADE_SECRET_LINES", "a\nb")
+        monkeypatch.setenv("BLADE_SECRET_SAME", "own-token")
+        (tmp_path / "there").write_text("file-token")
+        bound = "|".join(f"env:BLADE_SECRET_{name}" for name in ("ABSENT", "EMPTY", "LINES", "SAME"))
+        for reference in (
+            "env:BLADE_SECRET_OTHER",  # set, and not bound
+            "env:BLADE_SECRET_NEITHER",
+            "env:BLADE_SECRET_ABSENT",  # bound, and not set
+            "env:BLADE_SECRET_EMPTY",
+            "env:BLADE_SECRET_LINES",
+            "env:BLADE_SECRET_SAME",
+            "env:PATH",
+            "file:there",
+            "file:absent",
+            "file:../outside",
+        ):
+            with pytest.raises(Invalid) as caught:
+                self.reached(OTHER, reference, f"{OTHER}={bound}", secret_dir=tmp_path)
+            assert caught.value.message == no_secret(OTHER, reference).message
+
+    def test_only_hosts_to_which_nothing_is_bound_look_at_what_sources_name(self):
+        where = policy(allowed_warehouse_hosts=f"a.test,{OTHER}=env:BLADE_SECRET_OTHER")
+        named = {"credentials": "env:BLADE_SECRET_OTHER"}
+        assert unbound(where, config(host="A.test", **named)) == ("a.test", "env:BLADE_SECRET_OTHER")
+        assert unbound(where, config(**named)) == (OWN, "env:BLADE_SECRET_OTHER")
+        assert unbound(where, config(host=OTHER, **named)) is None
+        assert unbound(where, config(host="a.test")) is None
+        assert unbound(where, config(host="b.test", **named)) is None  # which is refused anyway
+
+    @pytest.mark.parametrize(
+        "entry", ["=env:BLADE_SECRET_X", "a.test=", "a.test=env:PATH", "a.test=secret", "a.test=env:BLADE_SECRET_X|"]
+    )
+    def test_what_binds_nothing_ends_the_start(self, entry):
+        with pytest.raises(ValueError, match="is no reference") as caught:
+            Settings(allowed_warehouse_hosts=entry)
+        assert "BLADE_ALLOWED_WAREHOUSE_HOSTS" in str(caught.value) or "allowed_warehouse_hosts" in str(caught.value)
+
+    def test_a_host_alone_is_warned_of(self):
+        [sentence] = unbound_hosts(Settings(allowed_warehouse_hosts=f"a.test,{OTHER}=env:BLADE_SECRET_OTHER"))
+        assert "names a.test and binds no credentials" in sentence

@@ -15,7 +15,7 @@ from blade_server.errors import Invalid, Precondition, Reason
 from blade_server.model import MAX_ROW_JSON_BYTES, Classification, Overrides, RowMapping, Source, SourceConfig, Stage
 
 NO_IDS = pa.array([None] * 4, pa.string())
-KNOWN = frozenset({"UNCLASS", "SECRET"})
+KNOWN = ("UNCLASS", "CUI", "SECRET")
 METADATA = {"source": "maint", "warehouse": "test-01"}
 
 
@@ -215,7 +215,7 @@ def test_classification_comes_from_its_column_and_is_never_made_up() -> None:
         (Reason.UNKNOWN_CLASSIFICATION, "marking"),
     ]
     messages = [entry.error.message for entry in done.rejected]
-    assert messages[2] == "classification 'secret' is not one this server knows; known: SECRET, UNCLASS"
+    assert messages[2] == "classification 'secret' is not one this server knows; known: UNCLASS, CUI, SECRET"
     assert ("TOP" * 100)[:80] + "'" in messages[3]
 
 
@@ -228,6 +228,50 @@ def test_the_override_takes_the_place_of_column_and_value() -> None:
     ):
         done = transform(columns, overrides=Overrides(classification="SECRET"), classification=classification)
         assert [item.classification for item in done.items] == ["SECRET"]
+
+
+@pytest.mark.parametrize(
+    ("least", "found"),
+    [
+        ({}, ["UNCLASS", "CUI", "SECRET"]),
+        ({"mapping": "UNCLASS"}, ["UNCLASS", "CUI", "SECRET"]),
+        ({"mapping": "CUI"}, ["CUI", "CUI", "SECRET"]),
+        ({"job": "CUI"}, ["CUI", "CUI", "SECRET"]),
+        ({"mapping": "SECRET", "job": "CUI"}, ["SECRET", "SECRET", "SECRET"]),
+        ({"mapping": "CUI", "job": "SECRET"}, ["SECRET", "SECRET", "SECRET"]),
+    ],
+)
+def test_the_higher_of_the_rows_classification_and_the_least_one_counts(
+    least: dict[str, str], found: list[str]
+) -> None:
+    columns = {"item_id": list("abcde"), "marking": ["UNCLASS", "CUI", "SECRET", None, "secret"]}
+    done = transform(
+        columns,
+        overrides=Overrides(min_classification=least.get("job", "")),
+        classification=Classification(column="marking"),
+        min_classification=least.get("mapping", ""),
+    )
+    assert [item.classification for item in done.items] == found
+    assert [entry.error.reason for entry in done.rejected] == [
+        Reason.MISSING_CLASSIFICATION,
+        Reason.UNKNOWN_CLASSIFICATION,
+    ]
+
+
+def test_no_fixed_classification_is_below_the_least_one() -> None:
+    for fixed, own, found in (("UNCLASS", "", "CUI"), ("SECRET", "", "SECRET"), ("SECRET", "UNCLASS", "CUI")):
+        done = transform(
+            {"item_id": ["a"]},
+            overrides=Overrides(classification=own),
+            classification=Classification(value=fixed),
+            min_classification="CUI",
+        )
+        assert [item.classification for item in done.items] == [found]
+
+
+def test_a_least_classification_that_is_no_longer_known_lets_nothing_through() -> None:
+    with pytest.raises(Invalid, match=r"mapping.min_classification: 'COSMIC' is not one"):
+        transform({"item_id": ["a"]}, min_classification="COSMIC", overrides=Overrides(min_classification="SECRET"))
 
 
 def test_an_unknown_fixed_classification_rejects_every_row() -> None:

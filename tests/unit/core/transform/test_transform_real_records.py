@@ -25,7 +25,7 @@ def transformed(table: pa.Table, item_id: str, last_modified: str, batch_rows: i
             item_id=item_id, last_modified=last_modified, classification=Classification(value="UNCLASS")
         ),
     )
-    transform = Transform(source, table.schema, known_classifications=frozenset({"UNCLASS"}), metadata={})
+    transform = Transform(source, table.schema, known_classifications=("UNCLASS",), metadata={})
     return transform.all(table.combine_chunks().to_batches(max_chunksize=batch_rows))
 
 

@@ -38,6 +38,11 @@ def test_what_is_unknown_of_a_job_is_unset() -> None:
     assert not job.spec.limits.HasField("max_errors")
 
 
+def test_the_least_classification_is_shown() -> None:
+    spec = model.JobSpec(sql="", source="s", data_type="d", min_classification="CUI")
+    assert job_message(a_job(spec=spec)).spec.min_classification == "CUI"
+
+
 def test_zero_is_not_unknown() -> None:
     job = job_message(
         a_job(

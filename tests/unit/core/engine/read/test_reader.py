@@ -53,7 +53,7 @@ def read(batch: pa.RecordBatch) -> list[Chunk]:
     reading = Pass(
         warehouse=warehouse,
         statement="",
-        transform=lambda schema: Transform(SOURCE, schema, known_classifications=frozenset({"UNCLASS"}), metadata={}),
+        transform=lambda schema: Transform(SOURCE, schema, known_classifications=("UNCLASS",), metadata={}),
         ledger=Ledger(Past(np.zeros(0, dtype=np.uint64)), lambda _keys: set()),
     )
     reader = Reader(reading, inbox)
