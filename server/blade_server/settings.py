@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     admin_token_file: Path | None = Field(None, description="A token `blade_ID_SECRET` that may do everything.")
     admins: CommaSeparated = Field((), description="`subject:NAME` and `group:NAME`, who are ADMIN.")
     open_contract: bool = Field(False, description="Reflection and the OpenAPI document for those not signed in.")
+    plaintext: Literal["", "behind-proxy"] = Field("", description="Off loopback without TLS: a proxy speaks it.")
     ready_file: Path | None = Field(None, description="Written when it serves, removed when it stops.")
 
     # Warehouse defaults: the variables of the Databricks ecosystem.

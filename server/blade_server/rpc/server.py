@@ -125,7 +125,7 @@ class RpcServer:
         query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(queries, self._threads), add)
         ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(ingest, self._threads), add)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(jobs, feed, self._threads), add)
-        access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(), add)
+        access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(door.server), add)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
         self._add_reflection()

@@ -21,9 +21,10 @@ from blade.v1 import (
     job_service_pb2,
     query_service_pb2,
 )
+from blade_server.addresses import is_loopback
 from blade_server.model.policy import ListenPolicy
 from blade_server.web import site
-from blade_server.web.guard import Guard, is_loopback
+from blade_server.web.guard import Guard
 from blade_server.web.listener import Listener
 from blade_server.web.openapi import document
 from blade_server.web.transcoder import Transcoder

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from blade_server.core.access.server_identity import ServerIdentity
 from blade_server.core.access.tokens import hash_of, token_id_of
 from blade_server.errors import Unauthenticated
 from blade_server.model.access import EVERYTHING_GRANTS, Grant, Kind, Principal, Role
@@ -40,6 +41,8 @@ class Door:
     def __init__(self, policy: AccessPolicy, store: AccessStore) -> None:
         self._policy = policy
         self._store = store
+        self.server = ServerIdentity()
+        """What this server proves to its own user's clients."""
         self._remembered: OrderedDict[Shown, tuple[float, Principal]] = OrderedDict()
 
     @property

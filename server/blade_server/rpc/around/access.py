@@ -26,7 +26,12 @@ class Access:
         return known if known is not None else await self._threads.stored(self._door.identify, shown)
 
     def with_access(self, method: str, needs: Needs, inner: Call) -> Call:
-        """Raises Unauthenticated, and AccessDenied if he holds the role that the method needs on nothing at all."""
+        """Raises Unauthenticated, and AccessDenied if he holds the role that the method needs on nothing at all.
+
+        A public method gets no caller.
+        """
+        if needs.public:
+            return inner
 
         async def call(raw: bytes, context: Context) -> bytes | None:
             principal = await self.principal(context)
