@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     admin_token_file: Path | None = Field(None, description="A token `blade_ID_SECRET` that may do everything.")
     admins: CommaSeparated = Field((), description="`subject:NAME` and `group:NAME`, who are ADMIN.")
     open_contract: bool = Field(False, description="Reflection and the OpenAPI document for those not signed in.")
+    oidc_issuer: str = Field("", description="Of the identity provider, exactly as it names itself.")
+    oidc_audience: str = Field("", description="`aud` of tokens that are meant for this server.")
+    oidc_subject_claim: str = Field("sub", min_length=1)
+    oidc_groups_claim: str = Field("groups", min_length=1)
+    oidc_ca_file: Path | None = None
     plaintext: Literal["", "behind-proxy"] = Field("", description="Off loopback without TLS: a proxy speaks it.")
     ready_file: Path | None = Field(None, description="Written when it serves, removed when it stops.")
 

@@ -16,6 +16,7 @@ from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
 from blade_server.core.sources.sources import Sources
+from blade_server.oidc import Provider
 from blade_server.rpc.server import RpcServer
 from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
@@ -35,7 +36,8 @@ class Calls:
         self._job_store, source_store = JobStore(state.database), SourceStore(state.database)
         direct, access = direct_policy(settings), access_policy(settings)
         self._access_store = AccessStore(state.database)
-        self.door = Door(access, self._access_store)
+        self._provider = None if access.oidc is None else Provider(access.oidc)
+        self.door = Door(access, self._access_store, self._provider)
         self._own_token = OwnToken(self._access_store, self.door.server, tokens_folder(settings))
         sources = Sources(direct.source, source_store)
         queries = Queries(direct, sources)
@@ -57,6 +59,9 @@ class Calls:
         """Listens for gRPC. Raises ListenError. `stop` is for whoever got this far; the feed closes with the stack."""
         if self._settings.admin_token_file is not None:
             await asyncio.to_thread(admit, self._access_store, self._settings.admin_token_file)
+        if self._provider is not None:
+            stack.callback(self._provider.stop)
+            self._provider.start()
         stack.push_async_callback(self._own_token.close)
         stack.callback(self._job_store.live.close)
         self.feed.start()

@@ -102,6 +102,20 @@ class ListenPolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OidcPolicy:
+    """The identity provider whose tokens are good. `ca_file`: authorities to trust, None: the system's.
+
+    A claim within others is named with dots.
+    """
+
+    issuer: str
+    audience: str
+    subject_claim: str = "sub"
+    groups_claim: str = "groups"
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccessPolicy:
     """Who may call. `required` False: anybody may do everything. `admins`: `subject:NAME` and `group:NAME`.
 
@@ -111,3 +125,4 @@ class AccessPolicy:
     required: bool = True
     admins: frozenset[str] = frozenset()
     open_contract: bool = False
+    oidc: OidcPolicy | None = None
