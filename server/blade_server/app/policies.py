@@ -111,7 +111,12 @@ def _oidc_policy(settings: Settings) -> OidcPolicy | None:
 
 def rpc_policy(settings: Settings) -> ListenPolicy:
     """For the gRPC port."""
-    return replace(_listen(settings, settings.port), max_connections=room_for(settings.max_connections))
+    return replace(
+        _listen(settings, settings.port),
+        max_connections=room_for(settings.max_connections),
+        client_ca_file=settings.tls_client_ca_file,
+        mtls_port=settings.listens_for_mtls_on,
+    )
 
 
 def web_policy(settings: Settings) -> ListenPolicy:

@@ -32,6 +32,8 @@ class Serving:
     host: str
     port: int
     http_port: int
+    mtls_port: int
+    """gRPC for callers who sign in by a certificate; 0: there is none."""
     workers: tuple[int, ...]
     """Process ids of the job processes; none: jobs run in this one."""
     socket: str
@@ -100,6 +102,7 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
             host=calls.rpc.host,
             port=calls.rpc.port,
             http_port=calls.http_port,
+            mtls_port=calls.rpc.mtls_port,
             workers=jobs.pids,
             socket=calls.rpc.local_target,
             database=state.database.place if settings.database_url else "embedded",

@@ -30,10 +30,13 @@ _WRONG = "this token is not good (any more): it is unknown, over or revoked; get
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What a call carries of who makes it: the `authorization` header, and the id of the page's session."""
+    """What a call carries of who makes it: the `authorization` header, the id of the page's session, and the name in
+    the certificate that its connection was made with. A token goes before a certificate.
+    """
 
     authorization: str = field(default="", repr=False)
     session: str = field(default="", repr=False)
+    certificate: str = ""
 
 
 class Door:
@@ -82,12 +85,18 @@ class Door:
     def _known(self, shown: Shown) -> Principal:
         scheme, _, token = shown.authorization.partition(" ")
         if not shown.authorization:
+            if shown.certificate:
+                return self._by_certificate(shown.certificate)
             raise Unauthenticated(_MISSING)
         if scheme.lower() != "bearer":
             raise Unauthenticated(f"authorization: only 'Bearer TOKEN' is read here, not {scheme[:20]!r}")
         if self._provider is not None and _is_jwt(token):
             return self._by_jwt(self._provider, token.strip())
         return self._by_token(token.strip())
+
+    def _by_certificate(self, name: str) -> Principal:
+        grants = tuple(self._store.grants_of(name, ()))
+        return self._with_fixed_grants(Principal(name=name, kind=Kind.MTLS, grants=grants))
 
     def _by_jwt(self, provider: Provider, token: str) -> Principal:
         who = provider.identify(token)
