@@ -43,7 +43,7 @@ def test_it_says_that_it_is_ready_serves_and_stops_gracefully(postgres_url: str,
 
     with grpc.insecure_channel(f"{said['host']}:{said['port']}") as channel:
         stub = job_service_pb2_grpc.JobServiceStub(channel)
-        jobs = stub.ListJobs(job_service_pb2.ListJobsRequest(), timeout=TIMEOUT_S, metadata=METADATA).jobs
+        jobs = stub.ListJobs(job_service_pb2.ListJobsRequest(), metadata=METADATA, timeout=TIMEOUT_S).jobs
     status, errors = server.stop()
 
     assert list(jobs) == []
@@ -247,7 +247,7 @@ def test_on_tables_of_a_newer_release_that_it_may_run_beside_it_serves_and_says_
     server = serve("--json", DATABASE_URL=postgres_url)
     with grpc.insecure_channel(f"127.0.0.1:{server.said()['port']}") as channel:
         job_service_pb2_grpc.JobServiceStub(channel).ListJobs(
-            job_service_pb2.ListJobsRequest(), timeout=TIMEOUT_S, metadata=METADATA
+            job_service_pb2.ListJobsRequest(), metadata=METADATA, timeout=TIMEOUT_S
         )
     status, errors = server.stop()
     assert status == 0
