@@ -8,7 +8,15 @@ import threading
 
 import pytest
 
-from blade_server.addresses import checked_proxy, checked_url, is_never, never_among, proxy_for, speaks_otherwise
+from blade_server.addresses import (
+    checked_proxy,
+    checked_url,
+    is_loopback,
+    is_never,
+    never_among,
+    proxy_for,
+    speaks_otherwise,
+)
 
 
 @pytest.mark.parametrize(
@@ -153,3 +161,15 @@ def test_others_are(address):
 @pytest.mark.parametrize("spelt", ["0xA9FEA9FE", "2852039166", "169.254.43518", "0251.0376.0251.0376"])
 def test_other_spellings_lead_to_the_same(spelt):
     assert never_among(spelt) == "169.254.169.254"
+
+
+@pytest.mark.parametrize("name", ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1"])
+def test_names_that_can_only_mean_this_machine(name):
+    assert is_loopback(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "0.0.0.0", "::", "localhost.example", "xlocalhost", "10.0.0.1", "127.0.0.1.example", "0177.0.0.1"]
+)
+def test_names_that_can_mean_another(name):
+    assert not is_loopback(name)

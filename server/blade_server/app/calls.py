@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from blade_server.app.operator import admit
+from blade_server.addresses import is_loopback
+from blade_server.app.operator import OwnToken, admit
 from blade_server.app.policies import access_policy, direct_policy, job_policy, principal_limits, rpc_policy, web_policy
-from blade_server.app.state import State
+from blade_server.app.state import State, tokens_folder
 from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
 from blade_server.core.audit.audit import Audit
@@ -17,6 +18,7 @@ from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
 from blade_server.core.sources.sources import Sources
+from blade_server.oidc import Provider
 from blade_server.rpc.server import Core, RpcServer
 from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
@@ -38,7 +40,9 @@ class Calls:
         self._job_store, source_store = JobStore(state.database), SourceStore(state.database)
         direct, access = direct_policy(settings), access_policy(settings)
         self._access_store = AccessStore(state.database)
-        self.door = Door(access, self._access_store)
+        self._provider = None if access.oidc is None else Provider(access.oidc)
+        self.door = Door(access, self._access_store, self._provider)
+        self._own_token = OwnToken(self._access_store, self.door.server, tokens_folder(settings))
         self._audit = Audit.over(AuditStore(state.database), settings.audit_anchor_file)
         recorder = self._audit.recorder
         sources = Sources(direct.source, source_store, recorder)
@@ -75,6 +79,10 @@ class Calls:
             await asyncio.to_thread(admit, self._access_store, self._settings.admin_token_file)
         await asyncio.to_thread(self._audit.start)
         stack.push_async_callback(asyncio.to_thread, self._audit.stop)
+        if self._provider is not None:
+            stack.callback(self._provider.stop)
+            self._provider.start()
+        stack.push_async_callback(self._own_token.close)
         stack.callback(self._job_store.live.close)
         self.feed.start()
         stack.push_async_callback(self.feed.close)
@@ -87,8 +95,16 @@ class Calls:
         )
 
     async def listen_for_http(self) -> None:
-        """Listens for HTTP, too. Raises ListenError."""
+        """Listens for HTTP, too. Raises ListenError, StorageUnavailable."""
         self.http_port = await self._web.start()
+        if self._makes_own_token:
+            await self._own_token.open(self.rpc.host, self.rpc.port, self.http_port)
+
+    @property
+    def _makes_own_token(self) -> bool:
+        """Whoever can read this user's files on this machine is its operator, unless he says otherwise."""
+        settings = self._settings
+        return settings.auth == "on" and settings.admin_token_file is None and is_loopback(settings.host)
 
     def follow(self, clock: Clock) -> None:
         """Says that it is ready as long as the clock is right, from here on. Calls are answered all the same."""

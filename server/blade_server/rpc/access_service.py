@@ -10,19 +10,23 @@ from blade.v1 import access_service_pb2 as pb
 from blade.v1.access_service_pb2_grpc import AccessServiceServicer
 from blade_server.core.access.method import Needs
 from blade_server.core.access.rights import Rights
+from blade_server.core.access.server_identity import ServerIdentity
 from blade_server.errors import Invalid, meant
 from blade_server.rpc.caller import Context, current
 from blade_server.rpc.convert.access import grant_from, grant_message, set_time, token_message
 from blade_server.rpc.convert.fields import optional, seconds
 from blade_server.rpc.threads import Threads
 
+_MIN_NONCE_CHARS, _MAX_NONCE_CHARS = 32, 200
+
 
 class AccessService(AccessServiceServicer):
     """Converts, calls `core.access.rights`, converts back."""
 
-    def __init__(self, rights: Rights, needs: Mapping[str, Needs], threads: Threads) -> None:
+    def __init__(self, rights: Rights, server: ServerIdentity, needs: Mapping[str, Needs], threads: Threads) -> None:
         """`needs`: of every method of `blade.v1`."""
         self._rights = rights
+        self._server = server
         self._needs = needs
         self._threads = threads
 
@@ -104,4 +108,7 @@ class AccessService(AccessServiceServicer):
         return pb.RevokeGrantResponse()
 
     async def ProveServer(self, request: pb.ProveServerRequest, context: Context) -> pb.ProveServerResponse:
-        raise NotImplementedError
+        if not _MIN_NONCE_CHARS <= len(request.nonce) <= _MAX_NONCE_CHARS:
+            wrong = f"it has {len(request.nonce)} characters; send {_MIN_NONCE_CHARS} to {_MAX_NONCE_CHARS} random ones"
+            raise Invalid.field("nonce", wrong)
+        return pb.ProveServerResponse(server_id=self._server.server_id, proof=self._server.proof(request.nonce))

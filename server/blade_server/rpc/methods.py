@@ -23,4 +23,5 @@ def _needs(method: MethodDescriptor) -> Needs:
         raise RuntimeError(f"{method.full_name} does not say who may call it: it lacks the option (blade.v1.access)")
     access: access_pb2.Access = options.Extensions[access_pb2.access]
     role = Role(access.role) if access.role else None
-    return Needs(role=role, anywhere=access.object != access_pb2.Access.OBJECT_UNSPECIFIED)
+    anywhere = access.object != access_pb2.Access.OBJECT_UNSPECIFIED
+    return Needs(role=role, anywhere=anywhere, public=access.public)

@@ -21,9 +21,11 @@ from blade.v1 import (
     job_service_pb2,
     query_service_pb2,
 )
+from blade_server.addresses import is_loopback
 from blade_server.model.policy import ListenPolicy
+from blade_server.tls import Certificates
 from blade_server.web import site
-from blade_server.web.guard import Guard, is_loopback
+from blade_server.web.guard import Guard
 from blade_server.web.listener import Listener
 from blade_server.web.openapi import document
 from blade_server.web.transcoder import Transcoder
@@ -93,9 +95,10 @@ class Web:
     """The HTTP port. Start it after the gRPC server; stop it before."""
 
     def __init__(self, channel_target: str, policy: ListenPolicy, *, door_key: str, query_timeout_s: float) -> None:
-        tls = policy.tls_cert_file and policy.tls_key_file and (policy.tls_cert_file, policy.tls_key_file)
+        cert, key = policy.tls_cert_file, policy.tls_key_file
+        tls = None if cert is None or key is None else Certificates(cert, key)
         app = build(channel_target, door_key=door_key, host=policy.host, query_timeout_s=query_timeout_s)
-        self._listener = Listener(app, host=policy.host, port=policy.port, tls=tls or None)
+        self._listener = Listener(app, host=policy.host, port=policy.port, tls=tls)
 
     async def start(self) -> int:
         """Listens and returns the port. Raises OSError naming the address if it is taken."""

@@ -7,7 +7,6 @@ browser send calls (Sec-Fetch-Site and Origin give it away). Programs that are n
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as Event
 
+from blade_server.addresses import is_loopback
 from blade_server.web.transcoder.problem import Problem
 
 HEADERS: Mapping[str, str] = {
@@ -92,16 +92,6 @@ def _host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def is_loopback(name: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 async def _answer(problem: Problem, send: Send) -> None:

@@ -10,10 +10,14 @@ from blade_server.model.access import Principal, Role
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """`role` None: to be signed in. `anywhere`: a grant on one source is enough, and the method looks which it is."""
+    """`role` None: to be signed in. `anywhere`: a grant on one source is enough, and the method looks which it is.
+
+    `public`: nothing, not even to be signed in.
+    """
 
     role: Role | None
     anywhere: bool
+    public: bool = False
 
 
 def check_method(principal: Principal, needs: Needs) -> None:
