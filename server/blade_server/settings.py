@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     admin_token_file: Path | None = Field(None, description="A token `blade_ID_SECRET` that may do everything.")
     admins: CommaSeparated = Field((), description="`subject:NAME` and `group:NAME`, who are ADMIN.")
     open_contract: bool = Field(False, description="Reflection and the OpenAPI document for those not signed in.")
+    allowed_hosts: CommaSeparated = Field((), description="Names in Host, besides those of this machine; `*`: any.")
+    trusted_proxies: CommaSeparated = Field((), description="Addresses and networks whose X-Forwarded-For counts.")
     ready_file: Path | None = Field(None, description="Written when it serves, removed when it stops.")
 
     # Warehouse defaults: the variables of the Databricks ecosystem.
@@ -113,7 +115,9 @@ class Settings(BaseSettings):
             values[name] = _secret_in(file, file_variable)
         return values
 
-    @field_validator("allowed_warehouse_hosts", "classifications", "admins", mode="before")
+    @field_validator(
+        "allowed_warehouse_hosts", "classifications", "admins", "allowed_hosts", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

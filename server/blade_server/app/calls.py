@@ -10,6 +10,7 @@ from blade_server.app.operator import admit
 from blade_server.app.policies import access_policy, direct_policy, job_policy, rpc_policy, web_policy
 from blade_server.app.state import State
 from blade_server.core.access.door import Door
+from blade_server.core.access.sessions import Sessions
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
@@ -21,6 +22,7 @@ from blade_server.settings import Settings
 from blade_server.storage.access import AccessStore
 from blade_server.storage.clock import Clock
 from blade_server.storage.jobs.show import JobStore
+from blade_server.storage.sessions import SessionStore
 from blade_server.storage.sources import SourceStore
 from blade_server.web.app import Web
 
@@ -34,7 +36,9 @@ class Calls:
         self._job_store, source_store = JobStore(state.database), SourceStore(state.database)
         direct, access = direct_policy(settings), access_policy(settings)
         self._access_store = AccessStore(state.database)
-        self.door = Door(access, self._access_store)
+        session_store = SessionStore(state.database)
+        self.door = Door(access, self._access_store, session_store)
+        self._web_policy, self._sessions = web_policy(settings), Sessions(self.door, session_store)
         sources = Sources(direct.source, source_store)
         queries = Queries(direct, sources)
         self.feed = Feed(self._job_store.get_many, max_watchers=settings.max_watchers)
@@ -59,12 +63,7 @@ class Calls:
         self.feed.start()
         stack.push_async_callback(self.feed.close)
         await self.rpc.start()
-        self._web = Web(
-            self.rpc.local_target,
-            web_policy(self._settings),
-            door_key=self.rpc.door_key,
-            query_timeout_s=self._settings.query_timeout_s,
-        )
+        self._web = Web(self.rpc.local_target, self._web_policy, self._sessions, door_key=self.rpc.door_key)
 
     async def listen_for_http(self) -> None:
         """Listens for HTTP, too. Raises ListenError."""
