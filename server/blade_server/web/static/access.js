@@ -13,7 +13,7 @@ const SCOPE_HINT = "* for everything, source:NAME or data_type:NAME";
 export function showAccess(main) {
   const abort = new AbortController();
   const parts = [tokens(abort.signal), grants(abort.signal)];
-  main.append(h("h1", {}, "Access"), parts.map((part) => part.element));
+  main.append(h("h1", {}, "Access"), ...parts.map((part) => part.element));
   const load = () => parts.forEach((part) => part.load());
   parts.forEach((part) => (part.onChange = load)); // a token may come with a grant
   load();
@@ -79,7 +79,7 @@ function grants(signal) {
   part.load = () => list.load(async () => (await get("/access/grants?pageSize=1000", signal)).grants.map((grant) =>
     h("tr", {},
       h("th", { scope: "row" }, grant.principal || `group ${grant.group}`),
-      cell("Role", grant.role), cell("On", grant.scope),
+      cell("Role", h("span.role", {}, grant.role)), cell("On", grant.scope),
       cell("Made", `${moment(grant.createTime)}${grant.createdBy ? ` by ${grant.createdBy}` : ""}`),
       h("td", {}, button(`Take ${grant.role} on ${grant.scope} from ${grant.principal || grant.group}`, () => revoke(grant))))));
   return part;

@@ -57,7 +57,7 @@ function entries(filter, signal) {
       token = answer.nextPageToken;
       body.append(...answer.entries.map(row));
       set(table, "hidden", !body.childElementCount);
-      text(note, body.childElementCount ? `${count(body.childElementCount)} entries shown` : "No entry like this.");
+      text(note, body.childElementCount ? shown(body.childElementCount) : "No entry like this.");
       set(more, "hidden", !token);
     } catch (error) {
       if (signal.aborted) return;
@@ -76,6 +76,8 @@ function entries(filter, signal) {
     },
   };
 }
+
+const shown = (number) => `${count(number)} ${number === 1 ? "entry" : "entries"} shown`;
 
 function row(entry) {
   const claimed = entry.actor && entry.actor !== entry.principal ? ` (says: ${entry.actor})` : "";
