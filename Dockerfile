@@ -14,8 +14,9 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/blade --create-home blade
 COPY --from=build /opt/blade /opt/blade
 USER 10001
 WORKDIR /var/lib/blade
-# In a container the loopback default would let nobody in; publish the ports with care. State goes to DATABASE_URL, or
-# without it to the embedded PostgreSQL in BLADE_DATA_DIR.
+# In a container the loopback default would let nobody in. It does not start without TLS (BLADE_TLS_CERT_FILE,
+# BLADE_TLS_KEY_FILE) or BLADE_PLAINTEXT=behind-proxy, and lets in who shows the token of BLADE_ADMIN_TOKEN_FILE. State
+# goes to DATABASE_URL, or without it to the embedded PostgreSQL in BLADE_DATA_DIR.
 ENV PATH=/opt/blade/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     BLADE_HOST=0.0.0.0 \

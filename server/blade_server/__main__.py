@@ -1,4 +1,4 @@
-"""`blade serve`, `migrate` and `health`; also `python -m blade_server`.
+"""`blade serve`, `migrate`, `health` and `create-admin-token`; also `python -m blade_server`.
 
 What an operator did wrong is one sentence on stderr: exit code 2 for a setting that cannot be right, 1 for a server
 that cannot start, 71 for a machine that gives it too little. Tracebacks are for bugs.
@@ -115,6 +115,22 @@ def worker(number: int, log_level: str) -> None:
             sys.stdout.flush()
             raise
     _leave()
+
+
+@main.command("create-admin-token")
+@click.option("--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="How long it lives.")
+@_log_level
+def create_admin_token(days: int, log_level: str) -> None:
+    """Make an admin token in the database of DATABASE_URL and print it, for when nobody can sign in."""
+    _log_to_stderr(log_level)
+    with _mistakes_in_one_sentence():
+        from blade_server.app.operator import create
+        from blade_server.app.state import checked_database_url
+
+        settings = _settings()
+        if settings.database_url is None:
+            _fail(2, "DATABASE_URL is not set; without one a server makes a token for its own user by itself")
+        click.echo(create(checked_database_url(settings.database_url.get_secret_value()), days * 86400.0))
 
 
 @main.command()

@@ -80,6 +80,16 @@ def check_host(host: str) -> None:
         raise ValueError(f"{host!r} is no host name or address") from None
 
 
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address can only mean this machine."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 def proxy_for(scheme: str, host: str) -> SplitResult | None:
     """The proxy of this environment for a host; None: it is reached directly. Raises as `checked_proxy`."""
     proxy = getproxies().get(scheme)

@@ -42,12 +42,20 @@ class Settings(BaseSettings):
     max_connections: int = Field(12_000, ge=16, description="Connections to the gRPC port at once.")
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = Field(None, description="Authority of clients' certificates.")
+    mtls_port: int | None = Field(None, ge=0, le=65535, description="Unset: 50052, or a free one if `port` is 0.")
     auth: Literal["on", "off"] = Field("on", description="off: on loopback only, anybody may do everything.")
     admin_token_file: Path | None = Field(None, description="A token `blade_ID_SECRET` that may do everything.")
     admins: CommaSeparated = Field((), description="`subject:NAME` and `group:NAME`, who are ADMIN.")
     open_contract: bool = Field(False, description="Reflection and the OpenAPI document for those not signed in.")
     allowed_hosts: CommaSeparated = Field((), description="Names in Host, besides those of this machine; `*`: any.")
     trusted_proxies: CommaSeparated = Field((), description="Addresses and networks whose X-Forwarded-For counts.")
+    oidc_issuer: str = Field("", description="Of the identity provider, exactly as it names itself.")
+    oidc_audience: str = Field("", description="`aud` of tokens that are meant for this server.")
+    oidc_subject_claim: str = Field("sub", min_length=1)
+    oidc_groups_claim: str = Field("groups", min_length=1)
+    oidc_ca_file: Path | None = None
+    plaintext: Literal["", "behind-proxy"] = Field("", description="Off loopback without TLS: a proxy speaks it.")
     ready_file: Path | None = Field(None, description="Written when it serves, removed when it stops.")
 
     # Warehouse defaults: the variables of the Databricks ecosystem.
@@ -161,6 +169,13 @@ class Settings(BaseSettings):
         if self.http_port is not None:
             return self.http_port
         return 8080 if self.port else 0
+
+    @property
+    def listens_for_mtls_on(self) -> int:
+        """The port of callers with certificates, if there are any; 0 takes a free one."""
+        if self.mtls_port is not None:
+            return self.mtls_port
+        return 50052 if self.port else 0
 
     @cached_property
     def known_classifications(self) -> frozenset[str]:

@@ -15,17 +15,19 @@ TIMEOUT_S = 90.0
 COMMAND = [sys.executable, "-m", "blade_server"]
 
 
-def environment(**changes: str) -> dict[str, str]:
+def environment(**changes: str | None) -> dict[str, str]:
+    """Of a server; None: without this variable."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("BLADE_", "DATABRICKS_", "PG"))}
     own.pop("DATABASE_URL", None)
     ports = {"BLADE_PORT": "0", "BLADE_HTTP_PORT": "0"}
-    return own | ports | SERVER_ENVIRONMENT | {"BLADE_TOKEN": ADMIN_TOKEN} | changes
+    wanted = own | ports | SERVER_ENVIRONMENT | {"BLADE_TOKEN": ADMIN_TOKEN} | changes
+    return {name: value for name, value in wanted.items() if value is not None}
 
 
 class Served:
     """A server process that has said it is ready, in a process group of its own if asked for."""
 
-    def __init__(self, *arguments: str, own_group: bool = False, **changes: str) -> None:
+    def __init__(self, *arguments: str, own_group: bool = False, **changes: str | None) -> None:
         self.process = subprocess.Popen(
             [*COMMAND, "serve", *arguments],
             env=environment(**changes),
@@ -47,7 +49,7 @@ class Served:
         return self.process.returncode, errors
 
 
-def run(*arguments: str, **changes: str) -> tuple[int, str]:
+def run(*arguments: str, **changes: str | None) -> tuple[int, str]:
     done = subprocess.run(
         [*COMMAND, *arguments],
         env=environment(**changes),

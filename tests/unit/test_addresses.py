@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from blade_server.addresses import checked_proxy, checked_url, proxy_for, speaks_otherwise
+from blade_server.addresses import checked_proxy, checked_url, is_loopback, proxy_for, speaks_otherwise
 
 
 @pytest.mark.parametrize(
@@ -123,3 +123,15 @@ def test_a_server_with_tls_that_answers_plain_http_too_is_none_without():
         assert speaks_otherwise(f"https://127.0.0.1:{port}") == ""
         assert "https://" in speaks_otherwise(f"http://127.0.0.1:{port}")
         thread.join()
+
+
+@pytest.mark.parametrize("name", ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1"])
+def test_names_that_can_only_mean_this_machine(name):
+    assert is_loopback(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "0.0.0.0", "::", "localhost.example", "xlocalhost", "10.0.0.1", "127.0.0.1.example", "0177.0.0.1"]
+)
+def test_names_that_can_mean_another(name):
+    assert not is_loopback(name)

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from blade_server.app.operator import admit
+from blade_server.addresses import is_loopback
+from blade_server.app.operator import OwnToken, admit
 from blade_server.app.policies import access_policy, direct_policy, job_policy, rpc_policy, web_policy
-from blade_server.app.state import State
+from blade_server.app.state import State, tokens_folder
 from blade_server.core.access.door import Door
 from blade_server.core.access.sessions import Sessions
 from blade_server.core.direct.ingest import Ingest
@@ -16,6 +17,7 @@ from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
 from blade_server.core.sources.sources import Sources
+from blade_server.oidc import Provider
 from blade_server.rpc.server import RpcServer
 from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
@@ -37,8 +39,10 @@ class Calls:
         direct, access = direct_policy(settings), access_policy(settings)
         self._access_store = AccessStore(state.database)
         session_store = SessionStore(state.database)
-        self.door = Door(access, self._access_store, session_store)
+        self._provider = None if access.oidc is None else Provider(access.oidc)
+        self.door = Door(access, self._access_store, session_store, self._provider)
         self._web_policy, self._sessions = web_policy(settings), Sessions(self.door, session_store)
+        self._own_token = OwnToken(self._access_store, self.door.server, tokens_folder(settings))
         sources = Sources(direct.source, source_store)
         queries = Queries(direct, sources)
         self.feed = Feed(self._job_store.get_many, max_watchers=settings.max_watchers)
@@ -59,6 +63,10 @@ class Calls:
         """Listens for gRPC. Raises ListenError. `stop` is for whoever got this far; the feed closes with the stack."""
         if self._settings.admin_token_file is not None:
             await asyncio.to_thread(admit, self._access_store, self._settings.admin_token_file)
+        if self._provider is not None:
+            stack.callback(self._provider.stop)
+            self._provider.start()
+        stack.push_async_callback(self._own_token.close)
         stack.callback(self._job_store.live.close)
         self.feed.start()
         stack.push_async_callback(self.feed.close)
@@ -66,8 +74,16 @@ class Calls:
         self._web = Web(self.rpc.local_target, self._web_policy, self._sessions, door_key=self.rpc.door_key)
 
     async def listen_for_http(self) -> None:
-        """Listens for HTTP, too. Raises ListenError."""
+        """Listens for HTTP, too. Raises ListenError, StorageUnavailable."""
         self.http_port = await self._web.start()
+        if self._makes_own_token:
+            await self._own_token.open(self.rpc.host, self.rpc.port, self.http_port)
+
+    @property
+    def _makes_own_token(self) -> bool:
+        """Whoever can read this user's files on this machine is its operator, unless he says otherwise."""
+        settings = self._settings
+        return settings.auth == "on" and settings.admin_token_file is None and is_loopback(settings.host)
 
     def follow(self, clock: Clock) -> None:
         """Says that it is ready as long as the clock is right, from here on. Calls are answered all the same."""

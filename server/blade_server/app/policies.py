@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from blade_server.addresses import checked_url, is_loopback, without_user
 from blade_server.app.open_files import room_for
 from blade_server.core.access.door import admins_of
 from blade_server.model.policy import (
@@ -13,6 +14,7 @@ from blade_server.model.policy import (
     EnginePolicy,
     JobPolicy,
     ListenPolicy,
+    OidcPolicy,
     RetryPolicy,
     SourcePolicy,
     WarehousePolicy,
@@ -77,15 +79,46 @@ def engine_policy(settings: Settings) -> EnginePolicy:
 
 
 def access_policy(settings: Settings) -> AccessPolicy:
-    """For who may call. Raises ValueError for BLADE_ADMINS."""
+    """For who may call. Raises ValueError for BLADE_ADMINS, BLADE_OIDC_ISSUER and BLADE_OIDC_AUDIENCE."""
     return AccessPolicy(
-        required=settings.auth == "on", admins=admins_of(settings.admins), open_contract=settings.open_contract
+        required=settings.auth == "on",
+        admins=admins_of(settings.admins),
+        open_contract=settings.open_contract,
+        oidc=_oidc_policy(settings),
+    )
+
+
+def _oidc_policy(settings: Settings) -> OidcPolicy | None:
+    issuer, audience = settings.oidc_issuer, settings.oidc_audience
+    if not issuer and not audience:
+        return None
+    if not issuer or not audience:
+        raise ValueError(
+            "BLADE_OIDC_ISSUER and BLADE_OIDC_AUDIENCE belong together: without the audience, tokens for any other "
+            "service of that provider would be good here"
+        )
+    parts = checked_url("BLADE_OIDC_ISSUER", issuer)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise ValueError(f"BLADE_OIDC_ISSUER is {without_user(issuer)!r}: it must begin with https://")
+    if parts.username or parts.query or parts.fragment:
+        raise ValueError(f"BLADE_OIDC_ISSUER is {without_user(issuer)!r}: it has a user, a ? or a # in it")
+    return OidcPolicy(
+        issuer=issuer,
+        audience=audience,
+        subject_claim=settings.oidc_subject_claim,
+        groups_claim=settings.oidc_groups_claim,
+        ca_file=settings.oidc_ca_file,
     )
 
 
 def rpc_policy(settings: Settings) -> ListenPolicy:
     """For the gRPC port."""
-    return replace(_listen(settings, settings.port), max_connections=room_for(settings.max_connections))
+    return replace(
+        _listen(settings, settings.port),
+        max_connections=room_for(settings.max_connections),
+        client_ca_file=settings.tls_client_ca_file,
+        mtls_port=settings.listens_for_mtls_on,
+    )
 
 
 def web_policy(settings: Settings) -> WebPolicy:

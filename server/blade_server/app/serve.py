@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from blade_server.app.calls import Calls
 from blade_server.app.engine_here import EngineHere
+from blade_server.app.exposure import check_exposure, warn_of_exposure
 from blade_server.app.process import freeze, stop_at_signals
 from blade_server.app.state import most_connections, opened
 from blade_server.app.worker_processes import WorkerError, Workers
@@ -31,6 +32,8 @@ class Serving:
     host: str
     port: int
     http_port: int
+    mtls_port: int
+    """gRPC for callers who sign in by a certificate; 0: there is none."""
     workers: tuple[int, ...]
     """Process ids of the job processes; none: jobs run in this one."""
     socket: str
@@ -67,6 +70,8 @@ async def serve(settings: Settings, on_ready: Callable[[Serving], None]) -> None
 @asynccontextmanager
 async def running(settings: Settings, give_up: Callable[[WorkerError], None]) -> AsyncIterator[Serving]:
     """A whole server, from entering to leaving. Raises as `serve`; `give_up` says later that it must not go on."""
+    check_exposure(settings)
+    warn_of_exposure(settings)
     async with AsyncExitStack() as stack:
         state = await opened(settings, stack, pool_size=settings.database_pool_size)
         jobs = Workers(settings, give_up) if settings.workers else EngineHere(settings, state, stack)
@@ -97,6 +102,7 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
             host=calls.rpc.host,
             port=calls.rpc.port,
             http_port=calls.http_port,
+            mtls_port=calls.rpc.mtls_port,
             workers=jobs.pids,
             socket=calls.rpc.local_target,
             database=state.database.place if settings.database_url else "embedded",

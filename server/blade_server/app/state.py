@@ -77,8 +77,17 @@ def seen_folder(settings: Settings) -> Path:
 
     Beside the embedded PostgreSQL's folder and not in it: a copy of that folder is a backup, which may be put back.
     """
-    data_dir = default_data_dir() if settings.data_dir is None else settings.data_dir.absolute()
+    data_dir = _data_dir(settings)
     return data_dir.with_name(f"{data_dir.name}.seen")
+
+
+def tokens_folder(settings: Settings) -> Path:
+    """Where servers leave tokens for clients of their own user on this machine, with a DATABASE_URL too."""
+    return _data_dir(settings) / "tokens"
+
+
+def _data_dir(settings: Settings) -> Path:
+    return default_data_dir() if settings.data_dir is None else settings.data_dir.absolute()
 
 
 def worker_pool_size(settings: Settings) -> int:

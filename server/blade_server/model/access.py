@@ -8,8 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import TypeGuard
 
 EVERYTHING = "*"
+MAX_NAME_CHARS = 200
+
+
+def is_name(value: object) -> TypeGuard[str]:
+    """Whether it can be the name of a principal or a group that somebody else vouches for."""
+    return (
+        isinstance(value, str) and 0 < len(value) <= MAX_NAME_CHARS and value.isprintable() and value == value.strip()
+    )
 
 
 class Role(IntEnum):

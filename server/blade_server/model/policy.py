@@ -92,7 +92,8 @@ class EnginePolicy:
 class ListenPolicy:
     """One port: `host` a name or address, `port` 0 for a free one; both TLS files or none.
 
-    `max_connections`: further ones are closed at once.
+    `max_connections`: further ones are closed at once. `client_ca_file`: who signs the certificates of clients, which
+    sign in at a port of their own, `mtls_port`; None: there is none.
     """
 
     host: str = "127.0.0.1"
@@ -100,6 +101,22 @@ class ListenPolicy:
     max_connections: int = 12_000
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
+    client_ca_file: Path | None = None
+    mtls_port: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OidcPolicy:
+    """The identity provider whose tokens are good. `ca_file`: authorities to trust, None: the system's.
+
+    A claim within others is named with dots.
+    """
+
+    issuer: str
+    audience: str
+    subject_claim: str = "sub"
+    groups_claim: str = "groups"
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,3 +144,4 @@ class AccessPolicy:
     required: bool = True
     admins: frozenset[str] = frozenset()
     open_contract: bool = False
+    oidc: OidcPolicy | None = None

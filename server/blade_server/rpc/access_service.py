@@ -6,12 +6,19 @@ from __future__ import annotations
 
 from blade.v1 import access_service_pb2 as pb
 from blade.v1.access_service_pb2_grpc import AccessServiceServicer
+from blade_server.core.access.server_identity import ServerIdentity
+from blade_server.errors import Invalid
 from blade_server.rpc.caller import Context, current
 from blade_server.rpc.convert.access import grant_message, set_time
+
+_MIN_NONCE_CHARS, _MAX_NONCE_CHARS = 32, 200
 
 
 class AccessService(AccessServiceServicer):
     """Converts, calls `core.access`, converts back."""
+
+    def __init__(self, server: ServerIdentity) -> None:
+        self._server = server
 
     async def WhoAmI(self, request: pb.WhoAmIRequest, context: Context) -> pb.WhoAmIResponse:
         principal = current().principal
@@ -44,3 +51,9 @@ class AccessService(AccessServiceServicer):
 
     async def RevokeGrant(self, request: pb.RevokeGrantRequest, context: Context) -> pb.RevokeGrantResponse:
         raise NotImplementedError
+
+    async def ProveServer(self, request: pb.ProveServerRequest, context: Context) -> pb.ProveServerResponse:
+        if not _MIN_NONCE_CHARS <= len(request.nonce) <= _MAX_NONCE_CHARS:
+            wrong = f"it has {len(request.nonce)} characters; send {_MIN_NONCE_CHARS} to {_MAX_NONCE_CHARS} random ones"
+            raise Invalid.field("nonce", wrong)
+        return pb.ProveServerResponse(server_id=self._server.server_id, proof=self._server.proof(request.nonce))

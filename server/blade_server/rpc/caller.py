@@ -16,6 +16,7 @@ import grpc.aio
 
 from blade_server.core.access.door import Shown
 from blade_server.model.access import Caller, Principal, Role
+from blade_server.rpc.certificates import name_in_certificate
 
 ACTOR_KEY = "blade-actor"
 AUTHORIZATION_KEY = "authorization"
@@ -51,7 +52,9 @@ def entering(by: Caller) -> Iterator[None]:
 class Lines:
     """Reads what stands in the metadata of calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, certificates: bool = False) -> None:
+        """`certificates`: callers may have one."""
+        self._certificates = certificates
         self.door_key = secrets.token_urlsafe(32)
         """For the HTTP side of this very process, and nobody else."""
 
@@ -59,7 +62,8 @@ class Lines:
         """What the door looks at."""
         found = _metadata(context)
         session = found.get(SESSION_KEY, "") if self._is_our_own(found) else ""
-        return Shown(authorization=found.get(AUTHORIZATION_KEY, ""), session=session)
+        certificate = name_in_certificate(context) if self._certificates else ""
+        return Shown(authorization=found.get(AUTHORIZATION_KEY, ""), session=session, certificate=certificate)
 
     def peer(self, context: Context) -> str:
         """The caller's address, as in `127.0.0.1:41234` or `[::1]:41234`."""

@@ -14,10 +14,14 @@ from blade_server.model.access import Role
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """`role` None: to be signed in. `anywhere`: a grant on one source is enough, and the method looks which it is."""
+    """`role` None: to be signed in. `anywhere`: a grant on one source is enough, and the method looks which it is.
+
+    `public`: nothing, not even to be signed in.
+    """
 
     role: Role | None
     anywhere: bool
+    public: bool = False
 
 
 def needs_of(services: Iterable[ServiceDescriptor]) -> Mapping[str, Needs]:
@@ -31,4 +35,5 @@ def _needs(method: MethodDescriptor) -> Needs:
         raise RuntimeError(f"{method.full_name} does not say who may call it: it lacks the option (blade.v1.access)")
     access: access_pb2.Access = options.Extensions[access_pb2.access]
     role = Role(access.role) if access.role else None
-    return Needs(role=role, anywhere=access.object != access_pb2.Access.OBJECT_UNSPECIFIED)
+    anywhere = access.object != access_pb2.Access.OBJECT_UNSPECIFIED
+    return Needs(role=role, anywhere=anywhere, public=access.public)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import ssl
 import tempfile
 from contextlib import suppress
 
@@ -39,12 +38,14 @@ from blade_server.rpc.around.access import Access
 from blade_server.rpc.around.chain import Chain
 from blade_server.rpc.around.drain import Drain
 from blade_server.rpc.caller import Lines
+from blade_server.rpc.certificates import server_credentials
 from blade_server.rpc.config_service import ConfigService
 from blade_server.rpc.ingest_service import IngestService
 from blade_server.rpc.job_service import JobService
 from blade_server.rpc.methods import needs_of
 from blade_server.rpc.query_service import QueryService
 from blade_server.rpc.threads import Threads
+from blade_server.tls import CertificateError, Certificates
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
@@ -110,7 +111,7 @@ class RpcServer:
         self._policy = policy
         self._threads = threads
         self._drain = Drain()
-        access = Access(door, threads, Lines())
+        access = Access(door, threads, Lines(certificates=policy.client_ca_file is not None))
         self.door_key = access.lines.door_key
         """With it the HTTP side of this process says who calls it."""
         options = (
@@ -125,12 +126,14 @@ class RpcServer:
         query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(queries, self._threads), add)
         ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(ingest, self._threads), add)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(jobs, feed, self._threads), add)
-        access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(), add)
+        access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(door.server), add)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
         self._add_reflection()
         self.host = policy.host
         self.port = 0
+        self.mtls_port = 0
+        """Of callers who sign in by a certificate; 0: there is none."""
         self.local_target = ""
         """Address for this process itself, without TLS; from `start` to `stop`."""
 
@@ -139,7 +142,12 @@ class RpcServer:
 
         Raises ListenError.
         """
-        self.port = await self._listen()
+        certificates = self._certificates()
+        credentials = None if certificates is None else server_credentials(certificates)
+        self.port = await self._listen(self._policy.port, "BLADE_PORT", credentials)
+        if certificates is not None and self._policy.client_ca_file is not None:
+            of_clients = server_credentials(certificates, of_clients=True)
+            self.mtls_port = await self._listen(self._policy.mtls_port, "BLADE_MTLS_PORT", of_clients)
         self._socket_dir = tempfile.mkdtemp(prefix="blade-")  # mode 0700
         self.local_target = f"unix:{self._socket_dir}/grpc.sock"
         self._server.add_insecure_port(self.local_target)
@@ -170,12 +178,11 @@ class RpcServer:
         self._threads.close()
         shutil.rmtree(self._socket_dir, ignore_errors=True)
 
-    async def _listen(self) -> int:
+    async def _listen(self, port: int, setting: str, credentials: grpc.ServerCredentials | None) -> int:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        credentials = self._credentials()
-        address = f"{host}:{self._policy.port}"
+        address = f"{host}:{port}"
         try:
-            await until_free(self.host, self._policy.port, "BLADE_PORT")
+            await until_free(self.host, port, setting)
             if credentials is None:
                 return self._server.add_insecure_port(address)
             return self._server.add_secure_port(address, credentials)
@@ -184,17 +191,19 @@ class RpcServer:
         except RuntimeError as exc:
             raise ListenError(f"cannot listen on {address}: gRPC refused the address") from exc
 
-    def _credentials(self) -> grpc.ServerCredentials | None:
-        cert, key = self._policy.tls_cert_file, self._policy.tls_key_file
-        if cert is None and key is None:
-            return None
-        if cert is None or key is None:
+    def _certificates(self) -> Certificates | None:
+        policy = self._policy
+        cert, key = policy.tls_cert_file, policy.tls_key_file
+        if (cert is None) is not (key is None):
             raise ListenError("TLS needs both BLADE_TLS_CERT_FILE and BLADE_TLS_KEY_FILE")
+        if cert is None or key is None:
+            if policy.client_ca_file is not None:
+                raise ListenError("BLADE_TLS_CLIENT_CA_FILE needs BLADE_TLS_CERT_FILE and BLADE_TLS_KEY_FILE, too")
+            return None
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
-            return grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())])
-        except OSError as exc:  # ssl.SSLError is one
-            raise ListenError(f"the TLS certificate {cert} and key {key} cannot be used: {exc}") from exc
+            return Certificates(cert, key, policy.client_ca_file)
+        except CertificateError as exc:
+            raise ListenError(str(exc)) from exc
 
     def _add_reflection(self) -> None:
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)

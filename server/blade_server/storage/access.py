@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from blade_server.model.access import Grant, Kind, Role, Token
@@ -77,17 +78,33 @@ class AccessStore:
                 update(_token).where(_token.c.token_id == token_id, stale).values(last_use_time=func.now())
             )
 
-    def admit(self, token: Token, hash_: bytes) -> None:
-        """Stores a token of the server's own operator, in place of one with the same id."""
+    def admit(self, token: Token, hash_: bytes, *, lifetime_s: float | None = None) -> None:
+        """Stores a token of the server's own operator, in place of one with the same id.
+
+        `lifetime_s`: it ends after so long by PostgreSQL's clock, unless it is renewed. Those that have ended so go.
+        """
         values = {
             "principal": token.principal,
             "kind": token.kind,
             "hash": hash_,
             "description": token.description,
             "create_time": func.now(),
-            "expire_time": token.expire_time,
+            "expire_time": token.expire_time if lifetime_s is None else func.now() + timedelta(seconds=lifetime_s),
             "revoke_time": None,
         }
         stored = insert(_token).values(token_id=token.token_id, **values)
         with self._database.begin() as connection:
+            connection.execute(delete(_token).where(_token.c.kind == Kind.ADMIN, _token.c.expire_time < func.now()))
             connection.execute(stored.on_conflict_do_update(index_elements=[_token.c.token_id], set_=values))
+
+    def renew(self, token_id: str, lifetime_s: float) -> bool:
+        """Lets a token live so long from now on. False: it is not there any more."""
+        longer = func.now() + timedelta(seconds=lifetime_s)
+        with self._database.begin() as connection:
+            done = connection.execute(update(_token).where(_token.c.token_id == token_id).values(expire_time=longer))
+            return done.rowcount > 0
+
+    def dismiss(self, token_id: str) -> None:
+        """Forgets a token of the server's own operator."""
+        with self._database.begin() as connection:
+            connection.execute(delete(_token).where(_token.c.token_id == token_id))

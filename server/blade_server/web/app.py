@@ -22,10 +22,12 @@ from blade.v1 import (
     job_service_pb2,
     query_service_pb2,
 )
+from blade_server.addresses import is_loopback
 from blade_server.core.access.sessions import Sessions
 from blade_server.model.policy import WebPolicy
+from blade_server.tls import Certificates
 from blade_server.web import site
-from blade_server.web.guard import SIGN_IN_PATH, Guard, is_loopback
+from blade_server.web.guard import SIGN_IN_PATH, Guard
 from blade_server.web.listener import Listener
 from blade_server.web.openapi import document
 from blade_server.web.session import SessionEndpoint, SignedIn
@@ -114,9 +116,10 @@ class Web:
 
     def __init__(self, channel_target: str, policy: WebPolicy, sessions: Sessions, *, door_key: str) -> None:
         listen = policy.listen
-        tls = listen.tls_cert_file and listen.tls_key_file and (listen.tls_cert_file, listen.tls_key_file)
+        cert, key = listen.tls_cert_file, listen.tls_key_file
+        tls = None if cert is None or key is None else Certificates(cert, key)
         app = build(channel_target, policy, sessions, door_key=door_key)
-        self._listener = Listener(app, host=listen.host, port=listen.port, tls=tls or None)
+        self._listener = Listener(app, host=listen.host, port=listen.port, tls=tls)
 
     async def start(self) -> int:
         """Listens and returns the port. Raises OSError naming the address if it is taken."""

@@ -9,7 +9,6 @@ Programs that are no browsers send none of it and pass.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as Event
 
+from blade_server.addresses import is_loopback
 from blade_server.core.access.sessions import csrf_token
 from blade_server.model.policy import WebPolicy
 from blade_server.web.sender import Sender, Senders
@@ -129,16 +129,6 @@ def _host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def is_loopback(name: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 async def _answer(problem: Problem, send: Send) -> None:

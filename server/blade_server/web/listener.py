@@ -10,7 +10,6 @@ import contextlib
 import socket
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import h11
@@ -19,6 +18,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from blade_server.ports import until_free
+from blade_server.tls import Certificates
 
 MAX_CONNECTIONS = 512
 IDLE_TIMEOUT_S = 15.0
@@ -92,13 +92,13 @@ class Listener:
         app: what to serve; its lifespan begins with `start` and ends with `stop`.
         host: address to listen on.
         port: 0 takes a free one.
-        tls: certificate and key; None: plain HTTP.
+        tls: None means plain HTTP.
     """
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, app: ASGIApp, *, host: str, port: int, tls: Certificates | None = None) -> None:
         self._app = app
         self._address = (host, port)
-        self._tls: dict[str, Any] = {"ssl_certfile": tls[0], "ssl_keyfile": tls[1]} if tls else {}
+        self._tls: dict[str, Any] = {"ssl_context_factory": lambda *_: tls.context()} if tls else {}
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -13,9 +14,12 @@ import pytest
 import sqlalchemy
 from tests.support.access import METADATA
 from tests.support.databases import of_a_newer_release
+from tests.support.paths import ROOT
 from tests.support.servers import TIMEOUT_S, Served, run
 
-from blade.v1 import job_service_pb2, job_service_pb2_grpc
+from blade.v1 import access_service_pb2, access_service_pb2_grpc, job_service_pb2, job_service_pb2_grpc
+
+TLS = ROOT / "tests" / "unit" / "client" / "tls"
 
 
 @pytest.fixture
@@ -113,6 +117,63 @@ def test_a_setting_that_cannot_be_right_is_one_sentence_and_exit_code_2(variable
 
     assert status == 2
     assert says in sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"BLADE_AUTH": "off"}, ["BLADE_AUTH=off lets in everybody", "listen on 127.0.0.1", "set BLADE_AUTH=on"]),
+        ({}, ["BLADE_TLS_CERT_FILE and BLADE_TLS_KEY_FILE", "BLADE_PLAINTEXT=behind-proxy"]),
+        ({"BLADE_AUTH": "off", "BLADE_PLAINTEXT": "behind-proxy"}, ["BLADE_AUTH=off lets in everybody"]),
+    ],
+)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_what_others_can_reach_is_neither_open_nor_plaintext(
+    host: str, changes: dict[str, str], says: list[str]
+) -> None:
+    status, sentence = run("serve", "--host", host, DATABASE_URL="postgresql://root:s3cret@127.0.0.1:1/x", **changes)
+
+    assert status == 2
+    assert f"BLADE_HOST={host}" in sentence
+    assert all(words in sentence for words in says)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"BLADE_AUTH": "off"}, "authentication is off (BLADE_AUTH=off)"),
+        ({"BLADE_HOST": "0.0.0.0", "BLADE_PLAINTEXT": "behind-proxy"}, "this server speaks plaintext"),
+    ],
+)
+def test_what_is_open_on_purpose_is_in_the_log(
+    postgres_url: str, serve: Callable[..., Served], changes: dict[str, str], says: str
+) -> None:
+    server = serve("--json", DATABASE_URL=postgres_url, **changes)
+    assert server.said()["port"]
+    assert says in server.stop()[1]
+
+
+def test_others_reach_it_with_tls(postgres_url: str, serve: Callable[..., Served]) -> None:
+    certificate = {"BLADE_TLS_CERT_FILE": str(TLS / "cert.pem"), "BLADE_TLS_KEY_FILE": str(TLS / "key.pem")}
+    server = serve("--json", "--host", "0.0.0.0", "--workers", "1", DATABASE_URL=postgres_url, **certificate)
+    assert server.said()["host"] == "0.0.0.0"
+    assert "plaintext" not in server.stop()[1]
+
+
+def test_an_admin_token_is_made_at_the_database_without_a_server(
+    empty_postgres_url: str, serve: Callable[..., Served]
+) -> None:
+    status, token = run("create-admin-token", "--days", "1", DATABASE_URL=empty_postgres_url)
+    server = serve("--json", DATABASE_URL=empty_postgres_url)
+    with grpc.insecure_channel(f"127.0.0.1:{server.said()['port']}") as channel:
+        answer = access_service_pb2_grpc.AccessServiceStub(channel).WhoAmI(
+            access_service_pb2.WhoAmIRequest(), timeout=TIMEOUT_S, metadata=[("authorization", f"Bearer {token}")]
+        )
+
+    assert status == 0
+    assert (answer.principal, answer.kind) == ("admin", "admin")
+    assert 86000 < answer.expire_time.seconds - time.time() <= 86400
+    assert run("create-admin-token")[0] == 2
 
 
 def test_settings_that_contradict_each_other_are_one_sentence_without_the_others() -> None:

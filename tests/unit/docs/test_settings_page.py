@@ -41,5 +41,7 @@ def test_the_page_gives_the_default_that_holds(name: str, default: object) -> No
     written = rows()[name]
     if isinstance(default, tuple):
         assert tuple(written.split(",")) == default
+    elif isinstance(default, bool):
+        assert written == str(default).lower()
     else:
         assert type(default)(written) == default  # type: ignore[call-arg]

@@ -30,7 +30,7 @@ ACCESS_FIELD_NUMBER: _ClassVar[int]
 access: _descriptor.FieldDescriptor
 
 class Access(_message.Message):
-    __slots__ = ("role", "object")
+    __slots__ = ("role", "object", "public")
     class Object(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         OBJECT_UNSPECIFIED: _ClassVar[Access.Object]
@@ -41,9 +41,11 @@ class Access(_message.Message):
     JOB: Access.Object
     ROLE_FIELD_NUMBER: _ClassVar[int]
     OBJECT_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_FIELD_NUMBER: _ClassVar[int]
     role: Role
     object: Access.Object
-    def __init__(self, role: _Optional[_Union[Role, str]] = ..., object: _Optional[_Union[Access.Object, str]] = ...) -> None: ...
+    public: bool
+    def __init__(self, role: _Optional[_Union[Role, str]] = ..., object: _Optional[_Union[Access.Object, str]] = ..., public: _Optional[bool] = ...) -> None: ...
 
 class Grant(_message.Message):
     __slots__ = ("grant_id", "principal", "group", "role", "scope", "create_time", "created_by")

@@ -12,6 +12,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class ProveServerRequest(_message.Message):
+    __slots__ = ("nonce",)
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    nonce: str
+    def __init__(self, nonce: _Optional[str] = ...) -> None: ...
+
+class ProveServerResponse(_message.Message):
+    __slots__ = ("server_id", "proof")
+    SERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    server_id: str
+    proof: str
+    def __init__(self, server_id: _Optional[str] = ..., proof: _Optional[str] = ...) -> None: ...
+
 class Token(_message.Message):
     __slots__ = ("token_id", "principal", "description", "created_by", "create_time", "expire_time", "last_use_time", "revoke_time")
     TOKEN_ID_FIELD_NUMBER: _ClassVar[int]

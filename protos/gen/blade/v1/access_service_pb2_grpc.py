@@ -76,6 +76,11 @@ class AccessServiceStub:
                 request_serializer=blade_dot_v1_dot_access__service__pb2.RevokeGrantRequest.SerializeToString,
                 response_deserializer=blade_dot_v1_dot_access__service__pb2.RevokeGrantResponse.FromString,
                 _registered_method=True)
+        self.ProveServer = channel.unary_unary(
+                '/blade.v1.AccessService/ProveServer',
+                request_serializer=blade_dot_v1_dot_access__service__pb2.ProveServerRequest.SerializeToString,
+                response_deserializer=blade_dot_v1_dot_access__service__pb2.ProveServerResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer:
@@ -141,6 +146,14 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProveServer(self, request, context):
+        """ProveServer proves to a client on the same machine that this is the server that wrote a token for its user, before the client shows
+        that token. It has no REST form.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -183,6 +196,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.RevokeGrant,
                     request_deserializer=blade_dot_v1_dot_access__service__pb2.RevokeGrantRequest.FromString,
                     response_serializer=blade_dot_v1_dot_access__service__pb2.RevokeGrantResponse.SerializeToString,
+            ),
+            'ProveServer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProveServer,
+                    request_deserializer=blade_dot_v1_dot_access__service__pb2.ProveServerRequest.FromString,
+                    response_serializer=blade_dot_v1_dot_access__service__pb2.ProveServerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -403,6 +421,33 @@ class AccessService:
             '/blade.v1.AccessService/RevokeGrant',
             blade_dot_v1_dot_access__service__pb2.RevokeGrantRequest.SerializeToString,
             blade_dot_v1_dot_access__service__pb2.RevokeGrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProveServer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blade.v1.AccessService/ProveServer',
+            blade_dot_v1_dot_access__service__pb2.ProveServerRequest.SerializeToString,
+            blade_dot_v1_dot_access__service__pb2.ProveServerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,10 @@ class AccessServiceStub:
     """ListGrants returns the grants in the order of their ids."""
     RevokeGrant: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.RevokeGrantRequest, _access_service_pb2.RevokeGrantResponse]
     """RevokeGrant takes a grant away. NOT_FOUND if there is none of that id. FAILED_PRECONDITION if nobody could give access any more."""
+    ProveServer: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.ProveServerRequest, _access_service_pb2.ProveServerResponse]
+    """ProveServer proves to a client on the same machine that this is the server that wrote a token for its user, before the client shows
+    that token. It has no REST form.
+    """
 
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
@@ -83,6 +87,10 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """ListGrants returns the grants in the order of their ids."""
     RevokeGrant: _aio.UnaryUnaryMultiCallable[_access_service_pb2.RevokeGrantRequest, _access_service_pb2.RevokeGrantResponse]  # type: ignore[assignment]
     """RevokeGrant takes a grant away. NOT_FOUND if there is none of that id. FAILED_PRECONDITION if nobody could give access any more."""
+    ProveServer: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ProveServerRequest, _access_service_pb2.ProveServerResponse]  # type: ignore[assignment]
+    """ProveServer proves to a client on the same machine that this is the server that wrote a token for its user, before the client shows
+    that token. It has no REST form.
+    """
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
     """AccessService gives access to others, by tokens and grants, and tells callers who they are. A change holds on every server within 5
@@ -156,5 +164,15 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.RevokeGrantResponse, _abc.Awaitable[_access_service_pb2.RevokeGrantResponse]]:
         """RevokeGrant takes a grant away. NOT_FOUND if there is none of that id. FAILED_PRECONDITION if nobody could give access any more."""
+
+    @_abc_1.abstractmethod
+    def ProveServer(
+        self,
+        request: _access_service_pb2.ProveServerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_service_pb2.ProveServerResponse, _abc.Awaitable[_access_service_pb2.ProveServerResponse]]:
+        """ProveServer proves to a client on the same machine that this is the server that wrote a token for its user, before the client shows
+        that token. It has no REST form.
+        """
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

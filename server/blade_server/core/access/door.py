@@ -12,10 +12,12 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from blade_server.core.access.server_identity import ServerIdentity
 from blade_server.core.access.tokens import hash_of, token_id_of
 from blade_server.errors import Unauthenticated
 from blade_server.model.access import EVERYTHING_GRANTS, Grant, Kind, Principal, Role
 from blade_server.model.policy import AccessPolicy
+from blade_server.oidc import Provider
 from blade_server.storage.access import AccessStore
 from blade_server.storage.sessions import SessionStore
 
@@ -30,19 +32,28 @@ _OVER = "this session is over, or what it was signed in with is; sign in again"
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What a call carries of who makes it: the `authorization` header, and the id of the page's session."""
+    """What a call carries of who makes it: the `authorization` header, the id of the page's session, and the name in
+    the certificate that its connection was made with. A token goes before a certificate.
+    """
 
     authorization: str = field(default="", repr=False)
     session: str = field(default="", repr=False)
+    certificate: str = ""
 
 
 class Door:
     """Knows callers. Thread-safe."""
 
-    def __init__(self, policy: AccessPolicy, store: AccessStore, sessions: SessionStore) -> None:
+    def __init__(
+        self, policy: AccessPolicy, store: AccessStore, sessions: SessionStore, provider: Provider | None = None
+    ) -> None:
+        """`provider`: who signs JSON Web Tokens; None: they are good for nothing."""
         self._policy = policy
         self._store = store
         self._sessions = sessions
+        self._provider = provider
+        self.server = ServerIdentity()
+        """What this server proves to its own user's clients."""
         self._remembered: OrderedDict[Shown, tuple[float, Principal]] = OrderedDict()
 
     @property
@@ -57,13 +68,17 @@ class Door:
         found = self._remembered.get(shown)
         return found[1] if found is not None and time.monotonic() < found[0] else None
 
+    def may_wait_long(self, shown: Shown) -> bool:
+        """Whether `identify` may have to wait for somebody besides PostgreSQL."""
+        return self._provider is not None and _is_jwt(shown.authorization)
+
     def identify(self, shown: Shown) -> Principal:
-        """The principal. Asks PostgreSQL; raises Unauthenticated, StorageUnavailable."""
+        """The principal. Asks PostgreSQL; raises Unauthenticated, Unavailable, StorageUnavailable."""
         known = self.remembered(shown)
         if known is not None:
             return known
         principal = self._known(shown)
-        self._remembered[shown] = (time.monotonic() + REMEMBERED_S, principal)
+        self._remembered[shown] = (time.monotonic() + _remembered_s(principal), principal)
         while len(self._remembered) > _MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return principal
@@ -77,10 +92,25 @@ class Door:
             return self._by_session(shown.session)
         scheme, _, token = shown.authorization.partition(" ")
         if not shown.authorization:
+            if shown.certificate:
+                return self._by_certificate(shown.certificate)
             raise Unauthenticated(_MISSING)
         if scheme.lower() != "bearer":
             raise Unauthenticated(f"authorization: only 'Bearer TOKEN' is read here, not {scheme[:20]!r}")
+        if self._provider is not None and _is_jwt(token):
+            return self._by_jwt(self._provider, token.strip())
         return self._by_token(token.strip())
+
+    def _by_certificate(self, name: str) -> Principal:
+        grants = tuple(self._store.grants_of(name, ()))
+        return self._with_fixed_grants(Principal(name=name, kind=Kind.MTLS, grants=grants))
+
+    def _by_jwt(self, provider: Provider, token: str) -> Principal:
+        who = provider.identify(token)
+        grants = tuple(self._store.grants_of(who.subject, who.groups))
+        return self._with_fixed_grants(
+            Principal(name=who.subject, kind=Kind.JWT, groups=who.groups, grants=grants, expire_time=who.expire_time)
+        )
 
     def _by_token(self, text: str) -> Principal:
         token_id = token_id_of(text)
@@ -115,6 +145,18 @@ class Door:
         if his.isdisjoint(self._policy.admins):
             return principal
         return replace(principal, grants=(Grant(role=Role.ADMIN), *principal.grants))
+
+
+def _is_jwt(text: str) -> bool:
+    """Three parts with dots between them; a token of ours has none."""
+    return text.count(".") == 2
+
+
+def _remembered_s(principal: Principal) -> float:
+    """What signs him in may end before; with our own tokens that is PostgreSQL's to say."""
+    if principal.kind is not Kind.JWT or principal.expire_time is None:
+        return REMEMBERED_S
+    return min(REMEMBERED_S, principal.expire_time.timestamp() - time.time())
 
 
 def admins_of(words: Iterable[str]) -> frozenset[str]:

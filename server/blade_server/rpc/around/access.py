@@ -23,10 +23,18 @@ class Access:
         """Who calls. Raises Unauthenticated, StorageUnavailable."""
         shown = self.lines.shown(context)
         known = self._door.remembered(shown)
-        return known if known is not None else await self._threads.stored(self._door.identify, shown)
+        if known is not None:
+            return known
+        thread = self._threads.outward if self._door.may_wait_long(shown) else self._threads.stored
+        return await thread(self._door.identify, shown)
 
     def with_access(self, method: str, needs: Needs, inner: Call) -> Call:
-        """Raises Unauthenticated, and AccessDenied if he holds the role that the method needs on nothing at all."""
+        """Raises Unauthenticated, and AccessDenied if he holds the role that the method needs on nothing at all.
+
+        A public method gets no caller.
+        """
+        if needs.public:
+            return inner
 
         async def call(raw: bytes, context: Context) -> bytes | None:
             principal = await self.principal(context)
