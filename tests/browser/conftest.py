@@ -416,7 +416,7 @@ class Stage:
         self.world = MemoryBlade()
         self.database = None if database_url is None else Database(database_url, pool_size=4)
         store, sessions = AccessStore(self.database), SessionStore(self.database)  # type: ignore[arg-type]
-        self.door = Door(AccessPolicy(required=database_url is not None), store, sessions)
+        self.door = Door(AccessPolicy(required=database_url is not None), store, sessions=sessions)
         self._sessions = Sessions(self.door, sessions)
         self._threads = Threads(stored=4, streams=1)
         self._policy = policy

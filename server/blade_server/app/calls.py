@@ -40,7 +40,7 @@ class Calls:
         self._access_store = AccessStore(state.database)
         session_store = SessionStore(state.database)
         self._provider = None if access.oidc is None else Provider(access.oidc)
-        self.door = Door(access, self._access_store, session_store, self._provider)
+        self.door = Door(access, self._access_store, self._provider, session_store)
         self._web_policy, self._sessions = web_policy(settings), Sessions(self.door, session_store)
         self._own_token = OwnToken(self._access_store, self.door.server, tokens_folder(settings))
         sources = Sources(direct.source, source_store)

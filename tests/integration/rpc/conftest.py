@@ -54,7 +54,7 @@ class RpcWorld:
         self.stored: dict[str, Job] = {}
         self.settings = Settings(**({"port": 0} | settings))
         # Nobody signs in here, so nothing is looked up.
-        self.door = Door(AccessPolicy(required=False), SimpleNamespace(), SimpleNamespace())  # type: ignore[arg-type]
+        self.door = Door(AccessPolicy(required=False), SimpleNamespace())  # type: ignore[arg-type]
         self._loop = LoopThread()
         self.submit, self.run = self._loop.submit, self._loop.run
         try:

@@ -45,9 +45,13 @@ class Door:
     """Knows callers. Thread-safe."""
 
     def __init__(
-        self, policy: AccessPolicy, store: AccessStore, sessions: SessionStore, provider: Provider | None = None
+        self,
+        policy: AccessPolicy,
+        store: AccessStore,
+        provider: Provider | None = None,
+        sessions: SessionStore | None = None,
     ) -> None:
-        """`provider`: who signs JSON Web Tokens; None: they are good for nothing."""
+        """`provider`: who signs JSON Web Tokens, `sessions`: those of the page. None: they are good for nothing."""
         self._policy = policy
         self._store = store
         self._sessions = sessions
@@ -125,7 +129,7 @@ class Door:
         return self._with_fixed_grants(principal)
 
     def _by_session(self, session_id: str) -> Principal:
-        session = self._sessions.find(hash_of(session_id))
+        session = None if self._sessions is None else self._sessions.find(hash_of(session_id))
         if session is None:
             raise Unauthenticated(_OVER)
         principal = Principal(

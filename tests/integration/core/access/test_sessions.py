@@ -26,7 +26,7 @@ class World:
     def __init__(self, url: str) -> None:
         self.database = Database(url, pool_size=4)
         self.store, self.sessions_stored = AccessStore(self.database), SessionStore(self.database)
-        self.door = Door(AccessPolicy(), self.store, self.sessions_stored)
+        self.door = Door(AccessPolicy(), self.store, sessions=self.sessions_stored)
         self.sessions = Sessions(self.door, self.sessions_stored)
 
     def token(self, principal: str = "rita", kind: Kind = Kind.TOKEN) -> str:
@@ -203,7 +203,7 @@ def test_strangers_do_not_fill_the_memory(monkeypatch):
 
 
 def test_where_nobody_signs_in_nobody_does(world):
-    door = Door(AccessPolicy(required=False), world.store, world.sessions_stored)
+    door = Door(AccessPolicy(required=False), world.store, sessions=world.sessions_stored)
     sessions = Sessions(door, world.sessions_stored)
     with pytest.raises(Precondition, match="authentication is off"):
         sessions.sign_in(world.token(), "192.0.2.1", "")

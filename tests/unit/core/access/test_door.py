@@ -30,7 +30,7 @@ def door_of(end: datetime, *, admins: tuple[str, ...] = ()) -> tuple[Door, list[
 
     store: Any = SimpleNamespace(grants_of=lambda name, groups: [VIEWER], token=lambda token_id: None)
     provider: Any = SimpleNamespace(identify=identify)
-    return Door(AccessPolicy(admins=frozenset(admins)), store, SimpleNamespace(), provider), shown
+    return Door(AccessPolicy(admins=frozenset(admins)), store, provider), shown
 
 
 def test_nobody_is_remembered_past_the_end_of_his_token() -> None:
@@ -68,7 +68,7 @@ def test_and_nobody_else(admins: tuple[str, ...]) -> None:
 def test_without_a_provider_a_token_with_dots_is_good_for_nothing() -> None:
     store: Any = SimpleNamespace(token=lambda token_id: None)
     with pytest.raises(Unauthenticated, match="not good"):
-        Door(AccessPolicy(), store, SimpleNamespace()).identify(JWT)
+        Door(AccessPolicy(), store).identify(JWT)
 
 
 @pytest.mark.parametrize("text", ["Bearer a.b", "Bearer abc", "Bearer blade_abcdefghijkl_x", "Basic a.b.c"])
