@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     admins: CommaSeparated = Field((), description="`subject:NAME` and `group:NAME`, who are ADMIN.")
     open_contract: bool = Field(False, description="Reflection and the OpenAPI document for those not signed in.")
     audit_anchor_file: Path | None = Field(None, description="The audit log's head is added to it, each minute.")
+    allowed_hosts: CommaSeparated = Field((), description="Names in Host, besides those of this machine; `*`: any.")
+    trusted_proxies: CommaSeparated = Field((), description="Addresses and networks whose X-Forwarded-For counts.")
     oidc_issuer: str = Field("", description="Of the identity provider, exactly as it names itself.")
     oidc_audience: str = Field("", description="`aud` of tokens that are meant for this server.")
     oidc_subject_claim: str = Field("sub", min_length=1)
@@ -154,6 +156,8 @@ class Settings(BaseSettings):
         "warehouse_result_domains",
         "classifications",
         "admins",
+        "allowed_hosts",
+        "trusted_proxies",
         mode="before",
     )
     @classmethod

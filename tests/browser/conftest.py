@@ -1,7 +1,8 @@
 """A browser, and a small world of sources and jobs behind the real HTTP side.
 
 The world is a gRPC server that keeps everything in memory and moves only when a test says so, so that a test can show
-the page any state it likes, hundreds of jobs among them. What is under test is the page, the transcoder and the guard.
+the page any state it likes, hundreds of jobs among them. What is under test is the page, the transcoder and the guard;
+who calls, and whether the method is for him, is found out by the real door, over a real PostgreSQL where it is on.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
 import pytest
-from google.rpc import error_details_pb2, status_pb2
+import sqlalchemy
 from tests.support.loops import LoopThread
 
 from blade.v1 import (
+    access_pb2,
+    access_service_pb2,
+    access_service_pb2_grpc,
+    audit_service_pb2,
+    audit_service_pb2_grpc,
     config_service_pb2,
     config_service_pb2_grpc,
     error_reason_pb2,
@@ -31,7 +37,22 @@ from blade.v1 import (
     job_service_pb2_grpc,
     source_pb2,
 )
-from blade_server.model.policy import ListenPolicy
+from blade_server.core.access.door import Door
+from blade_server.core.access.sessions import Sessions
+from blade_server.core.access.tokens import hash_of, new_token
+from blade_server.errors import Invalid, NotFound, Precondition, StorageUnavailable
+from blade_server.model.error_reason import Reason
+from blade_server.model.policy import AccessPolicy, ListenPolicy, WebPolicy
+from blade_server.rpc.around.access import Access
+from blade_server.rpc.around.chain import Chain
+from blade_server.rpc.around.drain import Drain
+from blade_server.rpc.caller import Lines, current
+from blade_server.rpc.convert.access import grant_message
+from blade_server.rpc.methods import needs_of
+from blade_server.rpc.threads import Threads
+from blade_server.storage.access import AccessStore
+from blade_server.storage.database import Database
+from blade_server.storage.sessions import SessionStore
 from blade_server.web.app import Web
 
 Job = job_pb2.Job
@@ -73,8 +94,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 class MemoryBlade(
     config_service_pb2_grpc.ConfigServiceServicer,
     job_service_pb2_grpc.JobServiceServicer,
+    access_service_pb2_grpc.AccessServiceServicer,
+    audit_service_pb2_grpc.AuditServiceServicer,
 ):
-    """Sources and jobs in memory; every change goes through `change`, which rings for the watchers."""
+    """Sources, jobs and who may do what, in memory; changes of jobs go through `change`, which rings for watchers."""
 
     def __init__(self) -> None:
         self.sources: dict[str, source_pb2.Source] = {}
@@ -82,6 +105,10 @@ class MemoryBlade(
         self.errors: dict[str, list[job_pb2.ItemError]] = {}
         self.calls: list[tuple[str, Any]] = []
         self.failing: set[str] = set()
+        self.tokens: dict[str, access_service_pb2.Token] = {}
+        self.grants: dict[str, access_pb2.Grant] = {}
+        self.audit: list[audit_service_pb2.AuditEntry] = []
+        self.audit_problem = ""
         self._rings: dict[str, asyncio.Event] = {}
 
     # What tests say.
@@ -202,12 +229,12 @@ class MemoryBlade(
         await self._called("GetJob", request, context)
         return job_service_pb2.GetJobResponse(job=await self._job(request.id, context))
 
-    async def WatchJob(self, request: Any, context: Any) -> AsyncIterator[Any]:
+    async def WatchJob(self, request: Any, context: Any) -> None:
         await self._called("WatchJob", request, context)
         job = await self._job(request.job_id, context)
         while True:
             ring = self._rings.setdefault(job.job_id, asyncio.Event())
-            yield job_service_pb2.WatchJobResponse(job=job)
+            await context.write(job_service_pb2.WatchJobResponse(job=job).SerializeToString())
             if job.status in _FINAL:
                 return
             await ring.wait()
@@ -243,9 +270,7 @@ class MemoryBlade(
     async def StartQueryJob(self, request: Any, context: Any) -> Any:
         await self._called("StartQueryJob", request, context)
         if "DROP" in request.sql:
-            await _refuse(
-                context, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_SQL", "sql: DROP is not a SELECT; send one SELECT"
-            )
+            raise Invalid.field("sql", "DROP is not a SELECT; send one SELECT", reason=Reason.INVALID_SQL)
         job = self.add_job(Job.PENDING, request.source or "blade-maintenance", total=None, age_s=0)
         job.spec.sql = request.sql
         return job_service_pb2.StartQueryJobResponse(job=job)
@@ -253,9 +278,7 @@ class MemoryBlade(
     async def PreviewItems(self, request: Any, context: Any) -> Any:
         await self._called("PreviewItems", request, context)
         if "DROP" in request.sql:
-            await _refuse(
-                context, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_SQL", "sql: DROP is not a SELECT; send one SELECT"
-            )
+            raise Invalid.field("sql", "DROP is not a SELECT; send one SELECT", reason=Reason.INVALID_SQL)
         answer = job_service_pb2.PreviewItemsResponse()
         for index in range(request.limit - 1):
             item = answer.items.add(
@@ -277,16 +300,87 @@ class MemoryBlade(
         )
         return answer
 
+    async def WhoAmI(self, request: Any, context: Any) -> Any:
+        principal = current().principal
+        grants = map(grant_message, principal.grants)
+        return access_service_pb2.WhoAmIResponse(principal=principal.name, kind=principal.kind, grants=grants)
+
+    async def ListTokens(self, request: Any, context: Any) -> Any:
+        await self._called("ListTokens", request, context)
+        return access_service_pb2.ListTokensResponse(tokens=self.tokens.values())
+
+    async def CreateToken(self, request: Any, context: Any) -> Any:
+        await self._called("CreateToken", request, context)
+        if sum(token.principal == request.principal for token in self.tokens.values()) > 1:
+            message = f"{request.principal} has two good tokens; revoke one of them"
+            raise Precondition(message, reason=Reason.ACCESS_STATE)
+        token_id, secret = new_token()
+        token = access_service_pb2.Token(
+            token_id=token_id,
+            principal=request.principal,
+            description=request.description,
+            created_by=current().principal.name,
+        )
+        token.create_time.GetCurrentTime()
+        self.tokens[token_id] = token
+        for grant in request.grants:
+            self.grants[token_id] = access_pb2.Grant(
+                grant_id=token_id, principal=request.principal, role=grant.role, scope=grant.scope
+            )
+        return access_service_pb2.CreateTokenResponse(secret=secret, token=token)
+
+    async def RevokeToken(self, request: Any, context: Any) -> Any:
+        await self._called("RevokeToken", request, context)
+        token = self.tokens[request.token_id]
+        token.revoke_time.GetCurrentTime()
+        return access_service_pb2.RevokeTokenResponse(token=token)
+
+    async def ListGrants(self, request: Any, context: Any) -> Any:
+        await self._called("ListGrants", request, context)
+        return access_service_pb2.ListGrantsResponse(grants=self.grants.values())
+
+    async def CreateGrant(self, request: Any, context: Any) -> Any:
+        await self._called("CreateGrant", request, context)
+        grant = access_pb2.Grant()
+        grant.CopyFrom(request.grant)
+        grant.grant_id = f"grant-{len(self.grants) + 1}"
+        if not grant.scope.startswith(("*", "source:", "data_type:")):
+            raise Invalid.field("grant.scope", f"is {grant.scope!r}; write *, source:NAME or data_type:NAME")
+        self.grants[grant.grant_id] = grant
+        return access_service_pb2.CreateGrantResponse(grant=grant)
+
+    async def RevokeGrant(self, request: Any, context: Any) -> Any:
+        await self._called("RevokeGrant", request, context)
+        del self.grants[request.grant_id]
+        return access_service_pb2.RevokeGrantResponse()
+
+    async def ListAuditEntries(self, request: Any, context: Any) -> Any:
+        await self._called("ListAuditEntries", request, context)
+        entries = [
+            entry
+            for entry in reversed(self.audit)
+            if request.principal in ("", entry.principal)
+            and (not request.outcomes or entry.outcome in request.outcomes)
+        ]
+        begin, size = int(request.page_token or 0), request.page_size
+        token = str(begin + size) if begin + size < len(entries) else ""
+        return audit_service_pb2.ListAuditEntriesResponse(entries=entries[begin : begin + size], next_page_token=token)
+
+    async def VerifyAuditLog(self, request: Any, context: Any) -> Any:
+        await self._called("VerifyAuditLog", request, context)
+        return audit_service_pb2.VerifyAuditLogResponse(
+            intact=not self.audit_problem, problem=self.audit_problem, entry_count=len(self.audit),
+            head_number=len(self.audit), head_hash="ab" * 32, first_wrong=2 if self.audit_problem else 0,
+        )  # fmt: skip
+
     async def _called(self, name: str, request: Any, context: Any) -> None:
         self.calls.append((name, request))
         if name in self.failing:
-            await _refuse(
-                context, grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE", "PostgreSQL does not answer; try again"
-            )
+            raise StorageUnavailable("PostgreSQL does not answer; try again")
 
     async def _job(self, job_id: str, context: Any) -> job_pb2.Job:
         if job_id not in self.jobs:
-            await _refuse(context, grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND", f"no job has the id {job_id!r}")
+            raise NotFound(f"no job has the id {job_id!r}", reason=Reason.JOB_NOT_FOUND)
         return self.jobs[job_id]
 
     async def _acted(self, name: str, request: Any, context: Any, allowed: set[int], kind: Any) -> job_pb2.Job:
@@ -294,28 +388,38 @@ class MemoryBlade(
         job = await self._job(request.job_id, context)
         if job.status not in allowed:
             message = f"{job.job_id} is {Job.Status.Name(job.status)}; that is not possible now"
-            await _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, "JOB_STATUS", message)
-        actor = dict(context.invocation_metadata()).get("blade-actor", "")
-        self._note(job, kind, actor, request.reason)
+            raise Precondition(message, reason=Reason.JOB_STATUS)
+        self._note(job, kind, current().name, request.reason)
         return job
 
 
-async def _refuse(context: Any, code: grpc.StatusCode, reason: str, message: str) -> None:
-    status = status_pb2.Status(code=code.value[0], message=message)
-    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="blade"))
-    if code == grpc.StatusCode.INVALID_ARGUMENT:
-        field, _, description = message.partition(": ")
-        bad_request = error_details_pb2.BadRequest()
-        bad_request.field_violations.add(field=field, description=description)
-        status.details.add().Pack(bad_request)
-    await context.abort(code, message, (("grpc-status-details-bin", status.SerializeToString()),))
+_SERVICES = (
+    config_service_pb2_grpc.add_ConfigServiceServicer_to_server,
+    job_service_pb2_grpc.add_JobServiceServicer_to_server,
+    access_service_pb2_grpc.add_AccessServiceServicer_to_server,
+    audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
+)
+_NEEDS = needs_of(
+    service
+    for module in (config_service_pb2, job_service_pb2, access_service_pb2, audit_service_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
 
 
 class Stage:
-    """The world's servers, in a loop of their own; `do` runs something there and waits for it."""
+    """The world's servers, in a loop of their own; `do` runs something there and waits for it.
 
-    def __init__(self) -> None:
+    `database_url`: of who signs in; None: authentication is off.
+    """
+
+    def __init__(self, database_url: str | None = None, **policy: Any) -> None:
         self.world = MemoryBlade()
+        self.database = None if database_url is None else Database(database_url, pool_size=4)
+        store, sessions = AccessStore(self.database), SessionStore(self.database)  # type: ignore[arg-type]
+        self.door = Door(AccessPolicy(required=database_url is not None), store, sessions=sessions)
+        self._sessions = Sessions(self.door, sessions)
+        self._threads = Threads(stored=4, streams=1)
+        self._policy = policy
         self._loop = LoopThread()
         self.do = self._loop.run
         self.do(self._open())
@@ -326,13 +430,37 @@ class Stage:
 
         self.do(change())
 
+    def token(self, principal: str, *grants: tuple[str, str]) -> str:
+        """A token of a principal who holds these roles on these scopes."""
+        token_id, token = new_token()
+        self.run(
+            "INSERT INTO access_token (token_id, principal, hash, create_time) VALUES (:id, :principal, :hash, now())",
+            id=token_id, principal=principal, hash=hash_of(token),
+        )  # fmt: skip
+        for number, (role, scope) in enumerate(grants):
+            self.run(
+                "INSERT INTO access_grant (grant_id, principal, role, scope, create_time)"
+                " VALUES (:id, :principal, :role, :scope, now())",
+                id=f"{token_id}-{number}", principal=principal, role=role, scope=scope,
+            )  # fmt: skip
+        return token
+
+    def run(self, statement: str, **values: Any) -> None:
+        assert self.database is not None
+        with self.database.begin() as connection:
+            connection.execute(sqlalchemy.text(statement), values)
+        self.door.forget()
+
     async def _open(self, port: int = 0) -> None:
-        self._server = grpc.aio.server()
-        config_service_pb2_grpc.add_ConfigServiceServicer_to_server(self.world, self._server)
-        job_service_pb2_grpc.add_JobServiceServicer_to_server(self.world, self._server)
+        access = Access(self.door, self._threads, Lines())
+        chain = Chain(Drain(), access, _NEEDS, open_contract=False)
+        self._server = grpc.aio.server(interceptors=[chain])
+        for add in _SERVICES:
+            add(self.world, self._server)
         target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
-        self.web = Web(target, ListenPolicy(port=port), door_key="", query_timeout_s=300.0)
+        policy = WebPolicy(listen=ListenPolicy(port=port), **self._policy)
+        self.web = Web(target, policy, self._sessions, door_key=access.lines.door_key)
         self.port = await self.web.start()
 
     async def _shut(self) -> None:
@@ -348,6 +476,9 @@ class Stage:
     def close(self) -> None:
         self.do(self._shut())
         self._loop.close()
+        self._threads.close()
+        if self.database is not None:
+            self.database.close()
 
 
 @pytest.fixture
@@ -360,6 +491,10 @@ def stage() -> Iterator[Stage]:
 @pytest.fixture
 def world(stage: Stage) -> MemoryBlade:
     """Three sources and no job."""
+    return furnished(stage)
+
+
+def furnished(stage: Stage) -> MemoryBlade:
     stage.world.add_source("blade-maintenance", "maintenance", display_name="BLADE Maintenance Data")
     stage.world.add_source("blade-sortie", "sortie", display_name="Sorties")
     stage.world.add_source("blade-logistics", "logistics", display_name="Logistics", enabled=False)

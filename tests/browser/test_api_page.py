@@ -13,7 +13,9 @@ def test_every_call_is_listed_and_a_call_can_be_tried(world, page):
     job = world.add_job(job_pb2.Job.RUNNING, done=100)
     page.goto("/docs#JobService_GetJob_2")
     operation = page.locator("#JobService_GetJob_2")
-    expect(page.locator("details.operation")).to_have_count(23)
+    described = page.request.get("/openapi.json").json()["paths"]
+    expect(page.locator("details.operation")).to_have_count(sum(map(len, described.values())))
+    assert len(described) > 20
     operation.get_by_label("id (required)").fill(job.job_id)
     expect(operation.get_by_label("As a command")).to_have_text(re.compile(rf"curl 'http://127.*/jobs/{job.job_id}'"))
     operation.get_by_role("button", name="Send").click()

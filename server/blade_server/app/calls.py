@@ -12,6 +12,7 @@ from blade_server.app.policies import access_policy, direct_policy, job_policy, 
 from blade_server.app.state import State, tokens_folder
 from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
+from blade_server.core.access.sessions import Sessions
 from blade_server.core.audit.audit import Audit
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
@@ -27,6 +28,7 @@ from blade_server.storage.audit import AuditStore
 from blade_server.storage.clock import Clock
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.rights import RightsStore
+from blade_server.storage.sessions import SessionStore
 from blade_server.storage.sources import SourceStore
 from blade_server.web.app import Web
 
@@ -40,8 +42,10 @@ class Calls:
         self._job_store, source_store = JobStore(state.database), SourceStore(state.database)
         direct, access = direct_policy(settings), access_policy(settings)
         self._access_store = AccessStore(state.database)
+        session_store = SessionStore(state.database)
         self._provider = None if access.oidc is None else Provider(access.oidc)
-        self.door = Door(access, self._access_store, self._provider)
+        self.door = Door(access, self._access_store, self._provider, session_store)
+        self._web_policy, self._sessions = web_policy(settings), Sessions(self.door, session_store)
         self._own_token = OwnToken(self._access_store, self.door.server, tokens_folder(settings))
         self._audit = Audit.over(AuditStore(state.database), settings.audit_anchor_file)
         recorder = self._audit.recorder
@@ -87,12 +91,7 @@ class Calls:
         self.feed.start()
         stack.push_async_callback(self.feed.close)
         await self.rpc.start()
-        self._web = Web(
-            self.rpc.local_target,
-            web_policy(self._settings),
-            door_key=self.rpc.door_key,
-            query_timeout_s=self._settings.query_timeout_s,
-        )
+        self._web = Web(self.rpc.local_target, self._web_policy, self._sessions, door_key=self.rpc.door_key)
 
     async def listen_for_http(self) -> None:
         """Listens for HTTP, too. Raises ListenError, StorageUnavailable."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from blade_server.addresses import checked_url, is_loopback, without_user
 from blade_server.app.open_files import room_for
@@ -19,6 +20,7 @@ from blade_server.model.policy import (
     RetryPolicy,
     SourcePolicy,
     WarehousePolicy,
+    WebPolicy,
 )
 from blade_server.settings import Settings
 
@@ -146,9 +148,24 @@ def rpc_policy(settings: Settings) -> ListenPolicy:
     )
 
 
-def web_policy(settings: Settings) -> ListenPolicy:
-    """For the HTTP port."""
-    return _listen(settings, settings.listens_for_http_on)
+def web_policy(settings: Settings) -> WebPolicy:
+    """For the HTTP port. Raises ValueError for BLADE_TRUSTED_PROXIES."""
+    return WebPolicy(
+        listen=_listen(settings, settings.listens_for_http_on),
+        allowed_hosts=frozenset(name.lower() for name in settings.allowed_hosts),
+        trusted_proxies=tuple(map(_network, settings.trusted_proxies)),
+        open_contract=settings.open_contract,
+        query_timeout_s=settings.query_timeout_s,
+    )
+
+
+def _network(word: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(word, strict=False)
+    except ValueError as exc:
+        raise ValueError(
+            f"BLADE_TRUSTED_PROXIES has {word!r}: write addresses and networks, as 10.0.0.7,172.16.0.0/12"
+        ) from exc
 
 
 def _listen(settings: Settings, port: int) -> ListenPolicy:

@@ -180,6 +180,26 @@ class Token:
     revoke_time: datetime | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A browser that signed in: as whom, and how. `token_id` empty: not by a token that the server keeps.
+
+    `expire_time` None where it is still to be decided.
+    """
+
+    principal: str
+    kind: Kind
+    groups: frozenset[str] = frozenset()
+    token_id: str = ""
+    expire_time: datetime | None = None
+
+
+SESSION_LIFE_S = 12 * 3600.0
+"""A session ends so long after the sign-in, whatever happens."""
+SESSION_IDLE_S = 3600.0
+"""It ends earlier if it is not used for so long."""
+
+
 class AuditOutcome(StrEnum):
     """How what an audit entry tells of ended."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -139,6 +140,21 @@ class PrincipalLimits:
     queries: int = 0
     watchers: int = 0
     jobs: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebPolicy:
+    """The HTTP port. `allowed_hosts`: names it is reached by, besides those of this machine; `*`: any.
+
+    `trusted_proxies` say in X-Forwarded-For and X-Forwarded-Proto who asks, and how. `open_contract` as in
+    AccessPolicy. `query_timeout_s` is the longest run of a direct query, which bounds a call.
+    """
+
+    listen: ListenPolicy
+    allowed_hosts: frozenset[str] = frozenset()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    open_contract: bool = False
+    query_timeout_s: float = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)

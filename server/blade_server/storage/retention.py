@@ -1,4 +1,4 @@
-"""Deletes what nobody needs any more: ledgers of jobs that ended, and jobs that ended long ago.
+"""Deletes what nobody needs any more: ledgers of jobs that ended, jobs that ended long ago, sessions that are over.
 
 Unlike for all else about jobs, nobody waits for this. Every step is one short transaction over at most SLICE rows, and
 only one replica at a time takes one.
@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from blade_server.model.access import SESSION_IDLE_S
 from blade_server.storage.database import Database
 from blade_server.storage.engine.witness import KEPT_S
 
@@ -80,6 +81,14 @@ class Retention:
         with self._database.begin() as connection:
             gone = text("DELETE FROM server WHERE beat_time < now() - make_interval(secs => :kept)")
             connection.execute(gone, {"kept": KEPT_S})
+
+    def forget_sessions(self) -> None:
+        """Deletes the sessions that are over."""
+        over = text(
+            "DELETE FROM web_session WHERE expire_time < now() OR use_time < now() - make_interval(secs => :idle)"
+        )
+        with self._database.begin() as connection:
+            connection.execute(over, {"idle": SESSION_IDLE_S})
 
     def _jobs(self, connection: Connection, query: Any, **values: float) -> list[str]:
         """The next jobs, locked; none if another replica is at it."""

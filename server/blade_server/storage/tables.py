@@ -252,7 +252,6 @@ web_session = Table(
     Column("kind", Text, nullable=False),
     Column("groups", JSONB, nullable=False, server_default="[]"),
     _text("token_id"),
-    _text("csrf"),
     _time("create_time", nullable=False),
     _time("use_time", nullable=False),
     Column("expire_time", DateTime(timezone=True), nullable=False, index=True),

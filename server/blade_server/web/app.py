@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from blade.v1 import (
     access_service_pb2,
@@ -22,12 +23,14 @@ from blade.v1 import (
     query_service_pb2,
 )
 from blade_server.addresses import is_loopback
-from blade_server.model.policy import ListenPolicy
+from blade_server.core.access.sessions import Sessions
+from blade_server.model.policy import WebPolicy
 from blade_server.tls import Certificates
 from blade_server.web import site
-from blade_server.web.guard import Guard
+from blade_server.web.guard import SIGN_IN_PATH, Guard
 from blade_server.web.listener import Listener
 from blade_server.web.openapi import document
+from blade_server.web.session import SessionEndpoint, SignedIn
 from blade_server.web.transcoder import Transcoder
 from blade_server.web.transcoder.problem import Problem
 
@@ -45,26 +48,26 @@ _FILES: tuple[FileDescriptor, ...] = tuple(
 _UNARY_SPARE_S = 30.0
 
 
-def build(channel_target: str, *, door_key: str, host: str, query_timeout_s: float) -> Starlette:
-    """The application: the pages, /openapi.json, and the REST form of every call.
+def build(channel_target: str, policy: WebPolicy, sessions: Sessions, *, door_key: str) -> Starlette:
+    """The application: the pages, signing in, /openapi.json, and the REST form of every call.
 
     Args:
         channel_target: the gRPC server, plaintext, in gRPC's notation (`127.0.0.1:50051`, `unix:/run/blade.sock`).
+        policy: where it listens, and by which names it is reached.
+        sessions: who is signed in.
         door_key: with it that server believes who calls.
-        host: where it listens; on loopback only loopback names are answered.
-        query_timeout_s: the longest run of a direct query, which bounds a call.
     """
     transcoder = Transcoder(
         [service for file in _FILES for service in file.services_by_name.values()],
         channel_target=channel_target,
         door_key=door_key,
         # The server's own limit comes first, with a better message.
-        unary_timeout_s=query_timeout_s + _UNARY_SPARE_S,
+        unary_timeout_s=policy.query_timeout_s + _UNARY_SPARE_S,
     )
-    openapi = document(transcoder.rules)
+    openapi = Response(document(transcoder.rules), media_type="application/json")
 
-    async def serve_openapi(_: Request) -> Response:
-        return Response(openapi, media_type="application/json")
+    def contract(app: ASGIApp, otherwise: ASGIApp | None = None) -> ASGIApp:
+        return app if policy.open_contract else SignedIn(app, sessions, otherwise)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -72,8 +75,14 @@ def build(channel_target: str, *, door_key: str, host: str, query_timeout_s: flo
             yield
 
     app = Starlette(
-        routes=[Route("/openapi.json", serve_openapi), *site.routes()],
-        middleware=[Middleware(Guard, loopback=is_loopback(host))],
+        routes=[
+            Route("/", site.Page("index.html"), methods=["GET"]),
+            Route("/docs", contract(site.Page("docs.html"), site.Page("index.html", 401)), methods=["GET"]),
+            Route("/openapi.json", contract(openapi), methods=["GET"]),
+            Route(SIGN_IN_PATH, SessionEndpoint(sessions, _warnings(policy, sessions))),
+            *site.files(),
+        ],
+        middleware=[Middleware(Guard, policy=policy, sign_in=sessions.needed)],
         exception_handlers={HTTPException: _refuse},
         lifespan=lifespan,
     )
@@ -81,6 +90,17 @@ def build(channel_target: str, *, door_key: str, host: str, query_timeout_s: flo
     app.router.default = transcoder
     app.router.redirect_slashes = False
     return app
+
+
+def _warnings(policy: WebPolicy, sessions: Sessions) -> list[str]:
+    found = []
+    if not sessions.needed:
+        found.append("Authentication is off: whoever reaches this server may do everything.")
+    if policy.listen.tls_cert_file is None and not is_loopback(policy.listen.host):
+        found.append(
+            "BLADE speaks no TLS here. What stands between it and you must: tokens and rows pass in plain text."
+        )
+    return found
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -94,11 +114,12 @@ async def _refuse(request: Request, error: Exception) -> Response:
 class Web:
     """The HTTP port. Start it after the gRPC server; stop it before."""
 
-    def __init__(self, channel_target: str, policy: ListenPolicy, *, door_key: str, query_timeout_s: float) -> None:
-        cert, key = policy.tls_cert_file, policy.tls_key_file
+    def __init__(self, channel_target: str, policy: WebPolicy, sessions: Sessions, *, door_key: str) -> None:
+        listen = policy.listen
+        cert, key = listen.tls_cert_file, listen.tls_key_file
         tls = None if cert is None or key is None else Certificates(cert, key)
-        app = build(channel_target, door_key=door_key, host=policy.host, query_timeout_s=query_timeout_s)
-        self._listener = Listener(app, host=policy.host, port=policy.port, tls=tls)
+        app = build(channel_target, policy, sessions, door_key=door_key)
+        self._listener = Listener(app, host=listen.host, port=listen.port, tls=tls)
 
     async def start(self) -> int:
         """Listens and returns the port. Raises OSError naming the address if it is taken."""

@@ -1,12 +1,14 @@
 """Stands before everything that is served over HTTP: who may ask, and what a browser may do with the answer.
 
-BLADE has no login, so a browser on the same machine must not become a way in for other sites. Two doors are closed: a
-site that points its own name at 127.0.0.1 (DNS rebinding; the Host header gives it away), and a site that makes the
-browser send calls (Sec-Fetch-Site and Origin give it away). Programs that are no browsers send neither and pass.
+A browser must not become a way in for other sites. Three doors are closed: a site that points its own name at this
+server (DNS rebinding; the Host header gives it away), a site that makes the browser send calls (Sec-Fetch-Site and
+Origin give it away), and, should both fail, a change that comes with a session's cookie and without its CSRF token.
+Programs that are no browsers send none of it and pass.
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -16,6 +18,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as Event
 
 from blade_server.addresses import is_loopback
+from blade_server.core.access.sessions import csrf_token
+from blade_server.model.policy import WebPolicy
+from blade_server.web.sender import Sender, Senders
 from blade_server.web.transcoder.problem import Problem
 
 HEADERS: Mapping[str, str] = {
@@ -29,19 +34,30 @@ HEADERS: Mapping[str, str] = {
 }
 """On every answer that does not say otherwise itself."""
 
+SIGN_IN_PATH = "/session"
 _SAFE = frozenset({"GET", "HEAD"})
 _MAX_HEADER_BYTES = 32 << 10
+CSRF_HEADER = "x-blade-csrf"
+ANY_HOST = "*"
 
 
 class Guard:
-    """ASGI middleware. `loopback`: the server listens on loopback only, so only loopback names may be in Host."""
+    """ASGI middleware. Leaves in the request's state who sent it (`sender`).
 
-    def __init__(self, app: ASGIApp, *, loopback: bool) -> None:
+    Args:
+        app: what it stands before.
+        policy: the names that may stand in Host, and whose X-Forwarded-For counts.
+        sign_in: whether sessions count.
+    """
+
+    def __init__(self, app: ASGIApp, *, policy: WebPolicy, sign_in: bool) -> None:
         self._app = app
-        self._loopback = loopback
+        self._host = policy.listen.host.lower()
+        self._allowed = policy.allowed_hosts
+        self._senders = Senders(policy, sign_in=sign_in)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the exchange on, or answers 421 or 403."""
+        """Passes the exchange on, or answers 400, 403, 421 or 431."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -54,20 +70,41 @@ class Guard:
             await send(event)
 
         headers = Headers(scope=scope)
-        problem = _too_much(headers) or self._refusal(scope["method"], headers)
+        sender = self._senders.of(scope, headers)
+        problem = _too_much(headers) or self._wrong_host(scope, headers) or _refusal(scope, headers, sender)
         if problem is None:
+            scope["state"]["sender"] = sender
             await self._app(scope, receive, with_headers)
         else:
             await _answer(problem, with_headers)
 
-    def _refusal(self, method: str, headers: Headers) -> Problem | None:
+    def _wrong_host(self, scope: Scope, headers: Headers) -> Problem | None:
+        """By its own name or address, that which the connection came in on, a server is always reached."""
         host = headers.get("host", "")
-        if self._loopback and not is_loopback(_host_name(host)):
-            message = f"host: {host[:100]!r} is not this machine; BLADE listens on loopback (BLADE_HOST changes that)"
-            return Problem(421, "PERMISSION_DENIED", message)
-        if _from_another_site(method, headers, host):
-            return Problem(403, "PERMISSION_DENIED", "a page of another site sent this request; such are not served")
+        name = _host_name(host)
+        arrived_at = (scope.get("server") or ("", 0))[0]
+        if name and (
+            is_loopback(name) or name in {self._host, arrived_at, *self._allowed} or ANY_HOST in self._allowed
+        ):
+            return None
+        message = f"host: {host[:100]!r} is no name of this server; if it is to be one, set BLADE_ALLOWED_HOSTS to it"
+        return Problem(421, "PERMISSION_DENIED", message)
+
+
+def _refusal(scope: Scope, headers: Headers, sender: Sender) -> Problem | None:
+    if _from_another_site(scope["method"], headers, headers.get("host", "")):
+        return Problem(403, "PERMISSION_DENIED", "a page of another site sent this request; such are not served")
+    if not sender.session:
         return None
+    if "authorization" in headers:
+        message = f"authorization: comes together with the cookie {sender.cookie}; send one of them"
+        return Problem(400, "INVALID_ARGUMENT", message)
+    signs_in = scope["method"] == "POST" and scope["path"] == SIGN_IN_PATH
+    given, right = headers.get(CSRF_HEADER, ""), csrf_token(sender.session)
+    if scope["method"] in _SAFE or signs_in or hmac.compare_digest(given.encode(), right.encode()):
+        return None
+    message = f"{CSRF_HEADER}: is missing or wrong; with a session, send what GET /session shows as csrf"
+    return Problem(403, "PERMISSION_DENIED", message)
 
 
 def _too_much(headers: Headers) -> Problem | None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -24,6 +26,7 @@ IDLE_TIMEOUT_S = 15.0
 MAX_HEAD_BYTES = 256 << 10
 """A filter of 64 KiB, percent-encoded in the query, must fit."""
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class BoundedProtocol(H11Protocol):
@@ -46,6 +49,15 @@ class BoundedProtocol(H11Protocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """What no request is, is answered with 400; a head that is too long with 431, which tells what to do."""
+        error = sys.exception()
+        if isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431:
+            self.transport.write(_TOO_LONG)
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
 
     def _close_if_idle(self) -> None:
         """Closes it if the last exchange was over the last time, too, and no other came since."""

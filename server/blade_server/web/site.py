@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
 from importlib import resources
-from importlib.resources.abc import Traversable
 
-from starlette.requests import Request
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -17,26 +16,27 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_PAGES = {"/": "index.html", "/docs": "docs.html"}
+_STATIC = resources.files("blade_server.web").joinpath("static")
 
 
-def routes() -> list[Route]:
-    """A route for each page and each file, all under /static/ but the pages."""
-    files = {entry.name: entry for entry in resources.files("blade_server.web").joinpath("static").iterdir()}
-    paths = {**_PAGES, **{f"/static/{name}": name for name in files if not name.endswith(".html")}}
-    return [Route(path, _endpoint(files[name]), methods=["GET"]) for path, name in paths.items()]
+class Page:
+    """ASGI application of one file of the package."""
+
+    def __init__(self, name: str, code: int = 200) -> None:
+        content = _STATIC.joinpath(name).read_bytes()
+        self._etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+        # "no-cache" means: keep it, but ask each time; after an update no page runs with yesterday's script.
+        headers = {"etag": self._etag, "cache-control": "no-cache"} if code == 200 else {"www-authenticate": "Bearer"}
+        self._whole = Response(content, code, media_type=_TYPES["." + name.rpartition(".")[2]], headers=headers)
+        self._unchanged = Response(status_code=304, headers=headers) if code == 200 else self._whole
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One exchange."""
+        known = Headers(scope=scope).get("if-none-match") == self._etag
+        await (self._unchanged if known else self._whole)(scope, receive, send)
 
 
-def _endpoint(file: Traversable) -> Callable[[Request], Awaitable[Response]]:
-    content = file.read_bytes()
-    etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-    media_type = _TYPES["." + file.name.rpartition(".")[2]]
-    # "no-cache" means: keep it, but ask each time; after an update no page runs with yesterday's script.
-    headers = {"etag": etag, "cache-control": "no-cache"}
-
-    async def serve(request: Request) -> Response:
-        if request.headers.get("if-none-match") == etag:
-            return Response(status_code=304, headers=headers)
-        return Response(content, media_type=media_type, headers=headers)
-
-    return serve
+def files() -> list[Route]:
+    """A route for each file that pages are made of, under /static/."""
+    names = [entry.name for entry in _STATIC.iterdir() if not entry.name.endswith(".html")]
+    return [Route(f"/static/{name}", Page(name), methods=["GET"]) for name in names]

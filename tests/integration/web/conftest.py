@@ -13,10 +13,9 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 from tests.support.loops import LoopThread
+from tests.support.web import open_web
 
 from blade.v1 import config_service_pb2, ingest_service_pb2, job_service_pb2, query_service_pb2
-from blade_server.model.policy import ListenPolicy
-from blade_server.web.app import Web
 
 
 class Failing:
@@ -114,7 +113,7 @@ class Rest:
         self._server.add_generic_rpc_handlers((self.backend,))
         self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
-        self.web = Web(self.target, ListenPolicy(port=0), door_key="", query_timeout_s=300.0)
+        self.web = open_web(self.target)
         self.port = await self.web.start()
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
+import socket
+
 import pytest
+from tests.support.web import open_web
 
 from blade_server.model.policy import ListenPolicy
-from blade_server.web.app import Web
 
 EVERYWHERE = ["/", "/docs", "/openapi.json", "/static/main.js", "/jobs/job-1", "/nothing"]
 
@@ -24,17 +27,60 @@ def test_names_of_this_machine_are_served(rest, host):
     assert rest.get("/jobs/job-1", headers={"host": host}).status_code == 200
 
 
-def test_every_name_is_served_when_told_to_listen_elsewhere(rest):
-    async def start():
-        web = Web(rest.target, ListenPolicy(host="0.0.0.0", port=0), door_key="", query_timeout_s=300.0)
-        return web, await web.start()
+@pytest.fixture
+def open_elsewhere(rest):
+    """A server that listens on all addresses; gives how it answers a Host."""
+    opened = []
 
-    web, port = rest.do(start())
-    try:
-        answer = rest.session.get(f"http://127.0.0.1:{port}/jobs/job-1", headers={"host": "blade.example"}, timeout=60)
-        assert answer.status_code == 200
-    finally:
+    def open_(**policy):
+        web = open_web(rest.target, ListenPolicy(host="0.0.0.0"), **policy)
+        port = rest.do(web.start())
+        opened.append(web)
+        return lambda host, at="127.0.0.1": rest.session.get(
+            f"http://{at}:{port}/jobs/job-1", headers={"host": host}, timeout=60
+        )
+
+    yield open_
+    for web in opened:
         rest.do(web.stop(0))
+
+
+def test_a_server_that_others_reach_answers_to_its_own_names_only(open_elsewhere):
+    ask = open_elsewhere(allowed_hosts=frozenset({"blade.example"}))
+    for host in ("BLADE.example", "blade.example:8443", "localhost", "127.0.0.1:80", "127.1.2.3"):
+        assert ask(host, at="127.0.0.2" if host == "127.1.2.3" else "127.0.0.1").status_code == 200
+    for host in ("evil.example", "x.blade.example", "10.9.8.7"):
+        answer = ask(host)
+        assert answer.status_code == 421
+        assert "BLADE_ALLOWED_HOSTS" in answer.json()["error"]["message"]
+
+
+def test_its_own_address_is_that_which_the_connection_came_in_on(open_elsewhere):
+    mine = own_address()
+    assert open_elsewhere()(f"{mine}:8080", at=mine).status_code == 200
+    assert open_elsewhere()(f"{mine}:8080").status_code == 421
+
+
+def test_every_name_is_served_where_that_is_wanted(open_elsewhere):
+    assert open_elsewhere(allowed_hosts=frozenset({"*"}))("whatever.example").status_code == 200
+
+
+def own_address():
+    """An address of this machine that is not loopback; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return sock.getsockname()[0]
+
+
+@pytest.mark.parametrize("size", [40 << 10, 1 << 20])
+def test_headers_that_are_too_long_are_answered_so(rest, size):
+    with socket.create_connection(("127.0.0.1", rest.port), timeout=60) as sock:
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nx-long: " + b"x" * size + b"\r\n\r\n")
+        assert sock.recv(1000).startswith(b"HTTP/1.1 431 ")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +135,6 @@ def test_a_file_that_was_read_before_is_not_sent_again(rest):
 
 
 def test_a_taken_port_is_named(rest):
-    web = Web(rest.target, ListenPolicy(port=rest.port), door_key="", query_timeout_s=300.0)
+    web = open_web(rest.target, ListenPolicy(port=rest.port))
     with pytest.raises(OSError, match=rf"127\.0\.0\.1:{rest.port}.*BLADE_HTTP_PORT"):
         rest.do(web.start())

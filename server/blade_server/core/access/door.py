@@ -19,6 +19,7 @@ from blade_server.model.access import EVERYTHING_GRANTS, Grant, Kind, Principal,
 from blade_server.model.policy import AccessPolicy
 from blade_server.oidc import Provider
 from blade_server.storage.access import AccessStore
+from blade_server.storage.sessions import SessionStore
 
 REMEMBERED_S = 4.0
 _MAX_REMEMBERED = 10_000
@@ -26,6 +27,7 @@ ANYBODY = Principal(name="anybody", kind=Kind.OFF, grants=EVERYTHING_GRANTS)
 """Whoever calls where authentication is off."""
 _MISSING = "sign in first: send 'authorization: Bearer TOKEN' (blade login, BLADE_TOKEN, --token-file)"
 _WRONG = "this token is not good (any more): it is unknown, over or revoked; get a new one"
+_OVER = "this session is over, or what it was signed in with is; sign in again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +44,17 @@ class Shown:
 class Door:
     """Knows callers. Thread-safe."""
 
-    def __init__(self, policy: AccessPolicy, store: AccessStore, provider: Provider | None = None) -> None:
-        """`provider`: who signs JSON Web Tokens; None: they are good for nothing."""
+    def __init__(
+        self,
+        policy: AccessPolicy,
+        store: AccessStore,
+        provider: Provider | None = None,
+        sessions: SessionStore | None = None,
+    ) -> None:
+        """`provider`: who signs JSON Web Tokens, `sessions`: those of the page. None: they are good for nothing."""
         self._policy = policy
         self._store = store
+        self._sessions = sessions
         self._provider = provider
         self.server = ServerIdentity()
         """What this server proves to its own user's clients."""
@@ -104,6 +113,8 @@ class Door:
         return self._with_fixed_grants(Principal(name=name, kind=Kind.TOKEN, groups=frozenset(groups), grants=grants))
 
     def _known(self, shown: Shown) -> Principal:
+        if shown.session:
+            return self._by_session(shown.session)
         scheme, _, token = shown.authorization.partition(" ")
         if not shown.authorization:
             if shown.certificate:
@@ -137,6 +148,19 @@ class Door:
             name=token.principal, kind=token.kind, grants=tuple(grants), expire_time=token.expire_time
         )
         return self._with_fixed_grants(principal)
+
+    def _by_session(self, session_id: str) -> Principal:
+        session = None if self._sessions is None else self._sessions.find(hash_of(session_id))
+        if session is None:
+            raise Unauthenticated(_OVER)
+        principal = Principal(
+            name=session.principal,
+            kind=session.kind,
+            groups=session.groups,
+            grants=tuple(self._store.grants_of(session.principal, session.groups)),
+            expire_time=session.expire_time,
+        )
+        return replace(self._with_fixed_grants(principal), kind=Kind.SESSION)
 
     def _with_fixed_grants(self, principal: Principal) -> Principal:
         """What an operator has decided outside of the table: his own token, and BLADE_ADMINS."""

@@ -48,6 +48,7 @@ class Pruner:
 
     def _round(self) -> None:
         self._retention.forget_servers()
+        self._retention.forget_sessions()
         while not self._stopping.is_set() and self._retention.drop_ledgers():
             pass
         while not self._stopping.is_set() and self._retention.prune(older_than_s=self._older_than_s):

@@ -96,6 +96,8 @@ _ERRORS: Mapping[str, str] = {
         "INVALID_ARGUMENT: a field is wrong, `BadRequest` names it. FAILED_PRECONDITION: the state of something does "
         "not allow the call. (400 is google.rpc's standard mapping of both; `status` tells them apart.)"
     ),
+    "401": "UNAUTHENTICATED: the caller did not say who he is, or in a way that is not good (any more).",
+    "403": "PERMISSION_DENIED: the caller may not do this; `ErrorInfo` names the role that is needed.",
     "404": "NOT_FOUND: there is no such source, job or item.",
     "409": "ALREADY_EXISTS: the name is taken. ABORTED: somebody else changed it meanwhile.",
     "429": "RESOURCE_EXHAUSTED: too many of something at once; the header `retry-after` says when to call again.",
@@ -107,7 +109,19 @@ _ONLY: Mapping[str, frozenset[str]] = {
         {"QueryItems", "GetItem", "IngestItem", "PreviewItems", "StartQueryJob", "WatchJob", "RetryFailedItems"}
     ),
 }
-_NOTHING_TO_FIND = frozenset({"ListSources", "ListJobs"})
+_NOTHING_TO_FIND = frozenset(
+    {
+        "ListSources",
+        "ListJobs",
+        "WhoAmI",
+        "ListTokens",
+        "ListGrants",
+        "ListAuditEntries",
+        "ExportAuditLog",
+        "VerifyAuditLog",
+    }
+)
+_FOR_EVERYBODY = frozenset({"WhoAmI"})
 
 
 def errors_of(method: str) -> dict[str, str]:
@@ -115,4 +129,6 @@ def errors_of(method: str) -> dict[str, str]:
     found = {code: text for code, text in _ERRORS.items() if method in _ONLY.get(code, {method})}
     if method in _NOTHING_TO_FIND:
         del found["404"]
+    if method in _FOR_EVERYBODY:
+        del found["403"]
     return found

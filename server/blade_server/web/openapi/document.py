@@ -9,10 +9,13 @@ from typing import Any
 import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from blade.v1 import access_pb2
+from blade_server.web.guard import CSRF_HEADER
 from blade_server.web.openapi.bounds import NEEDED_PARAMETERS, REQUIRED, errors_of
 from blade_server.web.openapi.comments import comments, first_sentence
 from blade_server.web.openapi.examples import EXAMPLES
 from blade_server.web.openapi.schemas import Schema, Schemas, bounds_of
+from blade_server.web.sender import COOKIE, SECURE_COOKIE
 from blade_server.web.transcoder import stream_forms
 from blade_server.web.transcoder.conventions import JOINED, SUCCESS_CODES
 from blade_server.web.transcoder.parameters import is_map, is_scalar, nested
@@ -39,6 +42,24 @@ _ERROR: Schema = {
         }
     },
 }
+_SECURITY: Schema = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token that an ADMIN made (`blade_ID_SECRET`), or a JWT of the identity provider.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SECURE_COOKIE,
+        "description": (
+            f'The session of a browser (`{COOKIE}` without TLS): POST /session with `{{"token": "..."}}` opens it, '
+            f"DELETE ends it. Whatever is no GET carries the header `{CSRF_HEADER}` besides, with what GET /session "
+            "shows as `csrf`."
+        ),
+    },
+}
+"""Where authentication is off, neither is needed."""
 _LICENSE = {"name": "Apache 2.0", "identifier": "Apache-2.0"}
 _ABOUT = (
     "Rows of a Databricks SQL warehouse as catalog items, and the jobs that move them. The same calls are served as "
@@ -74,12 +95,15 @@ class _Document:
                 "license": _LICENSE,
             },
             "servers": [{"url": "/"}],
-            "security": [],
+            "security": [{"token": []}, {"session": []}],
             "tags": [
                 {"name": service.name, "description": self._texts.get(name, "")} for name, service in services.items()
             ],
             "paths": self._paths(rules),
-            "components": {"schemas": self._schemas.components | {"Error": _ERROR}},
+            "components": {
+                "securitySchemes": _SECURITY,
+                "schemas": self._schemas.components | {"Error": _ERROR},
+            },
         }
 
     def _paths(self, rules: list[Rule]) -> dict[str, Any]:
@@ -101,7 +125,7 @@ class _Document:
 
     def _operation(self, rule: Rule, names: Mapping[str, str]) -> dict[str, Any]:
         text = self._texts.get(rule.method.full_name, "").removeprefix(rule.method.name).strip()
-        text = text[:1].upper() + text[1:]
+        text = f"{text[:1].upper()}{text[1:]}{_needs(rule)}"
         operation: dict[str, Any] = {
             "operationId": f"{rule.method.containing_service.name}_{rule.method.name}",
             "tags": [rule.method.containing_service.name],
@@ -177,6 +201,16 @@ class _Document:
             },
         }
         return {"description": f"A stream. {description}", "content": forms}
+
+
+def _needs(rule: Rule) -> str:
+    """Who may call it, as the contract says."""
+    options: Any = rule.method.GetOptions()
+    access: access_pb2.Access = options.Extensions[access_pb2.access]
+    if not access.role:
+        return ""
+    on = {access_pb2.Access.SOURCE: "the source", access_pb2.Access.JOB: "the job's source"}
+    return f" Needs the role {access_pb2.Role.Name(access.role)} on {on.get(access.object, 'the server as a whole')}."
 
 
 def _json(schema: Schema) -> dict[str, Any]:

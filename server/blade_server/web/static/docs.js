@@ -1,9 +1,12 @@
 // The OpenAPI document as a page to read and to try. Our own instead of a packaged viewer: those bring megabytes, and styles that a
 // strict Content-Security-Policy forbids.
 
+import { changeHeaders, setCsrf } from "./api.js";
 import { h, say, set, text } from "./dom.js";
 
 const main = document.getElementById("main");
+const who = await (await fetch("/session")).json();
+setCsrf(who.csrf ?? ""); // nobody may be signed in, where the contract is open
 const api = await (await fetch("/openapi.json")).json();
 main.append(prose(api.info.description));
 for (const tag of api.tags) main.append(section(tag));
@@ -94,7 +97,8 @@ function requestOf(operation, inputs, json, accept) {
 
 function curl({ method, url, body, accept }) {
   const quoted = (value) => `'${value.replaceAll("'", "'\\''")}'`;
-  return ["curl", method !== "GET" && `-X ${method}`, accept !== "application/json" && `-N -H ${quoted("accept: " + accept)}`,
+  const token = who.signInNeeded !== false; // not in the command itself, where all users of a machine can read it
+  return [token && "blade auth header |", "curl", token && "-H @-", method !== "GET" && `-X ${method}`, accept !== "application/json" && `-N -H ${quoted("accept: " + accept)}`,
     body && `-H 'content-type: application/json' -d ${quoted(body)}`, quoted(location.origin + url)].filter(Boolean).join(" ");
 }
 
@@ -105,7 +109,7 @@ async function send({ method, url, body, accept }, signal, status, output) {
   text(status, "Waiting for the answer …");
   text(output, "");
   try {
-    const response = await fetch(url, { method, body, signal, headers: { accept, ...(body ? { "content-type": "application/json" } : {}) } });
+    const response = await fetch(url, { method, body, signal, headers: { accept, ...(method === "GET" ? {} : changeHeaders()), ...(body ? { "content-type": "application/json" } : {}) } });
     text(status, `${response.status} ${response.statusText} after ${Math.round(performance.now() - began)} ms`);
     output.hidden = false;
     let received = "";

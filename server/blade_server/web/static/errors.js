@@ -88,10 +88,10 @@ function rowTable(caption, body) {
 export function row(error) {
   const tries = error.attempts > 1 ? `, ${error.attempts} attempts` : "";
   return h("tr", {},
-    h("th.mono", { scope: "row" }, error.itemId || "no id"),
+    h("th.mono", { scope: "row" }, error.redacted ? "not shown" : error.itemId || "no id"),
     h("td", { "data-name": "Stage" }, error.stage ? words(error.stage) : "Transform"),
     h("td.wide", { "data-name": "What is wrong" }, error.field && h("code", {}, error.field), error.field && ": ", error.message || reason(error.reason), tries),
-    h("td.wide", { "data-name": "Row" }, error.rowJson ? h("details", {}, h("summary", {}, "Show"), h("pre", {}, pretty(error.rowJson))) : "–"));
+    h("td.wide", { "data-name": "Row" }, error.redacted ? "needs the role READER" : error.rowJson ? h("details", {}, h("summary", {}, "Show"), h("pre", {}, pretty(error.rowJson))) : "–"));
 }
 
 export { rowTable };

@@ -1,7 +1,7 @@
 // What keeps the page live: one poll for a whole list, one event stream for a job that is looked at. Both rest while the page is hidden, so
 // that tabs in the background cost nothing and do not use up the six connections that a browser has for a host.
 
-import { get, jobPath } from "./api.js";
+import { checkSession, get, jobPath } from "./api.js";
 import { showLink } from "./link.js";
 
 /** Calls `load(signal)` now and then, `interval` ms after the last answer, while the page is visible. Returns {stop, now}. */
@@ -62,6 +62,7 @@ export function watch(id, onJob) {
       close();
       if (!over && !document.hidden) showLink("lost");
       timer = setTimeout(open, 2000);
+      checkSession(); // an event stream tells nobody with which code it was refused
     };
     source.addEventListener("failure", again);
     source.onerror = again;

@@ -1,6 +1,7 @@
 // One job: how far it is, what went wrong, what was done to it, and the buttons to do more.
 
 import { Refused, jobPath, post, requestId } from "./api.js";
+import { confirmation } from "./dialog.js";
 import { h, say, set, text, toast } from "./dom.js";
 import { showErrors } from "./errors.js";
 import { getJob, remember, remembered, watch } from "./feed.js";
@@ -8,6 +9,7 @@ import { ago, bytes, clock, count, duration, moment, reason, shownStatus, words 
 import { amount, badge } from "./overview.js";
 import { plot, runningSeconds } from "./plot.js";
 import { bar } from "./progress.js";
+import { may } from "./session.js";
 
 const ACTIONS = [
   { verb: ":pause", label: "Pause", done: "Pause asked for.", when: (job) => job.status === "RUNNING" && job.pendingAction === "ACTION_UNSPECIFIED" },
@@ -76,7 +78,13 @@ export function showJob(main, id) {
 function heading(id) {
   const status = badge();
   const parent = h("p", { hidden: true });
-  const dialog = confirmation();
+  const dialog = confirmation({
+    title: "Cancel this job for good?",
+    about: "What was uploaded stays in the catalog. A cancelled job cannot be resumed.",
+    yes: "Cancel the job",
+    no: "Let it run",
+  });
+  const denied = h("p.quiet", { hidden: true });
   const part = { onAnswer: () => {}, onFailure: () => {} };
   const act = async (action, button) => {
     if (button.getAttribute("aria-disabled")) return;
@@ -100,11 +108,14 @@ function heading(id) {
     return button;
   });
   const title = h("h1.mono", {}, id);
-  part.element = h("header.job", {}, h("div.title", {}, title, status.element), h("div.buttons", { role: "group", "aria-label": "Control" }, buttons), parent, dialog.element);
+  part.element = h("header.job", {}, h("div.title", {}, title, status.element), h("div.buttons", { role: "group", "aria-label": "Control" }, buttons), denied, parent, dialog.element);
   part.update = (job) => {
     status.update(job);
     const focused = buttons.indexOf(document.activeElement);
-    ACTIONS.forEach((action, index) => set(buttons[index], "hidden", !action.when(job)));
+    const allowed = may("OPERATOR", job.spec.source, job.spec.dataType);
+    ACTIONS.forEach((action, index) => set(buttons[index], "hidden", !allowed || !action.when(job)));
+    text(denied, `To control this job you need the role OPERATOR on ${job.spec.source}.`);
+    set(denied, "hidden", allowed);
     // A button that goes away must not take the focus with it.
     if (focused >= 0 && buttons[focused].hidden) (buttons.find((button) => !button.hidden) ?? focusable(title)).focus();
     if (job.parentJobId && parent.hidden) {
@@ -118,31 +129,6 @@ function heading(id) {
 function focusable(element) {
   element.tabIndex = -1;
   return element;
-}
-
-function confirmation() {
-  const why = h("input", { id: "why", maxlength: 1000, autocomplete: "off" });
-  const dialog = h("dialog", { "aria-labelledby": "sure" },
-    h("form", { method: "dialog" },
-      h("h2", { id: "sure" }, "Cancel this job for good?"),
-      h("p", {}, "What was uploaded stays in the catalog. A cancelled job cannot be resumed."),
-      h("label", { for: "why" }, "Why (optional, for the history)"), why,
-      h("div.buttons", {}, h("button.danger", { value: "yes" }, "Cancel the job"), h("button", { value: "no" }, "Let it run"))));
-  // The page's policy lets no form be sent anywhere, this kind included.
-  dialog.firstChild.addEventListener("submit", (event) => {
-    event.preventDefault();
-    dialog.close(event.submitter?.value ?? "no");
-  });
-  return {
-    element: dialog,
-    ask() {
-      why.value = "";
-      dialog.returnValue = "no";
-      dialog.showModal();
-      return new Promise((resolve) =>
-        dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes" ? why.value : null), { once: true }));
-    },
-  };
 }
 
 function figures() {
@@ -217,7 +203,8 @@ function asked() {
     element: h("section.panel", { "aria-labelledby": "asked" }, h("h2", { id: "asked" }, "What was asked for"), sql, list),
     update(job) {
       const { spec } = job;
-      text(sql, spec.sql);
+      text(sql, job.redacted ? `Not shown: it needs the role READER on ${spec.source}.` : spec.sql);
+      set(sql, "data-redacted", job.redacted);
       const limits = spec.limits ?? {};
       const facts = [
         ["Source", spec.source], ["Data type", spec.dataType], ["Batch size", count(spec.batchSize)], ["Workers", count(spec.workers)],

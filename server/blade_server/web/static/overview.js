@@ -5,6 +5,7 @@ import { h, keyed, set, text } from "./dom.js";
 import { poll, remember } from "./feed.js";
 import { ago, clock, count, duration, percent, rate, shownStatus, words } from "./format.js";
 import { bar } from "./progress.js";
+import { anywhere } from "./session.js";
 import { makeSource } from "./sources.js";
 
 const PAGE = 200;
@@ -77,7 +78,7 @@ function showJobs(filter, source) {
     set(more, "hidden", !nextPageToken || size >= MOST);
   };
   const element = h("section", { "aria-labelledby": "jobs" },
-    h("div.title", {}, h("h2", { id: "jobs" }, source ? `Jobs of ${source}` : "Jobs"), h("a.button.primary", { href: source ? `#/start?source=${encodeURIComponent(source)}` : "#/start" }, "Start a job")),
+    h("div.title", {}, h("h2", { id: "jobs" }, source ? `Jobs of ${source}` : "Jobs"), anywhere("READER") && h("a.button.primary", { href: source ? `#/start?source=${encodeURIComponent(source)}` : "#/start" }, "Start a job")),
     filters(filter, source), table, note, more);
   const feed = poll(load, 1000);
   return { element, stop: feed.stop };
@@ -96,7 +97,7 @@ function filters(chosen, source) {
 
 function makeRow(job) {
   const link = h("a.mono", { href: `#/jobs/${encodeURIComponent(job.jobId)}` }, job.jobId);
-  const sql = h("span.sql.quiet", { title: job.spec.sql }, job.spec.sql);
+  const sql = h("span.sql.quiet", { title: job.spec.sql }, job.redacted ? "SQL not shown" : job.spec.sql);
   const status = badge();
   const wait = h("span.wait");
   const progress = bar(`Progress of ${job.jobId}`);

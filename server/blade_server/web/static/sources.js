@@ -3,6 +3,7 @@
 import { Refused, post } from "./api.js";
 import { h, set, text } from "./dom.js";
 import { ago, count, words } from "./format.js";
+import { may } from "./session.js";
 
 export function makeSource(source) {
   const name = h("h3");
@@ -21,7 +22,10 @@ export function makeSource(source) {
       h("div", {}, h("dt", {}, "Items"), items),
       h("div", {}, h("dt", {}, "Last success"), last),
       h("div", {}, h("dt", {}, "Last job"), lastJob)),
-    h("div.buttons", {}, test, h("a.button", { href: `#/?${query}` }, "Jobs"), h("a.button", { href: `#/start?${query}` }, "Start a job")),
+    h("div.buttons", {},
+      may("OPERATOR", source.name, source.dataType) && test,
+      h("a.button", { href: `#/?${query}` }, "Jobs"),
+      may("READER", source.name, source.dataType) && h("a.button", { href: `#/start?${query}` }, "Start a job")),
     result);
   let shownJob = null;
   return {

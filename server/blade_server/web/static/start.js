@@ -4,6 +4,7 @@ import { Refused, get, post, requestId } from "./api.js";
 import { h, say, set, text, toast } from "./dom.js";
 import { row, rowTable } from "./errors.js";
 import { count, moment } from "./format.js";
+import { anywhere } from "./session.js";
 
 const FIELDS = [
   { name: "batchSize", label: "Items in one upload", type: "number", min: 1, max: 1000, hint: "Default 100" },
@@ -27,7 +28,8 @@ export function showStart(main, parameters) {
   const problem = h("p.notice", { role: "alert", hidden: true });
   const result = h("section", { "aria-labelledby": "preview", hidden: true });
   const preview = h("button.primary", { type: "submit" }, "Preview");
-  const start = h("button", { type: "button" }, "Start the job");
+  const start = h("button", { type: "button", hidden: !anywhere("OPERATOR") }, "Start the job");
+  const denied = h("p.quiet", { hidden: anywhere("OPERATOR") }, "To start a job you need the role OPERATOR on its source.");
   let attempt = requestId();
 
   const asked = () => {
@@ -68,7 +70,7 @@ export function showStart(main, parameters) {
     h("details.options", {}, h("summary", {}, "Options"), h("div.grid", {}, FIELDS.map((one, index) => field(one.label, options[index], one.hint))),
       h("label.check", { for: "skipExisting" }, skip, "Skip items that the catalog has already")),
     problem,
-    h("div.buttons", {}, field("Rows to preview", limit, ""), preview, start));
+    h("div.buttons", {}, field("Rows to preview", limit, ""), preview, start), denied);
   start.addEventListener("click", () => run(start, async () => {
     const { body, values } = asked();
     const job = await post("/jobs/blade/query/start", { ...body, ...values, skipExisting: skip.checked, requestId: attempt }, abort.signal);

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable
 from typing import Any
 
 import orjson
@@ -10,7 +13,14 @@ from starlette.datastructures import Headers
 from starlette.types import Message as Event
 from starlette.types import Receive, Scope, Send
 
+from blade_server.errors import BladeError
+from blade_server.web.sender import Sender
 from blade_server.web.transcoder.problem import Problem
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID = "x-request-id"
+MAX_HEADER_CHARS = 200
 
 MAX_BODY_BYTES = 4 << 20
 """SQL is the largest there is: 256 KiB, and twelve times its characters where JSON escapes them."""
@@ -28,7 +38,7 @@ class Exchange:
         # Servers must not send raw_path, but all do; the fallback cannot tell an encoded slash from a slash.
         self.raw_path: str = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
         self.query_string: bytes = scope["query_string"]
-        self.client: tuple[str, int] | None = scope.get("client")
+        self.sender: Sender = scope["state"]["sender"]
         self.started = False
         self._receive = receive
         self._send = send
@@ -108,6 +118,31 @@ class Exchange:
 
 class ClientGone(Exception):
     """The client has left; nobody is there to be answered."""
+
+
+async def served(exchange: Exchange, work: Awaitable[None], request_id: str = "") -> None:
+    """Does the work of an exchange, and answers with what it raises. Never raises for what a client can do."""
+    try:
+        await work
+    except ClientGone:
+        log.debug("%s %s: the client left", exchange.verb, exchange.raw_path)
+    except Problem as problem:
+        await _refuse(exchange, problem, request_id)
+    except BladeError as error:
+        await _refuse(exchange, Problem.of(error), request_id)
+    except Exception:
+        incident = secrets.token_hex(6)
+        log.exception("incident %s in %s %s", incident, exchange.verb, exchange.raw_path)
+        message = f"this call hit a bug in BLADE; the server's log has the cause under incident {incident}"
+        await _refuse(exchange, Problem(500, "INTERNAL", message), request_id)
+
+
+async def _refuse(exchange: Exchange, problem: Problem, request_id: str) -> None:
+    if exchange.started:
+        return  # a bug in mid-stream: the connection is cut without the closing chunk, which every client notices
+    shown = request_id if request_id.isascii() and request_id.isprintable() else ""
+    headers = {**problem.headers, **({REQUEST_ID: shown[:MAX_HEADER_CHARS]} if shown else {})}
+    await exchange.answer(problem.code, problem.document(), headers)
 
 
 def _too_large() -> Problem:

@@ -18,6 +18,8 @@ from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from blade_server.errors import BladeError, Precondition, QuotaExceeded, Unauthenticated, Unavailable
+
 _DETAILS_KEY = "grpc-status-details-bin"
 _TYPE_PREFIX = "type.googleapis.com/google.rpc."
 
@@ -42,6 +44,13 @@ HTTP_CODES: Mapping[str, int] = {
 }
 """From the comments of google/rpc/code.proto."""
 
+_STATUSES: Mapping[type, str] = {
+    Unauthenticated: "UNAUTHENTICATED",
+    Precondition: "FAILED_PRECONDITION",
+    QuotaExceeded: "RESOURCE_EXHAUSTED",
+    Unavailable: "UNAVAILABLE",
+}
+
 
 class Problem(Exception):
     """An answer that is an error.
@@ -64,6 +73,8 @@ class Problem(Exception):
         self.message = message
         self.details = list(details)
         self.headers = dict(headers or {})
+        if code == 401:
+            self.headers.setdefault("www-authenticate", "Bearer")
 
     @classmethod
     def invalid(cls, field: str, description: str) -> Problem:
@@ -104,6 +115,20 @@ class Problem(Exception):
             if detail.Unpack(retry):
                 # The header has whole seconds only; rounding down would call a client back too early.
                 problem.headers["retry-after"] = str(max(1, math.ceil(retry.retry_delay.ToTimedelta().total_seconds())))
+        return problem
+
+    @classmethod
+    def of(cls, error: BladeError) -> Problem:
+        """An error of what the HTTP side does by itself: signing in and out."""
+        name = next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), "INTERNAL")
+        problem = cls(
+            HTTP_CODES[name],
+            name,
+            error.message,
+            details=[{"@type": _TYPE_PREFIX + "ErrorInfo", "reason": error.reason.value, "domain": "blade"}],
+        )
+        if isinstance(error, QuotaExceeded):
+            problem.headers["retry-after"] = str(math.ceil(error.retry_after_s))
         return problem
 
     def document(self) -> dict[str, Any]:

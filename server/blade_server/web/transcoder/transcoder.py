@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -17,17 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from blade_server.web.transcoder import stream_forms
 from blade_server.web.transcoder.conventions import EVENT_IDS, JOINED, SUCCESS_CODES
-from blade_server.web.transcoder.exchange import ClientGone, Exchange
+from blade_server.web.transcoder.exchange import MAX_HEADER_CHARS, REQUEST_ID, ClientGone, Exchange, served
 from blade_server.web.transcoder.json_form import to_dict
 from blade_server.web.transcoder.problem import Problem
 from blade_server.web.transcoder.request import message_of
 from blade_server.web.transcoder.rules import Rule, Rules, rules_of
 
-log = logging.getLogger(__name__)
-
-_REQUEST_ID = "x-request-id"
 _PASSED_ON = ("authorization", "blade-actor", "traceparent", "tracestate")
-_MAX_METADATA_CHARS = 200
 _MAX_AUTHORIZATION_CHARS = 16 << 10
 _SHORT_BODY_BYTES = 16 << 10
 _CHANNEL_OPTIONS = [
@@ -68,18 +63,8 @@ class Transcoder:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One exchange. Never raises for what a client can do."""
         exchange = Exchange(scope, receive, send)
-        request_id = exchange.headers.get(_REQUEST_ID) or secrets.token_hex(8)
-        try:
-            await self._serve(exchange, request_id)
-        except ClientGone:
-            log.debug("%s %s: the client left", exchange.verb, exchange.raw_path)
-        except Problem as problem:
-            await _refuse(exchange, problem, request_id)
-        except Exception:
-            incident = secrets.token_hex(6)
-            log.exception("incident %s in %s %s", incident, exchange.verb, exchange.raw_path)
-            message = f"this call hit a bug in BLADE; the server's log has the cause under incident {incident}"
-            await _refuse(exchange, Problem(500, "INTERNAL", message), request_id)
+        request_id = exchange.headers.get(REQUEST_ID) or secrets.token_hex(8)
+        await served(exchange, self._serve(exchange, request_id), request_id)
 
     async def _serve(self, exchange: Exchange, request_id: str) -> None:
         rule, path_values = self._find(exchange.verb, exchange.raw_path)
@@ -99,7 +84,7 @@ class Transcoder:
             isinstance(form, stream_forms.Events)
             and exchange.headers.get("last-event-id") == stream_forms.LAST_EVENT_ID
         ):
-            work = exchange.answer(204, None, {_REQUEST_ID: request_id})
+            work = exchange.answer(204, None, {REQUEST_ID: request_id})
         else:
             work = self._stream(exchange, rule, request, metadata, form)
         await _while_there(exchange, work)
@@ -113,7 +98,7 @@ class Transcoder:
         except grpc.aio.AioRpcError as exc:
             raise Problem.of_call(exc) from exc
         code = SUCCESS_CODES.get(rule.method.full_name, 200)
-        await exchange.answer(code, content_of(rule, response), {_REQUEST_ID: str(metadata[_REQUEST_ID])})
+        await exchange.answer(code, content_of(rule, response), {REQUEST_ID: str(metadata[REQUEST_ID])})
 
     async def _stream(
         self, exchange: Exchange, rule: Rule, request: Message, metadata: grpc.aio.Metadata, form: stream_forms.Form
@@ -124,7 +109,7 @@ class Transcoder:
         if isinstance(form, stream_forms.Array) and rule.method.full_name in JOINED:
             form = stream_forms.Joined(to_dict(rule.response_class()))
         try:
-            await self._write_all(exchange, rule, call, form, str(metadata[_REQUEST_ID]))
+            await self._write_all(exchange, rule, call, form, str(metadata[REQUEST_ID]))
         except grpc.aio.AioRpcError as exc:
             problem = Problem.of_call(exc)
             if not exchange.started:
@@ -143,7 +128,7 @@ class Transcoder:
     ) -> None:
         # Nothing is sent before the first message is there: a call that fails at once gets its proper HTTP code.
         message = await call.read()
-        await exchange.start(200, {"content-type": form.content_type, _REQUEST_ID: request_id})
+        await exchange.start(200, {"content-type": form.content_type, REQUEST_ID: request_id})
         while message is not grpc.aio.EOF:
             # In a thread, because a chunk of wide rows takes long enough to be felt by all other calls.
             written = await asyncio.to_thread(partial(_written, rule, form, message))
@@ -153,17 +138,15 @@ class Transcoder:
         await _write_last(exchange, form.end())
 
     def _metadata(self, exchange: Exchange, request_id: str) -> grpc.aio.Metadata:
-        """What goes along with the call: headers that mean the same there, and the caller's address."""
-        host, port = exchange.client or ("unknown", 0)
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        found = {name: value for name in _PASSED_ON if (value := exchange.headers.get(name))} | {
-            _REQUEST_ID: request_id
-        }
+        """What goes along with the call: headers that mean the same there, the caller's address and his session."""
+        found = {name: value for name in _PASSED_ON if (value := exchange.headers.get(name))} | {REQUEST_ID: request_id}
         for name, value in found.items():
-            most = _MAX_AUTHORIZATION_CHARS if name == "authorization" else _MAX_METADATA_CHARS
+            most = _MAX_AUTHORIZATION_CHARS if name == "authorization" else MAX_HEADER_CHARS
             if len(value) > most or not (value.isascii() and value.isprintable()):
                 raise Problem.invalid(name, f"must be at most {most} printable ASCII characters")
-        return grpc.aio.Metadata(*found.items(), ("blade-door", self._door_key), ("blade-peer", address))
+        sender = exchange.sender
+        ours = {"blade-door": self._door_key, "blade-peer": sender.peer, "blade-session": sender.session}
+        return grpc.aio.Metadata(*found.items(), *ours.items())
 
     def _connected(self) -> grpc.aio.Channel:
         assert self._channel is not None, "running() holds the channel"
@@ -207,11 +190,3 @@ async def _while_there(exchange: Exchange, work: Any) -> None:
         for task in (working, leaving):
             task.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _refuse(exchange: Exchange, problem: Problem, request_id: str) -> None:
-    if exchange.started:
-        return  # a bug in mid-stream: the connection is cut without the closing chunk, which every client notices
-    shown = request_id if request_id.isascii() and request_id.isprintable() else ""
-    headers = {**problem.headers, **({_REQUEST_ID: shown[:_MAX_METADATA_CHARS]} if shown else {})}
-    await exchange.answer(problem.code, problem.document(), headers)

@@ -8,6 +8,9 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 from blade.v1 import (
+    access_pb2,
+    access_service_pb2,
+    audit_service_pb2,
     config_service_pb2,
     error_reason_pb2,
     ingest_service_pb2,
@@ -21,8 +24,15 @@ from blade_server.web.openapi import document
 from blade_server.web.openapi.bounds import BOUNDS
 from blade_server.web.transcoder.rules import rules_of
 
-SERVICES = (config_service_pb2, query_service_pb2, ingest_service_pb2, job_service_pb2)
-MODULES = (*SERVICES, error_reason_pb2, item_pb2, job_pb2, source_pb2)
+SERVICES = (
+    config_service_pb2,
+    query_service_pb2,
+    ingest_service_pb2,
+    job_service_pb2,
+    access_service_pb2,
+    audit_service_pb2,
+)
+MODULES = (*SERVICES, access_pb2, error_reason_pb2, item_pb2, job_pb2, source_pb2)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +54,8 @@ def test_the_comments_are_those_of_the_contract_that_the_stubs_were_made_from():
     kept = FileDescriptorSet.FromString(resources.files("blade.v1").joinpath("contract.binpb").read_bytes())
     for file in kept.file:
         file.ClearField("source_code_info")
+        for option in file.extension:
+            option.ClearField("json_name")
         for message in file.message_type:
             clear_json_names(message)
     made = {module.DESCRIPTOR.name: FileDescriptorProto() for module in MODULES}
@@ -151,3 +163,17 @@ def test_counts_are_integers_of_64_bits(api):
     for owner, name in (("Job", "totalItems"), ("Job", "bytesUploaded"), ("ErrorSummary", "count")):
         shown = schemas[owner]["properties"][name]
         assert (shown["type"], shown["format"]) == ("integer", "int64")
+
+
+def test_who_may_call_what_is_said(api):
+    assert api["security"] == [{"token": []}, {"session": []}]
+    assert set(api["components"]["securitySchemes"]) == {"token", "session"}
+    described = {operation["operationId"]: operation for operation in operations(api)}
+    start, who = described["JobService_StartQueryJob"], described["AccessService_WhoAmI"]
+    assert start["description"].endswith("Needs the role OPERATOR on the source.")
+    assert {"401", "403"} <= set(start["responses"])
+    assert described["AccessService_CreateToken"]["description"].endswith(
+        "Needs the role ADMIN on the server as a whole."
+    )
+    assert "Needs" not in who["description"]
+    assert "403" not in who["responses"]

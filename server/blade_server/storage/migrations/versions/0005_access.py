@@ -46,7 +46,6 @@ STATEMENTS = (
         kind text NOT NULL,
         groups jsonb NOT NULL DEFAULT '[]',
         token_id text NOT NULL DEFAULT '',
-        csrf text NOT NULL DEFAULT '',
         create_time timestamptz NOT NULL,
         use_time timestamptz NOT NULL,
         expire_time timestamptz NOT NULL

@@ -1,0 +1,210 @@
+"""Sessions of the page over a real PostgreSQL: when they begin, and everything that ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from blade_server.core.access import sessions as module
+from blade_server.core.access.door import Door, Shown
+from blade_server.core.access.sessions import AT_ONCE, Sessions, csrf_token
+from blade_server.core.access.tokens import hash_of, new_token
+from blade_server.errors import Precondition, QuotaExceeded, Unauthenticated
+from blade_server.model.access import Kind, Principal, Role, Session, Token
+from blade_server.model.policy import AccessPolicy
+from blade_server.storage.access import AccessStore
+from blade_server.storage.database import Database
+from blade_server.storage.retention import Retention
+from blade_server.storage.sessions import SessionStore
+
+
+class World:
+    def __init__(self, url: str) -> None:
+        self.database = Database(url, pool_size=4)
+        self.store, self.sessions_stored = AccessStore(self.database), SessionStore(self.database)
+        self.door = Door(AccessPolicy(), self.store, sessions=self.sessions_stored)
+        self.sessions = Sessions(self.door, self.sessions_stored)
+
+    def token(self, principal: str = "rita", kind: Kind = Kind.TOKEN) -> str:
+        token_id, token = new_token()
+        self.store.admit(Token(token_id=token_id, principal=principal, kind=kind), hash_of(token))
+        return token
+
+    def sign_in(self, token: str | None = None, before: str = "") -> str:
+        return self.sessions.sign_in(token or self.token(), "192.0.2.1", before).session_id
+
+    def who(self, session_id: str) -> Principal:
+        """Asked anew, not remembered."""
+        self.door.forget()
+        return self.sessions.who(Shown(session=session_id))
+
+    def run(self, statement: str, **values: Any) -> Any:
+        with self.database.begin() as connection:
+            return connection.execute(text(statement), values)
+
+
+@pytest.fixture
+def world(postgres_url: str) -> Iterator[World]:
+    world = World(postgres_url)
+    yield world
+    world.database.close()
+
+
+def ended(world: World, session_id: str) -> bool:
+    try:
+        world.who(session_id)
+    except Unauthenticated:
+        return True
+    return False
+
+
+def test_a_session_is_its_tokens_principal_with_the_grants_he_has_now(world):
+    session_id = world.sign_in()
+    assert (world.who(session_id).name, world.who(session_id).kind) == ("rita", Kind.SESSION)
+    assert not world.who(session_id).anywhere(Role.VIEWER)
+    world.run(
+        "INSERT INTO access_grant (grant_id, principal, role, scope, create_time)"
+        " VALUES ('g', 'rita', 'READER', '*', now())"
+    )
+    assert world.who(session_id).everywhere(Role.READER)
+
+
+def test_the_operators_own_token_may_everything_through_a_session_too(world):
+    principal = world.who(world.sign_in(world.token("admin", Kind.ADMIN)))
+    assert principal.everywhere(Role.ADMIN)
+    assert principal.everywhere(Role.AUDITOR)
+
+
+def test_neither_the_id_nor_what_changes_carry_stands_in_the_database(world):
+    session_id = world.sign_in()
+    (row,) = world.run("SELECT web_session::text AS all FROM web_session").all()
+    assert session_id not in row.all
+    assert csrf_token(session_id) not in row.all
+    assert hash_of(session_id).hex() in row.all
+    assert len(session_id) == 43  # 32 bytes
+
+
+def test_ids_are_new_each_time_and_the_one_before_is_over(world):
+    token = world.token()
+    first = world.sign_in(token)
+    second = world.sign_in(token, before=first)
+    assert first != second
+    assert ended(world, first)
+    assert not ended(world, second)
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "blade_aaaaaaaaaaaa_" + "x" * 43])
+def test_what_is_no_session_is_none(world, wrong):
+    world.sign_in()
+    with pytest.raises(Unauthenticated):
+        world.who(wrong)
+
+
+def test_signing_out_ends_it_at_once(world):
+    session_id = world.sign_in()
+    assert world.sessions.who(Shown(session=session_id)).name == "rita"
+    world.sessions.sign_out(session_id)
+    with pytest.raises(Unauthenticated):
+        world.sessions.who(Shown(session=session_id))
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE access_token SET revoke_time = now()", "UPDATE access_token SET expire_time = now()",
+     "DELETE FROM access_token"],
+)  # fmt: skip
+def test_it_ends_with_its_token(world, change):
+    session_id = world.sign_in()
+    assert not ended(world, session_id)
+    world.run(change)
+    assert ended(world, session_id)
+
+
+def test_it_ends_after_an_hour_without_use_and_after_twelve_hours_in_any_case(world):
+    session_id = world.sign_in()
+    world.run("UPDATE web_session SET use_time = now() - interval '59 minutes'")
+    assert not ended(world, session_id)  # and so it was used now
+    (row,) = world.run("SELECT use_time > now() - interval '1 minute' AS used FROM web_session").all()
+    assert row.used
+    world.run("UPDATE web_session SET use_time = now() - interval '61 minutes'")
+    assert ended(world, session_id)
+    session_id = world.sign_in()
+    (row,) = world.run("SELECT max(expire_time) - now() AS left FROM web_session").all()
+    assert timedelta(hours=11, minutes=59) < row.left <= timedelta(hours=12)
+    world.run("UPDATE web_session SET expire_time = now()")
+    assert ended(world, session_id)
+
+
+def test_its_use_is_written_once_a_minute_at_most(world):
+    session_id = world.sign_in()
+    world.run("UPDATE web_session SET use_time = now() - interval '50 seconds'")
+    (before,) = world.run("SELECT use_time, xmin::text FROM web_session").all()
+    world.who(session_id)
+    assert world.run("SELECT use_time, xmin::text FROM web_session").all() == [before]
+
+
+def test_one_that_hangs_on_no_token_ends_when_what_it_was_signed_in_with_does(world):
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    store = world.sessions_stored
+    session = Session(principal="mia", kind=Kind.JWT, groups=frozenset({"ops"}), expire_time=soon)
+    assert store.open(b"1", session) == soon
+    late = datetime.now(UTC) + timedelta(days=5)
+    assert store.open(b"2", Session(principal="mia", kind=Kind.JWT, expire_time=late)) < late
+    found = store.find(b"1")
+    assert found is not None
+    assert (found.kind, found.groups) == (Kind.JWT, {"ops"})
+
+
+def test_grants_of_groups_hold_in_a_session(world):
+    world.sessions_stored.open(hash_of("s"), Session(principal="mia", kind=Kind.JWT, groups=frozenset({"ops"})))
+    world.run(
+        "INSERT INTO access_grant (grant_id, group_name, role, scope, create_time)"
+        " VALUES ('g', 'ops', 'OPERATOR', 'source:parts', now())"
+    )
+    assert world.who("s").on(Role.OPERATOR, "parts", "maintenance")
+
+
+def test_sessions_that_are_over_are_deleted_and_no_others(world):
+    kept, idle, old = world.sign_in(), world.sign_in(), world.sign_in()
+    late = "UPDATE web_session SET {} = now() - interval '2 hours' WHERE hash = :hash"
+    world.run(late.format("use_time"), hash=hash_of(idle))
+    world.run(late.format("expire_time"), hash=hash_of(old))
+    Retention(world.database).forget_sessions()
+    assert [bytes(row.hash) for row in world.run("SELECT hash FROM web_session").all()] == [hash_of(kept)]
+
+
+def test_an_address_that_tries_too_often_has_to_wait_and_others_have_not(world, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    for _ in range(AT_ONCE):
+        with pytest.raises(Unauthenticated):
+            world.sessions.sign_in("wrong", "192.0.2.1", "")
+    token = world.token()
+    with pytest.raises(QuotaExceeded, match=r"192\.0\.2\.1 .* 6 s") as refused:
+        world.sessions.sign_in(token, "192.0.2.1", "")
+    assert token not in refused.value.message
+    assert world.sessions.sign_in(token, "192.0.2.2", "").principal.name == "rita"
+    now[0] += 7
+    assert world.sessions.sign_in(token, "192.0.2.1", "").principal.name == "rita"
+    with pytest.raises(QuotaExceeded):
+        world.sessions.sign_in(token, "192.0.2.1", "")
+
+
+def test_strangers_do_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(module, "_MAX_ADDRESSES", 100)
+    attempts = module._Attempts()
+    for number in range(1000):
+        attempts.count(f"2001:db8:{number:x}::/64")
+    assert len(attempts._paid_at) == 100
+
+
+def test_where_nobody_signs_in_nobody_does(world):
+    door = Door(AccessPolicy(required=False), world.store, sessions=world.sessions_stored)
+    sessions = Sessions(door, world.sessions_stored)
+    with pytest.raises(Precondition, match="authentication is off"):
+        sessions.sign_in(world.token(), "192.0.2.1", "")
+    assert sessions.who(Shown(session="anything")).kind is Kind.OFF
