@@ -73,6 +73,7 @@ class Stream:
     ) -> None:
         self.got: list[tuple[float, int, bool]] = []
         self.error: Exception | None = None
+        self.may_see = True
         self.task = asyncio.get_running_loop().create_task(self._read(feed, interval_s, job_id, takes_s))
 
     async def _read(self, feed: Feed, interval_s: float | None, job_id: str, takes_s: Sequence[float]) -> None:
@@ -85,7 +86,7 @@ class Stream:
             await asyncio.sleep(next(busy_s))
 
         try:
-            await feed.watch(job_id, interval_s, send)
+            await feed.watch(job_id, interval_s, send, may_see=lambda _: self.may_see)
         except Exception as exc:
             self.error = exc
 
@@ -309,7 +310,7 @@ def test_watchers_get_a_change_in_the_order_they_came_so_that_each_connection_ha
             async def send(job: Job, heartbeat: bool) -> None:
                 order.append(number)
 
-            await feed.watch(JOB_ID, 0.2, send)
+            await feed.watch(JOB_ID, 0.2, send, may_see=lambda _: True)
 
         tasks = [asyncio.create_task(watch(number)) for number in range(50)]
         await asyncio.sleep(1)
@@ -453,6 +454,24 @@ def test_a_job_that_is_removed_ends_its_streams() -> None:
         await stream.task
 
         assert isinstance(stream.error, NotFound)
+
+    virtually(test, Storage(revision_of(1)))
+
+
+def test_who_may_not_see_a_job_is_told_that_there_is_none_from_then_on() -> None:
+    async def test(storage: Storage, feed: Feed) -> None:
+        stream, other = Stream(feed), Stream(feed)
+        await asyncio.sleep(2)
+        stream.may_see = False
+        storage.jobs[JOB_ID] = revision_of(2)
+        feed.ring([JOB_ID])
+        await stream.task
+        await asyncio.sleep(2)
+
+        assert isinstance(stream.error, NotFound)
+        assert [revision for _, revision, _ in stream.got] == [1]
+        assert [revision for _, revision, _ in other.got] == [1, 2]
+        await other.leave()
 
     virtually(test, Storage(revision_of(1)))
 
