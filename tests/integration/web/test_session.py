@@ -145,7 +145,7 @@ class TestSigningIn:
         assert browser.get("/session", headers=cookie).status_code == 401
         assert browser.get("/session", headers={"cookie": cookie["cookie"].removeprefix("__Host-")}).status_code == 200
 
-    @pytest.mark.parametrize("token", ["wrong", "blade_aaaaaaaaaaaa_" + "x" * 43, ADMIN_TOKEN[:-1] + "_"])
+    @pytest.mark.parametrize("token", ["wrong", "blade_aaaaaaaaaaaa_" + "x" * 43, ADMIN_TOKEN[:-1] + "_"], ids=[*"abc"])
     def test_a_wrong_token_is_refused_and_not_repeated(self, browser, token):
         answer = browser.sign_in(token)
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
