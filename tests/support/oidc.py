@@ -26,7 +26,7 @@ def new_key(algorithm: str) -> Any:
 
 
 class FakeProvider(ThreadingHTTPServer):
-    """`keys` are published; `says` is how it answers: "well", "500", "huge", "hangs", "nonsense"."""
+    """`keys` are published; `says` is how it answers: "well", "500", "huge", "hangs", "dribbles", "nonsense"."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -88,6 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
             if self.server.says == "huge":
                 for _ in range(100):
                     self.wfile.write(b" " * (1 << 20))
+            elif self.server.says == "dribbles":
+                while not self.server.released.wait(0.02):
+                    self.wfile.write(b" ")
             elif self.server.says == "nonsense":
                 self.wfile.write(b"[" * 100_000)
             else:

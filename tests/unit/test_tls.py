@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def test_files_that_have_not_changed_are_not_read(files: tuple[Path, Path]) -> N
     before = certificates.current()
     assert before.chain == files[0].read_bytes()
     assert certificates.current() is before
+    assert before.context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 def test_a_new_certificate_is_used(files: tuple[Path, Path], authority: Authority) -> None:

@@ -7,7 +7,8 @@ import json
 import socket
 import ssl
 import threading
-from contextlib import suppress
+from base64 import b64encode
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -53,17 +54,17 @@ def checked(url: object, what: str) -> str:
 
 
 def _get(parts: SplitResult, ca_file: Path | None) -> tuple[int, bytes]:
-    connection = _connection(parts, ca_file)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    cut = threading.Timer(LIMIT_S, _cut, (connection,))  # however slowly it sends
-    cut.start()
-    try:
-        connection.request("GET", path, headers={"Accept": "application/json", "User-Agent": "blade"})
-        answer = connection.getresponse()
-        return answer.status, answer.read(MAX_BYTES + 1)
-    finally:
-        cut.cancel()
-        connection.close()
+    with closing(_connection(parts, ca_file)) as connection:
+        connection.connect()
+        cut = threading.Timer(LIMIT_S, _cut, (connection.sock,))  # however slowly it sends
+        cut.start()
+        try:
+            connection.request("GET", path, headers={"Accept": "application/json", "User-Agent": "blade"})
+            answer = connection.getresponse()
+            return answer.status, answer.read(MAX_BYTES + 1)
+        finally:
+            cut.cancel()
 
 
 def _connection(parts: SplitResult, ca_file: Path | None) -> http.client.HTTPConnection:
@@ -82,12 +83,10 @@ def _connection(parts: SplitResult, ca_file: Path | None) -> http.client.HTTPCon
 def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
     if proxy.username is None:
         return {}
-    from base64 import b64encode
-
     user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
     return {"Proxy-Authorization": f"Basic {b64encode(user.encode()).decode()}"}
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
-    with suppress(OSError, AttributeError):  # it has no socket yet, or none any more
-        connection.sock.shutdown(socket.SHUT_RDWR)
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):  # it is closed already
+        connection.shutdown(socket.SHUT_RDWR)

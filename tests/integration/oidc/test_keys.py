@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from tests.support.certificates import Authority
 from tests.support.oidc import FakeProvider, new_key
 from tests.support.waiting import wait_until
 
@@ -168,10 +171,32 @@ def test_a_hundred_megabytes_are_not_read(fake: FakeProvider) -> None:
         fetch.fetch(f"{fake.issuer}/keys", None)
 
 
-def test_one_that_dribbles_is_cut_off(fake: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("says", ["hangs", "dribbles"])
+def test_one_that_does_not_come_to_an_end_is_cut_off(
+    fake: FakeProvider, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fetch, "LIMIT_S", 0.3)
-    fake.says = "hangs"
+    fake.says = says
     began_s = time.monotonic()
-    with pytest.raises(fetch.FetchError, match="does not answer"):
+    with pytest.raises(fetch.FetchError, match=r"does not answer|no JSON"):
         fetch.fetch(f"{fake.issuer}/keys", None)
     assert time.monotonic() - began_s < 2.0
+
+
+def test_a_provider_behind_tls_is_verified_against_the_given_authority(
+    fake: FakeProvider, provider_of: Callable[..., Provider], tmp_path: Path
+) -> None:
+    authority, cert, key, ca = Authority(), *(tmp_path / name for name in ("cert.pem", "key.pem", "ca.pem"))
+    authority.write(cert, key)
+    ca.write_bytes(authority.pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    fake.socket = context.wrap_socket(fake.socket, server_side=True)
+    fake.issuer = fake.issuer.replace("http://", "https://")
+
+    assert known(provider_of(ca_file=ca), fake.token())
+    ca.write_bytes(Authority().pem)
+    with pytest.raises(Unavailable):
+        provider_of(ca_file=ca).identify(fake.token())
+    with pytest.raises(Unavailable):
+        provider_of().identify(fake.token())

@@ -237,7 +237,7 @@ def test_keys_for_something_else_do_not_count(fake: FakeProvider, provider_of: C
     "discovery",
     [
         {"issuer": "http://127.0.0.1:1"},
-        {"jwks_uri": "http://192.0.2.1/keys"},
+        {"jwks_uri": "http://2130706433:PORT/keys"},  # this machine, in a way that is not read as such
         {"jwks_uri": "file:///etc/passwd"},
         {"jwks_uri": None},
         {"jwks_uri": ["x"]},
@@ -249,7 +249,10 @@ def test_a_provider_that_says_something_else_is_not_believed(
     discovery: dict[str, Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    fake.discovery = discovery
+    port = str(fake.server_port)
+    fake.discovery = {
+        name: value.replace("PORT", port) if isinstance(value, str) else value for name, value in discovery.items()
+    }
     with pytest.raises(Unavailable):
         provider_of().identify(fake.token())
     assert "the identity provider gives no keys" in caplog.text
