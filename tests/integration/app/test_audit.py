@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -166,13 +167,22 @@ def _call(method: Any, authorization: str) -> Any:
     return method(request, timeout=TIMEOUT_S, metadata=(("authorization", authorization),))
 
 
-def test_a_reading_is_told_even_if_the_server_stops_right_behind_it(serve):
+def test_a_reading_is_told_even_if_the_log_was_locked_until_the_server_stopped(serve, console):
     world = serve()
+    console.execute(text(f"SELECT pg_advisory_xact_lock({AUDIT_LOCK})"))
     request = job_service_pb2.ListItemErrorsRequest(job_id=JOB)
     for _ in range(3):
         world.jobs.ListItemErrors(request, timeout=TIMEOUT_S, metadata=METADATA)
-    world.server.stop()
+    world.server.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: not answers(world.server.said()["port"]))
+    console.rollback()
+    world.server.process.wait(TIMEOUT_S)
     assert [entry.object for entry in serve().list(method="ListItemErrors")] == [f"job:{JOB}"] * 3
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
 HOLD = 4711

@@ -113,7 +113,7 @@ def test_what_callers_make_long_or_odd_is_cut_and_kept(store):
 
 
 def test_one_chain_whoever_writes_it(database, postgres_url, store):
-    """Eight threads over two pools, each with a row locked that others want, too."""
+    """Eight threads over two pools, with rows locked that others want, too, or none."""
     sources = SourceStore(database)
     for name in "ab":
         sources.add(a_source(name=name), by=called())
@@ -124,7 +124,7 @@ def test_one_chain_whoever_writes_it(database, postgres_url, store):
         try:
             for turn in range(20):
                 with (other if number % 2 else database).begin() as connection:
-                    for name in "ab" if turn % 2 else "a":
+                    for name in ("", "a", "b", "ab")[turn % 4]:
                         connection.execute(text("UPDATE source SET etag = 'x' WHERE name = :name"), {"name": name})
                     audit.write(connection, ANNA, Deed(about=f"job:{number}.{turn}"))
         except BaseException as exc:
@@ -177,6 +177,11 @@ def test_entries_go_that_the_log_calls_pruned_and_no_others(store, operator):
         with pytest.raises(DBAPIError, match="neither changed nor deleted"):
             operator.execute(text(f"DELETE FROM audit_entry WHERE number IN (2, {number})"))
         operator.rollback()
+    store.append([(replace(ANNA, method="blade prune-audit"), Deed(about="audit:99", detail="ab" * 32))])
+    with pytest.raises(DBAPIError, match="neither changed nor deleted"):
+        operator.execute(text("DELETE FROM audit_entry WHERE number = 5"))  # by its own word
+    operator.rollback()
+    store.append([(replace(ANNA, method="blade prune-audit"), Deed(about="audit:2", detail="ab" * 32))])
     assert store.drop(2, limit=9) == 1
     assert store.pruned().number == 2
     assert store.pruned().hash.hex() == "ab" * 32
