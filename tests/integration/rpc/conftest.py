@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,6 @@ from blade_server.core.access.door import Door
 from blade_server.core.audit.refusals import Refusals
 from blade_server.core.jobs.watch import Feed
 from blade_server.model import Job
-from blade_server.model.access import Caller, Deed
 from blade_server.model.policy import AccessPolicy
 from blade_server.rpc.server import Core, RpcServer
 from blade_server.rpc.threads import Threads
@@ -28,18 +28,32 @@ TIMEOUT_S = 60.0
 async def _nothing(job_id: str) -> None: ...
 
 
+class HandMade(SimpleNamespace):
+    """A part of core, function by function; a function that does not ask who calls is not told."""
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if not inspect.isfunction(value) and not inspect.ismethod(value):
+            return value
+        asks = "by" in inspect.signature(value).parameters
+
+        def call(*args: Any, by: Any = None, **kwargs: Any) -> Any:
+            return value(*args, by=by, **kwargs) if asks else value(*args, **kwargs)
+
+        return call
+
+
 class RpcWorld:
     """The server, its hand-made core, a channel to it, and the jobs that `Feed` reads."""
 
     def __init__(self, **settings: Any) -> None:
-        self.sources = SimpleNamespace()
-        self.queries = SimpleNamespace()
-        self.ingest = SimpleNamespace()
-        self.refused: list[tuple[Caller, Deed]] = []
-        refusals = Refusals(SimpleNamespace(note=lambda *noted: self.refused.append(noted)))  # type: ignore[arg-type]
-        self.audit = SimpleNamespace(refusals=refusals, log=SimpleNamespace())
-        show = SimpleNamespace(get_quickly=_nothing)  # GetJob asks `get` then, which a test puts in place
-        self.jobs = SimpleNamespace(show=show, control=SimpleNamespace())
+        self.sources = HandMade()
+        self.queries = HandMade()
+        self.ingest = HandMade()
+        refusals = Refusals(SimpleNamespace(note=lambda *_: True))  # type: ignore[arg-type]
+        self.audit = SimpleNamespace(refusals=refusals, log=HandMade())
+        show = HandMade(get_quickly=_nothing)  # GetJob asks `get` then, which a test puts in place
+        self.jobs = HandMade(show=show, control=HandMade())
         self.stored: dict[str, Job] = {}
         self.settings = Settings(**({"port": 0} | settings))
         # Nobody signs in here, so nothing is looked up.

@@ -20,6 +20,7 @@ from tests.support.nouns import a_job
 from tests.support.waiting import wait_until
 
 from blade.v1 import job_service_pb2, job_service_pb2_grpc
+from blade_server.model.access import Caller
 from blade_server.rpc import server
 from blade_server.rpc.server import SERVICES, ListenError
 
@@ -132,8 +133,8 @@ def test_the_actor_is_what_the_caller_says_or_else_its_address(
 ) -> None:
     seen: dict[str, str] = {}
 
-    def pause(job_id: str, **fields: str) -> Any:
-        seen.update(fields)
+    def pause(job_id: str, *, by: Caller, reason: str) -> Any:
+        seen.update(actor=by.name, reason=reason)
         return a_job()
 
     world.jobs.control.pause = pause
@@ -151,7 +152,7 @@ def test_the_actor_is_what_the_caller_says_or_else_its_address(
 def test_a_cancel_is_seen_through_also_when_its_caller_leaves(world: RpcWorld) -> None:
     looking, left, done = threading.Event(), threading.Event(), threading.Event()
 
-    def looks(job_id: str, *, actor: str) -> Iterator[float]:
+    def looks(job_id: str) -> Iterator[float]:
         yield 0.0
         looking.set()
         assert left.wait(TIMEOUT_S)
