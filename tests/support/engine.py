@@ -64,7 +64,7 @@ class EngineWorld:
         self.catalog = CatalogServer(directory=folder / "catalog", **catalog_options)
         self.database = Database(url)
         self.runners_own = Database(url, pool_size=4)
-        self.store, self.new_jobs = JobStore(self.database), NewJobs(self.database)
+        self.store, self.new_jobs = JobStore(self.database), NewJobs(self.database, max_open=10)
         self.control = JobControl(self.database)
         self.stores = Stores.over(self.database, self.runners_own)
         self.leases, self.claims = Leases(self.database), self.stores.claims

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from blade_server.app.operator import admit
-from blade_server.app.policies import access_policy, direct_policy, job_policy, rpc_policy, web_policy
+from blade_server.app.policies import access_policy, direct_policy, job_policy, principal_limits, rpc_policy, web_policy
 from blade_server.app.state import State
 from blade_server.core.access.door import Door
+from blade_server.core.access.rights import Rights
 from blade_server.core.audit.audit import Audit
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
@@ -23,6 +24,7 @@ from blade_server.storage.access import AccessStore
 from blade_server.storage.audit import AuditStore
 from blade_server.storage.clock import Clock
 from blade_server.storage.jobs.show import JobStore
+from blade_server.storage.rights import RightsStore
 from blade_server.storage.sources import SourceStore
 from blade_server.web.app import Web
 
@@ -47,6 +49,7 @@ class Calls:
             Threads(stored=settings.database_pool_size, streams=settings.max_direct_queries),
             door=self.door,
             core=Core(
+                rights=Rights(RightsStore(state.database), source_store, self.door),
                 sources=sources,
                 queries=queries,
                 ingest=Ingest(direct.retry, sources, state.catalog, source_store, queries, recorder=recorder),
@@ -61,6 +64,7 @@ class Calls:
                 feed=self.feed,
                 audit=self._audit,
             ),
+            limits=principal_limits(settings),
             open_contract=access.open_contract,
         )
         self.http_port = 0

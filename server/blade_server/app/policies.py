@@ -12,6 +12,7 @@ from blade_server.model.policy import (
     EnginePolicy,
     JobPolicy,
     ListenPolicy,
+    PrincipalLimits,
     RetryPolicy,
     SourcePolicy,
     WarehousePolicy,
@@ -55,6 +56,7 @@ def job_policy(settings: Settings) -> JobPolicy:
     return JobPolicy(
         direct=direct_policy(settings),
         max_open_jobs=settings.max_open_jobs,
+        max_own_jobs=settings.principal_jobs,
         workers=settings.upload_workers,
         lease_s=settings.lease_s,
     )
@@ -78,6 +80,16 @@ def access_policy(settings: Settings) -> AccessPolicy:
     """For who may call. Raises ValueError for BLADE_ADMINS."""
     return AccessPolicy(
         required=settings.auth == "on", admins=admins_of(settings.admins), open_contract=settings.open_contract
+    )
+
+
+def principal_limits(settings: Settings) -> PrincipalLimits:
+    """For each who calls."""
+    return PrincipalLimits(
+        calls_per_s=settings.principal_calls_per_s,
+        queries=settings.principal_queries,
+        watchers=settings.principal_watchers,
+        jobs=settings.principal_jobs,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from urllib.parse import quote
 
 EVERYTHING = "*"
 
@@ -137,7 +138,7 @@ class Caller:
         """A request id as it is stored: those of other principals are other ids."""
         if not request_id or self.principal.kind is Kind.OFF:
             return request_id
-        return f"{self.principal.name}/{request_id}"
+        return f"{quote(self.principal.name, safe='')}/{request_id}"  # names may have a slash, too
 
     @property
     def bound(self) -> str:

@@ -37,7 +37,8 @@ class Stage(StrEnum):
 class ItemError:
     """One row that did not reach the catalog. `row_json` is cut off at `MAX_ROW_JSON_BYTES`.
 
-    `identical`: it repeats not only the item id of another row but all of the row.
+    `identical`: it repeats not only the item id of another row but all of the row. `redacted`: without what only those
+    may know who read the row.
     """
 
     item_id: str
@@ -49,6 +50,7 @@ class ItemError:
     row_json: str = ""
     create_time: datetime | None = None
     identical: bool = False
+    redacted: bool = False
 
 
 MAX_ROW_JSON_BYTES = 8192

@@ -191,6 +191,8 @@ class Job:
     parent_job_id: str = ""
     error_summaries: Sequence[ErrorSummary] = ()
     history: Sequence[JobEvent] = ()
+    redacted: bool = False
+    """Without what only those may know who read its rows."""
 
     @property
     def processed_items(self) -> int:

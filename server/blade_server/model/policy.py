@@ -60,10 +60,14 @@ class DirectPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class JobPolicy:
-    """Jobs as callers ask for them. `workers` is the default of a job's upload threads; a lease lasts `lease_s`."""
+    """Jobs as callers ask for them. `workers` is the default of a job's upload threads; a lease lasts `lease_s`.
+
+    `max_own_jobs`: of one principal that are not final; 0: no limit.
+    """
 
     direct: DirectPolicy
     max_open_jobs: int = 10_000
+    max_own_jobs: int = 0
     workers: int = 8
     lease_s: float = 10.0
 
@@ -99,6 +103,16 @@ class ListenPolicy:
     max_connections: int = 12_000
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrincipalLimits:
+    """What one principal may take of a server, and of all replicas for `jobs` that are not final. 0: no limit."""
+
+    calls_per_s: float = 0.0
+    queries: int = 0
+    watchers: int = 0
+    jobs: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

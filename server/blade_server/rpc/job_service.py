@@ -16,10 +16,11 @@ from blade.v1.job_service_pb2_grpc import JobServiceServicer
 from blade_server import model
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.preview import Preview
+from blade_server.core.jobs.redaction import for_caller, may_read, redacted
 from blade_server.core.jobs.start import StartJob
 from blade_server.core.jobs.watch import Feed
 from blade_server.errors import Invalid
-from blade_server.model.access import Caller
+from blade_server.model.access import Caller, Role
 from blade_server.rpc.caller import Context, current
 from blade_server.rpc.convert.fields import instant, optional, seconds
 from blade_server.rpc.convert.item import item_message, rejection_message
@@ -32,6 +33,7 @@ from blade_server.rpc.convert.job import (
     statuses_from,
 )
 from blade_server.rpc.convert.source import id_count_message
+from blade_server.rpc.streams import StreamKind, Streams
 from blade_server.rpc.threads import Threads
 
 HEARTBEAT = pb.WatchJobResponse(heartbeat=True).SerializeToString()
@@ -40,9 +42,10 @@ HEARTBEAT = pb.WatchJobResponse(heartbeat=True).SerializeToString()
 class JobService(JobServiceServicer):
     """Converts, calls `core.jobs` and `core.jobs.watch`, converts back."""
 
-    def __init__(self, jobs: Jobs, feed: Feed, threads: Threads) -> None:
+    def __init__(self, jobs: Jobs, feed: Feed, streams: Streams, threads: Threads) -> None:
         self._jobs = jobs
         self._feed = feed
+        self._streams = streams
         self._threads = threads
         self._ending: set[asyncio.Task[model.Job]] = set()
         self._shown = Serialised(pb.GetJobResponse)
@@ -84,8 +87,8 @@ class JobService(JobServiceServicer):
         by = current()
         job = await self._jobs.show.get_quickly(request.id, by=by)
         if job is not None:
-            return self._shown.serialised(job)
-        return await self._threads.stored(lambda: _shown(self._jobs.show.get(request.id, by=by)))
+            return self._shown.serialised(job, may_read(job, by))
+        return await self._threads.stored(lambda: _shown(for_caller(self._jobs.show.get(request.id, by=by), by)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         jobs, next_page_token = await self._threads.stored(
@@ -102,18 +105,20 @@ class JobService(JobServiceServicer):
         return pb.ListJobsResponse(jobs=[job_message(job) for job in jobs], next_page_token=next_page_token)
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> None:  # type: ignore[override]
-        def send(job: model.Job, heartbeat: bool) -> Awaitable[None]:
-            snapshot = self._snapshots.serialised(job)
-            # Two messages of a type, one behind the other, are their merge.
-            return context.write(snapshot + HEARTBEAT if heartbeat else snapshot)
+        with self._streams.running(context, StreamKind.WATCHERS) as running:
 
-        by = current()
-        await self._feed.watch(
-            request.job_id,
-            seconds(request, "min_interval"),
-            send,
-            may_see=lambda job: by.sees.covers(job.spec.source, job.spec.data_type),
-        )
+            def send(job: model.Job, heartbeat: bool) -> Awaitable[None]:
+                running.about = job.spec.source, job.spec.data_type
+                snapshot = self._snapshots.serialised(job, may_read(job, running.by))
+                # Two messages of a type, one behind the other, are their merge.
+                return context.write(snapshot + HEARTBEAT if heartbeat else snapshot)
+
+            await self._feed.watch(
+                request.job_id,
+                seconds(request, "min_interval"),
+                send,
+                may_see=lambda job: running.by.may(job.spec.source, job.spec.data_type, Role.VIEWER),
+            )
 
     async def PauseJob(self, request: pb.PauseJobRequest, context: Context) -> pb.PauseJobResponse:
         pause = self._jobs.control.pause
@@ -194,12 +199,14 @@ class Serialised:
     def __init__(self, message: Callable[..., Message]) -> None:
         """`message`: makes one with the field `job`."""
         self._message = message
-        self._bytes: dict[int, bytes] = {}
+        self._whole: dict[int, bytes] = {}
+        self._redacted: dict[int, bytes] = {}
 
-    def serialised(self, job: model.Job) -> bytes:
-        """The bytes of a message with this job."""
+    def serialised(self, job: model.Job, whole: bool) -> bytes:
+        """The bytes of a message with this job, `whole` or redacted."""
+        made = self._whole if whole else self._redacted
         key = id(job)
-        if key not in self._bytes:
-            self._bytes[key] = self._message(job=job_message(job)).SerializeToString()
-            weakref.finalize(job, self._bytes.pop, key).atexit = False
-        return self._bytes[key]
+        if key not in made:
+            made[key] = self._message(job=job_message(job if whole else redacted(job))).SerializeToString()
+            weakref.finalize(job, made.pop, key).atexit = False
+        return made[key]

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from blade.v1 import access_pb2
+from blade_server.core.access.method import Needs
 from blade_server.model.access import Role
-
-
-@dataclass(frozen=True, kw_only=True)
-class Needs:
-    """`role` None: to be signed in. `anywhere`: a grant on one source is enough, and the method looks which it is."""
-
-    role: Role | None
-    anywhere: bool
 
 
 def needs_of(services: Iterable[ServiceDescriptor]) -> Mapping[str, Needs]:

@@ -15,6 +15,7 @@ from blade_server.rpc import arrow
 from blade_server.rpc.caller import Context, current
 from blade_server.rpc.convert.fields import optional
 from blade_server.rpc.convert.item import item_message, rejection_message
+from blade_server.rpc.streams import StreamKind, Streams
 from blade_server.rpc.threaded_stream import stream
 from blade_server.rpc.threads import Threads
 
@@ -25,23 +26,31 @@ MAX_CHUNK_BYTES = 1024 * 1024
 class QueryService(QueryServiceServicer):
     """Converts, calls `core.queries`, converts back; what a stream answers is made and serialised in its thread."""
 
-    def __init__(self, queries: Queries, threads: Threads) -> None:
+    def __init__(self, queries: Queries, streams: Streams, threads: Threads) -> None:
         self._queries = queries
+        self._streams = streams
         self._threads = threads
 
     async def QueryItems(self, request: pb.QueryItemsRequest, context: Context) -> None:  # type: ignore[override]
         asked, by = _asked(request), current()
-        await stream(self._threads.streams, lambda: self._queries.items(asked, by=by), chunks, context.write)
+        with self._streams.running(context, StreamKind.QUERIES) as running:
+            await stream(
+                self._threads.streams,
+                lambda: running.of(self._queries.items(asked, by=by)),
+                chunks,
+                context.write,
+            )
 
     async def QueryArrow(self, request: pb.QueryArrowRequest, context: Context) -> None:  # type: ignore[override]
         asked, by = _asked(request), current()
         options = arrow.write_options(request.compression)
-        await stream(
-            self._threads.streams,
-            lambda: self._queries.arrow(asked, by=by),
-            lambda batches: arrow.answers(batches, options),
-            context.write,
-        )
+        with self._streams.running(context, StreamKind.QUERIES) as running:
+            await stream(
+                self._threads.streams,
+                lambda: running.of(self._queries.arrow(asked, by=by)),
+                lambda batches: arrow.answers(batches, options),
+                context.write,
+            )
 
     async def GetItem(self, request: pb.GetItemRequest, context: Context) -> pb.GetItemResponse:
         item = await self._threads.outward(

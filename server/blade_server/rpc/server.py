@@ -29,18 +29,20 @@ from blade.v1 import (
     query_service_pb2_grpc,
 )
 from blade_server.core.access.door import Door
+from blade_server.core.access.rights import Rights
 from blade_server.core.audit.audit import Audit
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
 from blade_server.core.sources.sources import Sources
-from blade_server.model.policy import ListenPolicy
+from blade_server.model.policy import ListenPolicy, PrincipalLimits
 from blade_server.ports import until_free
 from blade_server.rpc.access_service import AccessService
 from blade_server.rpc.around.access import Access
 from blade_server.rpc.around.chain import Chain
 from blade_server.rpc.around.drain import Drain
+from blade_server.rpc.around.pace import Pace
 from blade_server.rpc.audit_service import AuditService
 from blade_server.rpc.caller import Lines
 from blade_server.rpc.config_service import ConfigService
@@ -48,6 +50,7 @@ from blade_server.rpc.ingest_service import IngestService
 from blade_server.rpc.job_service import JobService
 from blade_server.rpc.methods import needs_of
 from blade_server.rpc.query_service import QueryService
+from blade_server.rpc.streams import Streams
 from blade_server.rpc.threads import Threads
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
@@ -98,6 +101,7 @@ class ListenError(Exception):
 class Core:
     """What the services call."""
 
+    rights: Rights
     sources: Sources
     queries: Queries
     ingest: Ingest
@@ -116,28 +120,32 @@ class RpcServer:
         *,
         door: Door,
         core: Core,
+        limits: PrincipalLimits,
         open_contract: bool,
     ) -> None:
         """Listens nowhere yet. `threads` are closed with it."""
         self._policy = policy
         self._threads = threads
         self._drain = Drain()
-        access = Access(door, threads, Lines(), core.audit.refusals)
-        self.door_key = access.lines.door_key
+        lines = Lines()
+        access = Access(door, threads, lines, Pace(limits.calls_per_s), core.audit.refusals)
+        self._streams = streams = Streams(door, threads, lines, limits)
+        self.door_key = lines.door_key
         """With it the HTTP side of this process says who calls it."""
         options = (
             *_OPTIONS,
             ("grpc.max_allowed_incoming_connections", policy.max_connections),
             ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         )
-        chain = Chain(self._drain, access, needs_of(_DESCRIPTORS), open_contract=open_contract)
+        needs = needs_of(_DESCRIPTORS)
+        chain = Chain(self._drain, access, needs, open_contract=open_contract)
         self._server = grpc.aio.server(interceptors=[chain], options=options)
         add = self._server
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(core.sources, threads), add)
-        query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(core.queries, threads), add)
+        query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(core.queries, streams, threads), add)
         ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(core.ingest, threads), add)
-        job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(core.jobs, core.feed, threads), add)
-        access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(), add)
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(core.jobs, core.feed, streams, threads), add)
+        access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(core.rights, needs, threads), add)
         audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(core.audit.log, threads), add)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
@@ -176,6 +184,7 @@ class RpcServer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._drain.idle(), grace_s)
         self._drain.end_calls()
+        self._streams.close()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._drain.idle(), _LAST_WORDS_S)
         await self._server.stop(None)

@@ -59,6 +59,16 @@ def _seen(scope: Scope) -> ColumnElement[bool]:
     return within(scope, _source.c.name, _source.c.data_type)
 
 
+def _shown(seen: Scope) -> Select[Any]:
+    """Sources as callers see them: a last job that is of the time of another data type may be none that he sees."""
+    if seen.all:
+        return select(_source)
+    job = tables.job
+    his = select(job.c.job_id).where(job.c.job_id == _source.c.last_job_id, within(seen, job.c.source, job.c.data_type))
+    columns = [column for column in _source.c if column.name != "last_job_id"]
+    return select(*columns, func.coalesce(his.scalar_subquery(), "").label("last_job_id"))
+
+
 def _not_found(connection: Connection, name: str, seen: Scope) -> NotFound:
     names = connection.execute(select(_source.c.name).where(_seen(seen)).limit(_NAMES)).scalars().all()
     return NotFound(f"there is no source {name!r}{meant(name, names)}", reason=Reason.SOURCE_NOT_FOUND)
@@ -101,18 +111,23 @@ class SourceStore:
     def _replay(self, connection: Connection, request_id: str, request_hash: str, by: Caller) -> Source | None:
         if not request_id:
             return None
-        row = connection.execute(select(_source).where(_source.c.request_id == by.own(request_id))).one_or_none()
+        row = connection.execute(_shown(by.sees).where(_source.c.request_id == by.own(request_id))).one_or_none()
         if row is not None and row.request_hash != request_hash:
             raise Invalid.field(
                 "request_id",
                 f"{request_id!r} was used before with another body; take a new id for a new source",
                 reason=Reason.REQUEST_ID_REUSED,
             )
-        return None if row is None else _from_row(row)
+        if row is None:
+            return None
+        if not by.sees.covers(row.name, row.data_type):  # it was given another data type since
+            raise _not_found(connection, row.name, by.sees)
+        check_may(by, row.name, row.data_type, f"source {row.name!r}")
+        return _from_row(row)
 
     def get(self, name: str, seen: Scope) -> Source:
         """Raises NotFound, also for one that may not be seen."""
-        found = self._select(select(_source).where(_source.c.name == name, _seen(seen)))
+        found = self._select(_shown(seen).where(_source.c.name == name, _seen(seen)))
         if not found:
             with self._database.begin() as connection:
                 raise _not_found(connection, name, seen)
@@ -126,16 +141,16 @@ class SourceStore:
 
     def by_data_type(self, data_type: str, seen: Scope) -> list[Source]:
         """The sources of a data type, by name."""
-        query = select(_source).where(_source.c.data_type == data_type, _seen(seen))
+        query = _shown(seen).where(_source.c.data_type == data_type, _seen(seen))
         return self._select(query.order_by(_source.c.name))
 
     def all(self, seen: Scope) -> list[Source]:
         """Every source, by name."""
-        return self._select(select(_source).where(_seen(seen)).order_by(_source.c.name))
+        return self._select(_shown(seen).where(_seen(seen)).order_by(_source.c.name))
 
     def page(self, after_name: str, limit: int, data_type: str, seen: Scope) -> list[Source]:
         """At most `limit` sources behind `after_name`, by name; `data_type` "": of all."""
-        query = select(_source).where(_source.c.name > after_name, _seen(seen))
+        query = _shown(seen).where(_source.c.name > after_name, _seen(seen))
         query = query.order_by(_source.c.name).limit(limit)
         return self._select(query.where(_source.c.data_type == data_type) if data_type else query)
 
@@ -147,11 +162,10 @@ class SourceStore:
         """Replaces everything but name, stats and creation time. Raises NotFound, Conflict."""
         with self._database.begin() as connection:
             self._lock(connection, source.name, expected_etag, by)
-            row = connection.execute(
-                update(_source).where(_source.c.name == source.name).values(_columns(source)).returning(_source)
-            ).one()
+            connection.execute(update(_source).where(_source.c.name == source.name).values(_columns(source)))
+            stored = _from_row(connection.execute(_shown(by.sees).where(_source.c.name == source.name)).one())
             audit.write(connection, by, _about(source.name))
-            return _from_row(row)
+            return stored
 
     def remove(self, name: str, etag: str = "", *, by: Caller) -> None:
         """Raises NotFound, Conflict, and Precondition while the source has jobs that are not final."""

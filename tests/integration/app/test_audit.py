@@ -55,7 +55,7 @@ def database(postgres_url: str) -> Iterator[Database]:
         level=0,
         parent_job_id="",
     )
-    NewJobs(database).add(new, by=called(), max_open_jobs=9)
+    NewJobs(database, max_open=9).add(new, by=called())
     yield database
     database.close()
 

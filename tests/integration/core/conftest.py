@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 from pydantic import SecretStr
-from tests.support.access import AsTester
+from tests.support.access import AsTester, called
 from tests.support.engine import ended, make_world, reaches
 from tests.support.warehouses import lent
 
@@ -149,7 +149,7 @@ def stored(store: SourceStore) -> None:
     ):
         source = with_defaults(a_source(name, data_type, table=table))
         last_modified = "last_modified" if table == "maintenance" else ""
-        store.add(replace(source, mapping=replace(source.mapping, last_modified=last_modified)))
+        store.add(replace(source, mapping=replace(source.mapping, last_modified=last_modified)), by=called())
 
 
 @pytest.fixture

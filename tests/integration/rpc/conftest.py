@@ -17,7 +17,7 @@ from blade_server.core.access.door import Door
 from blade_server.core.audit.refusals import Refusals
 from blade_server.core.jobs.watch import Feed
 from blade_server.model import Job
-from blade_server.model.policy import AccessPolicy
+from blade_server.model.policy import AccessPolicy, PrincipalLimits
 from blade_server.rpc.server import Core, RpcServer
 from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
@@ -25,7 +25,7 @@ from blade_server.settings import Settings
 TIMEOUT_S = 60.0
 
 
-async def _nothing(job_id: str) -> None: ...
+async def _nothing(job_id: str, *, by: Any) -> None: ...
 
 
 class HandMade(SimpleNamespace):
@@ -77,10 +77,18 @@ class RpcWorld:
             "ingest": self.ingest,
             "jobs": self.jobs,
             "audit": self.audit,
+            "rights": SimpleNamespace(),
         }
         threads = Threads(stored=self.settings.database_pool_size, streams=self.settings.max_direct_queries)
         core = Core(**parts, feed=self.feed)
-        self.server = RpcServer(rpc_policy(self.settings), threads, door=self.door, core=core, open_contract=False)
+        self.server = RpcServer(
+            rpc_policy(self.settings),
+            threads,
+            door=self.door,
+            core=core,
+            limits=PrincipalLimits(),
+            open_contract=False,
+        )
         await self.server.start()
 
     def _read(self, job_ids: Any) -> list[Job]:

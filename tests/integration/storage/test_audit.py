@@ -21,13 +21,14 @@ from tests.support.nouns import a_source, a_spec
 
 from blade_server.errors import NotFound, Precondition, StorageUnavailable
 from blade_server.model import JobLimits, NewJob
-from blade_server.model.access import AuditOutcome, Caller, Deed, Kind, Principal
+from blade_server.model.access import AuditOutcome, Caller, Deed, Grant, Kind, Principal, Role, Token
 from blade_server.model.audit import AuditEntry, AuditFilter
 from blade_server.storage import audit
 from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.control import JobControl
 from blade_server.storage.jobs.new import NewJobs
+from blade_server.storage.rights import RightsStore
 from blade_server.storage.sources import SourceStore
 
 ANNA = called(
@@ -241,7 +242,7 @@ def jobs(database: Database, sources: SourceStore) -> Callable[..., Any]:
             level=0,
             parent_job_id=parent,
         )
-        return NewJobs(database).add(new, by=by, max_open_jobs=9, reason=reason)
+        return NewJobs(database, max_open=9).add(new, by=by, reason=reason)
 
     return add
 
@@ -293,6 +294,29 @@ def test_every_change_of_a_job_is_an_entry_and_what_changes_nothing_is_none(stor
         connection.execute(text("INSERT INTO job_error_count VALUES ('job-1', 'INTERNAL', 1)"))
     jobs("job-2", by=ANNA, parent="job-1", reason="again")
     assert by_anna(store) == [*said, done("job:job-2", "again", "retry of job-1")]
+
+
+def test_every_change_of_tokens_and_grants_is_an_entry_and_what_changes_nothing_is_none(store, sources, database):
+    sources.add(a_source(), by=ANYBODY)
+    rights = RightsStore(database)
+    token = Token(token_id="t1", principal="otto", expire_time=datetime(2999, 1, 1, tzinfo=UTC))
+    reads = Grant(grant_id="g1", role=Role.READER, scope="source:parts", principal="otto")
+    rights.add_token(token, b"the hash", [reads], by=ANNA)
+    rights.add_grant(reads, by=ANNA, reason="again")
+    rights.add_grant(Grant(grant_id="g2", role=Role.ADMIN, group="crew"), by=ANNA, reason="for all")
+    for _ in range(2):
+        rights.revoke_token("t1", by=ANNA, reason="lost", needs_admin=False)
+    rights.revoke_grant("g1", by=ANNA, reason="gone", needs_admin=False)
+    with pytest.raises(NotFound):
+        rights.revoke_grant("g1", by=ANNA, reason="gone", needs_admin=False)
+    of_otto = "of otto, until 2999-01-01T00:00:00+00:00"
+    assert by_anna(store) == [
+        done("token:t1", "", of_otto),
+        done("grant:g1", "", "READER on source:parts for otto"),
+        done("grant:g2", "for all", "ADMIN on * for group crew"),
+        done("token:t1", "lost", of_otto),
+        done("grant:g1", "gone", "READER on source:parts for otto"),
+    ]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Job(_message.Message):
-    __slots__ = ("job_id", "status", "total_items", "processed_items", "success_count", "error_count", "skipped_count", "items_per_second", "bytes_uploaded", "current_operation", "estimated_completion", "wait_reason", "wait_detail", "pending_action", "error", "spec", "create_time", "start_time", "end_time", "update_time", "revision", "paused_duration", "parent_job_id", "error_summaries", "history", "completed_with_errors")
+    __slots__ = ("job_id", "status", "total_items", "processed_items", "success_count", "error_count", "skipped_count", "items_per_second", "bytes_uploaded", "current_operation", "estimated_completion", "wait_reason", "wait_detail", "pending_action", "error", "spec", "create_time", "start_time", "end_time", "update_time", "revision", "paused_duration", "parent_job_id", "error_summaries", "history", "completed_with_errors", "redacted")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATUS_UNSPECIFIED: _ClassVar[Job.Status]
@@ -84,6 +84,7 @@ class Job(_message.Message):
     ERROR_SUMMARIES_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_WITH_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    REDACTED_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     status: Job.Status
     total_items: int
@@ -110,7 +111,8 @@ class Job(_message.Message):
     error_summaries: _containers.RepeatedCompositeFieldContainer[ErrorSummary]
     history: _containers.RepeatedCompositeFieldContainer[JobEvent]
     completed_with_errors: bool
-    def __init__(self, job_id: _Optional[str] = ..., status: _Optional[_Union[Job.Status, str]] = ..., total_items: _Optional[int] = ..., processed_items: _Optional[int] = ..., success_count: _Optional[int] = ..., error_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., items_per_second: _Optional[float] = ..., bytes_uploaded: _Optional[int] = ..., current_operation: _Optional[str] = ..., estimated_completion: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., wait_reason: _Optional[_Union[Job.WaitReason, str]] = ..., wait_detail: _Optional[str] = ..., pending_action: _Optional[_Union[Job.Action, str]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., paused_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., parent_job_id: _Optional[str] = ..., error_summaries: _Optional[_Iterable[_Union[ErrorSummary, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[JobEvent, _Mapping]]] = ..., completed_with_errors: _Optional[bool] = ...) -> None: ...
+    redacted: bool
+    def __init__(self, job_id: _Optional[str] = ..., status: _Optional[_Union[Job.Status, str]] = ..., total_items: _Optional[int] = ..., processed_items: _Optional[int] = ..., success_count: _Optional[int] = ..., error_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., items_per_second: _Optional[float] = ..., bytes_uploaded: _Optional[int] = ..., current_operation: _Optional[str] = ..., estimated_completion: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., wait_reason: _Optional[_Union[Job.WaitReason, str]] = ..., wait_detail: _Optional[str] = ..., pending_action: _Optional[_Union[Job.Action, str]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., paused_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., parent_job_id: _Optional[str] = ..., error_summaries: _Optional[_Iterable[_Union[ErrorSummary, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[JobEvent, _Mapping]]] = ..., completed_with_errors: _Optional[bool] = ..., redacted: _Optional[bool] = ...) -> None: ...
 
 class JobSpec(_message.Message):
     __slots__ = ("sql", "source", "data_type", "batch_size", "workers", "limits", "metadata", "classification", "skip_existing", "item_id", "last_modified")
@@ -176,7 +178,7 @@ class ErrorSummary(_message.Message):
     def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., count: _Optional[int] = ..., samples: _Optional[_Iterable[_Union[ItemError, _Mapping]]] = ..., identical_count: _Optional[int] = ...) -> None: ...
 
 class ItemError(_message.Message):
-    __slots__ = ("item_id", "stage", "reason", "field", "message", "attempts", "row_json", "create_time", "identical")
+    __slots__ = ("item_id", "stage", "reason", "field", "message", "attempts", "row_json", "create_time", "identical", "redacted")
     class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STAGE_UNSPECIFIED: _ClassVar[ItemError.Stage]
@@ -194,6 +196,7 @@ class ItemError(_message.Message):
     ROW_JSON_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     IDENTICAL_FIELD_NUMBER: _ClassVar[int]
+    REDACTED_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     stage: ItemError.Stage
     reason: _error_reason_pb2.ErrorReason
@@ -203,7 +206,8 @@ class ItemError(_message.Message):
     row_json: str
     create_time: _timestamp_pb2.Timestamp
     identical: bool
-    def __init__(self, item_id: _Optional[str] = ..., stage: _Optional[_Union[ItemError.Stage, str]] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., field: _Optional[str] = ..., message: _Optional[str] = ..., attempts: _Optional[int] = ..., row_json: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., identical: _Optional[bool] = ...) -> None: ...
+    redacted: bool
+    def __init__(self, item_id: _Optional[str] = ..., stage: _Optional[_Union[ItemError.Stage, str]] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., field: _Optional[str] = ..., message: _Optional[str] = ..., attempts: _Optional[int] = ..., row_json: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., identical: _Optional[bool] = ..., redacted: _Optional[bool] = ...) -> None: ...
 
 class JobEvent(_message.Message):
     __slots__ = ("kind", "time", "actor", "reason", "detail")

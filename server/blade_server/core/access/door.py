@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from blade_server.core.access.tokens import hash_of, token_id_of
@@ -41,11 +41,17 @@ class Door:
         self._policy = policy
         self._store = store
         self._remembered: OrderedDict[Shown, tuple[float, Principal]] = OrderedDict()
+        self._changes = 0
 
     @property
     def is_open(self) -> bool:
         """Whether authentication is off."""
         return not self._policy.required
+
+    @property
+    def admins_are_in_the_table(self) -> bool:
+        """Whether somebody must hold ADMIN by a grant or a token, because nobody does by the server's settings."""
+        return self._policy.required and not self._policy.admins
 
     def remembered(self, shown: Shown) -> Principal | None:
         """The principal, if he was known a moment ago. Neither blocks nor asks anybody."""
@@ -59,7 +65,16 @@ class Door:
         known = self.remembered(shown)
         if known is not None:
             return known
+        return self.identify_anew(shown)
+
+    def identify_anew(self, shown: Shown) -> Principal:
+        """As `identify`, whatever is remembered."""
+        if not self._policy.required:
+            return ANYBODY
+        changes = self._changes
         principal = self._known(shown)
+        if changes != self._changes:  # while he was looked up: maybe what was found is not so any more
+            return principal
         self._remembered[shown] = (time.monotonic() + REMEMBERED_S, principal)
         while len(self._remembered) > _MAX_REMEMBERED:
             self._remembered.popitem(last=False)
@@ -67,7 +82,13 @@ class Door:
 
     def forget(self) -> None:
         """Asks for everybody anew: who may do what has changed on this server."""
+        self._changes += 1
         self._remembered.clear()
+
+    def principal(self, name: str, groups: Collection[str]) -> Principal:
+        """Somebody who does not call, with the grants that would hold for him. Raises StorageUnavailable."""
+        grants = tuple(self._store.grants_of(name, groups))
+        return self._with_fixed_grants(Principal(name=name, kind=Kind.TOKEN, groups=frozenset(groups), grants=grants))
 
     def _known(self, shown: Shown) -> Principal:
         scheme, _, token = shown.authorization.partition(" ")

@@ -12,8 +12,13 @@ _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 def new_token() -> tuple[str, str]:
     """A token's id, and the whole token: 32 random bytes."""
-    token_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(12))
+    token_id = new_id()
     return token_id, f"blade_{token_id}_{secrets.token_urlsafe(32)}"
+
+
+def new_id() -> str:
+    """Of a token or a grant: 12 characters."""
+    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(12))
 
 
 def token_id_of(token: str) -> str | None:

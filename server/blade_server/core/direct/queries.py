@@ -67,7 +67,7 @@ class Queries:
             _check_range("limit", query.limit, 1, MAX_ROWS_LIMIT)
         found = self._sources.find(query.data_type, query.source, by=by)
         self._recorder.read(by, f"source:{found.name}")
-        return ArrowStream(self._open(found, query, MAX_BATCH_ROWS))
+        return ArrowStream(self._open(found, query, MAX_BATCH_ROWS), found)
 
     def item(self, *, by: Caller, data_type: str = "", source: str = "", item_id: str) -> Item:
         """The one row with an item id, as an item.

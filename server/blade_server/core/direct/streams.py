@@ -83,10 +83,10 @@ class ItemStream:
     """
 
     def __init__(self, query: OpenQuery, source: Source, known_classifications: frozenset[str], *, limit: int) -> None:
+        self.source = source
         self.more_rows = False
         self._limit = limit
         self._query = query
-        self._source = source
         self._known = known_classifications
         self.cancel = query.cancel
         self.close = query.close
@@ -95,10 +95,10 @@ class ItemStream:
         """Batches of at most 1,000 rows, in the order of the query."""
         result = self._query.result
         transform = Transform(
-            self._source,
+            self.source,
             result.schema,
             known_classifications=self._known,
-            metadata=item_metadata(self._source, self._query.warehouse_id),
+            metadata=item_metadata(self.source, self._query.warehouse_id),
         )
         left = self._limit
         for batch in result:
@@ -111,7 +111,8 @@ class ItemStream:
 class ArrowStream:
     """Rows as Arrow. Asking for `schema` runs the statement. Errors as with ItemStream."""
 
-    def __init__(self, query: OpenQuery) -> None:
+    def __init__(self, query: OpenQuery, source: Source) -> None:
+        self.source = source
         self._query = query
         self.cancel = query.cancel
         self.close = query.close

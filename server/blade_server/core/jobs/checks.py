@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from blade_server.core.sources.rules import check_column, check_item_id
-from blade_server.errors import Invalid, NotFound, Reason, Violation
+from blade_server.errors import Invalid, NotFound, Reason, Violation, check_may
 from blade_server.model import Job, Overrides
-from blade_server.model.access import Caller
+from blade_server.model.access import Caller, Role
 
 MAX_BATCH_SIZE = 1000
 MAX_WORKERS = 64
@@ -25,8 +25,15 @@ def given(job_id: str, name: str = "job_id") -> str:
 
 def seen(job: Job, by: Caller) -> Job:
     """The job. Raises NotFound, in the words of an unknown one, if the caller may not know of it."""
-    if not by.sees.covers(job.spec.source, job.spec.data_type):
+    if not by.may(job.spec.source, job.spec.data_type, Role.VIEWER):
         raise NotFound(f"there is no job {job.job_id!r}", reason=Reason.JOB_NOT_FOUND)
+    return job
+
+
+def allowed(job: Job, by: Caller) -> Job:
+    """The job. Raises NotFound as `seen`, and AccessDenied if he may not do this with it."""
+    seen(job, by)
+    check_may(by, job.spec.source, job.spec.data_type, f"job {job.job_id!r}")
     return job
 
 

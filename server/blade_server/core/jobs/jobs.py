@@ -42,11 +42,11 @@ class Jobs:
         wake: Callable[[], None],
     ) -> Self:
         """`wake` is called whenever a job is stored."""
-        new_jobs = NewJobs(database)
+        new_jobs = NewJobs(database, max_open=policy.max_open_jobs, max_own=policy.max_own_jobs)
         return cls(
             start=StartQueryJob(policy, sources, new_jobs, wake),
             preview=PreviewItems(policy.direct, sources, recorder),
-            retry_failed=RetryFailedItems(sources, store, new_jobs, wake, max_open_jobs=policy.max_open_jobs),
+            retry_failed=RetryFailedItems(sources, store, new_jobs, wake),
             show=ShowJobs(store, recorder),
             control=ControlJobs(JobControl(database), lease_s=policy.lease_s),
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from blade_server.core.jobs.checks import check_reason, check_request_id, given, raise_for, seen
+from blade_server.core.jobs.checks import allowed, check_reason, check_request_id, given, raise_for
 from blade_server.core.jobs.ids import fingerprint, new_job_id
 from blade_server.core.jobs.level import level
 from blade_server.core.jobs.statement import resolve
 from blade_server.core.sources.sources import Sources
-from blade_server.errors import Precondition, Reason, check_may
+from blade_server.errors import Precondition, Reason
 from blade_server.model import ErrorSummary, Job, NewJob, Source
 from blade_server.model.access import Caller
 from blade_server.storage.jobs.new import NewJobs
@@ -19,15 +19,12 @@ from blade_server.storage.jobs.show import JobStore
 class RetryFailedItems:
     """Stores jobs over the failed items of final ones. Thread-safe."""
 
-    def __init__(
-        self, sources: Sources, store: JobStore, new_jobs: NewJobs, wake: Callable[[], None], *, max_open_jobs: int
-    ) -> None:
+    def __init__(self, sources: Sources, store: JobStore, new_jobs: NewJobs, wake: Callable[[], None]) -> None:
         """`wake` is called whenever a job is stored."""
         self._sources = sources
         self._store = store
         self._new_jobs = new_jobs
         self._wake = wake
-        self._max_open_jobs = max_open_jobs
 
     def __call__(self, job_id: str, *, request_id: str = "", by: Caller, reason: str = "") -> Job:
         """Stores a new job over the failed items of a final one: the same SQL, limits and metadata.
@@ -41,14 +38,20 @@ class RetryFailedItems:
         request_hash = fingerprint({"retry": given(job_id)})
         stored = self._new_jobs.replay(request_id, request_hash, by=by)
         if stored is not None:  # whatever became of the parent since
-            return seen(stored, by)
-        parent = seen(self._store.get(job_id, history=False), by)
-        check_may(by, parent.spec.source, parent.spec.data_type, f"job {job_id!r}")
+            return allowed(stored, by)
+        parent = allowed(self._store.get(job_id, history=False), by)
         if not parent.status.final:
             raise _refused(parent, f"is {parent.status}, wait until it has ended; there is nothing to retry")
         if not parent.error_summaries:
             raise _refused(parent, "has no failed items; there is nothing to retry")
         resolved = resolve(self._sources, parent.spec.sql, "", parent.spec.source, by=by)
+        now = resolved.source.data_type
+        if (
+            now != parent.spec.data_type
+        ):  # else whoever sees the one job would read of another source's rows in the other
+            raise _refused(
+                parent, f"is of data type {parent.spec.data_type!r}, and its source now of {now!r}; start it anew"
+            )
         beyond = [_beyond_retry(parent, summary, resolved.source) for summary in parent.error_summaries]
         if all(beyond):
             raise _refused(parent, "; and ".join(beyond))
@@ -62,7 +65,7 @@ class RetryFailedItems:
             level=level(parent.spec, resolved.source),
             parent_job_id=job_id,
         )
-        job = self._new_jobs.add(new, by=by, reason=reason, max_open_jobs=self._max_open_jobs)
+        job = self._new_jobs.add(new, by=by, reason=reason)
         self._wake()
         return job
 

@@ -10,9 +10,10 @@ from datetime import datetime
 from blade_server.core import paging
 from blade_server.core.audit.recorder import Recorder
 from blade_server.core.jobs.checks import given, seen
+from blade_server.core.jobs.redaction import for_caller, redacted_error
 from blade_server.errors import Invalid
 from blade_server.model import ItemError, Job, Status
-from blade_server.model.access import Caller
+from blade_server.model.access import Caller, Role
 from blade_server.storage.jobs.show import JobStore
 
 DEFAULT_PAGE_SIZE = 50
@@ -29,7 +30,7 @@ class ShowJobs:
         self._recorder = recorder
 
     def get(self, job_id: str, *, by: Caller, history: bool = True) -> Job:
-        """The job with error summaries and, if asked, its history. Raises NotFound."""
+        """The job, whole, with error summaries and, if asked, its history. Raises NotFound."""
         return seen(self._store.get(given(job_id, "id"), history=history), by)
 
     async def get_quickly(self, job_id: str, *, by: Caller) -> Job | None:
@@ -49,8 +50,9 @@ class ShowJobs:
         created_before: datetime | None = None,
         with_errors: bool = False,
     ) -> tuple[builtins.list[Job], str]:
-        """A page of jobs, newest first, and the token of the next page ("" on the last). Raises Invalid.
+        """A page of jobs as the caller may see them, newest first, and the token of the next page ("" on the last).
 
+        Raises Invalid.
         A page ends early where the SQL of its jobs comes to MAX_PAGE_SQL_BYTES.
         """
         size = paging.page_size(page_size, default=DEFAULT_PAGE_SIZE)
@@ -71,7 +73,7 @@ class ShowJobs:
         )
         page = found[: min(size, _fitting(found))]
         more = len(found) > len(page)
-        return page, paging.make_token(page[-1].job_id, scope=scope) if more else ""
+        return [for_caller(job, by) for job in page], paging.make_token(page[-1].job_id, scope=scope) if more else ""
 
     def errors(
         self, job_id: str, *, by: Caller, page_size: int | None = None, page_token: str = ""
@@ -82,11 +84,13 @@ class ShowJobs:
         after = paging.read_token(page_token, scope=scope) or "-1"
         if not _SEQ.fullmatch(after):
             raise Invalid.field("page_token", "is forged; begin again without a token")
-        found = self._store.errors(job_id, after_seq=int(after), limit=size + 1, seen=by.sees)
-        self._recorder.read(by, f"job:{job_id}")
+        reads = by.principal.scope(Role.READER)
+        found, readable = self._store.errors(job_id, after_seq=int(after), limit=size + 1, seen=by.sees, reads=reads)
+        if readable:
+            self._recorder.read(by, f"job:{job_id}")
         more = len(found) > size
         next_token = paging.make_token(str(found[size - 1][0]), scope=scope) if more else ""
-        return [error for _, error in found[:size]], next_token
+        return [error if readable else redacted_error(error) for _, error in found[:size]], next_token
 
 
 def _fitting(jobs: Sequence[Job]) -> int:

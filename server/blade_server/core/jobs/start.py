@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from blade_server.core.jobs.checks import (
     MAX_BATCH_SIZE,
     MAX_WORKERS,
+    allowed,
     check_limits,
     check_overrides,
     check_range,
     check_request_id,
     raise_for,
-    seen,
 )
 from blade_server.core.jobs.ids import fingerprint, new_job_id
 from blade_server.core.jobs.level import level
@@ -66,7 +66,7 @@ class StartQueryJob:
         request_hash = fingerprint(_body(request))
         stored = self._new_jobs.replay(request.request_id, request_hash, by=by)
         if stored is not None:  # whatever became of the source since
-            return seen(stored, by)
+            return allowed(stored, by)
         resolved = resolve(self._sources, request.sql, request.data_type, request.source, by=by)
         source = resolved.source
         spec = JobSpec(
@@ -93,7 +93,7 @@ class StartQueryJob:
             request_hash=request_hash,
             level=level(spec, source),
         )
-        job = self._new_jobs.add(new, by=by, max_open_jobs=self._policy.max_open_jobs)
+        job = self._new_jobs.add(new, by=by)
         self._wake()
         return job
 

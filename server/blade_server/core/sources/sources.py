@@ -183,8 +183,10 @@ class Sources:
                 f"no source has the data type {data_type!r}" + meant(data_type, self._store.data_types(by.sees)),
                 reason=Reason.SOURCE_NOT_FOUND,
             )
-        # Those that he may only look at are no choice, unless there is nothing else: then he is told.
-        found = [source for source in found if by.may(source.name, source.data_type)] or found
+        # Those that he may only look at are no choice.
+        found = [source for source in found if by.may(source.name, source.data_type)]
+        if not found:
+            raise _denied(by, data_type)
         candidates = [source for source in found if source.enabled] or found
         if len(candidates) > 1:
             names = ", ".join(source.name for source in candidates)
@@ -193,7 +195,7 @@ class Sources:
                 f"several sources have the data type {data_type!r}: name one of {names}",
                 reason=Reason.SOURCE_AMBIGUOUS,
             )
-        return _enabled(_allowed(candidates[0], by))
+        return _enabled(candidates[0])
 
     def _tested(self, source: Source, by: Caller) -> Tested:
         with self._testing(source, by):
@@ -222,7 +224,11 @@ def _allowed(source: Source, by: Caller) -> Source:
 
 def _check_data_type(by: Caller, data_type: str) -> None:
     if not by.may("", data_type):
-        raise AccessDenied.of(by, by.needs or Role.ADMIN, f"data type {data_type!r}")
+        raise _denied(by, data_type)
+
+
+def _denied(by: Caller, data_type: str) -> AccessDenied:
+    return AccessDenied.of(by, by.needs or Role.ADMIN, f"data type {data_type!r}")
 
 
 def _enabled(source: Source) -> Source:

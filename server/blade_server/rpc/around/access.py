@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from blade_server.core.access.door import Door
+from blade_server.core.access.method import Needs, check_method
 from blade_server.core.audit.refusals import Refusals
 from blade_server.errors import AccessDenied, Unauthenticated
 from blade_server.model.access import Principal
 from blade_server.rpc.around.call import Call
+from blade_server.rpc.around.pace import Pace
 from blade_server.rpc.caller import Context, Lines, entering
-from blade_server.rpc.methods import Needs
 from blade_server.rpc.threads import Threads
 
 
 class Access:
     """Lets callers through, or not."""
 
-    def __init__(self, door: Door, threads: Threads, lines: Lines, refusals: Refusals) -> None:
+    def __init__(self, door: Door, threads: Threads, lines: Lines, pace: Pace, refusals: Refusals) -> None:
         self._door = door
         self._threads = threads
         self.lines = lines
+        self._pace = pace
         self._refusals = refusals
 
     async def principal(self, context: Context) -> Principal:
@@ -32,13 +34,14 @@ class Access:
             raise
 
     def with_access(self, method: str, needs: Needs, inner: Call) -> Call:
-        """Raises Unauthenticated, and AccessDenied if he holds the role that the method needs on nothing at all."""
+        """Raises Unauthenticated, QuotaExceeded; AccessDenied if he holds the role of the method on nothing at all."""
 
         async def call(raw: bytes, context: Context) -> bytes | None:
             principal = await self.principal(context)
+            self._pace.check(principal)
             by = self.lines.caller(context, principal, needs.role, method, raw)
             try:
-                _check(principal, needs)
+                check_method(principal, needs)
                 with entering(by):
                     return await inner(raw, context)
             except AccessDenied as exc:
@@ -46,12 +49,3 @@ class Access:
                 raise
 
         return call
-
-
-def _check(principal: Principal, needs: Needs) -> None:
-    if needs.role is None:
-        return
-    if not (principal.anywhere(needs.role) if needs.anywhere else principal.everywhere(needs.role)):
-        on = "at least one source" if needs.anywhere else "the server as a whole"
-        message = f"{principal.name!r} needs the role {needs.role.name} on {on}; an ADMIN can grant it"
-        raise AccessDenied(message, metadata={"role": needs.role.name, "principal": principal.name})

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import grpc
 import grpc.aio
 
+from blade_server.core.access.method import Needs
 from blade_server.errors import BladeError
 from blade_server.rpc.around.access import Access
 from blade_server.rpc.around.drain import Drain
@@ -19,7 +20,6 @@ from blade_server.rpc.around.errors import with_statuses
 from blade_server.rpc.around.log import with_log
 from blade_server.rpc.around.request import with_request
 from blade_server.rpc.caller import Context
-from blade_server.rpc.methods import Needs
 from blade_server.rpc.status import DETAILS_KEY, Failure
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from blade.v1 import access_pb2
-from blade_server.model.access import Grant
+from blade.v1 import access_pb2, access_service_pb2
+from blade_server.errors import Invalid
+from blade_server.model.access import Grant, Role, Token
 
 
 def set_time(field: Timestamp, time: datetime | None) -> None:
@@ -27,4 +28,29 @@ def grant_message(grant: Grant) -> access_pb2.Grant:
         created_by=grant.created_by,
     )
     set_time(message.create_time, grant.create_time)
+    return message
+
+
+def grant_from(message: access_pb2.Grant, field: str) -> Grant:
+    """What a caller says of a grant that stands in a field. Raises Invalid for a role that there is not."""
+    try:
+        role = Role(message.role)
+    except ValueError as exc:
+        allowed = ", ".join(role.name for role in Role)
+        raise Invalid.field(f"{field}.role", f"{message.role} is not a role; there are {allowed}") from exc
+    return Grant(role=role, scope=message.scope, principal=message.principal, group=message.group)
+
+
+def token_message(token: Token) -> access_service_pb2.Token:
+    """What is kept of a token."""
+    message = access_service_pb2.Token(
+        token_id=token.token_id,
+        principal=token.principal,
+        description=token.description,
+        created_by=token.created_by,
+    )
+    set_time(message.create_time, token.create_time)
+    set_time(message.expire_time, token.expire_time)
+    set_time(message.last_use_time, token.last_use_time)
+    set_time(message.revoke_time, token.revoke_time)
     return message

@@ -94,6 +94,7 @@ def job_message(job: model.Job) -> job_pb2.Job:
         error_summaries=[_summary(summary) for summary in job.error_summaries],
         history=[_event(event) for event in job.history],
         completed_with_errors=job.completed_with_errors,
+        redacted=job.redacted,
     )
 
 
@@ -144,6 +145,7 @@ def item_error_message(error: model.ItemError) -> job_pb2.ItemError:
         row_json=error.row_json,
         create_time=error.create_time,
         identical=error.identical,
+        redacted=error.redacted,
     )
 
 

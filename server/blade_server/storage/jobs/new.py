@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, insert, select, update
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from blade_server.errors import Invalid, NotFound, QuotaExceeded, Reason
 from blade_server.model import FINAL, EventKind, Job, NewJob, Status
-from blade_server.model.access import Caller, Deed
+from blade_server.model.access import Caller, Deed, Kind
 from blade_server.storage import audit, tables
 from blade_server.storage.codec import source_document, spec_document
 from blade_server.storage.database import Database
@@ -19,14 +21,17 @@ _job = tables.job
 class NewJobs:
     """All methods are one transaction each and raise StorageUnavailable if PostgreSQL does not answer."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, max_open: int, max_own: int = 0) -> None:
+        """Jobs that are not final: at most `max_open`, and `max_own` of one principal (0: no limit)."""
         self._database = database
+        self._max_open = max_open
+        self._max_own = max_own
 
-    def add(self, new: NewJob, *, by: Caller, max_open_jobs: int, reason: str = "") -> Job:
+    def add(self, new: NewJob, *, by: Caller, reason: str = "") -> Job:
         """Stores a PENDING job.
 
         The same `request_id` and `request_hash` again return the job of the first call. Raises Invalid if the request
-        id was used with another hash, QuotaExceeded if `max_open_jobs` are not final, NotFound if the source is gone
+        id was used with another hash, QuotaExceeded if too many are not final, NotFound if the source is gone
         or the parent is being pruned.
         """
         job_id, source, parent_job_id = new.job_id, new.source, new.parent_job_id
@@ -54,7 +59,8 @@ class NewJobs:
                 stored = self._replay(connection, new.request_id, new.request_hash, by)
                 if stored is not None:
                     return stored
-                self._check_room(connection, source.name, max_open_jobs)
+                self._check_source(connection, source.name)
+                self._check_room(connection, by)
                 if parent_job_id:
                     self._hold_parent(connection, parent_job_id)
                 row = connection.execute(insert(_job).values(values).returning(_job)).one()
@@ -109,7 +115,7 @@ class NewJobs:
         if connection.execute(held).one_or_none() is None or connection.execute(kept).one_or_none() is None:
             raise not_found(parent_job_id)
 
-    def _check_room(self, connection: Connection, source: str, max_open_jobs: int) -> None:
+    def _check_source(self, connection: Connection, source: str) -> None:
         # The lock keeps RemoveSource out until this job is stored.
         held = select(tables.source.c.name).where(tables.source.c.name == source).with_for_update(key_share=True)
         if connection.execute(held).one_or_none() is None:
@@ -117,12 +123,27 @@ class NewJobs:
                 f"source {source!r} was removed meanwhile",
                 reason=Reason.SOURCE_NOT_FOUND,
             )
-        still_open = select(func.count()).select_from(
-            select(_job.c.job_id).where(_job.c.status.not_in(FINAL)).limit(max_open_jobs).subquery()
-        )
-        if connection.execute(still_open).scalar_one() >= max_open_jobs:
+
+    def _check_room(self, connection: Connection, by: Caller) -> None:
+        still_open = select(_job.c.job_id).where(_job.c.status.not_in(FINAL))
+        if _are(connection, still_open, self._max_open):
             raise QuotaExceeded(
-                f"{max_open_jobs} jobs are not final, which is the limit (BLADE_MAX_OPEN_JOBS); wait for some to end",
+                f"{self._max_open} jobs are not final, which is the limit (BLADE_MAX_OPEN_JOBS); wait for some to end",
                 subject="open jobs",
                 retry_after_s=30,
             )
+        if not self._max_own or by.principal.kind is Kind.OFF:
+            return
+        if _are(connection, still_open.where(_job.c.starter == by.principal.name), self._max_own):
+            raise QuotaExceeded(
+                f"{by.principal.name!r} has {self._max_own} jobs that are not final, the limit of one principal "
+                "(BLADE_PRINCIPAL_JOBS); wait for some to end",
+                subject="open jobs of a principal",
+                retry_after_s=30,
+            )
+
+
+def _are(connection: Connection, jobs: Select[Any], many: int) -> bool:
+    """Whether there are so many of them."""
+    count = select(func.count()).select_from(jobs.limit(many).subquery())
+    return bool(connection.execute(count).scalar_one() >= many)

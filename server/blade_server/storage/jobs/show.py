@@ -86,8 +86,13 @@ class JobStore:
         with self._database.begin() as connection:
             return [job_from(row) for row in connection.execute(query)]
 
-    def errors(self, job_id: str, *, after_seq: int, limit: int, seen: Scope) -> list[tuple[int, ItemError]]:
-        """At most `limit` item errors behind `after_seq`, each with its number, in order. Raises NotFound."""
+    def errors(
+        self, job_id: str, *, after_seq: int, limit: int, seen: Scope, reads: Scope
+    ) -> tuple[list[tuple[int, ItemError]], bool]:
+        """At most `limit` item errors behind `after_seq`, each with its number; and whether the job is in `reads`.
+
+        Raises NotFound.
+        """
         query: Select[Any] = (
             select(_error)
             .where(_error.c.job_id == job_id, _error.c.seq > after_seq)
@@ -96,8 +101,11 @@ class JobStore:
         )
         with self._database.begin() as connection:
             rows = connection.execute(query).all()
-            if not rows or not seen.all:
-                visible = within(seen, _job.c.source, _job.c.data_type)
-                if connection.execute(select(_job.c.job_id).where(_job.c.job_id == job_id, visible)).first() is None:
+            readable = reads.all
+            if not rows or not readable:
+                of_job = select(_job.c.source, _job.c.data_type).where(_job.c.job_id == job_id)
+                job = connection.execute(of_job).one_or_none()
+                if job is None or not seen.covers(job.source, job.data_type):
                     raise not_found(job_id)
-            return [(row.seq, error_from(row)) for row in rows]
+                readable = reads.covers(job.source, job.data_type)
+            return [(row.seq, error_from(row)) for row in rows], readable

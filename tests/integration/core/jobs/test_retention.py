@@ -77,7 +77,7 @@ def test_a_retry_that_comes_while_its_parent_is_being_pruned_is_refused(make_wor
         parent_job_id=parent.job_id,
     )
     with pytest.raises(NotFound, match=parent.job_id):
-        world.new_jobs.add(child, by=called("x"), max_open_jobs=10)
+        world.new_jobs.add(child, by=called("x"))
 
 
 def test_the_ledger_of_a_job_goes_when_it_has_ended_and_not_before(make_world, ended, reaches):

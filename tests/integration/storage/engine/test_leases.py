@@ -31,7 +31,7 @@ def database(postgres_url: str) -> Iterator[Database]:
 
 def stored(database: Database, job_id: str, level: int) -> Job:
     new = NewJob(job_id=job_id, spec=a_spec(), source=SOURCE, statement="SELECT 1")
-    job = NewJobs(database).add(new, by=called("tester"), max_open_jobs=9)
+    job = NewJobs(database, max_open=9).add(new, by=called("tester"))
     set_level(database, job_id, level)
     return job
 

@@ -67,7 +67,7 @@ def backup(database: Database) -> Backup:
 
 def stored(database: Database, job_id: str = "job-1") -> Job:
     new = NewJob(job_id=job_id, spec=a_spec(), source=SOURCE, statement="SELECT 1")
-    return NewJobs(database).add(new, by=called("tester"), max_open_jobs=9)
+    return NewJobs(database, max_open=9).add(new, by=called("tester"))
 
 
 def claimed(leases: Leases, server: str = "a") -> Claim:

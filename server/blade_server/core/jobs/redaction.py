@@ -1,0 +1,46 @@
+"""Jobs for those who may see them and not read rows: without SQL, and without words that may quote a row's values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from blade_server.model import ErrorSummary, EventKind, ItemError, Job, JobEvent
+from blade_server.model.access import Caller, Role
+
+_ENDS = frozenset((EventKind.FAILED, EventKind.COMPLETED))
+
+
+def may_read(job: Job, by: Caller) -> bool:
+    """Whether the caller may read the rows of a job, and with them all that is said of it."""
+    return by.may(job.spec.source, job.spec.data_type, Role.READER)
+
+
+def for_caller(job: Job, by: Caller) -> Job:
+    """The job as the caller may see it."""
+    return job if may_read(job, by) else redacted(job)
+
+
+def redacted(job: Job) -> Job:
+    """Its state, counts and reasons stay; what the warehouse or the catalog said of it goes, as it may quote a row."""
+    return replace(
+        job,
+        spec=replace(job.spec, sql=""),
+        wait_detail="",
+        error_message="",
+        error_summaries=[_summary(summary) for summary in job.error_summaries],
+        history=[_event(event) for event in job.history],
+        redacted=True,
+    )
+
+
+def redacted_error(error: ItemError) -> ItemError:
+    """Where it failed and why, for machines; not which row it was."""
+    return replace(error, item_id="", message="", row_json="", redacted=True)
+
+
+def _summary(summary: ErrorSummary) -> ErrorSummary:
+    return replace(summary, samples=[redacted_error(error) for error in summary.samples])
+
+
+def _event(event: JobEvent) -> JobEvent:
+    return replace(event, detail="") if event.kind in _ENDS else event
