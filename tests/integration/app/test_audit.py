@@ -11,10 +11,11 @@ from typing import Any
 
 import grpc
 import pytest
+import requests
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 from tests.integration.rpc.conftest import failure
-from tests.support.access import METADATA, called
+from tests.support.access import HEADERS, METADATA, called
 from tests.support.nouns import a_source, a_spec
 from tests.support.servers import TIMEOUT_S, Served, run
 from tests.support.waiting import wait_until
@@ -133,6 +134,11 @@ def test_who_did_what_is_listed_exported_and_verified(serve, tmp_path):
         assert (one.entry.number, one.entry.hash) == (number, previous.hex())
     found = world.verify(anchor_number=entry.number, anchor_hash=entry.hash)
     assert (found.intact, found.entry_count, found.head_hash) == (True, len(exported), previous.hex())
+    rest = f"http://127.0.0.1:{world.server.said()['http_port']}/audit"
+    shown = requests.get(f"{rest}?method=CancelJob", headers=HEADERS, timeout=TIMEOUT_S).json()
+    assert [one["hash"] for one in shown["entries"]] == [entry.hash]
+    assert requests.get(f"{rest}:verify", headers=HEADERS, timeout=TIMEOUT_S).json()["intact"] is True
+    assert entry.hash in requests.get(f"{rest}:export", headers=HEADERS, timeout=TIMEOUT_S).text
     assert world.verify(anchor_number=99, anchor_hash=entry.hash).first_wrong == len(exported) + 1
 
     _, errors = world.server.stop()
