@@ -8,6 +8,7 @@ from functools import partial
 
 import grpc.aio
 from figure import QUICK, Figure, in_turn
+from signed_in import METADATA
 from world import HERE, world
 
 from blade.v1.job_service_pb2 import GetJobRequest
@@ -22,13 +23,13 @@ def milliseconds(target: str, method: str, request: bytes, callers: int) -> floa
     async def run() -> int:
         async with grpc.aio.insecure_channel(target) as channel:
             call = channel.unary_unary(method)
-            await call(request)
+            await call(request, metadata=METADATA)
             ends = time.perf_counter() + SECONDS
 
             async def caller() -> int:
                 calls = 0
                 while time.perf_counter() < ends:
-                    await call(request)
+                    await call(request, metadata=METADATA)
                     calls += 1
                 return calls
 

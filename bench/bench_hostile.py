@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 import requests
 from figure import QUICK, Figure
+from signed_in import HEADERS, METADATA
 from world import Server, world
 
 from blade.v1.job_service_pb2 import ListJobsRequest, StartQueryJobRequest
@@ -31,7 +32,7 @@ def quick_calls(stub: JobServiceStub, seconds: float) -> list[float]:
     taken, ends = [], time.perf_counter() + seconds
     while time.perf_counter() < ends:
         began = time.perf_counter()
-        stub.ListJobs(ListJobsRequest(page_size=10), timeout=30)
+        stub.ListJobs(ListJobsRequest(page_size=10), metadata=METADATA, timeout=30)
         taken.append((time.perf_counter() - began) * 1000)
         time.sleep(0.005)
     return sorted(taken)
@@ -100,13 +101,15 @@ def main() -> None:
         with grpc.insecure_channel(server.target) as channel:
             stub = JobServiceStub(channel)
             alone = quick_calls(stub, SECONDS)
-            with meanwhile(lambda: stub.StartQueryJob(StartQueryJobRequest(sql=SQL), timeout=1), CALLERS, 1.0):
+            with meanwhile(
+                lambda: stub.StartQueryJob(StartQueryJobRequest(sql=SQL), metadata=METADATA, timeout=1), CALLERS, 1.0
+            ):
                 time.sleep(1)
                 beside_sql = quick_calls(stub, SECONDS)
             time.sleep(2)
             left = busy_share(server, 2.0)
             url = f"http://127.0.0.1:{http_port}/jobs/blade/query/start"
-            with meanwhile(lambda: requests.post(url, BODY, headers=JSON, timeout=30), 4, 1.0):
+            with meanwhile(lambda: requests.post(url, BODY, headers=JSON | HEADERS, timeout=30), 4, 1.0):
                 time.sleep(1)
                 beside_bodies = quick_calls(stub, SECONDS)
     for name, taken in (("alone", alone), ("beside the SQL", beside_sql), ("beside the bodies", beside_bodies)):

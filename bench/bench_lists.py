@@ -6,10 +6,12 @@ import time
 from functools import partial
 
 from figure import QUICK, Figure, in_turn
+from signed_in import METADATA
 from sqlalchemy import create_engine, text
 from world import Server, world
 
 from blade.v1.job_service_pb2 import ListItemErrorsRequest, ListJobsRequest
+from blade_server.storage.tables import job
 
 JOBS = 10_000 if QUICK else 100_000
 ERRORS = 100_000 if QUICK else 1_000_000
@@ -18,9 +20,10 @@ PAGE = 100
 
 # Copies of a real job, all older than it, and errors of that job.
 FILL = """
-INSERT INTO job SELECT (jsonb_populate_record(
-        job, jsonb_build_object('job_id', 'job-0' || lpad(n::text, 12, '0'), 'request_id', NULL))).*
-    FROM job, generate_series(1, :jobs) AS n WHERE job_id = :job_id;
+INSERT INTO job ({columns}) SELECT {columns} FROM (
+    SELECT (jsonb_populate_record(
+            job, jsonb_build_object('job_id', 'job-0' || lpad(n::text, 12, '0'), 'request_id', NULL))).*
+        FROM job, generate_series(1, :jobs) AS n WHERE job_id = :job_id) AS copy;
 INSERT INTO job_item_error (job_id, key, item_id, stage, reason, message, attempts, create_time)
     SELECT :job_id, '', 'item-' || n, 'UPLOAD', 'CATALOG_REJECTED', 'the catalog refused the item', 1, now()
     FROM generate_series(1, :errors) AS n;
@@ -37,7 +40,7 @@ class Pages:
 
     def milliseconds(self, token: str) -> float:
         began = time.perf_counter()
-        answer = self._call(self._request(page_size=PAGE, page_token=token, **self._of))  # type: ignore[operator]
+        answer = self._call(self._request(page_size=PAGE, page_token=token, **self._of), metadata=METADATA)  # type: ignore[operator]
         self.token = answer.next_page_token
         return (time.perf_counter() - began) * 1000
 
@@ -51,7 +54,8 @@ class Pages:
 def fill(server: Server, job_id: str) -> None:
     engine = create_engine(server.database_url.replace("postgresql:", "postgresql+psycopg2:"))
     with engine.begin() as connection:
-        for statement in FILL.split(";\n"):
+        columns = ", ".join(column.name for column in job.columns if column.computed is None)
+        for statement in FILL.format(columns=columns).split(";\n"):
             connection.execute(text(statement), {"job_id": job_id, "jobs": JOBS, "errors": ERRORS})
     engine.dispose()
 

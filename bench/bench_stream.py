@@ -11,6 +11,7 @@ import pyarrow.flight
 import rows
 from databricks import sql
 from figure import FULL, QUICK, Figure, in_turn
+from signed_in import METADATA
 from world import HERE, HTTP_PATH, TOKEN, Server, World, world
 
 from blade.v1.query_service_pb2 import QueryArrowRequest, QueryArrowResponse
@@ -28,7 +29,7 @@ class Stream:
     def __init__(self, server: Server, count: int) -> None:
         self._channel = grpc.insecure_channel(server.target, [("grpc.max_receive_message_length", -1)])
         call = self._channel.unary_stream("/blade.v1.QueryService/QueryArrow")
-        self.messages = call(QueryArrowRequest(source=rows.data_type(count)).SerializeToString())
+        self.messages = call(QueryArrowRequest(source=rows.data_type(count)).SerializeToString(), metadata=METADATA)
 
     def read(self) -> int:
         schema, count = None, 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 from figure import QUICK, Figure
+from signed_in import METADATA
 from sqlalchemy import create_engine, text
 from world import HERE, Server, World, world
 
@@ -155,7 +156,7 @@ def stalled_watcher(server: Server, job_id: str) -> grpc.Channel:
     """A stream that is opened and never read."""
     channel = grpc.insecure_channel(server.target, [("grpc.use_local_subchannel_pool", 1)])
     call = channel.unary_stream("/blade.v1.JobService/WatchJob")
-    channel.stalled = call(WatchJobRequest(job_id=job_id).SerializeToString())  # type: ignore[attr-defined]
+    channel.stalled = call(WatchJobRequest(job_id=job_id).SerializeToString(), metadata=METADATA)  # type: ignore[attr-defined]
     return channel
 
 

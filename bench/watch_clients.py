@@ -14,6 +14,7 @@ import time
 from datetime import timedelta
 
 import grpc.aio
+from signed_in import METADATA
 
 from blade.v1.job_service_pb2 import WatchJobRequest, WatchJobResponse
 
@@ -40,7 +41,7 @@ class Watchers:
     async def watch(self, channel: grpc.aio.Channel, request: bytes, began: float) -> None:
         seen, first, last, came = False, 0, 0, 0
         try:
-            async for message in channel.unary_stream("/blade.v1.JobService/WatchJob")(request):
+            async for message in channel.unary_stream("/blade.v1.JobService/WatchJob")(request, metadata=METADATA):
                 if not seen:
                     seen = True
                     self.first += 1

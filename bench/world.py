@@ -18,6 +18,7 @@ from pathlib import Path
 
 import requests
 import rows as bench_rows
+import signed_in
 from sqlalchemy import create_engine
 
 from blade.v1.job_pb2 import Job
@@ -130,6 +131,8 @@ class World:
     ) -> Server:
         """A BLADE server that uploads to this sink, on a database of its own."""
         url = self.database()
+        token_file = self.folder / "admin-token"
+        token_file.write_text(signed_in.TOKEN)
         environment = {
             "DATABRICKS_SERVER_HOSTNAME": self.warehouse.found,
             "DATABRICKS_HTTP_PATH": HTTP_PATH,
@@ -139,10 +142,11 @@ class World:
             "BLADE_PORT": "0",
             "BLADE_HTTP_PORT": "0",
             "BLADE_LOG_LEVEL": "warning",
+            "BLADE_ADMIN_TOKEN_FILE": str(token_file),
             **settings,
         }
         process = self._start([*program, "serve", "--json", *options], r'"port": (\d+)', environment)
-        client = BladeClient(f"127.0.0.1:{process.found}")
+        client = BladeClient(f"127.0.0.1:{process.found}", token=signed_in.TOKEN)
         self._stack.callback(client.close)
         return Server(process, client, url)
 

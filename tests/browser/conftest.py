@@ -332,7 +332,7 @@ class Stage:
         job_service_pb2_grpc.add_JobServiceServicer_to_server(self.world, self._server)
         target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
-        self.web = Web(target, ListenPolicy(port=port), query_timeout_s=300.0)
+        self.web = Web(target, ListenPolicy(port=port), door_key="", query_timeout_s=300.0)
         self.port = await self.web.start()
 
     async def _shut(self) -> None:

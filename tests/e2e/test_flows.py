@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 import requests
 from tests.e2e.conftest import Cli
+from tests.support.access import HEADERS
 
 from blade_sandbox.check import Expected, check
 from blade_sandbox.data import DEPLOYMENT, LOGISTICS, MAINTENANCE, SORTIE
@@ -178,7 +179,7 @@ def test_a_job_over_rest_has_ids_and_times_of_its_own(world: Sandbox, add_source
     name = add_source("main.blade.blade_sortie_data")
     sql = f"SELECT origin, COUNT(*) AS flights FROM `{name}` GROUP BY origin"
     body = {"sql": sql, "item_id": "{origin}", "lastModified": "", "classification": "UNCLASS"}
-    preview = requests.post(f"{world.http_url}/jobs/blade/query/preview", json=body, timeout=60).json()
+    preview = requests.post(f"{world.http_url}/jobs/blade/query/preview", json=body, headers=HEADERS, timeout=60).json()
     assert {item["itemId"] for item in preview["items"]} == {"EWR", "JFK", "LGA"}
     assert preview["itemIds"] == {
         "rowCount": 3,
@@ -186,9 +187,9 @@ def test_a_job_over_rest_has_ids_and_times_of_its_own(world: Sandbox, add_source
         "duplicateCount": 0,
         "message": "3 rows, each with an id of its own",
     }
-    job = requests.post(f"{world.http_url}/jobs/blade/query/start", json=body, timeout=60).json()
+    job = requests.post(f"{world.http_url}/jobs/blade/query/start", json=body, headers=HEADERS, timeout=60).json()
     assert (job["spec"]["itemId"], job["spec"]["lastModified"]) == ("{origin}", "")
-    tested = requests.post(f"{world.http_url}/configure/blade/{name}:test", timeout=60).json()
+    tested = requests.post(f"{world.http_url}/configure/blade/{name}:test", headers=HEADERS, timeout=60).json()
     assert tested["itemIds"]["message"] == "336,776 rows, each with an id of its own"
 
 
@@ -199,6 +200,8 @@ def test_an_update_tells_the_count_of_item_ids_that_it_made(blade: Cli, world: S
     assert (updated["name"], updated["itemIds"]) == (name, tested["itemIds"])
     assert "itemIds" not in blade("source", "update", name, "--display-name", "Other", "--json").json
     url = f"{world.http_url}/configure/blade/{name}"
-    patched = requests.patch(url, json={"mapping": {"classification": {"value": "CUI"}}}, timeout=60).json()
+    patched = requests.patch(
+        url, json={"mapping": {"classification": {"value": "CUI"}}}, headers=HEADERS, timeout=60
+    ).json()
     assert patched["name"] == name, "REST answers with the source, as it does to an add"
-    assert requests.post(f"{url}:test", timeout=60).json()["itemIds"] == tested["itemIds"]
+    assert requests.post(f"{url}:test", headers=HEADERS, timeout=60).json()["itemIds"] == tested["itemIds"]

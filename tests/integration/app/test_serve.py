@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 import sqlalchemy
+from tests.support.access import METADATA
 from tests.support.databases import of_a_newer_release
 from tests.support.servers import TIMEOUT_S, Served, run
 
@@ -38,7 +39,7 @@ def test_it_says_that_it_is_ready_serves_and_stops_gracefully(postgres_url: str,
 
     with grpc.insecure_channel(f"{said['host']}:{said['port']}") as channel:
         stub = job_service_pb2_grpc.JobServiceStub(channel)
-        jobs = stub.ListJobs(job_service_pb2.ListJobsRequest(), timeout=TIMEOUT_S).jobs
+        jobs = stub.ListJobs(job_service_pb2.ListJobsRequest(), metadata=METADATA, timeout=TIMEOUT_S).jobs
     status, errors = server.stop()
 
     assert list(jobs) == []
@@ -75,7 +76,7 @@ def test_a_second_signal_ends_it_at_once_although_a_call_is_running(
     with engine.connect() as connection, grpc.insecure_channel(f"127.0.0.1:{server.said()['port']}") as channel:
         connection.exec_driver_sql("LOCK TABLE job")  # so that the call below waits
         stub = job_service_pb2_grpc.JobServiceStub(channel)
-        call = stub.ListJobs.future(job_service_pb2.ListJobsRequest())
+        call = stub.ListJobs.future(job_service_pb2.ListJobsRequest(), metadata=METADATA)
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         wait_until(lambda: connection.exec_driver_sql(waiting).scalar_one())
 
@@ -184,7 +185,9 @@ def test_on_tables_of_a_newer_release_that_it_may_run_beside_it_serves_and_says_
     of_a_newer_release(postgres_url, readable_from=version("blade"))
     server = serve("--json", DATABASE_URL=postgres_url)
     with grpc.insecure_channel(f"127.0.0.1:{server.said()['port']}") as channel:
-        job_service_pb2_grpc.JobServiceStub(channel).ListJobs(job_service_pb2.ListJobsRequest(), timeout=TIMEOUT_S)
+        job_service_pb2_grpc.JobServiceStub(channel).ListJobs(
+            job_service_pb2.ListJobsRequest(), metadata=METADATA, timeout=TIMEOUT_S
+        )
     status, errors = server.stop()
     assert status == 0
     assert "the tables are of a newer release; this one" in errors

@@ -93,9 +93,9 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 
 
 @pytest.fixture
-def store(postgres_url: str) -> Iterator[SourceStore]:
+def store(postgres_url: str) -> Iterator[AsTester]:
     database = Database(postgres_url, pool_size=4)
-    yield SourceStore(database)
+    yield AsTester(SourceStore(database))
     database.close()
 
 

@@ -23,6 +23,7 @@ from tests.support.nouns import a_source, a_spec
 
 from blade_server.errors import StorageUnavailable
 from blade_server.model import Status
+from blade_server.model.access import Scope
 from blade_server.storage import migrate as migrate_module
 from blade_server.storage.codec import source_document, spec_document
 from blade_server.storage.connect import normalised
@@ -125,7 +126,7 @@ def test_jobs_of_the_release_before_keep_their_counts_and_may_count_on(first_tab
         connection.execute(text("UPDATE job_error_count SET items = items * :full"), {"full": FULL})
         assert set(connection.execute(text("SELECT level FROM job")).scalars()) == {0}
     database = Database(url_of(first_tables))
-    jobs = JobStore(database).page(limit=9)
+    jobs = JobStore(database).page(limit=9, seen=Scope(all=True))
     database.close()
     assert {job.status for job in jobs} == set(Status)
     assert {(job.total_items, job.success_count, job.error_count) for job in jobs} == {(FULL * 4, (FULL - 3) * 4, 3)}

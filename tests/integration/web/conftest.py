@@ -114,7 +114,7 @@ class Rest:
         self._server.add_generic_rpc_handlers((self.backend,))
         self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
-        self.web = Web(self.target, ListenPolicy(port=0), query_timeout_s=300.0)
+        self.web = Web(self.target, ListenPolicy(port=0), door_key="", query_timeout_s=300.0)
         self.port = await self.web.start()
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:

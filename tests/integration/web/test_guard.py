@@ -26,7 +26,7 @@ def test_names_of_this_machine_are_served(rest, host):
 
 def test_every_name_is_served_when_told_to_listen_elsewhere(rest):
     async def start():
-        web = Web(rest.target, ListenPolicy(host="0.0.0.0", port=0), query_timeout_s=300.0)
+        web = Web(rest.target, ListenPolicy(host="0.0.0.0", port=0), door_key="", query_timeout_s=300.0)
         return web, await web.start()
 
     web, port = rest.do(start())
@@ -89,6 +89,6 @@ def test_a_file_that_was_read_before_is_not_sent_again(rest):
 
 
 def test_a_taken_port_is_named(rest):
-    web = Web(rest.target, ListenPolicy(port=rest.port), query_timeout_s=300.0)
+    web = Web(rest.target, ListenPolicy(port=rest.port), door_key="", query_timeout_s=300.0)
     with pytest.raises(OSError, match=rf"127\.0\.0\.1:{rest.port}.*BLADE_HTTP_PORT"):
         rest.do(web.start())

@@ -344,7 +344,8 @@ class Contents:
         repeats = bool(repeated.any())
         if not self._watches(len(keys), repeats):
             return likeness
-        self._bloom = self._bloom or Bloom(self._expected_rows)
+        if self._bloom is None:  # for what is watched at least: few jobs go on, and their filter grows
+            self._bloom = Bloom(min(self._expected_rows or WATCHED_ROWS, WATCHED_ROWS))
         content = np.fromiter(map(hash, values(rows)), np.int64, len(keys)).view(np.uint64)
         digests = np.column_stack((content ^ heads(keys), content * _ODD))
         if not repeats:

@@ -7,6 +7,7 @@ import re
 import duckdb
 import pytest
 from pyarrow import parquet
+from tests.support.access import AsTester
 from tests.support.paths import ROOT
 
 from blade_sandbox.data import sample_tables
@@ -59,8 +60,8 @@ def test_a_count_that_takes_too_long_is_given_up_and_said(sources, source, sandb
 
 
 @pytest.fixture
-def preview(settings, sources, stored) -> PreviewItems:
-    return PreviewItems(job_policy(settings).direct, sources)
+def preview(settings, sources, stored) -> AsTester:
+    return AsTester(PreviewItems(job_policy(settings).direct, sources))
 
 
 def test_a_preview_counts_all_rows_of_the_query_and_by_the_jobs_own_ids(preview) -> None:

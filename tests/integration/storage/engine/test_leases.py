@@ -78,6 +78,7 @@ def test_a_job_of_a_higher_level_whose_server_died_is_left_to_another_of_its_kin
 
 def test_a_job_of_a_higher_level_is_listed_and_cancelled_as_any(database) -> None:
     stored(database, "job-1", LEVEL + 1)
-    listed = JobStore(database).page(limit=9, statuses=[Status.PENDING], seen=Scope(all=True))
-    assert [job.job_id for job in listed] == ["job-1"]
+    assert [
+        job.job_id for job in JobStore(database).page(limit=9, statuses=[Status.PENDING], seen=Scope(all=True))
+    ] == ["job-1"]
     assert JobControl(database).cancel("job-1", by=called("tester"), reason="").status is Status.CANCELLED

@@ -207,7 +207,7 @@ class TestRequests:
 
     def test_a_caller_without_a_name_is_known_by_its_address(self, rest, backend):
         answer = rest.get("/jobs/job-7")
-        assert backend.asked[-1][2]["blade-actor"].startswith("127.0.0.1:")
+        assert backend.asked[-1][2]["blade-peer"].startswith("127.0.0.1:")
         assert answer.headers["x-request-id"] == backend.asked[-1][2]["x-request-id"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -196,6 +197,17 @@ def test_what_repeats_a_row_that_was_read_unwatched_may_be_other_or_equal(monkey
     rows += [("5", b"5"), ("40", b"40"), ("5", b"6"), ("60", b"60"), ("60", b"60"), ("60", b"61")]
     unknown = Likeness.UNKNOWN
     assert likeness(rows, 10) == [*first, EQUAL, unknown, unknown, FIRST, EQUAL, unknown]
+
+
+def test_a_large_job_without_a_repeated_id_remembers_little_of_its_contents():
+    contents, rows = Contents(10_000_000), ledger_module.WATCHED_ROWS
+    keys = [item_key(str(at)) for at in range(rows)]
+    content = pa.array([key * 2 for key in keys], pa.binary())
+    tracemalloc.start()
+    contents.compare(keys, content, np.zeros(rows, dtype=np.bool_))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2 << 20
 
 
 def test_in_a_doubtful_ledger_all_is_uncertain_that_is_not_recorded():
