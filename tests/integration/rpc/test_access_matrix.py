@@ -204,14 +204,15 @@ class World:
 
     def state(self) -> list[Any]:
         """All that a call may change."""
-        tables = ("source", "job", "job_event", "access_grant")
+        queries = (
+            "SELECT t::text FROM source t ORDER BY 1",
+            "SELECT job_id, status, revision, spec::text FROM job ORDER BY 1",  # the rest changes by itself
+            "SELECT t::text FROM job_event t ORDER BY 1",
+            "SELECT t::text FROM access_grant t ORDER BY 1",
+            "SELECT token_id, revoke_time FROM access_token ORDER BY 1",
+        )
         with self.database.begin() as connection:
-            rows = [
-                connection.execute(sqlalchemy.text(f"SELECT t::text FROM {table} t ORDER BY 1")).all()
-                for table in tables
-            ]
-            tokens = connection.execute(sqlalchemy.text("SELECT token_id, revoke_time FROM access_token ORDER BY 1"))
-            return [*rows, tokens.all()]
+            return [connection.execute(sqlalchemy.text(query)).all() for query in queries]
 
     # ------------------------------------------------------------------------------------------------ gRPC
 
@@ -395,7 +396,7 @@ def test_a_caller_may_what_the_option_says(world: World, caller: str) -> None:
             request = request_of(method, about)
             status, _, details, _ = world.answer(method, serialised(method, request), authorization)
             assert let_through(status, reason_of(details)) == wanted, (caller, method, about)
-            if method in RULES:
+            if method in RULES and about is not UNKNOWN:
                 over_http = let_through(world.rest(method, request, authorization), reason_of(details))
                 assert over_http == wanted, (caller, method, about, "REST")
         if wanted != "OK":

@@ -114,7 +114,7 @@ def test_tls_serves_with_the_given_certificate(make_world: Callable[..., RpcWorl
         capture_output=True,
     )
     world = make_world(tls_cert_file=cert, tls_key_file=key)
-    world.jobs.show.get = lambda job_id, by: a_job()
+    world.jobs.show.get = lambda job_id: a_job()
 
     with grpc.secure_channel(world.address, grpc.ssl_channel_credentials(cert.read_bytes())) as channel:
         answer = job_service_pb2_grpc.JobServiceStub(channel).GetJob(
@@ -131,10 +131,10 @@ def test_tls_serves_with_the_given_certificate(make_world: Callable[..., RpcWorl
 def test_the_actor_is_what_the_caller_says_or_else_its_address(
     world: RpcWorld, sent: list[tuple[str, str]], actor: str | None
 ) -> None:
-    seen: dict[str, Any] = {}
+    seen: dict[str, str] = {}
 
-    def pause(job_id: str, **fields: Any) -> Any:
-        seen.update(fields)
+    def pause(job_id: str, *, by: Caller, reason: str) -> Any:
+        seen.update(actor=by.name, reason=reason)
         return a_job()
 
     world.jobs.control.pause = pause
@@ -144,15 +144,15 @@ def test_the_actor_is_what_the_caller_says_or_else_its_address(
 
     assert seen["reason"] == "lunch"
     if actor is None:
-        assert seen["by"].name.startswith("127.0.0.1:")
+        assert seen["actor"].startswith("127.0.0.1:")
     else:
-        assert seen["by"].name == actor
+        assert seen["actor"] == actor
 
 
 def test_a_cancel_is_seen_through_also_when_its_caller_leaves(world: RpcWorld) -> None:
     looking, left, done = threading.Event(), threading.Event(), threading.Event()
 
-    def looks(job_id: str, *, by: Caller) -> Iterator[float]:
+    def looks(job_id: str) -> Iterator[float]:
         yield 0.0
         looking.set()
         assert left.wait(TIMEOUT_S)
@@ -161,7 +161,7 @@ def test_a_cancel_is_seen_through_also_when_its_caller_leaves(world: RpcWorld) -
 
     world.jobs.control.cancel = lambda job_id, **_: a_job()
     world.jobs.control.cancelling = looks
-    world.jobs.show.get = lambda job_id, by, history: a_job()
+    world.jobs.show.get = lambda job_id, history: a_job()
     stub = job_service_pb2_grpc.JobServiceStub(world.channel)
     call = stub.CancelJob.future(job_service_pb2.CancelJobRequest(job_id="x"), timeout=TIMEOUT_S)
     assert looking.wait(TIMEOUT_S)
@@ -184,7 +184,7 @@ class Gate:
     def __init__(self) -> None:
         self.entered, self.open = threading.Event(), threading.Event()
 
-    def get(self, job_id: str, *, by: Caller) -> Any:
+    def get(self, job_id: str) -> Any:
         self.entered.set()
         assert self.open.wait(TIMEOUT_S)
         return a_job()
