@@ -12,6 +12,7 @@ from tests.support.access import called, called_by
 from tests.support.nouns import a_source
 
 from blade_server.app.policies import job_policy, source_policy
+from blade_server.core.audit.recorder import Recorder
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.redaction import for_caller
 from blade_server.core.jobs.start import StartJob
@@ -20,6 +21,7 @@ from blade_server.errors import AccessDenied, Invalid, NotFound, Precondition, Q
 from blade_server.model import Job, Source
 from blade_server.model.access import Caller, Role
 from blade_server.settings import Settings
+from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.sources import SourceStore
@@ -33,8 +35,11 @@ class World:
         self.database = Database(url, pool_size=4)
         self.source_store, self.store = SourceStore(self.database), JobStore(self.database)
         made = Settings(**settings)
-        self.sources = Sources(source_policy(made), self.source_store)
-        self.jobs = Jobs.over(job_policy(made), self.database, self.store, self.sources, lambda: None)
+        recorder = Recorder(AuditStore(self.database))
+        self.sources = Sources(source_policy(made), self.source_store, recorder)
+        self.jobs = Jobs.over(
+            job_policy(made), self.database, self.store, self.sources, recorder=recorder, wake=lambda: None
+        )
 
     def add(self, name: str, data_type: str) -> Source:
         config = replace(a_source().config, table=name)
