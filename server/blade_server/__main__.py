@@ -165,7 +165,10 @@ def _migrate(url: str, restored: bool) -> int:
 
 @main.command("prune-audit")
 @click.option(
-    "--before", type=click.DateTime(["%Y-%m-%d", "%Y-%m"]), required=True, help="Deletes the months in front of its."
+    "--before",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m"]),
+    required=True,
+    help="Deletes the months before this one.",
 )
 @click.option(
     "--export",

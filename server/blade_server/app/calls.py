@@ -57,6 +57,7 @@ class Calls:
             Threads(stored=settings.database_pool_size, streams=settings.max_direct_queries),
             door=self.door,
             core=Core(
+                rights=Rights(RightsStore(state.database), source_store, self.door),
                 sources=sources,
                 queries=queries,
                 ingest=Ingest(direct.retry, sources, state.catalog, source_store, queries, recorder=recorder),
@@ -69,7 +70,6 @@ class Calls:
                     wake=jobs_wait,
                 ),
                 feed=self.feed,
-                rights=Rights(RightsStore(state.database), source_store, self.door),
                 audit=self._audit,
             ),
             limits=principal_limits(settings),

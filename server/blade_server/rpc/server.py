@@ -102,12 +102,12 @@ class ListenError(Exception):
 class Core:
     """What the services call."""
 
+    rights: Rights
     sources: Sources
     queries: Queries
     ingest: Ingest
     jobs: Jobs
     feed: Feed
-    rights: Rights
     audit: Audit
 
 
@@ -130,7 +130,7 @@ class RpcServer:
         self._drain = Drain()
         lines = Lines(certificates=policy.client_ca_file is not None)
         access = Access(door, threads, lines, Pace(limits.calls_per_s), core.audit.refusals)
-        self._streams = Streams(door, threads, lines, limits)
+        self._streams = streams = Streams(door, threads, lines, limits)
         self.door_key = lines.door_key
         """With it the HTTP side of this process says who calls it."""
         options = (
@@ -143,13 +143,9 @@ class RpcServer:
         self._server = grpc.aio.server(interceptors=[chain], options=options)
         add = self._server
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(core.sources, threads), add)
-        query_service_pb2_grpc.add_QueryServiceServicer_to_server(
-            QueryService(core.queries, self._streams, threads), add
-        )
+        query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(core.queries, streams, threads), add)
         ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(core.ingest, threads), add)
-        job_service_pb2_grpc.add_JobServiceServicer_to_server(
-            JobService(core.jobs, core.feed, self._streams, threads), add
-        )
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(core.jobs, core.feed, streams, threads), add)
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(
             AccessService(core.rights, door.server, needs, threads), add
         )

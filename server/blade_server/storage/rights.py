@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from blade_server.errors import NotFound, Precondition, Reason
@@ -41,7 +42,7 @@ class RightsStore:
                     f"{token.principal!r} has {len(good)} tokens that are good ({', '.join(good)}); revoke one first",
                     reason=Reason.ACCESS_STATE,
                 )
-            made = [_in_words(grant) for grant in grants if _add_grant(connection, grant, by)[1]]
+            granted = [_add_grant(connection, grant, by) for grant in grants]
             stored = insert(_token).values(
                 token_id=token.token_id,
                 principal=token.principal,
@@ -53,8 +54,8 @@ class RightsStore:
                 expire_time=token.expire_time,
             )
             row = connection.execute(stored.returning(_token)).one()
-            detail = "; ".join([f"for {token.principal}", *made])
-            audit.write(connection, by, Deed(about=f"token:{token.token_id}", detail=detail))
+            deeds = [_of_token(row), *(_of_grant(grant) for grant, is_new in granted if is_new)]
+            audit.write_all(connection, [(by, deed) for deed in deeds])
             return token_from(row)
 
     def tokens(self, *, after: str, limit: int, principal: str) -> list[Token]:
@@ -73,8 +74,7 @@ class RightsStore:
             changed = update(_token).where(_token.c.token_id == token_id).values(revoke_time=func.now())
             with _keeping_an_admin(connection, needs_admin):
                 row = connection.execute(changed.returning(_token)).one()
-            deed = Deed(about=f"token:{token_id}", reason=reason, detail=f"of {row.principal}")
-            audit.write(connection, by, deed)
+            audit.write(connection, by, replace(_of_token(row), reason=reason))
             return token_from(row)
 
     def add_grant(self, grant: Grant, *, by: Caller, reason: str) -> Grant:
@@ -82,8 +82,7 @@ class RightsStore:
         with self._changing() as connection:
             stored, is_new = _add_grant(connection, grant, by)
             if is_new:
-                deed = Deed(about=f"grant:{stored.grant_id}", reason=reason, detail=_in_words(stored))
-                audit.write(connection, by, deed)
+                audit.write(connection, by, replace(_of_grant(stored), reason=reason))
             return stored
 
     def grants(self, *, after: str, limit: int, principal: str, group: str) -> list[Grant]:
@@ -103,8 +102,7 @@ class RightsStore:
                 row = connection.execute(gone).one_or_none()
                 if row is None:
                     raise NotFound(f"there is no grant {grant_id!r}", reason=Reason.ACCESS_NOT_FOUND)
-            deed = Deed(about=f"grant:{grant_id}", reason=reason, detail=_in_words(grant_from(row)))
-            audit.write(connection, by, deed)
+            audit.write(connection, by, replace(_of_grant(grant_from(row)), reason=reason))
 
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
@@ -124,6 +122,16 @@ def _is_good() -> ColumnElement[bool]:
     return and_(_token.c.revoke_time.is_(None), or_(_token.c.expire_time.is_(None), ~over))
 
 
+def _of_token(row: Row[Any]) -> Deed:
+    until = "for ever" if row.expire_time is None else f"until {row.expire_time.isoformat(timespec='seconds')}"
+    return Deed(about=f"token:{row.token_id}", detail=f"of {row.principal}, {until}")
+
+
+def _of_grant(grant: Grant) -> Deed:
+    whose = grant.principal or f"group {grant.group}"
+    return Deed(about=f"grant:{grant.grant_id}", detail=f"{grant.role.name} on {grant.scope} for {whose}")
+
+
 def _add_grant(connection: Connection, grant: Grant, by: Caller) -> tuple[Grant, bool]:
     """The grant as stored, and whether it is new."""
     _check_scope(connection, grant.scope)
@@ -134,13 +142,8 @@ def _add_grant(connection: Connection, grant: Grant, by: Caller) -> tuple[Grant,
         "scope": grant.scope,
     }
     values = {**key, "grant_id": grant.grant_id, "created_by": by.principal.name, "create_time": func.now()}
-    stored = insert(_grant).values(values).on_conflict_do_nothing(index_elements=list(key))
-    is_new = connection.execute(stored.returning(_grant.c.grant_id)).one_or_none() is not None
-    return grant_from(connection.execute(select(_grant).filter_by(**key)).one()), is_new
-
-
-def _in_words(grant: Grant) -> str:
-    return f"{grant.role.name} on {grant.scope} to {grant.principal or f'group {grant.group}'}"
+    added = connection.execute(insert(_grant).values(values).on_conflict_do_nothing(index_elements=list(key)))
+    return grant_from(connection.execute(select(_grant).filter_by(**key)).one()), added.rowcount == 1
 
 
 def _check_scope(connection: Connection, scope: str) -> None:

@@ -163,9 +163,9 @@ class SourceStore:
         with self._database.begin() as connection:
             self._lock(connection, source.name, expected_etag, by)
             connection.execute(update(_source).where(_source.c.name == source.name).values(_columns(source)))
-            row = connection.execute(_shown(by.sees).where(_source.c.name == source.name)).one()
+            stored = _from_row(connection.execute(_shown(by.sees).where(_source.c.name == source.name)).one())
             audit.write(connection, by, _about(source.name))
-            return _from_row(row)
+            return stored
 
     def remove(self, name: str, etag: str = "", *, by: Caller) -> None:
         """Raises NotFound, Conflict, and Precondition while the source has jobs that are not final."""

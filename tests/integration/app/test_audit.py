@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+import requests
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 from tests.integration.rpc.conftest import failure
-from tests.support.access import METADATA, called
+from tests.support.access import HEADERS, METADATA, called
 from tests.support.nouns import a_source, a_spec
 from tests.support.servers import TIMEOUT_S, Served, run
 from tests.support.waiting import wait_until
@@ -132,6 +134,11 @@ def test_who_did_what_is_listed_exported_and_verified(serve, tmp_path):
         assert (one.entry.number, one.entry.hash) == (number, previous.hex())
     found = world.verify(anchor_number=entry.number, anchor_hash=entry.hash)
     assert (found.intact, found.entry_count, found.head_hash) == (True, len(exported), previous.hex())
+    rest = f"http://127.0.0.1:{world.server.said()['http_port']}/audit"
+    shown = requests.get(f"{rest}?method=CancelJob", headers=HEADERS, timeout=TIMEOUT_S).json()
+    assert [one["hash"] for one in shown["entries"]] == [entry.hash]
+    assert requests.get(f"{rest}:verify", headers=HEADERS, timeout=TIMEOUT_S).json()["intact"] is True
+    assert entry.hash in requests.get(f"{rest}:export", headers=HEADERS, timeout=TIMEOUT_S).text
     assert world.verify(anchor_number=99, anchor_hash=entry.hash).first_wrong == len(exported) + 1
 
     _, errors = world.server.stop()
@@ -166,13 +173,22 @@ def _call(method: Any, authorization: str) -> Any:
     return method(request, timeout=TIMEOUT_S, metadata=(("authorization", authorization),))
 
 
-def test_a_reading_is_told_even_if_the_server_stops_right_behind_it(serve):
+def test_a_reading_is_told_even_if_the_log_was_locked_until_the_server_stopped(serve, console):
     world = serve()
+    console.execute(text(f"SELECT pg_advisory_xact_lock({AUDIT_LOCK})"))
     request = job_service_pb2.ListItemErrorsRequest(job_id=JOB)
     for _ in range(3):
         world.jobs.ListItemErrors(request, timeout=TIMEOUT_S, metadata=METADATA)
-    world.server.stop()
+    world.server.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: not answers(world.server.said()["port"]))
+    console.rollback()
+    world.server.process.wait(TIMEOUT_S)
     assert [entry.object for entry in serve().list(method="ListItemErrors")] == [f"job:{JOB}"] * 3
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
 HOLD = 4711

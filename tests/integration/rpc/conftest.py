@@ -12,13 +12,12 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from tests.support.loops import LoopThread
 
-from blade_server.app.policies import rpc_policy
+from blade_server.app.policies import principal_limits, rpc_policy
 from blade_server.core.access.door import Door
 from blade_server.core.audit.refusals import Refusals
 from blade_server.core.jobs.watch import Feed
 from blade_server.model import Job
-from blade_server.model.access import Caller, Deed
-from blade_server.model.policy import AccessPolicy, PrincipalLimits
+from blade_server.model.policy import AccessPolicy
 from blade_server.rpc.server import Core, RpcServer
 from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
@@ -26,7 +25,7 @@ from blade_server.settings import Settings
 TIMEOUT_S = 60.0
 
 
-async def _nothing(job_id: str, *, by: Any) -> None: ...
+async def _nothing(job_id: str) -> None: ...
 
 
 class HandMade(SimpleNamespace):
@@ -47,19 +46,18 @@ class HandMade(SimpleNamespace):
 class RpcWorld:
     """The server, its hand-made core, a channel to it, and the jobs that `Feed` reads."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, door: Door | None = None, **settings: Any) -> None:
         self.sources = HandMade()
         self.queries = HandMade()
         self.ingest = HandMade()
-        self.refused: list[tuple[Caller, Deed]] = []
-        refusals = Refusals(SimpleNamespace(note=lambda *noted: self.refused.append(noted)))  # type: ignore[arg-type]
+        refusals = Refusals(SimpleNamespace(note=lambda *_: True))  # type: ignore[arg-type]
         self.audit = SimpleNamespace(refusals=refusals, log=HandMade())
         show = HandMade(get_quickly=_nothing)  # GetJob asks `get` then, which a test puts in place
         self.jobs = HandMade(show=show, control=HandMade())
         self.stored: dict[str, Job] = {}
         self.settings = Settings(**({"port": 0} | settings))
-        # Nobody signs in here, so nothing is looked up.
-        self.door = Door(AccessPolicy(required=False), SimpleNamespace())  # type: ignore[arg-type]
+        # Nobody signs in here unless a test says so, and nothing is looked up.
+        self.door = door or Door(AccessPolicy(required=False), SimpleNamespace())  # type: ignore[arg-type]
         self._loop = LoopThread()
         self.submit, self.run = self._loop.submit, self._loop.run
         try:
@@ -79,12 +77,17 @@ class RpcWorld:
             "ingest": self.ingest,
             "jobs": self.jobs,
             "audit": self.audit,
+            "rights": SimpleNamespace(),
         }
         threads = Threads(stored=self.settings.database_pool_size, streams=self.settings.max_direct_queries)
-        core = Core(**parts, rights=SimpleNamespace(), feed=self.feed)  # type: ignore[arg-type]
-        limits = PrincipalLimits()
+        core = Core(**parts, feed=self.feed)
         self.server = RpcServer(
-            rpc_policy(self.settings), threads, door=self.door, core=core, limits=limits, open_contract=False
+            rpc_policy(self.settings),
+            threads,
+            door=self.door,
+            core=core,
+            limits=principal_limits(self.settings),
+            open_contract=False,
         )
         await self.server.start()
 

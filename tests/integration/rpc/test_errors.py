@@ -13,7 +13,6 @@ from blade.v1 import config_service_pb2, config_service_pb2_grpc, job_service_pb
 from blade_server import errors
 from blade_server.errors import Reason
 from blade_server.model import StepKind, StepOutcome, TestStep
-from blade_server.model.access import Caller
 
 from .conftest import TIMEOUT_S, Details, RpcWorld, failure
 
@@ -71,7 +70,7 @@ def get_job(world: RpcWorld, **options: object) -> grpc.RpcError:
 def test_an_error_of_the_tree_is_its_status_with_reason_and_details(
     world: RpcWorld, error: errors.BladeError, code: str, reason: str, detail: type | None
 ) -> None:
-    def get(job_id: str, *, by: Caller) -> None:
+    def get(job_id: str) -> None:
         raise error
 
     world.jobs.show.get = get
@@ -90,7 +89,7 @@ def test_an_error_of_the_tree_is_its_status_with_reason_and_details(
 
 
 def test_the_wish_of_the_other_side_is_passed_on_as_the_retry_delay(world: RpcWorld) -> None:
-    def get(job_id: str, *, by: Caller) -> None:
+    def get(job_id: str) -> None:
         raise errors.StorageUnavailable("down", retry_after_s=7.5)
 
     world.jobs.show.get = get
@@ -106,7 +105,7 @@ def test_the_wish_of_the_other_side_is_passed_on_as_the_retry_delay(world: RpcWo
 def test_a_bug_is_internal_with_an_incident_that_is_in_the_log(
     world: RpcWorld, caplog: pytest.LogCaptureFixture, bug: Exception
 ) -> None:
-    def get(job_id: str, *, by: Caller) -> None:
+    def get(job_id: str) -> None:
         raise bug
 
     world.jobs.show.get = get
@@ -124,13 +123,13 @@ def test_a_bug_is_internal_with_an_incident_that_is_in_the_log(
 
 
 def test_an_answer_that_cannot_be_made_is_a_bug_and_not_a_hung_call(world: RpcWorld) -> None:
-    world.jobs.show.get = lambda job_id, by: a_job(success_count=2**63)
+    world.jobs.show.get = lambda job_id: a_job(success_count=2**63)
 
     assert get_job(world).code() is grpc.StatusCode.INTERNAL
 
 
 def test_hundreds_of_violations_and_long_texts_still_reach_the_caller(world: RpcWorld) -> None:
-    def get(job_id: str, *, by: Caller) -> None:
+    def get(job_id: str) -> None:
         raise errors.Invalid(
             [errors.Violation(field=f"поле[{n}]", description="слишком длинно " * 100) for n in range(500)]
         )
@@ -188,7 +187,7 @@ def test_a_nul_character_in_a_map_is_refused(world: RpcWorld) -> None:
 
 
 def test_a_request_beyond_4_mib_is_refused_and_the_server_goes_on(world: RpcWorld) -> None:
-    world.jobs.show.get = lambda job_id, by: a_job()
+    world.jobs.show.get = lambda job_id: a_job()
     stub = job_service_pb2_grpc.JobServiceStub(world.channel)
 
     seen = failure(
@@ -202,7 +201,7 @@ def test_a_request_beyond_4_mib_is_refused_and_the_server_goes_on(world: RpcWorl
 def test_one_line_of_log_for_a_call_says_method_code_and_peer_but_not_the_request(
     world: RpcWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def get(job_id: str, *, by: Caller) -> None:
+    def get(job_id: str) -> None:
         raise errors.NotFound("there is no such job", reason=Reason.JOB_NOT_FOUND)
 
     world.jobs.show.get = get

@@ -18,7 +18,6 @@ from blade.v1 import job_service_pb2, job_service_pb2_grpc, query_service_pb2, q
 from blade_server.core.transform.transform import Rejected, Transformed
 from blade_server.errors import Reason, ResultTruncated, StatementCancelled, WarehouseUnavailable
 from blade_server.model import Item, ItemError, RowQuery, Stage
-from blade_server.model.access import Caller
 from blade_server.rpc.threaded_stream import LOOK_AHEAD
 
 from .conftest import TIMEOUT_S, RpcWorld, failure
@@ -82,7 +81,7 @@ def query_arrow(world: RpcWorld, **request: Any) -> tuple[pa.Table, int, list[in
 def test_a_request_reaches_core_with_its_fields_and_unset_ones_are_none(world: RpcWorld) -> None:
     asked: dict[str, Any] = {}
 
-    def items(query: RowQuery, *, by: Caller) -> Rows:
+    def items(query: RowQuery) -> Rows:
         asked.update(asdict(query))
         return Rows([])
 
@@ -110,7 +109,7 @@ def test_items_come_in_order_in_chunks_of_at_most_100_rows_with_rejections(world
         Transformed([], []),
         Transformed([an_item(n) for n in range(250, 260)], []),
     ]
-    world.queries.items = lambda _, by: Rows(batches)
+    world.queries.items = lambda _: Rows(batches)
 
     chunks = list(query_items(world, timeout=TIMEOUT_S))
 
@@ -122,14 +121,14 @@ def test_items_come_in_order_in_chunks_of_at_most_100_rows_with_rejections(world
 def test_the_last_chunk_says_that_the_limit_leaves_rows_out(world: RpcWorld) -> None:
     rows = Rows([Transformed([an_item(1)], [])])
     rows.more_rows = True
-    world.queries.items = lambda _, by: rows
+    world.queries.items = lambda _: rows
 
     assert [chunk.more_rows for chunk in query_items(world, timeout=TIMEOUT_S)] == [False, True]
 
 
 def test_chunks_of_large_rows_fit_into_the_4_mib_that_clients_take_by_default(world: RpcWorld) -> None:
     large = b'{"text": "' + b"x" * 500_000 + b'"}'
-    world.queries.items = lambda _, by: Rows([Transformed([an_item(n, large) for n in range(30)], [])])
+    world.queries.items = lambda _: Rows([Transformed([an_item(n, large) for n in range(30)], [])])
 
     chunks = list(query_items(world, timeout=TIMEOUT_S))
 
@@ -147,7 +146,7 @@ def test_an_arrow_query_carries_every_type_as_it_is(world: RpcWorld) -> None:
         }
     )
     rows = Rows(table.to_batches(), table.schema)
-    world.queries.arrow = lambda _, by: rows
+    world.queries.arrow = lambda _: rows
 
     received, row_count, _ = query_arrow(world)
 
@@ -160,7 +159,7 @@ def test_an_arrow_query_carries_every_type_as_it_is(world: RpcWorld) -> None:
 
 def test_an_empty_result_is_a_schema_and_a_trailer(world: RpcWorld) -> None:
     schema = pa.schema([("a", pa.int64())])
-    world.queries.arrow = lambda _, by: Rows([pa.record_batch([pa.array([], pa.int64())], schema)], schema)
+    world.queries.arrow = lambda _: Rows([pa.record_batch([pa.array([], pa.int64())], schema)], schema)
 
     received, row_count, _ = query_arrow(world)
 
@@ -171,7 +170,7 @@ def test_an_empty_result_is_a_schema_and_a_trailer(world: RpcWorld) -> None:
 @pytest.mark.parametrize("compression", [ARROW.COMPRESSION_UNSPECIFIED, ARROW.LZ4, ARROW.ZSTD])
 def test_large_batches_are_cut_into_messages_of_about_two_mebibytes(world: RpcWorld, compression: int) -> None:
     table = pa.table({"n": pa.array(range(400_000), pa.int64()), "text": pa.array(["x" * 7] * 400_000)})
-    world.queries.arrow = lambda _, by: Rows(table.combine_chunks().to_batches(), table.schema)
+    world.queries.arrow = lambda _: Rows(table.combine_chunks().to_batches(), table.schema)
 
     received, row_count, sizes = query_arrow(world, compression=compression)
 
@@ -186,7 +185,7 @@ def test_large_batches_are_cut_into_messages_of_about_two_mebibytes(world: RpcWo
 
 def test_rows_of_very_different_size_do_not_make_a_message_too_large(world: RpcWorld) -> None:
     table = pa.table({"text": ["x"] * 1000 + ["y" * 900_000] * 20 + ["z"] * 1000})
-    world.queries.arrow = lambda _, by: Rows(table.combine_chunks().to_batches(), table.schema)
+    world.queries.arrow = lambda _: Rows(table.combine_chunks().to_batches(), table.schema)
 
     received, _, sizes = query_arrow(world)
 
@@ -201,7 +200,7 @@ def test_dictionary_columns_bring_their_dictionaries_in_messages_of_their_own(
     batches = [
         pa.record_batch({"kind": pa.array(words).dictionary_encode()}) for words in (["a", "b", "a"], ["c", None, "b"])
     ]
-    world.queries.arrow = lambda _, by: Rows(batches, batches[0].schema)
+    world.queries.arrow = lambda _: Rows(batches, batches[0].schema)
 
     received, row_count, sizes = query_arrow(world, compression=compression)
 
@@ -224,7 +223,7 @@ def test_an_error_in_the_middle_ends_the_stream_without_a_trailer(world: RpcWorl
         raise ResultTruncated("the warehouse announced 2 rows and sent 1")
 
     rows = Rows(broken(), batch.schema)
-    world.queries.arrow = lambda _, by: rows
+    world.queries.arrow = lambda _: rows
     parts = []
 
     seen = failure(lambda: parts.extend(stub(world).QueryArrow(ARROW(), timeout=TIMEOUT_S)))
@@ -235,7 +234,7 @@ def test_an_error_in_the_middle_ends_the_stream_without_a_trailer(world: RpcWorl
 
 
 def test_an_error_before_the_first_row_is_the_error_of_the_call(world: RpcWorld) -> None:
-    def items(_: RowQuery, *, by: Caller) -> Rows:
+    def items(_: RowQuery) -> Rows:
         raise WarehouseUnavailable("the warehouse does not answer")
 
     world.queries.items = items
@@ -258,7 +257,7 @@ class EndlessRows(Rows):
 
 def test_the_warehouse_is_read_no_faster_than_the_client_reads(world: RpcWorld) -> None:
     rows = EndlessRows()
-    world.queries.items = lambda _, by: rows
+    world.queries.items = lambda _: rows
     call = query_items(world)
 
     for _ in range(40):
@@ -273,7 +272,7 @@ def test_the_warehouse_is_read_no_faster_than_the_client_reads(world: RpcWorld) 
 
 def test_a_client_that_leaves_cancels_the_statement_and_frees_the_thread(world: RpcWorld) -> None:
     rows = EndlessRows()
-    world.queries.items = lambda _, by: rows
+    world.queries.items = lambda _: rows
     call = query_items(world)
     next(call)
 
@@ -299,7 +298,7 @@ class SlowRows(Rows):
 
 def test_a_deadline_cancels_a_statement_that_has_not_answered_yet(world: RpcWorld) -> None:
     rows = SlowRows()
-    world.queries.items = lambda _, by: rows
+    world.queries.items = lambda _: rows
 
     seen = failure(lambda: list(query_items(world, timeout=0.3)))
 
@@ -310,7 +309,7 @@ def test_a_deadline_cancels_a_statement_that_has_not_answered_yet(world: RpcWorl
 def test_a_client_that_leaves_while_the_query_is_being_opened_leaves_nothing_open(world: RpcWorld) -> None:
     opening, left, rows = threading.Event(), threading.Event(), Rows([Transformed([an_item(1)], [])])
 
-    def items(_: RowQuery, *, by: Caller) -> Rows:
+    def items(_: RowQuery) -> Rows:
         opening.set()
         assert left.wait(TIMEOUT_S)
         return rows
@@ -332,8 +331,8 @@ def test_calls_are_answered_while_every_stream_is_taken(make_world: Callable[...
     world = make_world(max_direct_queries=1)
     streams = [SlowRows() for _ in range(40)]
     waiting = iter(streams)
-    world.queries.items = lambda _, by: next(waiting)
-    world.jobs.show.get = lambda job_id, by: a_job()
+    world.queries.items = lambda _: next(waiting)
+    world.jobs.show.get = lambda job_id: a_job()
     calls = [query_items(world) for _ in streams]
     threads = world.server._threads.streams._max_workers
     assert streams[threads - 1].running.wait(TIMEOUT_S)

@@ -21,13 +21,14 @@ from tests.support.nouns import a_source, a_spec
 
 from blade_server.errors import NotFound, Precondition, StorageUnavailable
 from blade_server.model import JobLimits, NewJob
-from blade_server.model.access import AuditOutcome, Caller, Deed, Kind, Principal
+from blade_server.model.access import AuditOutcome, Caller, Deed, Grant, Kind, Principal, Role, Token
 from blade_server.model.audit import AuditEntry, AuditFilter
 from blade_server.storage import audit
 from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.control import JobControl
 from blade_server.storage.jobs.new import NewJobs
+from blade_server.storage.rights import RightsStore
 from blade_server.storage.sources import SourceStore
 
 ANNA = called(
@@ -113,7 +114,7 @@ def test_what_callers_make_long_or_odd_is_cut_and_kept(store):
 
 
 def test_one_chain_whoever_writes_it(database, postgres_url, store):
-    """Eight threads over two pools, each with a row locked that others want, too."""
+    """Eight threads over two pools, with rows locked that others want, too, or none."""
     sources = SourceStore(database)
     for name in "ab":
         sources.add(a_source(name=name), by=called())
@@ -124,7 +125,7 @@ def test_one_chain_whoever_writes_it(database, postgres_url, store):
         try:
             for turn in range(20):
                 with (other if number % 2 else database).begin() as connection:
-                    for name in "ab" if turn % 2 else "a":
+                    for name in ("", "a", "b", "ab")[turn % 4]:
                         connection.execute(text("UPDATE source SET etag = 'x' WHERE name = :name"), {"name": name})
                     audit.write(connection, ANNA, Deed(about=f"job:{number}.{turn}"))
         except BaseException as exc:
@@ -177,6 +178,11 @@ def test_entries_go_that_the_log_calls_pruned_and_no_others(store, operator):
         with pytest.raises(DBAPIError, match="neither changed nor deleted"):
             operator.execute(text(f"DELETE FROM audit_entry WHERE number IN (2, {number})"))
         operator.rollback()
+    store.append([(replace(ANNA, method="blade prune-audit"), Deed(about="audit:99", detail="ab" * 32))])
+    with pytest.raises(DBAPIError, match="neither changed nor deleted"):
+        operator.execute(text("DELETE FROM audit_entry WHERE number = 5"))  # by its own word
+    operator.rollback()
+    store.append([(replace(ANNA, method="blade prune-audit"), Deed(about="audit:2", detail="ab" * 32))])
     assert store.drop(2, limit=9) == 1
     assert store.pruned().number == 2
     assert store.pruned().hash.hex() == "ab" * 32
@@ -288,6 +294,29 @@ def test_every_change_of_a_job_is_an_entry_and_what_changes_nothing_is_none(stor
         connection.execute(text("INSERT INTO job_error_count VALUES ('job-1', 'INTERNAL', 1)"))
     jobs("job-2", by=ANNA, parent="job-1", reason="again")
     assert by_anna(store) == [*said, done("job:job-2", "again", "retry of job-1")]
+
+
+def test_every_change_of_tokens_and_grants_is_an_entry_and_what_changes_nothing_is_none(store, sources, database):
+    sources.add(a_source(), by=ANYBODY)
+    rights = RightsStore(database)
+    token = Token(token_id="t1", principal="otto", expire_time=datetime(2999, 1, 1, tzinfo=UTC))
+    reads = Grant(grant_id="g1", role=Role.READER, scope="source:parts", principal="otto")
+    rights.add_token(token, b"the hash", [reads], by=ANNA)
+    rights.add_grant(reads, by=ANNA, reason="again")
+    rights.add_grant(Grant(grant_id="g2", role=Role.ADMIN, group="crew"), by=ANNA, reason="for all")
+    for _ in range(2):
+        rights.revoke_token("t1", by=ANNA, reason="lost", needs_admin=False)
+    rights.revoke_grant("g1", by=ANNA, reason="gone", needs_admin=False)
+    with pytest.raises(NotFound):
+        rights.revoke_grant("g1", by=ANNA, reason="gone", needs_admin=False)
+    of_otto = "of otto, until 2999-01-01T00:00:00+00:00"
+    assert by_anna(store) == [
+        done("token:t1", "", of_otto),
+        done("grant:g1", "", "READER on source:parts for otto"),
+        done("grant:g2", "for all", "ADMIN on * for group crew"),
+        done("token:t1", "lost", of_otto),
+        done("grant:g1", "gone", "READER on source:parts for otto"),
+    ]
 
 
 @contextmanager

@@ -175,7 +175,7 @@ class JobServiceServicer:
 
     def RetryFailedItems(self, request, context):
         """RetryFailedItems starts a new job over the failed items of a final one, with the same SQL. FAILED_PRECONDITION if
-        the job is not final, or has no failed items that a retry could mend: rows that share their item id with another
+        the job is not final, its source has another data type now, or it has no failed items that a retry could mend: rows that share their item id with another
         (DUPLICATE_ITEM_ID) fail again, and so do those without one as long as the template is the same.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -67,7 +67,7 @@ class JobServiceStub:
     """ListItemErrors returns the rows of a job that did not reach the catalog, in the order in which they were recorded."""
     RetryFailedItems: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RetryFailedItemsRequest, _job_service_pb2.RetryFailedItemsResponse]
     """RetryFailedItems starts a new job over the failed items of a final one, with the same SQL. FAILED_PRECONDITION if
-    the job is not final, or has no failed items that a retry could mend: rows that share their item id with another
+    the job is not final, its source has another data type now, or it has no failed items that a retry could mend: rows that share their item id with another
     (DUPLICATE_ITEM_ID) fail again, and so do those without one as long as the template is the same.
     """
 
@@ -110,7 +110,7 @@ class JobServiceAsyncStub(JobServiceStub):
     """ListItemErrors returns the rows of a job that did not reach the catalog, in the order in which they were recorded."""
     RetryFailedItems: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryFailedItemsRequest, _job_service_pb2.RetryFailedItemsResponse]  # type: ignore[assignment]
     """RetryFailedItems starts a new job over the failed items of a final one, with the same SQL. FAILED_PRECONDITION if
-    the job is not final, or has no failed items that a retry could mend: rows that share their item id with another
+    the job is not final, its source has another data type now, or it has no failed items that a retry could mend: rows that share their item id with another
     (DUPLICATE_ITEM_ID) fail again, and so do those without one as long as the template is the same.
     """
 
@@ -216,7 +216,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.RetryFailedItemsResponse, _abc.Awaitable[_job_service_pb2.RetryFailedItemsResponse]]:
         """RetryFailedItems starts a new job over the failed items of a final one, with the same SQL. FAILED_PRECONDITION if
-        the job is not final, or has no failed items that a retry could mend: rows that share their item id with another
+        the job is not final, its source has another data type now, or it has no failed items that a retry could mend: rows that share their item id with another
         (DUPLICATE_ITEM_ID) fail again, and so do those without one as long as the template is the same.
         """
 

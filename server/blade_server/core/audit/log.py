@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from blade_server.core import paging
@@ -14,6 +15,7 @@ from blade_server.storage.audit import AuditStore
 DEFAULT_PAGE_SIZE = 100
 EXPORTED_AT_ONCE = 500
 _MAX_NUMBER = 2**63 - 1
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class AuditLog:
@@ -30,7 +32,7 @@ class AuditLog:
         told = (wanted.principal, wanted.method, wanted.object, sorted(wanted.outcomes), wanted.after, wanted.before)
         scope = f"audit\0{told}{by.bound}"
         before = paging.read_token(page_token, scope=scope)
-        if before and not before.isdecimal():
+        if before and not _NUMBER.fullmatch(before):
             raise Invalid.field("page_token", "is forged; begin again without a token")
         found = self._store.page(wanted, before=int(before) if before else None, limit=size + 1)
         next_token = paging.make_token(str(found[size - 1].number), scope=scope) if len(found) > size else ""
@@ -47,11 +49,17 @@ class AuditLog:
 
         Raises Invalid for an anchor that was pruned, Deadline if the caller leaves.
         """
-        pruned = self._store.pruned()
-        if anchor is not None and anchor.number < pruned.number:
-            raise Invalid.field(
-                "anchor_number", f"entry {anchor.number} was pruned; take an anchor of {pruned.number} or later"
-            )
+        while True:
+            pruned = self._store.pruned()
+            if anchor is not None and anchor.number < pruned.number:
+                raise Invalid.field(
+                    "anchor_number", f"entry {anchor.number} was pruned; take an anchor of {pruned.number} or later"
+                )
+            found = self._verified(pruned, anchor)
+            if not found.problem or self._store.pruned() == pruned:  # else what is missing was pruned meanwhile
+                return found
+
+    def _verified(self, pruned: Head, anchor: Head | None) -> Verified:
         chain = Chain(pruned)
         try:
             _check(anchor, pruned)
@@ -59,11 +67,10 @@ class AuditLog:
                 for entry in page:
                     chain.add(entry)
                     _check(anchor, chain.head)
-            if anchor is not None and anchor.number > chain.head.number:
-                problem = (
-                    f"cut off: entry {anchor.number} is known to have been there, and the last is {chain.head.number}"
-                )
-                raise BrokenChain(chain.head.number + 1, problem)
+            last = chain.head.number
+            if anchor is not None and anchor.number > last:
+                problem = f"cut off: entry {anchor.number} is known to have been there, and the last is {last}"
+                raise BrokenChain(last + 1, problem)
         except BrokenChain as broken:
             return Verified(
                 entry_count=chain.entry_count,

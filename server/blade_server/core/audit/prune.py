@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TextIO
 
 from blade_server.core.audit.chain import BrokenChain, Chain, pages
 from blade_server.core.audit.heads import Heads
@@ -26,11 +27,13 @@ def prune(store: AuditStore, heads: Heads, *, before: date, export: Path, operat
     Raises:
         Precondition: an entry is wrong or missing; nothing is deleted.
         FileExistsError, OSError: the file is there, or cannot be written; nothing is deleted.
+        ValueError: the anchor file cannot be written; nothing is deleted.
         StorageUnavailable.
     """
     pruned = store.pruned()
     last = store.last_before(datetime(before.year, before.month, 1, tzinfo=UTC))
     if last.number > pruned.number:
+        heads.check()
         _export(store, pruned, last, export)
         heads.tell()
         by = Caller(principal=Principal(name="server", kind=Kind.SERVER), method=PRUNE, claims=operator)
@@ -42,19 +45,28 @@ def prune(store: AuditStore, heads: Heads, *, before: date, export: Path, operat
 
 
 def _export(store: AuditStore, pruned: Head, last: Head, file: Path) -> None:
-    chain = Chain(pruned)
     try:
-        with file.open("x") as opened:
-            for entry in _up_to(store, pruned, last):
-                chain.add(entry)
-                opened.write(f"{entry.hash.hex()} {entry.content}\n")
-            opened.flush()
-            os.fsync(opened.fileno())
+        opened = file.open("x")
+    except FileExistsError as exc:
+        raise FileExistsError(f"{file} is there already; name a new file") from exc
+    try:
+        with opened:
+            _write(opened, Chain(pruned), _up_to(store, pruned, last))
     except BrokenChain as broken:
         file.unlink()
-        raise Precondition(
-            f"the audit log is not whole, so nothing is deleted: {broken.problem}", reason=Reason.INTERNAL
-        ) from broken
+        message = f"the audit log is not whole, so nothing is deleted: {broken.problem}"
+        raise Precondition(message, reason=Reason.INTERNAL) from broken
+    except BaseException:
+        file.unlink()
+        raise
+
+
+def _write(file: TextIO, chain: Chain, entries: Iterable[AuditEntry]) -> None:
+    for entry in entries:
+        chain.add(entry)
+        file.write(f"{entry.hash.hex()} {entry.content}\n")
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _up_to(store: AuditStore, pruned: Head, last: Head) -> Iterator[AuditEntry]:

@@ -86,7 +86,8 @@ class ShowJobs:
             raise Invalid.field("page_token", "is forged; begin again without a token")
         reads = by.principal.scope(Role.READER)
         found, readable = self._store.errors(job_id, after_seq=int(after), limit=size + 1, seen=by.sees, reads=reads)
-        self._recorder.read(by, f"job:{job_id}")
+        if readable:
+            self._recorder.read(by, f"job:{job_id}")
         more = len(found) > size
         next_token = paging.make_token(str(found[size - 1][0]), scope=scope) if more else ""
         return [error if readable else redacted_error(error) for _, error in found[:size]], next_token

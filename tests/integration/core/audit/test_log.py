@@ -210,9 +210,22 @@ def test_what_follows_the_pruned_part_cannot_be_taken_out_unseen(log, pruning, i
     assert log.verify().problem == "missing: entry 5"
 
 
+def test_what_is_pruned_while_somebody_verifies_is_not_missing(log, store, pruning, monkeypatch):
+    after, prunes = store.after, [lambda: pruning(date(2020, 6, 1))]
+
+    def pruned_first(number: int, limit: int) -> Any:
+        if prunes:
+            prunes.pop()()
+        return after(number, limit=limit)
+
+    monkeypatch.setattr(store, "after", pruned_first)
+    found = log.verify()
+    assert (found.problem, found.entry_count) == ("", 7)
+
+
 def test_a_log_that_is_not_whole_and_a_file_that_is_there_are_not_pruned(log, store, pruning, intruder, tmp_path):
     (tmp_path / "taken").write_text("mine")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError, match="taken is there already; name a new file"):
         pruning(date(2020, 6, 1), "taken")
     intruder("DELETE FROM audit_entry WHERE number = 2")
     with pytest.raises(Precondition, match="not whole, so nothing is deleted: missing: entry 2"):

@@ -166,3 +166,13 @@ class TestThread:
         assert not recorder.note(ANNA, Deed())
         recorder.flush()
         recorder.read(ANNA, "job:1")
+
+
+def test_a_job_is_told_when_it_is_started_and_what_servers_do_for_it_is_not(make_world, ended):
+    world = make_world(120)
+    world.runner()
+    world.begin()
+    job = ended(world, world.begin())
+    assert job.success_count == 120
+    told = [entry.fields["object"] for entry in AuditStore(world.database).after(0, limit=99)]
+    assert [about.partition(":")[0] for about in told] == ["source", "source", "source", "job", "job"]

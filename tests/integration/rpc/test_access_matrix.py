@@ -1,0 +1,456 @@
+"""Every method of blade.v1, over gRPC and REST, for callers of every kind: what the contract's option says happens.
+
+One real server over one database, with the right source, one that most callers may not see, and one that there is not.
+What is refused must have changed nothing and must have been refused before anything of the request was read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+import grpc
+import pytest
+import requests
+import sqlalchemy
+from google.protobuf import json_format, message_factory
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from tests.support.access import ADMIN_TOKEN, called
+from tests.support.databases import own_database
+from tests.support.nouns import a_source, a_spec
+from tests.support.servers import Served
+
+from blade_server.core.access.door import Door
+from blade_server.core.access.rights import Rights
+from blade_server.core.access.tokens import new_token
+from blade_server.core.jobs.ids import new_job_id
+from blade_server.model import NewJob
+from blade_server.model.access import Grant, Role
+from blade_server.model.policy import AccessPolicy
+from blade_server.rpc.methods import needs_of
+from blade_server.rpc.server import _DESCRIPTORS
+from blade_server.storage.access import AccessStore
+from blade_server.storage.database import Database
+from blade_server.storage.jobs.new import NewJobs
+from blade_server.storage.rights import RightsStore
+from blade_server.storage.sources import SourceStore
+from blade_server.web.transcoder.rules import Rule, rules_of
+
+NEEDS = needs_of(_DESCRIPTORS)
+METHODS = {f"{service.full_name}/{method.name}": method for service in _DESCRIPTORS for method in service.methods}
+RULES = {f"{rule.path[1:]}": rule for rule in reversed(rules_of(_DESCRIPTORS))}
+GARBAGE = b"\xff\xfe no message \x00"
+REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Object:
+    """What a call is about."""
+
+    source: str
+    data_type: str
+    job_id: str
+
+
+UNKNOWN = Object(source="nothing", data_type="nothing", job_id="job-zzzzzzzzzzzzzzzzzzzz")
+
+ABOUT: dict[str, Any] = {
+    "ConfigService/AddSource": lambda o: {
+        "data_type": o.data_type,
+        "source": {"name": "brand-new", "config": {"catalog": "main", "schema": "s", "table": "t", "host": "no.host"}},
+    },
+    "ConfigService/GetSource": lambda o: {"name": o.source},
+    "ConfigService/ListSources": None,
+    # An etag that is not the stored one: whoever is let through changes nothing.
+    "ConfigService/UpdateSource": lambda o: {
+        "source": {"name": o.source, "display_name": "Changed", "etag": "no"},
+        "update_mask": "displayName",
+    },
+    "ConfigService/RemoveSource": lambda o: {"name": o.source, "etag": "no"},
+    "ConfigService/TestSource": lambda o: {"name": o.source},
+    "QueryService/QueryItems": lambda o: {"data_type": o.data_type, "source": o.source},
+    "QueryService/QueryArrow": lambda o: {"data_type": o.data_type, "source": o.source},
+    "QueryService/GetItem": lambda o: {"data_type": o.data_type, "source": o.source, "item_id": "P-1"},
+    "IngestService/IngestItem": lambda o: {"data_type": o.data_type, "source": o.source, "item_id": "P-1"},
+    "JobService/StartQueryJob": lambda o: {"source": o.source},
+    "JobService/PreviewItems": lambda o: {"source": o.source},
+    "JobService/GetJob": lambda o: {"id": o.job_id},
+    "JobService/ListJobs": None,
+    "JobService/WatchJob": lambda o: {"job_id": o.job_id},
+    "JobService/PauseJob": lambda o: {"job_id": o.job_id},
+    "JobService/ResumeJob": lambda o: {"job_id": o.job_id},
+    "JobService/CancelJob": lambda o: {"job_id": o.job_id},
+    "JobService/UpdateJobLimits": lambda o: {"job_id": o.job_id, "limits": {"items_per_second": 5}},
+    "JobService/ListItemErrors": lambda o: {"job_id": o.job_id},
+    "JobService/RetryFailedItems": lambda o: {"job_id": o.job_id},
+    "AccessService/WhoAmI": None,
+    "AccessService/CheckAccess": None,
+    "AccessService/CreateToken": None,
+    "AccessService/ListTokens": None,
+    "AccessService/RevokeToken": None,
+    "AccessService/CreateGrant": None,
+    "AccessService/ListGrants": None,
+    "AccessService/RevokeGrant": None,
+    "AuditService/ListAuditEntries": None,
+    "AuditService/ExportAuditLog": None,
+    "AuditService/VerifyAuditLog": None,
+}
+"""How a request of each method names what it is about; None: it names no source and no job.
+
+What names none and would change something is sent empty, which is wrong for every other reason but access.
+"""
+CLOSED = {"AccessService/RevokeToken": {"token_id": "none"}, "AccessService/RevokeGrant": {"grant_id": "none"}}
+"""Where REST has no path for an empty one."""
+BY_DATA_TYPE = {"ConfigService/AddSource"}
+"""A new source is allowed on its data type, whether there are others of it or not."""
+
+
+def short(method: str) -> str:
+    return method.removeprefix("blade.v1.")
+
+
+def request_of(method: str, about: Object) -> dict[str, Any]:
+    make = ABOUT[short(method)]
+    return dict(CLOSED.get(short(method), {})) if make is None else dict(make(about))
+
+
+class World:
+    """The server, its database, and callers."""
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url, pool_size=4)
+        access = AccessStore(self.database)
+        self.rights = Rights(RightsStore(self.database), SourceStore(self.database), Door(AccessPolicy(), access))
+        self.right, self.wrong = self._object("parts", "part"), self._object("salaries", "salary")
+        self.server = Served(
+            "--json",
+            DATABASE_URL=url,
+            BLADE_CATALOG_URL="http://127.0.0.1:9",
+            BLADE_MAX_RUNNING_JOBS="0",
+            BLADE_RETRY_ATTEMPTS="0",
+        )
+        said = self.server.said()
+        self._pipes = [pipe for pipe in (self.server.process.stdout, self.server.process.stderr) if pipe is not None]
+        self._reader = threading.Thread(target=self._read_log)
+        self._reader.start()
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{said['port']}")
+        self.http = f"http://127.0.0.1:{said['http_port']}"
+        self.session = requests.Session()
+        self.served = {method for method in METHODS if self.code(method, GARBAGE, None) != "UNIMPLEMENTED"}
+
+    def close(self) -> None:
+        self.channel.close()
+        self.session.close()
+        self.database.close()
+        self.server.process.terminate()
+        self.server.process.wait(TIMEOUT_S)
+        self._reader.join()
+        for pipe in self._pipes:
+            pipe.close()
+        assert "Traceback" not in self.log
+
+    def _read_log(self) -> None:
+        """A line a call: the pipe would soon be full."""
+        self.log = self._pipes[1].read()
+
+    def _object(self, name: str, data_type: str) -> Object:
+        config = replace(a_source().config, table=name, host="no.host")  # nobody is asked
+        source = replace(a_source(), name=name, data_type=data_type, config=config)
+        SourceStore(self.database).add(source, by=called())
+        new = NewJob(
+            job_id=new_job_id(),
+            spec=a_spec(sql="SELECT 'classified words'", source=name, data_type=data_type),
+            source=source,
+            statement="SELECT 'classified words'",
+            request_hash="",
+            level=1,
+        )
+        job = NewJobs(self.database, max_open=10).add(new, by=called())
+        return Object(source=name, data_type=data_type, job_id=job.job_id)
+
+    def token(self, *grants: tuple[Role, str], lifetime_s: float = 0) -> str:
+        self._names = getattr(self, "_names", itertools.count())
+        his = [Grant(role=role, scope=scope) for role, scope in grants]
+        name = f"caller-{next(self._names)}"
+        return self.rights.create_token(name, by=called(), grants=his, lifetime_s=lifetime_s)[0]
+
+    def bad_identities(self) -> dict[str, str | None]:
+        """What is sent as authorization by those who are nobody."""
+        everything = ((Role.ADMIN, "*"), (Role.AUDITOR, "*"))
+        expired, revoked = (self.token(*everything) for _ in range(2))
+        with self.database.begin() as connection:
+            for column, token in (("expire_time", expired), ("revoke_time", revoked)):
+                change = sqlalchemy.text(f"UPDATE access_token SET {column} = now() WHERE token_id = :id")
+                connection.execute(change, {"id": token.split("_")[1]})
+        id_, secret = self.token(*everything).removeprefix("blade_").split("_", 1)
+        return {
+            "none": None,
+            "empty": "",
+            "malformed": "Bearer let-me-in",
+            "another scheme": f"Basic {ADMIN_TOKEN}",
+            "expired": f"Bearer {expired}",
+            "revoked": f"Bearer {revoked}",
+            "foreign": f"Bearer {new_token()[1]}",
+            "another's secret": f"Bearer blade_{id_}_{new_token()[1].split('_', 2)[2]}",
+            "cut": f"Bearer blade_{id_}_{secret[:-1]}",
+        }
+
+    def state(self) -> list[Any]:
+        """All that a call may change."""
+        queries = (
+            "SELECT t::text FROM source t ORDER BY 1",
+            "SELECT job_id, status, revision, spec::text FROM job ORDER BY 1",  # the rest changes by itself
+            "SELECT t::text FROM job_event t ORDER BY 1",
+            "SELECT t::text FROM access_grant t ORDER BY 1",
+            "SELECT token_id, revoke_time FROM access_token ORDER BY 1",
+        )
+        with self.database.begin() as connection:
+            return [connection.execute(sqlalchemy.text(query)).all() for query in queries]
+
+    # ------------------------------------------------------------------------------------------------ gRPC
+
+    def answer(self, method: str, request: bytes, authorization: str | None) -> tuple[str, str, bytes, bytes]:
+        """Status, message, details, and the first answer."""
+        metadata = [] if authorization is None else [("authorization", authorization)]
+        streaming = METHODS[method].server_streaming
+        make = self.channel.unary_stream if streaming else self.channel.unary_unary
+        call: Any = make(f"/{method}", lambda raw: raw, lambda raw: raw)
+        try:
+            got = call(request, metadata=metadata, timeout=TIMEOUT_S)
+            return "OK", "", b"", _first(got) if streaming else got
+        except grpc.RpcError as exc:
+            details = dict(exc.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
+            return exc.code().name, exc.details() or "", details, b""
+
+    def code(self, method: str, request: bytes, authorization: str | None) -> str:
+        return self.answer(method, request, authorization)[0]
+
+    # ------------------------------------------------------------------------------------------------ REST
+
+    def rest(self, method: str, request: dict[str, Any], authorization: str | None) -> str:
+        """The status of the call over HTTP; OK for whatever is answered with 200 or 201."""
+        verb, path, query, body = rest_form(RULES[method], request)
+        headers = {} if authorization is None else {"authorization": authorization}
+        sent = self.session.request(
+            verb, self.http + path, params=query, json=body, headers=headers, timeout=TIMEOUT_S, stream=True
+        )
+        try:
+            return "OK" if sent.ok else str(sent.json()["error"]["status"])
+        finally:
+            sent.close()
+
+
+def _first(stream: Any) -> bytes:
+    """The first answer of a stream, which may go on for ever."""
+    try:
+        return bytes(next(stream, b""))
+    finally:
+        stream.cancel()
+
+
+def rest_form(rule: Rule, request: dict[str, Any]) -> tuple[str, str, dict[str, Any], Any]:
+    """Verb, path, query and body of a request."""
+    message = json_format.ParseDict(request, rule.request_class())
+    left: dict[str, Any] = json_format.MessageToDict(message)
+    path = rule.template.text
+    for field in rule.template.fields:
+        *outer, last = (_json_name(part) for part in field.split("."))
+        holder = left
+        for name in outer:
+            holder = holder[name]
+        path = path.replace("{" + field + "}", quote(str(holder.pop(last, "x")), safe=""))
+    if rule.body == "*":
+        return rule.verb, path, {}, left
+    body = left.pop(_json_name(rule.body), {}) if rule.body else None
+    return rule.verb, path, left, body
+
+
+def _json_name(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.title() for other in others)
+
+
+@pytest.fixture(scope="module")
+def world(_postgres: str, _migrated_template: str) -> Iterator[World]:
+    with own_database(_postgres, _migrated_template) as url:
+        world = World(url)
+        yield world
+        world.close()
+
+
+CALLERS: dict[str, tuple[tuple[Role, str], ...]] = {
+    "nothing": (),
+    "AUDITOR": ((Role.AUDITOR, "*"),),
+    "ADMIN": ((Role.ADMIN, "*"),),
+    **{
+        f"{role.name} on {scope}": ((role, scope),)
+        for role in (Role.VIEWER, Role.READER, Role.OPERATOR, Role.EDITOR)
+        for scope in ("*", "source:parts", "data_type:part", "source:salaries")
+    },
+    "VIEWER on all, EDITOR on the other": ((Role.VIEWER, "*"), (Role.EDITOR, "source:salaries")),
+    "READER on one, OPERATOR on the other": ((Role.READER, "source:parts"), (Role.OPERATOR, "data_type:salary")),
+}
+
+
+def expected(method: str, grants: tuple[tuple[Role, str], ...], about: Object) -> str:
+    """What the option of a method means for a caller: OK for whoever is let through, whatever becomes of it then."""
+    needs = NEEDS[method]
+    scopes = ("*", f"source:{about.source}", f"data_type:{about.data_type}")
+
+    def on(needed: Role) -> bool:
+        return any(_holds(role, needed) and scope in scopes for role, scope in grants)
+
+    if needs.role is None:
+        return "OK"
+    if not any(_holds(role, needs.role) and (needs.anywhere or scope == "*") for role, scope in grants):
+        return "PERMISSION_DENIED"
+    if ABOUT[short(method)] is None:
+        return "OK"
+    if short(method) in BY_DATA_TYPE:
+        allowed = any(_holds(role, needs.role) and scope in (scopes[0], scopes[2]) for role, scope in grants)
+        return "OK" if allowed else "PERMISSION_DENIED"
+    if about is UNKNOWN or not on(Role.VIEWER):
+        return "NOT_FOUND"
+    return "OK" if on(needs.role) else "PERMISSION_DENIED"
+
+
+def _holds(role: Role, needed: Role) -> bool:
+    """As access.proto says it, and not as the code does."""
+    if Role.AUDITOR in (role, needed):
+        return role is needed
+    return list(Role).index(role) >= list(Role).index(needed)
+
+
+def let_through(status: str, reason: str = "") -> str:
+    """OK for every end of a call that was let through."""
+    return status if status in (*REFUSED, "NOT_FOUND") and reason != "ACCESS_NOT_FOUND" else "OK"
+
+
+def reason_of(details: bytes) -> str:
+    info = error_details_pb2.ErrorInfo()
+    return next((info.reason for any_ in status_pb2.Status.FromString(details).details if any_.Unpack(info)), "")
+
+
+def serialised(method: str, request: dict[str, Any]) -> bytes:
+    message: Message = json_format.ParseDict(request, message_factory.GetMessageClass(METHODS[method].input_type)())
+    return message.SerializeToString()
+
+
+def test_every_method_has_a_row_and_every_row_a_method() -> None:
+    assert {short(method) for method in METHODS} == set(ABOUT)
+
+
+def test_what_names_an_object_says_so_in_its_option() -> None:
+    """A request with the name of a source or a job in it is about one, so a grant on one must be enough for it."""
+    names = {"job_id", "source", "name", "data_type"}
+
+    def is_named(method: MethodDescriptor) -> bool:
+        fields: list[FieldDescriptor] = list(method.input_type.fields)
+        return any(field.name in names for field in fields) or method.name == "GetJob"
+
+    named = {
+        name for name, method in METHODS.items() if is_named(method) and short(name) != "AccessService/CheckAccess"
+    }
+    assert named == {name for name, needs in NEEDS.items() if needs.anywhere}
+
+
+def test_only_what_is_not_built_yet_is_not_served(world: World) -> None:
+    assert {short(method).split("/")[0] for method in METHODS.keys() - world.served} <= {"AuditService"}
+
+
+def test_nobody_gets_in_whatever_he_sends(world: World) -> None:
+    identities = world.bad_identities()
+    before = world.state()
+    for what, authorization in identities.items():
+        for method in sorted(world.served):
+            request = request_of(method, world.right)
+            got = {
+                world.code(method, GARBAGE, authorization),
+                world.code(method, serialised(method, request), authorization),
+            }
+            if method in RULES:
+                got.add(world.rest(method, request, authorization))
+            assert got == {"UNAUTHENTICATED"}, (what, method)
+    assert world.state() == before
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_a_caller_may_what_the_option_says(world: World, caller: str) -> None:
+    authorization = f"Bearer {world.token(*CALLERS[caller])}"
+    calls = [
+        (expected(method, CALLERS[caller], about), method, about)
+        for method in sorted(world.served)
+        for about in (world.right, world.wrong, UNKNOWN)
+    ]
+    calls.sort(key=lambda call: call[0] == "OK")  # first all that is refused
+    before = world.state()
+    for wanted, group in itertools.groupby(calls, key=lambda call: call[0]):
+        for _, method, about in group:
+            request = request_of(method, about)
+            status, _, details, _ = world.answer(method, serialised(method, request), authorization)
+            assert let_through(status, reason_of(details)) == wanted, (caller, method, about)
+            if method in RULES and about is not UNKNOWN:
+                over_http = let_through(world.rest(method, request, authorization), reason_of(details))
+                assert over_http == wanted, (caller, method, about, "REST")
+        if wanted != "OK":
+            assert world.state() == before, f"a refusal changed something: {caller}"
+
+
+def test_the_method_is_refused_before_its_request_is_read(world: World) -> None:
+    for caller, grants in CALLERS.items():
+        authorization = f"Bearer {world.token(*grants)}"
+        for method in sorted(world.served):
+            needs = NEEDS[method]
+            holds = needs.role is None or any(
+                _holds(role, needs.role) and (needs.anywhere or scope == "*") for role, scope in grants
+            )
+            wanted = "INVALID_ARGUMENT" if holds else "PERMISSION_DENIED"
+            assert world.code(method, GARBAGE, authorization) == wanted, (caller, method)
+
+
+def test_what_one_may_not_see_is_as_unknown_as_what_is_not(world: World) -> None:
+    """Everything that is answered is the same, but for the name that was asked for."""
+    authorization = f"Bearer {world.token((Role.EDITOR, 'source:parts'))}"
+    unknown = Object(source="zalaries", data_type="zalary", job_id=UNKNOWN.job_id)
+
+    def words(method: str, about: Object) -> tuple[str, str, bytes, bytes]:
+        status, message, details, got = world.answer(
+            method, serialised(method, request_of(method, about)), authorization
+        )
+        for value in (about.job_id, about.source, about.data_type):
+            message = message.replace(value, "NAME")
+            details = details.replace(value.encode(), b"NAME")
+        return status, message, details, got
+
+    for method in sorted(world.served):
+        if ABOUT[short(method)] is not None and short(method) not in BY_DATA_TYPE:
+            unseen = words(method, world.wrong)
+            assert unseen == words(method, unknown), method
+            assert unseen[0] == "NOT_FOUND", method
+
+
+def test_lists_show_what_the_caller_may_see_and_nothing_of_the_rest(world: World) -> None:
+    authorization = f"Bearer {world.token((Role.VIEWER, 'data_type:part'))}"
+    lists = {"ListSources": "ConfigService", "ListJobs": "JobService", "WhoAmI": "AccessService"}
+    for name, service in lists.items():
+        _, _, _, got = world.answer(f"blade.v1.{service}/{name}", b"", authorization)
+        assert b"salar" not in got, name
+        assert b"part" in got, name
+
+
+def test_sql_and_words_of_the_warehouse_are_for_readers(world: World) -> None:
+    viewer, reader = (f"Bearer {world.token((role, 'source:parts'))}" for role in (Role.VIEWER, Role.READER))
+    request = {"JobService/GetJob": {"id": world.right.job_id}, "JobService/WatchJob": {"job_id": world.right.job_id}}
+    for name, fields in {**request, "JobService/ListJobs": {"source": "parts"}}.items():
+        method = f"blade.v1.{name}"
+        sent = serialised(method, fields)
+        for authorization, whole in ((viewer, False), (reader, True), (viewer, False)):
+            got = world.answer(method, sent, authorization)[3]
+            assert (b"classified words" in got) is whole, name
