@@ -93,7 +93,8 @@ def test_options_make_the_same_source(server, run) -> None:
             "env:BLADE_SECRET_X",
         ],
         *["--items-per-second", "5.5", "--max-running-jobs", "2", "--item-id", "M-{a}", "--last-modified", "m"],
-        *["--classification-column", "c", "--metadata", "k=v=w", "--metadata", "e=", "--validate-only"],
+        *["--classification-column", "c", "--min-classification", "CUI", "--metadata", "k=v=w", "--metadata", "e="],
+        "--validate-only",
     )
     assert result.exit_code == 0, result.output
     (request,) = server.asked("AddSource")
@@ -117,6 +118,7 @@ def test_options_make_the_same_source(server, run) -> None:
             "item_id": "M-{a}",
             "last_modified": "m",
             "classification": {"column": "c"},
+            "min_classification": "CUI",
             "metadata": {"k": "v=w", "e": ""},
         },
     )

@@ -135,18 +135,24 @@ class _Lineage:
     def _of_relation(self, relation: exp.Expr) -> _Has:
         if relation.args.get("pivots") or relation.args.get("joins") or relation.args.get("laterals"):
             return _Has.MADE
-        if columns := _renamed(relation):
-            return _Has.MADE if self._is_in(columns) else _Has.NOTHING
+        return self._renamed(relation, self._of_unnamed(relation))
+
+    def _of_unnamed(self, relation: exp.Expr) -> _Has:
         if isinstance(relation, (exp.Subquery, exp.Lateral)) and not isinstance(relation.this, exp.Func):
             return self.of(relation.this)
         if not isinstance(relation, exp.Table) or isinstance(relation.this, exp.Func):
-            return _Has.UNKNOWN
+            return _Has.NOTHING if _renamed(relation) else _Has.UNKNOWN
         defined = definition(relation)
-        if defined is None:
-            return _Has.AS_IS if [part.name.lower() for part in relation.parts] == self._table else _Has.UNKNOWN
-        if columns := _renamed(defined):
-            return _Has.MADE if self._is_in(columns) else _Has.NOTHING
-        return self.of(defined.this)
+        if defined is not None:
+            return self._renamed(defined, self.of(defined.this))
+        return _Has.AS_IS if [part.name.lower() for part in relation.parts] == self._table else _Has.UNKNOWN
+
+    def _renamed(self, relation: exp.Expr, found: _Has) -> _Has:
+        """What it has under the names that it gives to its columns, or to the first of them."""
+        columns = _renamed(relation)
+        if columns and (self._is_in(columns) or found is not _Has.NOTHING):
+            return _Has.MADE
+        return found
 
     def _merged(self, select: _Select) -> bool:
         """Whether a join makes one column of two."""

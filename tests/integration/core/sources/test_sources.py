@@ -142,6 +142,7 @@ class TestCredentials:
     @pytest.fixture
     def with_secret(self, monkeypatch, make_settings, store):
         monkeypatch.setenv("BLADE_SECRET_TEAM", TOKEN)
+        monkeypatch.setenv("BLADE_SECRET_OTHER", TOKEN)
 
         def make(bound: str = "") -> AsTester:
             return AsTester(Sources(source_policy(make_settings(allowed_warehouse_hosts=bound)), store))

@@ -103,6 +103,8 @@ MADE = [
     "WITH m AS (SELECT *, 'UNCLASS' AS classification FROM m) SELECT * FROM m",
     "WITH w(item_id, classification) AS (SELECT item_id, a FROM m) SELECT * FROM w",
     "WITH w AS (SELECT item_id, 'UNCLASS' AS classification FROM m), v AS (SELECT * FROM w) SELECT * FROM v",
+    "WITH w(x) AS (SELECT a, 'UNCLASS' AS classification FROM m) SELECT * FROM w",
+    "SELECT * FROM m AS t(x, y)",
     "WITH RECURSIVE w AS (SELECT * FROM m UNION ALL SELECT * FROM w) SELECT * FROM w",
     "SELECT a, classification FROM m UNION ALL SELECT a, 'UNCLASS' FROM m",
     "SELECT a, 'UNCLASS' AS classification FROM m UNION ALL SELECT a, classification FROM m",

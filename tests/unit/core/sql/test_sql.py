@@ -532,6 +532,7 @@ class TestGuard:
             ("SELECT * FROM maintenance WHERE a = :p", ":p"),
             ("SELECT * FROM maintenance WHERE a = ?", "?"),
             ("SELECT * FROM maintenance@v3", "VERSION AS OF"),
+            ("FROM maintenance |> WHERE a = 1", "the pipe |> at line 1"),
             ("SELEC 1", "did you mean SELECT?"),
             ("SELECT * FROM my-source", "backticks"),
             ("SELECT 'abc", "does not end"),
