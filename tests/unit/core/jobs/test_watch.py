@@ -72,6 +72,8 @@ class Stream:
         self, feed: Feed, interval_s: float | None = None, job_id: str = JOB_ID, takes_s: Sequence[float] = (0.0,)
     ) -> None:
         self.got: list[tuple[float, int, bool]] = []
+        self.hidden: set[int] = set()
+        """Revisions of a job that this watcher may not see."""
         self.error: Exception | None = None
         self.task = asyncio.get_running_loop().create_task(self._read(feed, interval_s, job_id, takes_s))
 
@@ -85,7 +87,7 @@ class Stream:
             await asyncio.sleep(next(busy_s))
 
         try:
-            await feed.watch(job_id, interval_s, send)
+            await feed.watch(job_id, interval_s, send, may_see=lambda job: job.revision not in self.hidden)
         except Exception as exc:
             self.error = exc
 
@@ -309,7 +311,7 @@ def test_watchers_get_a_change_in_the_order_they_came_so_that_each_connection_ha
             async def send(job: Job, heartbeat: bool) -> None:
                 order.append(number)
 
-            await feed.watch(JOB_ID, 0.2, send)
+            await feed.watch(JOB_ID, 0.2, send, may_see=lambda _: True)
 
         tasks = [asyncio.create_task(watch(number)) for number in range(50)]
         await asyncio.sleep(1)
@@ -440,6 +442,19 @@ def test_an_unknown_job_is_not_found_and_an_empty_id_invalid() -> None:
 
         assert isinstance(unknown.error, NotFound)
         assert isinstance(empty.error, Invalid)
+
+    virtually(test, Storage())
+
+
+def test_a_job_that_one_may_not_see_is_an_unknown_one() -> None:
+    async def test(storage: Storage, feed: Feed) -> None:
+        stream, unknown = Stream(feed), Stream(feed, job_id="job-nobody")
+        stream.hidden = {1}
+        await asyncio.wait([stream.task, unknown.task])
+
+        assert isinstance(stream.error, NotFound)
+        assert stream.got == []
+        assert str(stream.error) == str(unknown.error).replace("job-nobody", JOB_ID)
 
     virtually(test, Storage())
 
