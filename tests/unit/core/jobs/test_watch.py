@@ -72,8 +72,9 @@ class Stream:
         self, feed: Feed, interval_s: float | None = None, job_id: str = JOB_ID, takes_s: Sequence[float] = (0.0,)
     ) -> None:
         self.got: list[tuple[float, int, bool]] = []
+        self.hidden: set[int] = set()
+        """Revisions of a job that this watcher may not see."""
         self.error: Exception | None = None
-        self.may_see = True
         self.task = asyncio.get_running_loop().create_task(self._read(feed, interval_s, job_id, takes_s))
 
     async def _read(self, feed: Feed, interval_s: float | None, job_id: str, takes_s: Sequence[float]) -> None:
@@ -86,7 +87,7 @@ class Stream:
             await asyncio.sleep(next(busy_s))
 
         try:
-            await feed.watch(job_id, interval_s, send, may_see=lambda _: self.may_see)
+            await feed.watch(job_id, interval_s, send, may_see=lambda job: job.revision not in self.hidden)
         except Exception as exc:
             self.error = exc
 
@@ -445,6 +446,37 @@ def test_an_unknown_job_is_not_found_and_an_empty_id_invalid() -> None:
     virtually(test, Storage())
 
 
+def test_a_job_that_one_may_not_see_is_an_unknown_one() -> None:
+    async def test(storage: Storage, feed: Feed) -> None:
+        stream, unknown, other = Stream(feed), Stream(feed, job_id="job-nobody"), Stream(feed)
+        stream.hidden = {1}
+        await asyncio.wait([stream.task, unknown.task])
+        await asyncio.sleep(1)
+
+        assert isinstance(stream.error, NotFound)
+        assert stream.got == []
+        assert str(stream.error) == str(unknown.error).replace("job-nobody", JOB_ID)
+        assert [revision for _, revision, _ in other.got] == [1]
+        await other.leave()
+
+    virtually(test, Storage(revision_of(1)))
+
+
+def test_who_may_not_see_a_job_any_more_is_told_that_there_is_none() -> None:
+    async def test(storage: Storage, feed: Feed) -> None:
+        stream = Stream(feed)
+        await asyncio.sleep(2)
+        stream.hidden = {2}
+        storage.jobs[JOB_ID] = revision_of(2)
+        feed.ring([JOB_ID])
+        await stream.task
+
+        assert isinstance(stream.error, NotFound)
+        assert [revision for _, revision, _ in stream.got] == [1]
+
+    virtually(test, Storage(revision_of(1)))
+
+
 def test_a_job_that_is_removed_ends_its_streams() -> None:
     async def test(storage: Storage, feed: Feed) -> None:
         stream = Stream(feed)
@@ -454,24 +486,6 @@ def test_a_job_that_is_removed_ends_its_streams() -> None:
         await stream.task
 
         assert isinstance(stream.error, NotFound)
-
-    virtually(test, Storage(revision_of(1)))
-
-
-def test_who_may_not_see_a_job_is_told_that_there_is_none_from_then_on() -> None:
-    async def test(storage: Storage, feed: Feed) -> None:
-        stream, other = Stream(feed), Stream(feed)
-        await asyncio.sleep(2)
-        stream.may_see = False
-        storage.jobs[JOB_ID] = revision_of(2)
-        feed.ring([JOB_ID])
-        await stream.task
-        await asyncio.sleep(2)
-
-        assert isinstance(stream.error, NotFound)
-        assert [revision for _, revision, _ in stream.got] == [1]
-        assert [revision for _, revision, _ in other.got] == [1, 2]
-        await other.leave()
 
     virtually(test, Storage(revision_of(1)))
 
