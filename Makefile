@@ -78,6 +78,13 @@ lint-stubs: $(VENV)/.ready .build/googleapis
 lint-docker: $(VENV)/.ready
 	$(BIN)/hadolint Dockerfile
 
+# In an environment of its own: what it needs is no dependency of ours.
+PIP_AUDIT := pip-audit==2.10.1
+known-holes: ## Known security holes of the pinned dependencies, as far as data on them can be reached
+	@test -x .build/pip-audit/bin/pip-audit || { $(PYTHON) -m venv .build/pip-audit && \
+	  .build/pip-audit/bin/python -m pip install -qq --disable-pip-version-check '$(PIP_AUDIT)'; } || true
+	@$(PYTHON) .ci/known_holes.py .build/pip-audit/bin/pip-audit constraints.txt
+
 format: $(VENV)/.ready ## Format Python and protos
 	$(BIN)/ruff check --fix --select I .
 	$(BIN)/ruff format .
@@ -122,4 +129,4 @@ mkdir -p $(1)/blade/v1 && \
 endef
 
 .PHONY: help setup demo run test test-quick test-browser test-faults flaky bench lint lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker \
-  format generate baseline constraints clean
+  known-holes format generate baseline constraints clean
