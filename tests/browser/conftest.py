@@ -412,14 +412,14 @@ class Stage:
     `database_url`: of who signs in; None: authentication is off.
     """
 
-    def __init__(self, database_url: str | None = None, **policy: Any) -> None:
+    def __init__(self, database_url: str | None = None, *, host: str = "127.0.0.1") -> None:
         self.world = MemoryBlade()
         self.database = None if database_url is None else Database(database_url, pool_size=4)
         store, sessions = AccessStore(self.database), SessionStore(self.database)  # type: ignore[arg-type]
         self.door = Door(AccessPolicy(required=database_url is not None), store, sessions=sessions)
         self._sessions = Sessions(self.door, sessions)
         self._threads = Threads(stored=4, streams=1)
-        self._policy = policy
+        self._host = host
         self._loop = LoopThread()
         self.do = self._loop.run
         self.do(self._open())
@@ -459,7 +459,7 @@ class Stage:
             add(self.world, self._server)
         target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
-        policy = WebPolicy(listen=ListenPolicy(port=port), **self._policy)
+        policy = WebPolicy(listen=ListenPolicy(host=self._host, port=port))
         self.web = Web(target, policy, self._sessions, door_key=access.lines.door_key)
         self.port = await self.web.start()
 

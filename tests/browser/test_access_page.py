@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.browser.conftest import MemoryBlade, Stage, furnished
+from tests.support.ports import own_address
 
 from blade.v1 import audit_service_pb2, job_pb2
 
@@ -397,5 +398,19 @@ def test_where_authentication_is_off_the_page_says_so(context, page, expect):
         expect(page.get_by_role("complementary", name="Warnings")).to_contain_text("Authentication is off")
         expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
         expect(page.get_by_label("Your name")).to_be_visible()
+    finally:
+        stage.close()
+
+
+def test_plaintext_is_warned_of_before_and_after_a_token_is_sent(postgres_url, page, expect):
+    stage = Stage(postgres_url, host="0.0.0.0")
+    try:
+        page.goto(f"http://127.0.0.1:{stage.port}/")
+        page.get_by_label("Token").wait_for()
+        expect(page.get_by_text("This page came without TLS")).to_have_count(0)
+        page.goto(f"http://{own_address()}:{stage.port}/")
+        expect(page.get_by_text("This page came without TLS")).to_be_visible()
+        sign_in(page, stage.token("rita", ("READER", "*")))
+        expect(page.get_by_role("complementary", name="Warnings")).to_contain_text("BLADE speaks no TLS here.")
     finally:
         stage.close()

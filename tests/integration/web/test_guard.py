@@ -4,6 +4,7 @@ import contextlib
 import socket
 
 import pytest
+from tests.support.ports import own_address
 from tests.support.web import open_web
 
 from blade_server.model.policy import ListenPolicy
@@ -63,16 +64,6 @@ def test_its_own_address_is_that_which_the_connection_came_in_on(open_elsewhere)
 
 def test_every_name_is_served_where_that_is_wanted(open_elsewhere):
     assert open_elsewhere(allowed_hosts=frozenset({"*"}))("whatever.example").status_code == 200
-
-
-def own_address():
-    """An address of this machine that is not loopback; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("192.0.2.1", 9))
-        except OSError:
-            pytest.skip("this machine has no address but loopback")
-        return sock.getsockname()[0]
 
 
 @pytest.mark.parametrize("size", [40 << 10, 1 << 20])
