@@ -109,8 +109,10 @@ def test_tables_beside_sources_are_the_operators_to_allow(world: EngineWorld) ->
     start(world, sql, by((Role.ADMIN, "*")))
 
     settings = world.configured(allowed_tables="main.blade.*")
-    sources = Sources(source_policy(settings), SourceStore(world.database), Recorder(AuditStore(world.database)))
-    jobs = Jobs.over(job_policy(settings), world.database, world.store, sources, lambda: None)
+    recorder = Recorder(AuditStore(world.database))
+    sources = Sources(source_policy(settings), SourceStore(world.database), recorder)
+    policy = job_policy(settings)
+    jobs = Jobs.over(policy, world.database, world.store, sources, recorder=recorder, wake=lambda: None)
     jobs.start(StartJob(sql=sql, source="maintenance"), by=reader)
     hidden = "SELECT m.* FROM maintenance m, main.blade.blade_sortie_data"  # the pattern covers it, and it is a source
     with pytest.raises(Invalid, match="neither a source"):
