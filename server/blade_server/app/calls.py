@@ -123,8 +123,12 @@ class Calls:
         await self.feed.close()
 
     async def stop(self) -> None:
-        """Lets calls under way end, within the drain limit: those over HTTP, then the others."""
+        """Lets calls under way end, within the drain limit: those over HTTP, then the others; then tells of them.
+
+        What waits for a PostgreSQL that does not answer waits beside whoever stops the jobs, and not behind him.
+        """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._settings.drain_timeout_s
         await self._web.stop(self._settings.drain_timeout_s)
         await self.rpc.stop(max(0.0, deadline_s - loop.time()))
+        await asyncio.gather(asyncio.to_thread(self._audit.stop), self._own_token.close())

@@ -97,13 +97,14 @@ class OwnToken:
         self._renewing = asyncio.create_task(self._renew(), name="own token")
 
     async def close(self) -> None:
-        """Lets nobody in any more. Harmless if called before `open`."""
+        """Lets nobody in any more. Harmless if called before `open`, and again."""
         await asyncio.to_thread(self._file.remove)
-        if self._renewing is None:
+        renewing, self._renewing = self._renewing, None
+        if renewing is None:
             return
-        self._renewing.cancel()
+        renewing.cancel()
         with suppress(asyncio.CancelledError):
-            await self._renewing
+            await renewing
         with suppress(BladeError):  # then it ends by itself
             await asyncio.to_thread(self._store.dismiss, self._token_id)
 

@@ -44,11 +44,13 @@ class Recorder:
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when all is written, or a few seconds have not been enough."""
+        """Returns when all is written, or a few seconds have not been enough; at once if called again."""
         self._stopping.set()
         self._some.set()
-        if self._thread is not None:
-            self._thread.join(_LAST_WORDS_S)
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        thread.join(_LAST_WORDS_S)
         if self._waiting:
             log.error("%d entries of the audit log could not be written and are lost", len(self._waiting))
 
