@@ -51,6 +51,10 @@ class Sessions:
         """Whether callers have to be known: authentication is not off."""
         return not self._door.is_open
 
+    def remembers(self, shown: Shown) -> bool:
+        """Whether somebody who is known asks, and was known a moment ago. Does not block."""
+        return self._door.remembered(shown) is not None
+
     def who(self, shown: Shown) -> Principal:
         """Who asks. Raises Unauthenticated."""
         return self._door.identify(shown)
