@@ -137,7 +137,9 @@ class Door:
                 return self._by_certificate(shown.certificate)
             raise Unauthenticated(_MISSING)
         if scheme.lower() != "bearer":
-            raise Unauthenticated(f"authorization: only 'Bearer TOKEN' is read here, not {scheme[:20]!r}")
+            # Without a blank in it, it may be a token that somebody has sent as it is.
+            said = f", not {scheme[:20]!r}" if token and scheme.isalpha() else ""
+            raise Unauthenticated(f"authorization: only 'Bearer TOKEN' is read here{said}")
         if self._provider is not None and _is_jwt(token):
             return self._by_jwt(self._provider, token)
         return self._by_token(token)

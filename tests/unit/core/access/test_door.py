@@ -59,6 +59,20 @@ def test_however_a_token_is_padded_it_is_remembered_once_and_not_word_by_word() 
     assert all(isinstance(key, bytes) and len(key) == 32 for key in known._remembered)
 
 
+@pytest.mark.parametrize("text", ["s3cret", "s3cret ", "s3c.r.et x", "blade_abcdefghijkl_s3cret"])
+def test_a_token_without_its_scheme_is_in_no_message(text: str) -> None:
+    known, _ = door_of(datetime.now(UTC) + timedelta(hours=1))
+    with pytest.raises(Unauthenticated) as refused:
+        known.identify(Shown(authorization=text))
+    assert str(refused.value).endswith("only 'Bearer TOKEN' is read here")
+
+
+def test_another_scheme_is_named() -> None:
+    known, _ = door_of(datetime.now(UTC) + timedelta(hours=1))
+    with pytest.raises(Unauthenticated, match="read here, not 'Basic'"):
+        known.identify(Shown(authorization="Basic s3cret"))
+
+
 def test_who_shows_something_else_is_somebody_else() -> None:
     keys = {
         Shown(authorization="Bearer x").key,
