@@ -159,6 +159,11 @@ class TestSigningIn:
         answer = browser.call("POST", "/session", data=body, headers={"content-type": "application/json"})
         assert answer.status_code == 400
 
+    def test_of_a_stranger_no_more_is_read_than_a_token_needs(self, browser):
+        answer = browser.call("POST", "/session", json={"token": "x" * 40_000})
+        assert answer.status_code == 413
+        assert message(answer) == "the body is larger than 32 KiB"
+
     def test_no_form_can_sign_anybody_in(self, browser):
         assert browser.call("POST", "/session", data={"token": ADMIN_TOKEN}).status_code == 415
         foreign = {"origin": "https://evil.example"}
