@@ -273,6 +273,11 @@ class TestOneDoor:
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
             assert answer.json()["error"]["details"][0]["reason"] == "UNAUTHENTICATED"
 
+    @pytest.mark.parametrize("authorization", [b"Bearer \xe9\xff", b"Bearer " + b"x" * 17000])
+    def test_what_can_be_no_token_signs_in_nobody(self, browser, authorization):
+        answer = browser.get("/jobs", headers={"authorization": authorization})
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
 
 class TestTheContract:
     def test_it_is_shown_to_those_who_are_signed_in(self, site, browser):

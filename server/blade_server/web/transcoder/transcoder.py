@@ -188,6 +188,8 @@ class Transcoder:
         for name, value in found.items():
             most = _MAX_AUTHORIZATION_CHARS if name == "authorization" else MAX_HEADER_CHARS
             if len(value) > most or not (value.isascii() and value.isprintable()):
+                if name == "authorization":  # it signs in nobody, whatever else is wrong
+                    raise Problem(401, "UNAUTHENTICATED", f"{name}: must be at most {most} printable ASCII characters")
                 raise Problem.invalid(name, f"must be at most {most} printable ASCII characters")
         sender = exchange.sender
         ours = {"blade-door": self._door_key, "blade-peer": sender.peer, "blade-session": sender.session}
