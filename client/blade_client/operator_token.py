@@ -72,6 +72,17 @@ class OperatorToken:
             self.dialled = self._address or target
         self._lock = threading.Lock()
         self._known: str | None = None
+        self._was_connected = False
+
+    def follow(self, channel: grpc.Channel) -> None:
+        """Looks anew after every lost connection, whether a call has failed by it or not."""
+        channel.subscribe(self._changed)
+
+    def _changed(self, state: grpc.ChannelConnectivity) -> None:
+        is_connected = state is grpc.ChannelConnectivity.READY
+        if self._was_connected and not is_connected:
+            self.forget()
+        self._was_connected = is_connected
 
     def token(self, access: AccessServiceStub, *, timeout_s: float | None) -> str:
         """The token, empty if there is none for the server that is there now. Asks that server the first time."""

@@ -134,7 +134,7 @@ def create_admin_token(days: int, log_level: str) -> None:
         settings = _settings()
         if settings.database_url is None:
             _fail(2, "DATABASE_URL is not set; without one a server makes a token for its own user by itself")
-        click.echo(create(checked_database_url(settings.database_url.get_secret_value()), days * 86400.0))
+        click.echo(create(checked_database_url(settings.database_url.get_secret_value()), days * 86400.0, _user()))
 
 
 @main.command()

@@ -12,7 +12,7 @@ from blade_server.app.token_file import TokenFile
 from blade_server.core.access.server_identity import ServerIdentity
 from blade_server.core.access.tokens import hash_of, new_token, token_id_of
 from blade_server.errors import BladeError
-from blade_server.model.access import Kind, Token
+from blade_server.model.access import Caller, Kind, Principal, Token
 from blade_server.storage.access import AccessStore
 from blade_server.storage.database import Database
 from blade_server.storage.migrate import migrate
@@ -27,7 +27,7 @@ _MAX_BYTES = 1024
 
 
 def admit(store: AccessStore, file: Path) -> None:
-    """Lets in whoever shows the token in a file.
+    """Lets in whoever shows the token in a file, unless it was revoked: a start brings back no token that leaked.
 
     Raises ValueError if the file cannot be read or holds no token, StorageUnavailable.
     """
@@ -41,11 +41,15 @@ def admit(store: AccessStore, file: Path) -> None:
         raise ValueError(
             f"BLADE_ADMIN_TOKEN_FILE is {str(file)!r}, which does not hold a token as `blade token generate` makes it"
         )
-    store.admit(Token(token_id=token_id, principal=ADMIN, kind=Kind.ADMIN), hash_of(text))
+    token = Token(token_id=token_id, principal=ADMIN, kind=Kind.ADMIN)
+    if not store.admit(token, hash_of(text), by=_by("BLADE_ADMIN_TOKEN_FILE")):
+        log.error("BLADE_ADMIN_TOKEN_FILE is %r: its token %s was revoked and lets nobody in", str(file), token_id)
 
 
-def create(url: str, lifetime_s: float) -> str:
+def create(url: str, lifetime_s: float, operator: str) -> str:
     """A new admin token, admitted in the database of that URL without any server, its tables brought up to date.
+
+    `operator`: who says that he makes it, for the audit log.
 
     Raises NewerTablesError, StorageUnavailable.
     """
@@ -54,10 +58,17 @@ def create(url: str, lifetime_s: float) -> str:
     try:
         token_id, text = new_token()
         token = Token(token_id=token_id, principal=ADMIN, kind=Kind.ADMIN, description="made at the database")
-        AccessStore(database).admit(token, hash_of(text), lifetime_s=lifetime_s)
+        AccessStore(database).admit(
+            token, hash_of(text), lifetime_s=lifetime_s, by=_by("blade create-admin-token", operator)
+        )
     finally:
         database.close()
     return text
+
+
+def _by(means: str, claims: str = "") -> Caller:
+    """Whoever may set up servers, by these means."""
+    return Caller(principal=Principal(name="server", kind=Kind.SERVER), method=means, claims=claims)
 
 
 class OwnToken:

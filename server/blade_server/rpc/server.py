@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ from blade_server.rpc.around.chain import Chain
 from blade_server.rpc.around.drain import Drain
 from blade_server.rpc.around.pace import Pace
 from blade_server.rpc.audit_service import AuditService
-from blade_server.rpc.caller import Lines
+from blade_server.rpc.caller import Context, Lines
 from blade_server.rpc.certificates import server_credentials
 from blade_server.rpc.config_service import ConfigService
 from blade_server.rpc.ingest_service import IngestService
@@ -72,6 +73,8 @@ _DESCRIPTORS = tuple(
 SERVICES = tuple(service.full_name for service in _DESCRIPTORS)
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 _LAST_WORDS_S = 1.0
+MAX_SERVICE_CHARS = 200
+MAX_HEALTH_WATCHERS_EACH, MAX_HEALTH_WATCHERS = 100, 10_000
 HANDSHAKE_MS = 10_000
 """A new connection says something in this time, or it is closed."""
 
@@ -96,6 +99,29 @@ _OPTIONS = (
 
 class ListenError(Exception):
     """The server cannot listen: port taken, no such address, unusable certificate. One sentence for people."""
+
+
+class _Health(health.aio.HealthServicer):
+    """For everybody, and so within limits: a watcher's request is kept as long as he watches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watching: Counter[str] = Counter()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:  # noqa: N802
+        """Refuses what no service is called, and too many watchers, of one connection or of all."""
+        peer = context.peer()
+        if len(request.service) > MAX_SERVICE_CHARS:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "service: is longer than the name of any service")
+        if self._watching[peer] >= MAX_HEALTH_WATCHERS_EACH or self._watching.total() >= MAX_HEALTH_WATCHERS:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watch the health of this server")
+        self._watching[peer] += 1
+        try:
+            await super().Watch(request, context)
+        finally:
+            self._watching[peer] -= 1
+            if not self._watching[peer]:
+                del self._watching[peer]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +175,8 @@ class RpcServer:
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(
             AccessService(core.rights, door.server, needs, threads), add
         )
-        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(core.audit.log, threads), add)
-        self._health = health.aio.HealthServicer()
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(core.audit.log, streams, threads), add)
+        self._health = _Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
         self._add_reflection()
         self.host = policy.host

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from blade_server.model.access import Grant, Kind, Role, Token
-from blade_server.storage import tables
+from blade_server.model.access import Caller, Deed, Grant, Kind, Role, Token
+from blade_server.storage import audit, tables
 from blade_server.storage.database import Database
 
 _token, _grant = tables.access_token, tables.access_grant
@@ -78,10 +78,12 @@ class AccessStore:
                 update(_token).where(_token.c.token_id == token_id, stale).values(last_use_time=func.now())
             )
 
-    def admit(self, token: Token, hash_: bytes, *, lifetime_s: float | None = None) -> None:
-        """Stores a token of the server's own operator, in place of one with the same id.
+    def admit(self, token: Token, hash_: bytes, *, lifetime_s: float | None = None, by: Caller | None = None) -> bool:
+        """Stores a token of the server's own operator, in place of one with the same id. False: that one was revoked,
+        and stays so.
 
         `lifetime_s`: it ends after so long by PostgreSQL's clock, unless it is renewed. Those that have ended so go.
+        `by`: who lets it in, for the audit log, if it was not in yet; None: the log is not told.
         """
         values = {
             "principal": token.principal,
@@ -90,12 +92,21 @@ class AccessStore:
             "description": token.description,
             "create_time": func.now(),
             "expire_time": token.expire_time if lifetime_s is None else func.now() + timedelta(seconds=lifetime_s),
-            "revoke_time": None,
         }
-        stored = insert(_token).values(token_id=token.token_id, **values)
+        stored = (
+            insert(_token)
+            .values(token_id=token.token_id, **values)
+            .on_conflict_do_update(
+                index_elements=[_token.c.token_id], set_=values, where=_token.c.revoke_time.is_(None)
+            )
+        )
         with self._database.begin() as connection:
             connection.execute(delete(_token).where(_token.c.kind == Kind.ADMIN, _token.c.expire_time < func.now()))
-            connection.execute(stored.on_conflict_do_update(index_elements=[_token.c.token_id], set_=values))
+            is_new = connection.execute(stored.returning(literal_column("xmax = 0"))).scalar_one_or_none()
+            if is_new and by is not None:
+                deed = Deed(about=f"token:{token.token_id}", detail=f"of {token.principal}, who may do everything")
+                audit.write(connection, by, deed)
+        return is_new is not None
 
     def renew(self, token_id: str, lifetime_s: float) -> bool:
         """Lets a token live so long from now on. False: it is not there any more."""

@@ -69,7 +69,7 @@ class SessionStore:
             expire_time=row.expire_time,
         )
 
-    def close(self, hash_: bytes) -> None:
-        """Ends a session, if there is one."""
+    def close(self, hash_: bytes) -> bool:
+        """Ends a session. False: there is none."""
         with self._database.begin() as connection:
-            connection.execute(delete(_session).where(_session.c.hash == hash_))
+            return connection.execute(delete(_session).where(_session.c.hash == hash_)).rowcount > 0

@@ -60,6 +60,7 @@ def build(channel_target: str, policy: WebPolicy, sessions: Sessions, *, door_ke
     transcoder = Transcoder(
         [service for file in _FILES for service in file.services_by_name.values()],
         channel_target=channel_target,
+        sessions=sessions,
         door_key=door_key,
         # The server's own limit comes first, with a better message.
         unary_timeout_s=policy.query_timeout_s + _UNARY_SPARE_S,

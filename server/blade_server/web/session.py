@@ -21,6 +21,8 @@ from blade_server.web.transcoder.exchange import Exchange, served
 from blade_server.web.transcoder.problem import Problem
 
 _MAX_TOKEN_CHARS = 16 << 10
+_MAX_BODY_BYTES = 2 * _MAX_TOKEN_CHARS
+"""Of strangers, before anything is known of them."""
 
 
 async def who_asks(exchange: Exchange, sessions: Sessions) -> Principal:
@@ -49,7 +51,7 @@ class SessionEndpoint:
         await exchange.answer(200, self._document(principal, csrf_token(session) if session else "", ends), {})
 
     async def _sign_in(self, exchange: Exchange) -> None:
-        token, sender = _token_in(await exchange.body()), exchange.sender
+        token, sender = _token_in(await exchange.body(_MAX_BODY_BYTES)), exchange.sender
         signed_in = await asyncio.to_thread(self._sessions.sign_in, token, sender.neighbourhood, sender.session)
         csrf = csrf_token(signed_in.session_id)
         content = self._document(signed_in.principal, csrf, signed_in.expire_time)

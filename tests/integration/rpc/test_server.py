@@ -44,6 +44,27 @@ def test_health_knows_every_service_and_says_when_the_server_is_about_to_stop(wo
     assert health(world, service) == NOT_SERVING
 
 
+def test_who_watches_the_health_has_limits_for_strangers_may(world: RpcWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_HEALTH_WATCHERS_EACH", 2)
+    stub = health_pb2_grpc.HealthStub(world.channel)
+
+    def watch(service: str) -> Any:
+        call = stub.Watch(health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT_S)
+        assert next(call).status in (SERVING, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+        return call
+
+    assert failure(lambda: watch("x" * 1000)).code() is grpc.StatusCode.INVALID_ARGUMENT
+    calls = [watch(""), watch("nobody.knows")]
+    assert failure(lambda: watch("")).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert health(world, "") == SERVING
+    with grpc.insecure_channel(world.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        assert next(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())).status == SERVING
+
+    calls[0].cancel()
+    wait_until(lambda: world.server._health._watching.total() == 1)
+    watch("").cancel()
+
+
 def reflect(world: RpcWorld, version: str, **request: Any) -> Any:
     call = world.channel.stream_stream(
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",

@@ -15,7 +15,14 @@ from tests.support.access import called
 from tests.support.nouns import JOB_ID, a_job, a_source
 from tests.support.waiting import wait_until
 
-from blade.v1 import access_service_pb2, access_service_pb2_grpc, job_service_pb2, job_service_pb2_grpc
+from blade.v1 import (
+    access_service_pb2,
+    access_service_pb2_grpc,
+    audit_service_pb2,
+    audit_service_pb2_grpc,
+    job_service_pb2,
+    job_service_pb2_grpc,
+)
 from blade.v1 import query_service_pb2 as query_pb
 from blade.v1.query_service_pb2_grpc import QueryServiceStub
 from blade_server.core.access.door import Door
@@ -200,6 +207,32 @@ def test_a_query_ends_with_the_right_to_it_and_its_statement_is_cancelled(
 
     assert ended(call) is code
     assert rows.cancelled.wait(TIMEOUT_S)
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED])
+def test_an_export_of_the_audit_log_ends_with_the_right_to_it(signed: Signed, code: grpc.StatusCode) -> None:
+    metadata, token = signed.sign_in("ann", (Role.AUDITOR, "*"), (Role.VIEWER, "*"))
+    running, over = threading.Event(), threading.Event()
+
+    def exported(first: int) -> list[Any]:
+        running.set()
+        over.wait(TIMEOUT_S)
+        return []
+
+    signed.rpc.audit.log.exported = exported
+    stub = audit_service_pb2_grpc.AuditServiceStub(signed.rpc.channel)
+    call = stub.ExportAuditLog(audit_service_pb2.ExportAuditLogRequest(), metadata=metadata, timeout=TIMEOUT_S)
+    assert running.wait(TIMEOUT_S)
+
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        signed.rights.revoke_token(token.token_id, by=called())
+    else:
+        signed.execute("DELETE FROM access_grant WHERE role = 'AUDITOR'")
+
+    try:
+        assert ended(call) is code
+    finally:
+        over.set()
 
 
 def test_a_postgresql_that_is_away_ends_nothing(signed: Signed) -> None:

@@ -162,6 +162,11 @@ class TestSigningIn:
         answer = browser.call("POST", "/session", data=body, headers={"content-type": "application/json"})
         assert answer.status_code == 400
 
+    def test_of_a_stranger_no_more_is_read_than_a_token_needs(self, browser):
+        answer = browser.call("POST", "/session", json={"token": "x" * 40_000})
+        assert answer.status_code == 413
+        assert message(answer) == "the body is larger than 32 KiB"
+
     def test_no_form_can_sign_anybody_in(self, browser):
         assert browser.call("POST", "/session", data={"token": ADMIN_TOKEN}).status_code == 415
         foreign = {"origin": "https://evil.example"}
@@ -270,6 +275,11 @@ class TestOneDoor:
             answer = browser.get(path)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
             assert answer.json()["error"]["details"][0]["reason"] == "UNAUTHENTICATED"
+
+    @pytest.mark.parametrize("authorization", [b"Bearer \xe9\xff", b"Bearer " + b"x" * 17000])
+    def test_what_can_be_no_token_signs_in_nobody(self, browser, authorization):
+        answer = browser.get("/jobs", headers={"authorization": authorization})
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
 class TestTheContract:

@@ -379,3 +379,18 @@ def test_after_a_lost_connection_the_server_proves_itself_before_it_sees_the_tok
 
         wait_until(is_back)
     assert "authorization" not in server.metadata
+
+
+def test_who_takes_the_port_between_two_calls_is_not_shown_the_token(server, operator, wait_until) -> None:
+    operator()
+    with BladeClient(server.target) as blade:
+        blade.access.who_am_i()
+        assert server.metadata["authorization"]
+        server.stop()
+        server.on("ProveServer", ProveServerResponse(server_id="srv-1", proof="0" * 64))
+        server.start()
+        server.metadata.clear()
+        wait_until(lambda: blade._connection._operator._known is None)
+
+        blade.access.who_am_i()
+    assert "authorization" not in server.metadata

@@ -6,7 +6,9 @@ server, and a grant that is taken away there, is good for that long at most.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
@@ -40,6 +42,18 @@ class Shown:
     session: str = field(default="", repr=False)
     certificate: str = ""
 
+    @property
+    def key(self) -> bytes:
+        """The same for all ways to write the same, and short, however long that is."""
+        scheme, token = self.credentials
+        return hashlib.sha256("\0".join((scheme.lower(), token, self.session, self.certificate)).encode()).digest()
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """The scheme, and what stands behind it, without the blanks around it."""
+        scheme, _, token = self.authorization.partition(" ")
+        return scheme, token.strip()
+
 
 class Door:
     """Knows callers. Thread-safe."""
@@ -58,8 +72,9 @@ class Door:
         self._provider = provider
         self.server = ServerIdentity()
         """What this server proves to its own user's clients."""
-        self._remembered: OrderedDict[Shown, tuple[float, Principal]] = OrderedDict()
+        self._remembered: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
         self._changes = 0
+        self._changing = threading.Lock()  # of both
 
     @property
     def is_open(self) -> bool:
@@ -75,7 +90,7 @@ class Door:
         """The principal, if he was known a moment ago. Neither blocks nor asks anybody."""
         if not self._policy.required:
             return ANYBODY
-        found = self._remembered.get(shown)
+        found = self._remembered.get(shown.key)
         return found[1] if found is not None and time.monotonic() < found[0] else None
 
     def may_wait_long(self, shown: Shown) -> bool:
@@ -95,17 +110,18 @@ class Door:
             return ANYBODY
         changes = self._changes
         principal = self._known(shown)
-        if changes != self._changes:  # while he was looked up: maybe what was found is not so any more
-            return principal
-        self._remembered[shown] = (time.monotonic() + _remembered_s(principal), principal)
-        while len(self._remembered) > _MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
+        with self._changing:
+            if changes == self._changes:  # else maybe what was found is not so any more
+                self._remembered[shown.key] = (time.monotonic() + _remembered_s(principal), principal)
+                while len(self._remembered) > _MAX_REMEMBERED:
+                    self._remembered.popitem(last=False)
         return principal
 
     def forget(self) -> None:
         """Asks for everybody anew: who may do what has changed on this server."""
-        self._changes += 1
-        self._remembered.clear()
+        with self._changing:
+            self._changes += 1
+            self._remembered.clear()
 
     def principal(self, name: str, groups: Collection[str]) -> Principal:
         """Somebody who does not call, with the grants that would hold for him. Raises StorageUnavailable."""
@@ -115,16 +131,18 @@ class Door:
     def _known(self, shown: Shown) -> Principal:
         if shown.session:
             return self._by_session(shown.session)
-        scheme, _, token = shown.authorization.partition(" ")
+        scheme, token = shown.credentials
         if not shown.authorization:
             if shown.certificate:
                 return self._by_certificate(shown.certificate)
             raise Unauthenticated(_MISSING)
         if scheme.lower() != "bearer":
-            raise Unauthenticated(f"authorization: only 'Bearer TOKEN' is read here, not {scheme[:20]!r}")
+            # Without a blank in it, it may be a token that somebody has sent as it is.
+            said = f", not {scheme[:20]!r}" if token and scheme.isalpha() else ""
+            raise Unauthenticated(f"authorization: only 'Bearer TOKEN' is read here{said}")
         if self._provider is not None and _is_jwt(token):
-            return self._by_jwt(self._provider, token.strip())
-        return self._by_token(token.strip())
+            return self._by_jwt(self._provider, token)
+        return self._by_token(token)
 
     def _by_certificate(self, name: str) -> Principal:
         grants = tuple(self._store.grants_of(name, ()))

@@ -51,6 +51,10 @@ class Sessions:
         """Whether callers have to be known: authentication is not off."""
         return not self._door.is_open
 
+    def remembers(self, shown: Shown) -> bool:
+        """Whether somebody who is known asks, and was known a moment ago. Does not block."""
+        return self._door.remembered(shown) is not None
+
     def who(self, shown: Shown) -> Principal:
         """Who asks. Raises Unauthenticated."""
         return self._door.identify(shown)
@@ -79,9 +83,9 @@ class Sessions:
         return SignedIn(session_id=session_id, principal=principal, expire_time=expire_time)
 
     def sign_out(self, session_id: str) -> None:
-        """Ends a session, on this server at once."""
-        self._store.close(hash_of(session_id))
-        self._door.forget()
+        """Ends a session, on this server at once. Harmless if there is none: anybody can send a cookie."""
+        if self._store.close(hash_of(session_id)):
+            self._door.forget()
 
 
 def csrf_token(session_id: str) -> str:

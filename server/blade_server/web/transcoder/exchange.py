@@ -43,14 +43,14 @@ class Exchange:
         self._receive = receive
         self._send = send
 
-    async def body(self) -> bytes:
+    async def body(self, most_bytes: int = MAX_BODY_BYTES) -> bytes:
         """The whole body.
 
-        Raises Problem 413 (more than 4 MiB), 408 (not there in 30 seconds), 415 (not JSON).
+        Raises Problem 413 (more than `most_bytes`), 408 (not there in 30 seconds), 415 (not JSON).
         """
         announced = self.headers.get("content-length", "0")
-        if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
-            raise _too_large()
+        if announced.isdigit() and int(announced) > most_bytes:
+            raise _too_large(most_bytes)
         parts: list[bytes] = []
         size = 0
         try:
@@ -58,8 +58,8 @@ class Exchange:
                 async for part in self._parts():
                     parts.append(part)
                     size += len(part)
-                    if size > MAX_BODY_BYTES:
-                        raise _too_large()
+                    if size > most_bytes:
+                        raise _too_large(most_bytes)
         except TimeoutError as exc:
             message = f"the body did not arrive within {BODY_TIMEOUT_S:.0f} seconds"
             raise Problem(408, "DEADLINE_EXCEEDED", message, headers={"connection": "close"}) from exc
@@ -145,7 +145,8 @@ async def _refuse(exchange: Exchange, problem: Problem, request_id: str) -> None
     await exchange.answer(problem.code, problem.document(), headers)
 
 
-def _too_large() -> Problem:
+def _too_large(most_bytes: int) -> Problem:
     # The rest of the body is not read, so the connection cannot go on.
-    message = f"the body is larger than {MAX_BODY_BYTES >> 20} MiB"
+    most = f"{most_bytes >> 20} MiB" if most_bytes >> 20 else f"{most_bytes >> 10} KiB"
+    message = f"the body is larger than {most}"
     return Problem(413, "INVALID_ARGUMENT", message, headers={"connection": "close"})

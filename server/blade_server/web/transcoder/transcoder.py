@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -14,6 +15,9 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
+from blade_server.core.access.door import Shown
+from blade_server.core.access.sessions import Sessions
+from blade_server.errors import BladeError
 from blade_server.web.transcoder import stream_forms
 from blade_server.web.transcoder.conventions import EVENT_IDS, JOINED, SUCCESS_CODES
 from blade_server.web.transcoder.exchange import MAX_HEADER_CHARS, REQUEST_ID, ClientGone, Exchange, served
@@ -25,6 +29,10 @@ from blade_server.web.transcoder.rules import Rule, Rules, rules_of
 _PASSED_ON = ("authorization", "blade-actor", "traceparent", "tracestate")
 _MAX_AUTHORIZATION_CHARS = 16 << 10
 _SHORT_BODY_BYTES = 16 << 10
+_ASKING_THREADS = 8
+_NO_MESSAGE = b"\xff"
+"""Whoever may call is told that it does not parse; nothing is ever done for it."""
+_ABOUT_THE_CALLER = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),  # the server of this very process decides what it sends
     ("grpc.max_send_message_length", -1),
@@ -39,16 +47,25 @@ class Transcoder:
     Args:
         services: what is served.
         channel_target: the gRPC server, in gRPC's notation (`127.0.0.1:50051`, `unix:/run/blade.sock`); plaintext.
+        sessions: who is known. What strangers send is not read.
         door_key: with it that server believes who calls.
         unary_timeout_s: the deadline of calls that are no streams.
     """
 
     def __init__(
-        self, services: Iterable[ServiceDescriptor], *, channel_target: str, door_key: str, unary_timeout_s: float
+        self,
+        services: Iterable[ServiceDescriptor],
+        *,
+        channel_target: str,
+        sessions: Sessions,
+        door_key: str,
+        unary_timeout_s: float,
     ) -> None:
         self.rules = rules_of(services)
         self._find = Rules(self.rules).find
         self._target = channel_target
+        self._sessions = sessions
+        self._asking = ThreadPoolExecutor(_ASKING_THREADS, "web-who")  # may wait for an identity provider
         self._door_key = door_key
         self._unary_timeout_s = unary_timeout_s
         self._channel: grpc.aio.Channel | None = None
@@ -59,6 +76,7 @@ class Transcoder:
         async with grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS) as self._channel:
             yield
         self._channel = None
+        self._asking.shutdown(wait=False, cancel_futures=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One exchange. Never raises for what a client can do."""
@@ -69,15 +87,17 @@ class Transcoder:
     async def _serve(self, exchange: Exchange, request_id: str) -> None:
         rule, path_values = self._find(exchange.verb, exchange.raw_path)
         streaming = rule.method.server_streaming
-        form = stream_forms.chosen(
-            exchange.headers.get("accept", ""), stream_forms.FORMS if streaming else (stream_forms.Array,)
-        )
         metadata = self._metadata(exchange, request_id)
-        body = await exchange.body()
-        if len(body) <= _SHORT_BODY_BYTES:
-            request = message_of(rule, path_values, exchange.query_string, body)
-        else:  # takes long enough to be felt by all other calls
-            request = await asyncio.to_thread(message_of, rule, path_values, exchange.query_string, body)
+        if not await self._is_known(exchange):
+            await self._knock(rule, metadata)
+        try:
+            form = stream_forms.chosen(
+                exchange.headers.get("accept", ""), stream_forms.FORMS if streaming else (stream_forms.Array,)
+            )
+            request = await _request(exchange, rule, path_values)
+        except Problem:
+            await self._knock(rule, metadata)
+            raise
         if not streaming:
             work = self._unary(exchange, rule, request, metadata)
         elif (
@@ -88,6 +108,31 @@ class Transcoder:
         else:
             work = self._stream(exchange, rule, request, metadata, form)
         await _while_there(exchange, work)
+
+    async def _is_known(self, exchange: Exchange) -> bool:
+        """Whether somebody whom the server knows asks, as far as it can tell now."""
+        shown = Shown(authorization=exchange.headers.get("authorization", ""), session=exchange.sender.session)
+        if self._sessions.remembers(shown):
+            return True
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._asking, self._sessions.who, shown)
+        except BladeError:
+            return False
+        return True
+
+    async def _knock(self, rule: Rule, metadata: grpc.aio.Metadata) -> None:
+        """Raises the Problem if the server does not let this caller call the method at all, whatever he asks for.
+
+        The server hears of him so, and logs and audits him as any other: before that nobody is told what is wrong
+        with his request.
+        """
+        call: Any = self._connected().unary_unary(rule.path, request_serializer=None, response_deserializer=None)
+        try:
+            await call(_NO_MESSAGE, metadata=metadata, timeout=self._unary_timeout_s)
+        except grpc.aio.AioRpcError as exc:
+            problem = Problem.of_call(exc)
+            if problem.status in _ABOUT_THE_CALLER:
+                raise problem from exc
 
     async def _unary(self, exchange: Exchange, rule: Rule, request: Message, metadata: grpc.aio.Metadata) -> None:
         call = self._connected().unary_unary(
@@ -143,6 +188,8 @@ class Transcoder:
         for name, value in found.items():
             most = _MAX_AUTHORIZATION_CHARS if name == "authorization" else MAX_HEADER_CHARS
             if len(value) > most or not (value.isascii() and value.isprintable()):
+                if name == "authorization":  # it signs in nobody, whatever else is wrong
+                    raise Problem(401, "UNAUTHENTICATED", f"{name}: must be at most {most} printable ASCII characters")
                 raise Problem.invalid(name, f"must be at most {most} printable ASCII characters")
         sender = exchange.sender
         ours = {"blade-door": self._door_key, "blade-peer": sender.peer, "blade-session": sender.session}
@@ -151,6 +198,14 @@ class Transcoder:
     def _connected(self) -> grpc.aio.Channel:
         assert self._channel is not None, "running() holds the channel"
         return self._channel
+
+
+async def _request(exchange: Exchange, rule: Rule, path_values: Mapping[str, str]) -> Message:
+    body = await exchange.body()
+    if len(body) <= _SHORT_BODY_BYTES:
+        return message_of(rule, path_values, exchange.query_string, body)
+    # Takes long enough to be felt by all other calls.
+    return await asyncio.to_thread(message_of, rule, path_values, exchange.query_string, body)
 
 
 def content_of(rule: Rule, response: Message) -> Any:

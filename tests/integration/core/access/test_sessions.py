@@ -208,3 +208,12 @@ def test_where_nobody_signs_in_nobody_does(world):
     with pytest.raises(Precondition, match="authentication is off"):
         sessions.sign_in(world.token(), "192.0.2.1", "")
     assert sessions.who(Shown(session="anything")).kind is Kind.OFF
+
+
+def test_signing_out_of_what_is_no_session_makes_the_door_forget_nobody(world):
+    shown = Shown(authorization=f"Bearer {world.token()}")
+    world.sessions.who(shown)
+    world.sessions.sign_out("made-up")
+    assert world.sessions.remembers(shown)
+    world.sessions.sign_out(world.sign_in())
+    assert not world.sessions.remembers(shown)

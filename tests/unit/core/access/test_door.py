@@ -51,6 +51,41 @@ def test_who_is_known_is_asked_for_once() -> None:
     assert shown == ["a.b.c"]
 
 
+def test_however_a_token_is_padded_it_is_remembered_once_and_not_word_by_word() -> None:
+    known, shown = door_of(datetime.now(UTC) + timedelta(hours=1))
+    for authorization in ("Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c", f"Bearer {'':8000}a.b.c{'':8000}"):
+        known.identify(Shown(authorization=authorization))
+    assert shown == ["a.b.c"]
+    assert all(isinstance(key, bytes) and len(key) == 32 for key in known._remembered)
+
+
+@pytest.mark.parametrize("text", ["s3cret", "s3cret ", "s3c.r.et x", "blade_abcdefghijkl_s3cret"])
+def test_a_token_without_its_scheme_is_in_no_message(text: str) -> None:
+    known, _ = door_of(datetime.now(UTC) + timedelta(hours=1))
+    with pytest.raises(Unauthenticated) as refused:
+        known.identify(Shown(authorization=text))
+    assert str(refused.value).endswith("only 'Bearer TOKEN' is read here")
+
+
+def test_another_scheme_is_named() -> None:
+    known, _ = door_of(datetime.now(UTC) + timedelta(hours=1))
+    with pytest.raises(Unauthenticated, match="read here, not 'Basic'"):
+        known.identify(Shown(authorization="Basic s3cret"))
+
+
+def test_who_shows_something_else_is_somebody_else() -> None:
+    keys = {
+        Shown(authorization="Bearer x").key,
+        Shown(authorization="Basic x").key,
+        Shown(authorization="Bearer x", certificate="x").key,
+        Shown(certificate="x").key,
+        Shown(session="x").key,
+        Shown(authorization="Bearer", session="x").key,
+        Shown().key,
+    }
+    assert len(keys) == 7
+
+
 @pytest.mark.parametrize("admins", [("subject:ann",), ("group:crew",), ("group:x", "group:crew")])
 def test_the_operator_makes_him_an_admin(admins: tuple[str, ...]) -> None:
     principal = door_of(datetime.now(UTC) + timedelta(hours=1), admins=admins)[0].identify(JWT)
