@@ -140,12 +140,12 @@ class TestCredentials:
     """Where a secret may go is the operator's to say; sources that are there already go on."""
 
     @pytest.fixture
-    def with_secret(self, monkeypatch, make_settings, store):
+    def with_secret(self, monkeypatch, make_settings, store, recorder):
         monkeypatch.setenv("BLADE_SECRET_TEAM", TOKEN)
         monkeypatch.setenv("BLADE_SECRET_OTHER", TOKEN)
 
         def make(bound: str = "") -> AsTester:
-            return AsTester(Sources(source_policy(make_settings(allowed_warehouse_hosts=bound)), store))
+            return AsTester(Sources(source_policy(make_settings(allowed_warehouse_hosts=bound)), store, recorder))
 
         return make
 
