@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from blade_server.model.access import Grant, Kind, Role, Token
+from blade_server.model.access import Deed, Grant, Kind, Role, Token
 from blade_server.storage import tables
 from blade_server.storage.database import Database
 
+RIGHTS_LOCK = 0x424C4144455249
 _token, _grant = tables.access_token, tables.access_grant
 
 
@@ -47,6 +48,23 @@ def grant_from(row: Row[Any]) -> Grant:
 def _of(connection: Connection, principal: str, groups: Collection[str]) -> tuple[Grant, ...]:
     his = or_(_grant.c.principal == principal, _grant.c.group_name.in_(sorted(filter(None, groups))))
     return tuple(map(grant_from, connection.execute(select(_grant).where(his).order_by(_grant.c.grant_id))))
+
+
+def lock_rights(connection: Connection) -> None:
+    """Until the transaction ends nobody else changes tokens or grants."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": RIGHTS_LOCK})
+
+
+def deed_of(grant: Grant) -> Deed:
+    """A grant that was given or taken away, for the audit log."""
+    whose = grant.principal or f"group {grant.group}"
+    return Deed(about=f"grant:{grant.grant_id}", detail=f"{grant.role.name} on {grant.scope} for {whose}")
+
+
+def take_grants(connection: Connection, scope: str) -> list[Grant]:
+    """Takes away the grants on something that goes, so that they are not on what comes under its name later."""
+    gone = delete(_grant).where(_grant.c.scope == scope).returning(_grant)
+    return sorted(map(grant_from, connection.execute(gone)), key=lambda grant: grant.grant_id)
 
 
 class AccessStore:

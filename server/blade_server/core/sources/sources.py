@@ -164,7 +164,7 @@ class Sources:
         raise AssertionError("unreachable")
 
     def remove(self, name: str, etag: str = "", *, by: Caller) -> None:
-        """Raises NotFound, Conflict, and Precondition while the source has jobs that are not final."""
+        """With the grants on it. Raises NotFound, Conflict, and Precondition while it has jobs that are not final."""
         if not name:
             raise Invalid.field("name", "is required")
         self._store.remove(name, etag, by=by)

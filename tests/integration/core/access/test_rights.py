@@ -424,7 +424,7 @@ def test_a_check_is_no_refusal_when_postgresql_is_away(make_world: Callable[...,
 # ------------------------------------------------------------------------------------------------------- audit log
 
 
-def test_a_change_of_rights_is_one_entry_and_what_changes_nothing_is_none(world: World) -> None:
+def test_each_token_and_grant_is_an_entry_and_what_changes_nothing_is_none(world: World) -> None:
     before = AuditStore(world.database).head().number
     grants = [Grant(role=Role.READER, scope="source:parts")]
     secret, token = world.rights.create_token("ann", by=ROOT, grants=grants)
@@ -439,12 +439,31 @@ def test_a_change_of_rights_is_one_entry_and_what_changes_nothing_is_none(world:
 
     told = [entry.fields for entry in AuditStore(world.database).after(before, limit=99)]
 
+    assert token.expire_time is not None
+    of_ann = f"of ann, until {token.expire_time.isoformat(timespec='seconds')}"
     assert [(entry["object"], entry["reason"], entry["detail"]) for entry in told] == [
-        (f"token:{token.token_id}", "", "for ann; READER on source:parts to ann"),
-        (f"grant:{grant.grant_id}", "new crew", "VIEWER on * to group crew"),
-        (f"grant:{grant.grant_id}", "left", "VIEWER on * to group crew"),
-        (f"token:{token.token_id}", "lost", "of ann"),
+        (f"token:{token.token_id}", "", of_ann),
+        (f"grant:{granted.grant_id}", "", "READER on source:parts for ann"),
+        (f"grant:{grant.grant_id}", "new crew", "VIEWER on * for group crew"),
+        (f"grant:{grant.grant_id}", "left", "VIEWER on * for group crew"),
+        (f"token:{token.token_id}", "lost", of_ann),
     ]
     assert granted.scope == "source:parts"
     assert {entry["principal"] for entry in told} == {"root"}
     assert secret not in str(told)
+
+
+def test_a_grant_goes_with_its_source_and_is_not_on_the_next_one_of_that_name(world: World) -> None:
+    secret, _ = world.rights.create_token(
+        "ann", by=ROOT, grants=[Grant(role=Role.READER, scope=scope) for scope in ("source:parts", "data_type:salary")]
+    )
+    parts = world.sources.get("parts", ROOT.sees)
+    before = AuditStore(world.database).head().number
+
+    world.sources.remove("parts", by=ROOT)
+    world.sources.add(parts, by=ROOT)
+
+    told = [entry.fields for entry in AuditStore(world.database).after(before, limit=9)]
+    assert [entry["object"].partition(":")[0] for entry in told] == ["source", "grant", "source"]
+    assert told[1]["detail"] == "READER on source:parts for ann, with the source"
+    assert [grant.scope for grant in world.signs_in(secret).grants] == ["data_type:salary"]
