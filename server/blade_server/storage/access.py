@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from blade_server.errors import StorageUnavailable
 from blade_server.model.access import Deed, Grant, Kind, Role, Token
 from blade_server.storage import tables
 from blade_server.storage.database import Database
 
 RIGHTS_LOCK = 0x424C4144455249
+NO_WAIT = "SET LOCAL lock_timeout = '100ms'"
+"""For a transaction that waits for no lock."""
 _token, _grant = tables.access_token, tables.access_grant
 
 
@@ -87,11 +91,12 @@ class AccessStore:
             return _of(connection, principal, groups)
 
     def used(self, token_id: str) -> None:
-        """Keeps when a token was used last, to the minute."""
+        """Keeps when a token was used last, to the minute, if that can be written at once: nobody waits for a note."""
         stale = or_(
             _token.c.last_use_time.is_(None), _token.c.last_use_time < func.now() - func.make_interval(0, 0, 0, 0, 0, 1)
         )
-        with self._database.begin() as connection:
+        with suppress(StorageUnavailable), self._database.begin() as connection:
+            connection.execute(text(NO_WAIT))
             connection.execute(
                 update(_token).where(_token.c.token_id == token_id, stale).values(last_use_time=func.now())
             )

@@ -208,3 +208,25 @@ def test_where_nobody_signs_in_nobody_does(world):
     with pytest.raises(Precondition, match="authentication is off"):
         sessions.sign_in(world.token(), "192.0.2.1", "")
     assert sessions.who(Shown(session="anything")).kind is Kind.OFF
+
+
+@pytest.mark.parametrize("cannot", ["is locked", "is full"])
+def test_who_may_call_does_not_hang_on_a_note_of_his_last_call(world: World, cannot: str) -> None:
+    token = world.token()
+    session = world.sign_in(token)
+    world.run("UPDATE web_session SET use_time = now() - interval '2 minutes'")
+    world.run("UPDATE access_token SET last_use_time = NULL")
+    with world.database.engine.connect() as other:
+        if cannot == "is locked":
+            other.execute(text("LOCK TABLE access_token, web_session IN SHARE MODE"))
+        else:
+            world.run(
+                "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN RAISE EXCEPTION 'full' USING ERRCODE = '53100'; END $$"
+            )
+            for table in ("access_token", "web_session"):
+                world.run(
+                    f"CREATE TRIGGER full_disk BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION full_disk()"
+                )
+        assert world.who(session).name == "rita"
+        assert world.door.identify_anew(Shown(authorization=f"Bearer {token}")).name == "rita"
