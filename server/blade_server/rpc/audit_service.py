@@ -10,14 +10,16 @@ from blade_server.core.audit.log import AuditLog
 from blade_server.rpc.caller import Context, current
 from blade_server.rpc.convert.audit import anchor_from, entry_message, exported_message, filter_from
 from blade_server.rpc.convert.fields import optional
+from blade_server.rpc.streams import StreamKind, Streams
 from blade_server.rpc.threads import Threads
 
 
 class AuditService(AuditServiceServicer):
     """Converts, calls `core.audit`, converts back."""
 
-    def __init__(self, log: AuditLog, threads: Threads) -> None:
+    def __init__(self, log: AuditLog, streams: Streams, threads: Threads) -> None:
         self._log = log
+        self._streams = streams
         self._threads = threads
 
     async def ListAuditEntries(
@@ -36,10 +38,11 @@ class AuditService(AuditServiceServicer):
 
     async def ExportAuditLog(self, request: pb.ExportAuditLogRequest, context: Context) -> None:  # type: ignore[override]
         first = request.first
-        while entries := await self._threads.outward(self._log.exported, first):
-            answer = pb.ExportAuditLogResponse(entries=[exported_message(entry) for entry in entries])
-            await context.write(answer.SerializeToString())
-            first = entries[-1].number + 1
+        with self._streams.running(context, StreamKind.EXPORTS):
+            while entries := await self._threads.outward(self._log.exported, first):
+                answer = pb.ExportAuditLogResponse(entries=[exported_message(entry) for entry in entries])
+                await context.write(answer.SerializeToString())
+                first = entries[-1].number + 1
 
     async def VerifyAuditLog(self, request: pb.VerifyAuditLogRequest, context: Context) -> pb.VerifyAuditLogResponse:
         found = await self._threads.outward(self._log.verify, anchor_from(request))

@@ -149,7 +149,7 @@ class RpcServer:
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(
             AccessService(core.rights, door.server, needs, threads), add
         )
-        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(core.audit.log, threads), add)
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(core.audit.log, streams, threads), add)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
         self._add_reflection()

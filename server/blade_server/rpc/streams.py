@@ -31,6 +31,7 @@ class StreamKind(StrEnum):
 
     QUERIES = "direct query streams"
     WATCHERS = "watchers"
+    EXPORTS = "exports of the audit log"
 
 
 class OfSource(Protocol):
@@ -95,7 +96,7 @@ class Streams:
         self._door = door
         self._threads = threads
         self._lines = lines
-        self._most = {StreamKind.QUERIES: limits.queries, StreamKind.WATCHERS: limits.watchers}
+        self._most = {StreamKind.QUERIES: limits.queries, StreamKind.WATCHERS: limits.watchers, StreamKind.EXPORTS: 0}
         self._every_s = every_s
         self._running: dict[Stream, None] = {}
         self._counts: Counter[tuple[StreamKind, str]] = Counter()
