@@ -27,20 +27,20 @@ MAIN_TESTS := tests/unit tests/integration/core/direct tests/integration/core/en
 
 test: $(VENV)/.ready ## Unit, integration and end-to-end tests
 	@test -d ../shared/data || echo "note: ../shared/data is absent; the tests on its real records are left out and listed at the end"
-	$(TEST) $(ARGS)
+	$(TEST) -m "not slow" $(ARGS)
 
 test-quick: $(VENV)/.ready ## Unit tests and the main integration tests, within a minute
 	$(TEST) -n logical $(MAIN_TESTS) $(ARGS)
 
-test-faults: $(VENV)/.ready ## Fault tests: real servers, killed at every step
-	$(BIN)/pytest tests/faults $(ARGS)
+test-faults: $(VENV)/.ready ## Fault tests: real servers, killed at every step; and all else that takes long
+	$(BIN)/pytest -m slow tests/faults tests/integration tests/e2e $(ARGS)
 
 test-browser: $(VENV)/.ready ## The job page in a real Chromium, schemathesis against REST (needs a chromium on the PATH), Redocly's rules (needs node)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
 	BLADE_REQUIRE_BROWSER=1 BLADE_REQUIRE_SCHEMATHESIS=1 $(BIN)/pytest tests/browser tests/e2e/web $(ARGS)
 
 flaky: $(VENV)/.ready ## RUNS=10 runs of `make test`, half of them beside a load: which tests fail now and then
-	$(BIN)/python tests/flaky.py $(or $(RUNS),10) $(TEST) $(ARGS)
+	$(BIN)/python tests/flaky.py $(or $(RUNS),10) $(TEST) -m "not slow" $(ARGS)
 
 bench: $(VENV)/.ready .build/bench-venv/.ready ## All figures against their peers into BENCHMARKS.md (QUICK=1, FULL=1)
 	@for figure in bench/bench_*.py; do QUICK=$(QUICK) FULL=$(FULL) $(BIN)/python $$figure || exit 1; done

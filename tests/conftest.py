@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.access import ADMIN_TOKEN
 from tests.support.databases import create_database, own_database
-from tests.support.paths import SHARED_DATA
+from tests.support.paths import ROOT, SHARED_DATA
 from tests.support.waiting import wait_until
 
 SHARED_FILES = (
@@ -68,7 +68,10 @@ def _absent() -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves out the tests marked shared_data where the records are absent."""
+    """Leaves out the tests marked shared_data where the records are absent; all of tests/faults is slow."""
+    for item in items:
+        if "faults" in item.path.relative_to(ROOT).parts:
+            item.add_marker(pytest.mark.slow)
     if _absent():
         for item in items:
             if item.get_closest_marker("shared_data"):

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc.aio
@@ -40,12 +41,14 @@ from blade.v1 import (
 from blade_server.core.access.door import Door
 from blade_server.core.access.sessions import Sessions
 from blade_server.core.access.tokens import hash_of, new_token
+from blade_server.core.audit.refusals import Refusals
 from blade_server.errors import Invalid, NotFound, Precondition, StorageUnavailable
 from blade_server.model.error_reason import Reason
 from blade_server.model.policy import AccessPolicy, ListenPolicy, WebPolicy
 from blade_server.rpc.around.access import Access
 from blade_server.rpc.around.chain import Chain
 from blade_server.rpc.around.drain import Drain
+from blade_server.rpc.around.pace import Pace
 from blade_server.rpc.caller import Lines, current
 from blade_server.rpc.convert.access import grant_message
 from blade_server.rpc.methods import needs_of
@@ -452,7 +455,8 @@ class Stage:
         self.door.forget()
 
     async def _open(self, port: int = 0) -> None:
-        access = Access(self.door, self._threads, Lines())
+        refusals = Refusals(SimpleNamespace(note=lambda *_: True))  # type: ignore[arg-type]
+        access = Access(self.door, self._threads, Lines(), Pace(0), refusals)
         chain = Chain(Drain(), access, _NEEDS, open_contract=False)
         self._server = grpc.aio.server(interceptors=[chain])
         for add in _SERVICES:

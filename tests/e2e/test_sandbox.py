@@ -92,6 +92,7 @@ def test_it_stops_everything_and_cleans_up(
         assert list(tmp_path.glob("blade-world-*")) == []
 
 
+@pytest.mark.slow
 def test_a_killed_sandbox_takes_its_servers_with_it_and_the_next_one_removes_its_folder(
     tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:

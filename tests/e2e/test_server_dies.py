@@ -16,6 +16,7 @@ JANUARY = "SELECT * FROM {} WHERE month = 1"
 ROWS = 27_004
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("catalog", ["replaces by id", "keeps every copy"])
 def test_a_killed_and_restarted_server_loses_and_doubles_nothing(
     make_world: Callable[..., Sandbox], wait_until: Callable[..., None], catalog: str

@@ -173,6 +173,7 @@ def _call(method: Any, authorization: str) -> Any:
     return method(request, timeout=TIMEOUT_S, metadata=(("authorization", authorization),))
 
 
+@pytest.mark.slow
 def test_a_reading_is_told_even_if_the_log_was_locked_until_the_server_stopped(serve, console):
     world = serve()
     console.execute(text(f"SELECT pg_advisory_xact_lock({AUDIT_LOCK})"))
@@ -218,6 +219,7 @@ def answers(port: int) -> bool:
 HOLD = 4711
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("moment", "both"), [("before_the_entry", False), ("in_the_commit", True)])
 def test_a_kill_leaves_the_change_with_its_entry_or_neither(serve, console, database, moment, both):
     if moment == "in_the_commit":
@@ -253,6 +255,7 @@ def test_a_kill_leaves_the_change_with_its_entry_or_neither(serve, console, data
     assert serve().verify().intact
 
 
+@pytest.mark.slow
 def test_old_months_are_pruned_by_a_command(serve, postgres_url, tmp_path):
     world = serve()
     entry_count = world.verify().entry_count

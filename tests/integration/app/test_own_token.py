@@ -128,6 +128,7 @@ def test_it_proves_that_it_wrote_the_file_to_whoever_asks(serve: Callable[..., S
     assert other.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
+@pytest.mark.slow
 def test_what_a_killed_server_left_goes_at_the_next_start_and_that_of_a_living_one_stays(
     serve: Callable[..., Served], tmp_path: Path, postgres_url: str, rows: Callable[[], list[Any]]
 ) -> None:

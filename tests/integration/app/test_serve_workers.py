@@ -107,6 +107,7 @@ def test_a_killed_worker_is_started_again_and_the_log_says_so(serve: Callable[..
     assert server.stop()[0] == 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_start_is_tried_again_less_and_less_often(
     serve: Callable[..., WorkersServer], tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_server_whose_workers_may_not_run_on_newer_tables_stops_and_says_why(
     assert server.process.returncode == 1
 
 
+@pytest.mark.slow
 def test_workers_that_may_run_on_newer_tables_are_started_again(
     serve: Callable[..., WorkersServer], postgres_url: str
 ) -> None:

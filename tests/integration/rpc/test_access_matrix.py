@@ -43,6 +43,8 @@ from blade_server.storage.sources import SourceStore
 from blade_server.web.transcoder.rules import Rule, rules_of
 
 NEEDS = needs_of(_DESCRIPTORS)
+PUBLIC = {"AccessService/ProveServer"}
+"""For anybody; what it answers is in tests/integration/app/test_own_token.py."""
 METHODS = {f"{service.full_name}/{method.name}": method for service in _DESCRIPTORS for method in service.methods}
 RULES = {f"{rule.path[1:]}": rule for rule in reversed(rules_of(_DESCRIPTORS))}
 GARBAGE = b"\xff\xfe no message \x00"
@@ -146,7 +148,7 @@ class World:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{said['port']}")
         self.http = f"http://127.0.0.1:{said['http_port']}"
         self.session = requests.Session()
-        self.served = {method for method in METHODS if self.code(method, GARBAGE, None) != "UNIMPLEMENTED"}
+        self.served = {method for method in METHODS if self.code(method, GARBAGE, None) == "UNAUTHENTICATED"}
 
     def close(self) -> None:
         self.channel.close()
@@ -355,7 +357,8 @@ def serialised(method: str, request: dict[str, Any]) -> bytes:
 
 
 def test_every_method_has_a_row_and_every_row_a_method() -> None:
-    assert {short(method) for method in METHODS} == set(ABOUT)
+    assert {short(method) for method in METHODS} == {*ABOUT, *PUBLIC}
+    assert {short(method) for method, needs in NEEDS.items() if needs.public} == PUBLIC
 
 
 def test_what_names_an_object_says_so_in_its_option() -> None:
@@ -372,8 +375,10 @@ def test_what_names_an_object_says_so_in_its_option() -> None:
     assert named == {name for name, needs in NEEDS.items() if needs.anywhere}
 
 
-def test_only_what_is_not_built_yet_is_not_served(world: World) -> None:
-    assert {short(method).split("/")[0] for method in METHODS.keys() - world.served} <= {"AuditService"}
+def test_every_method_is_served_and_shut_but_those_for_anybody(world: World) -> None:
+    assert {short(method) for method in METHODS.keys() - world.served} == PUBLIC
+    for method in PUBLIC:
+        assert world.code(f"blade.v1.{method}", GARBAGE, None) == "INVALID_ARGUMENT"
 
 
 def test_nobody_gets_in_whatever_he_sends(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -13,11 +14,13 @@ import requests
 from sqlalchemy import create_engine, text
 from tests.support.access import ADMIN_TOKEN, HEADERS, METADATA
 from tests.support.databases import own_database
+from tests.support.nouns import a_source, a_spec
 from tests.support.servers import Served
 from tests.support.waiting import wait_until
 
 from blade.v1 import access_service_pb2, access_service_pb2_grpc
 from blade_server.core.access.tokens import hash_of, new_token
+from blade_server.storage.codec import source_document, spec_document
 
 REMEMBERED_S = 5.0
 
@@ -298,3 +301,28 @@ def test_where_nobody_signs_in_cookies_of_other_servers_mean_nothing(serve):
     answer = requests.post(f"{url}/session", json={"token": ADMIN_TOKEN}, timeout=60)
     assert answer.status_code == 400
     assert "authentication is off" in message(answer)
+
+
+@pytest.mark.parametrize("end", ["UPDATE access_token SET revoke_time = now()", "DELETE FROM web_session"])
+def test_a_stream_ends_with_the_session_that_it_was_opened_in(postgres_url, serve, end):
+    url = serve(BLADE_MAX_RUNNING_JOBS="0", BLADE_TRUSTED_PROXIES="127.0.0.1")
+    browser = Browser(url, "192.0.2.1")
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
+        source, spec = json.dumps(source_document(a_source())), json.dumps(spec_document(a_spec()))
+        connection.execute(
+            text(
+                "INSERT INTO job (job_id, source, data_type, source_json, spec, plan, status, create_time, update_time)"
+                " VALUES ('job-1', 'x', 'x', :source, :spec, '{}', 'PENDING', now(), now())"
+            ),
+            {"source": source, "spec": spec},
+        )
+    browser.sign_in(ADMIN_TOKEN)
+    with browser.get("/jobs/job-1:watch", headers={"accept": "text/event-stream"}, stream=True) as answer:
+        lines = answer.iter_lines()
+        assert any(line.startswith(b"data: ") for line in lines)
+        with engine.begin() as connection:
+            connection.execute(text(end))
+        assert b"event: failure" in lines
+        assert b'"UNAUTHENTICATED"' in next(lines)
+    engine.dispose()

@@ -1,4 +1,4 @@
-"""Every command line of docs/cli.md is one that the command takes."""
+"""Every command line of docs/cli.md and docs/security.md is one that the command takes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from tests.support.paths import ROOT
 from blade_client.cli import main
 from blade_client.cli.loading import _EXTRAS
 
-PAGE = (ROOT / "docs" / "cli.md").read_text("utf-8").replace("\\\n", " ")
-LINES = [
-    re.split(r" [|>] | < |   +#", found[1])[0].strip()
-    for line in re.findall(r"^    .*\bblade .*$", PAGE, re.MULTILINE)
-    if (found := re.search(r"(?:^ +|\| |\$\()blade (.*)$", line.partition(") |")[0].partition(" | python3")[0]))
-]
+
+def lines(page: str) -> list[str]:
+    """What stands behind `blade` in the command lines of a page."""
+    text = (ROOT / "docs" / page).read_text("utf-8").replace("\\\n", " ")
+    found = (
+        re.search(r"(?:^ +|\| |\$\()blade (.*)$", line.partition(") |")[0].partition(" | python3")[0])
+        for line in re.findall(r"^    .*\bblade .*$", text, re.MULTILINE)
+    )
+    return [re.split(r" [|>] | < |   +#", line[1])[0].strip() for line in found if line]
+
+
+LINES = lines("cli.md")
 
 
 def parse(context: click.Context, command: click.Command, arguments: list[str]) -> None:
@@ -37,7 +43,9 @@ def test_the_page_has_lines_of_each_command() -> None:
     assert own <= {shlex.split(line)[0] for line in LINES}
 
 
-@pytest.mark.parametrize("line", [line for line in LINES if shlex.split(line)[0] not in _EXTRAS])
+@pytest.mark.parametrize(
+    "line", [line for line in [*LINES, *lines("security.md")] if shlex.split(line)[0] not in _EXTRAS]
+)
 def test_a_line_of_the_page_is_taken(monkeypatch, tmp_path: Path, line: str) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = shlex.split(line)

@@ -21,7 +21,6 @@ from blade_server.model import Classification, RowMapping, Source, SourceConfig
 from blade_server.model.access import Grant, Kind, Principal, Role, Token
 from blade_server.model.policy import AccessPolicy
 from blade_server.storage.access import AccessStore
-from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.rights import RightsStore
 from blade_server.storage.sources import SourceStore
@@ -419,38 +418,6 @@ def test_a_check_is_no_refusal_when_postgresql_is_away(make_world: Callable[...,
     with pytest.raises(BladeError) as caught:
         rights.check(NEEDS_EDITOR, by=ROOT, source="parts")
     assert caught.value.transient
-
-
-# ------------------------------------------------------------------------------------------------------- audit log
-
-
-def test_each_token_and_grant_is_an_entry_and_what_changes_nothing_is_none(world: World) -> None:
-    before = AuditStore(world.database).head().number
-    grants = [Grant(role=Role.READER, scope="source:parts")]
-    secret, token = world.rights.create_token("ann", by=ROOT, grants=grants)
-    ((granted,), _) = world.rights.grants(by=ROOT, principal="ann")
-    grant = world.rights.create_grant(Grant(role=Role.VIEWER, group="crew"), by=ROOT, reason="new crew")
-    world.rights.create_grant(Grant(role=Role.VIEWER, group="crew"), by=ROOT, reason="again")
-    world.rights.revoke_grant(grant.grant_id, by=ROOT, reason="left")
-    world.rights.revoke_token(token.token_id, by=ROOT, reason="lost")
-    world.rights.revoke_token(token.token_id, by=ROOT, reason="again")
-    with pytest.raises(NotFound):
-        world.rights.revoke_grant(grant.grant_id, by=ROOT)
-
-    told = [entry.fields for entry in AuditStore(world.database).after(before, limit=99)]
-
-    assert token.expire_time is not None
-    of_ann = f"of ann, until {token.expire_time.isoformat(timespec='seconds')}"
-    assert [(entry["object"], entry["reason"], entry["detail"]) for entry in told] == [
-        (f"token:{token.token_id}", "", of_ann),
-        (f"grant:{granted.grant_id}", "", "READER on source:parts for ann"),
-        (f"grant:{grant.grant_id}", "new crew", "VIEWER on * for group crew"),
-        (f"grant:{grant.grant_id}", "left", "VIEWER on * for group crew"),
-        (f"token:{token.token_id}", "lost", of_ann),
-    ]
-    assert granted.scope == "source:parts"
-    assert {entry["principal"] for entry in told} == {"root"}
-    assert secret not in str(told)
 
 
 def test_a_grant_goes_with_its_source_and_is_not_on_the_next_one_of_that_name(world: World) -> None:

@@ -11,6 +11,7 @@ from tests.support.engine import EngineWorld
 
 from blade_sandbox.data import sample_tables
 from blade_server.app.policies import job_policy, source_policy
+from blade_server.core.audit.recorder import Recorder
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.preview import Preview
 from blade_server.core.jobs.start import StartJob
@@ -18,6 +19,7 @@ from blade_server.core.sources.sources import Sources
 from blade_server.errors import AccessDenied, Invalid, NotFound, Precondition, Reason
 from blade_server.model import Classification, Overrides, RowMapping, Source, SourceConfig
 from blade_server.model.access import Caller, Role
+from blade_server.storage.audit import AuditStore
 from blade_server.storage.sources import SourceStore
 
 KINDS = ("sortie", "maintenance", "deployment", "logistics")
@@ -107,8 +109,10 @@ def test_tables_beside_sources_are_the_operators_to_allow(world: EngineWorld) ->
     start(world, sql, by((Role.ADMIN, "*")))
 
     settings = world.configured(allowed_tables="main.blade.*")
-    sources = Sources(source_policy(settings), SourceStore(world.database))
-    jobs = Jobs.over(job_policy(settings), world.database, world.store, sources, lambda: None)
+    recorder = Recorder(AuditStore(world.database))
+    sources = Sources(source_policy(settings), SourceStore(world.database), recorder)
+    policy = job_policy(settings)
+    jobs = Jobs.over(policy, world.database, world.store, sources, recorder=recorder, wake=lambda: None)
     jobs.start(StartJob(sql=sql, source="maintenance"), by=reader)
     hidden = "SELECT m.* FROM maintenance m, main.blade.blade_sortie_data"  # the pattern covers it, and it is a source
     with pytest.raises(Invalid, match="neither a source"):
