@@ -21,6 +21,7 @@ from blade_server.model import Classification, RowMapping, Source, SourceConfig
 from blade_server.model.access import Grant, Kind, Principal, Role, Token
 from blade_server.model.policy import AccessPolicy
 from blade_server.storage.access import AccessStore
+from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.rights import RightsStore
 from blade_server.storage.sources import SourceStore
