@@ -87,8 +87,11 @@ class JobService(JobServiceServicer):
         by = current()
         job = await self._jobs.show.get_quickly(request.id, by=by)
         if job is not None:
+            self._jobs.show.tell_rows(job, by=by)
             return self._shown.serialised(job, may_read(job, by))
-        return await self._threads.stored(lambda: _shown(for_caller(self._jobs.show.get(request.id, by=by), by)))
+        job = await self._threads.stored(self._jobs.show.get, request.id, by=by)
+        self._jobs.show.tell_rows(job, by=by)
+        return await self._threads.stored(lambda: _shown(for_caller(job, by)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         jobs, next_page_token = await self._threads.stored(
@@ -105,9 +108,13 @@ class JobService(JobServiceServicer):
         return pb.ListJobsResponse(jobs=[job_message(job) for job in jobs], next_page_token=next_page_token)
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> None:  # type: ignore[override]
+        told = False  # once a call
+
         with self._streams.running(context, StreamKind.WATCHERS) as running:
 
             def send(job: model.Job, heartbeat: bool) -> Awaitable[None]:
+                nonlocal told
+                told = told or self._jobs.show.tell_rows(job, by=running.by)
                 running.about = job.spec.source, job.spec.data_type
                 snapshot = self._snapshots.serialised(job, may_read(job, running.by))
                 # Two messages of a type, one behind the other, are their merge.

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, literal_column, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, literal_column, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from blade_server.errors import StorageUnavailable
 from blade_server.model.access import Caller, Deed, Grant, Kind, Role, Token
 from blade_server.storage import audit, tables
 from blade_server.storage.database import Database
 
+RIGHTS_LOCK = 0x424C4144455249
+NO_WAIT = "SET LOCAL lock_timeout = '100ms'"
+"""For a transaction that waits for no lock."""
 _token, _grant = tables.access_token, tables.access_grant
 
 
@@ -49,6 +54,23 @@ def _of(connection: Connection, principal: str, groups: Collection[str]) -> tupl
     return tuple(map(grant_from, connection.execute(select(_grant).where(his).order_by(_grant.c.grant_id))))
 
 
+def lock_rights(connection: Connection) -> None:
+    """Until the transaction ends nobody else changes tokens or grants."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": RIGHTS_LOCK})
+
+
+def deed_of(grant: Grant) -> Deed:
+    """A grant that was given or taken away, for the audit log."""
+    whose = grant.principal or f"group {grant.group}"
+    return Deed(about=f"grant:{grant.grant_id}", detail=f"{grant.role.name} on {grant.scope} for {whose}")
+
+
+def take_grants(connection: Connection, scope: str) -> list[Grant]:
+    """Takes away the grants on something that goes, so that they are not on what comes under its name later."""
+    gone = delete(_grant).where(_grant.c.scope == scope).returning(_grant)
+    return sorted(map(grant_from, connection.execute(gone)), key=lambda grant: grant.grant_id)
+
+
 class AccessStore:
     """All methods are one transaction each and raise StorageUnavailable if PostgreSQL does not answer."""
 
@@ -69,11 +91,12 @@ class AccessStore:
             return _of(connection, principal, groups)
 
     def used(self, token_id: str) -> None:
-        """Keeps when a token was used last, to the minute."""
+        """Keeps when a token was used last, to the minute, if that can be written at once: nobody waits for a note."""
         stale = or_(
             _token.c.last_use_time.is_(None), _token.c.last_use_time < func.now() - func.make_interval(0, 0, 0, 0, 0, 1)
         )
-        with self._database.begin() as connection:
+        with suppress(StorageUnavailable), self._database.begin() as connection:
+            connection.execute(text(NO_WAIT))
             connection.execute(
                 update(_token).where(_token.c.token_id == token_id, stale).values(last_use_time=func.now())
             )

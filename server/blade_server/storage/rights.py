@@ -7,16 +7,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from blade_server.errors import NotFound, Precondition, Reason
 from blade_server.model.access import EVERYTHING, Caller, Deed, Grant, Kind, Role, Token
 from blade_server.storage import audit, tables
-from blade_server.storage.access import grant_from, token_from
+from blade_server.storage.access import deed_of, grant_from, lock_rights, token_from
 from blade_server.storage.database import Database
 
-RIGHTS_LOCK = 0x424C4144455249
 MAX_GOOD_TOKENS = 2
 _token, _grant, _source = tables.access_token, tables.access_grant, tables.source
 
@@ -54,7 +53,7 @@ class RightsStore:
                 expire_time=token.expire_time,
             )
             row = connection.execute(stored.returning(_token)).one()
-            deeds = [_of_token(row), *(_of_grant(grant) for grant, is_new in granted if is_new)]
+            deeds = [_of_token(row), *(deed_of(grant) for grant, is_new in granted if is_new)]
             audit.write_all(connection, [(by, deed) for deed in deeds])
             return token_from(row)
 
@@ -82,7 +81,7 @@ class RightsStore:
         with self._changing() as connection:
             stored, is_new = _add_grant(connection, grant, by)
             if is_new:
-                audit.write(connection, by, replace(_of_grant(stored), reason=reason))
+                audit.write(connection, by, replace(deed_of(stored), reason=reason))
             return stored
 
     def grants(self, *, after: str, limit: int, principal: str, group: str) -> list[Grant]:
@@ -102,13 +101,13 @@ class RightsStore:
                 row = connection.execute(gone).one_or_none()
                 if row is None:
                     raise NotFound(f"there is no grant {grant_id!r}", reason=Reason.ACCESS_NOT_FOUND)
-            audit.write(connection, by, replace(_of_grant(grant_from(row)), reason=reason))
+            audit.write(connection, by, replace(deed_of(grant_from(row)), reason=reason))
 
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
         """A transaction beside which nobody else changes tokens or grants."""
         with self._database.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": RIGHTS_LOCK})
+            lock_rights(connection)
             yield connection
 
     def _rows(self, query: Select[Any]) -> Sequence[Any]:
@@ -125,11 +124,6 @@ def _is_good() -> ColumnElement[bool]:
 def _of_token(row: Row[Any]) -> Deed:
     until = "for ever" if row.expire_time is None else f"until {row.expire_time.isoformat(timespec='seconds')}"
     return Deed(about=f"token:{row.token_id}", detail=f"of {row.principal}, {until}")
-
-
-def _of_grant(grant: Grant) -> Deed:
-    whose = grant.principal or f"group {grant.group}"
-    return Deed(about=f"grant:{grant.grant_id}", detail=f"{grant.role.name} on {grant.scope} for {whose}")
 
 
 def _add_grant(connection: Connection, grant: Grant, by: Caller) -> tuple[Grant, bool]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from blade_server.errors import StorageUnavailable
 from blade_server.model.access import SESSION_IDLE_S, SESSION_LIFE_S, Kind, Session
 from blade_server.storage import tables
+from blade_server.storage.access import NO_WAIT
 from blade_server.storage.database import Database
 
 _session, _token = tables.web_session, tables.access_token
@@ -57,10 +60,10 @@ class SessionStore:
         )
         with self._database.begin() as connection:
             row = connection.execute(query).one_or_none()
-            if row is None:
-                return None
-            if row.stale:
-                connection.execute(update(_session).where(_session.c.hash == hash_).values(use_time=func.now()))
+        if row is None:
+            return None
+        if row.stale:
+            self._used(hash_)
         return Session(
             principal=row.principal,
             kind=Kind(row.kind),
@@ -68,6 +71,12 @@ class SessionStore:
             token_id=row.token_id,
             expire_time=row.expire_time,
         )
+
+    def _used(self, hash_: bytes) -> None:
+        """If that can be written at once: nobody waits for a note."""
+        with suppress(StorageUnavailable), self._database.begin() as connection:
+            connection.execute(text(NO_WAIT))
+            connection.execute(update(_session).where(_session.c.hash == hash_).values(use_time=func.now()))
 
     def close(self, hash_: bytes) -> bool:
         """Ends a session. False: there is none."""

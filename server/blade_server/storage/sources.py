@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, exists, func, insert, select, update
@@ -13,6 +13,7 @@ from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Prec
 from blade_server.model import FINAL, Source, SourceStats
 from blade_server.model.access import Caller, Deed, Scope
 from blade_server.storage import audit, tables
+from blade_server.storage.access import deed_of, lock_rights, take_grants
 from blade_server.storage.codec import config_from, mapping_from
 from blade_server.storage.database import Database
 from blade_server.storage.within import within
@@ -168,9 +169,10 @@ class SourceStore:
             return stored
 
     def remove(self, name: str, etag: str = "", *, by: Caller) -> None:
-        """Raises NotFound, Conflict, and Precondition while the source has jobs that are not final."""
+        """With the grants on it. Raises NotFound, Conflict, and Precondition while it has jobs that are not final."""
         job = tables.job
         with self._database.begin() as connection:
+            lock_rights(connection)
             self._lock(connection, name, etag, by)
             in_use = select(exists().where(job.c.source == name, job.c.status.not_in(FINAL)))
             if connection.execute(in_use).scalar_one():
@@ -179,7 +181,9 @@ class SourceStore:
                     reason=Reason.SOURCE_IN_USE,
                 )
             connection.execute(delete(_source).where(_source.c.name == name))
-            audit.write(connection, by, _about(name))
+            gone = take_grants(connection, f"source:{name}")
+            taken = [replace(deed_of(grant), detail=f"{deed_of(grant).detail}, with the source") for grant in gone]
+            audit.write_all(connection, [(by, deed) for deed in (_about(name), *taken)])
 
     def _lock(self, connection: Connection, name: str, etag: str, by: Caller) -> None:
         locked = select(_source.c.etag, _source.c.data_type).where(_source.c.name == name).with_for_update()

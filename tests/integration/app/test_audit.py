@@ -187,6 +187,30 @@ def test_a_reading_is_told_even_if_the_log_was_locked_until_the_server_stopped(s
     assert [entry.object for entry in serve().list(method="ListItemErrors")] == [f"job:{JOB}"] * 3
 
 
+def test_rows_that_come_with_a_job_are_a_reading_once_a_call(serve, console):
+    world = serve()
+    job, watched = job_service_pb2.GetJobRequest(id=JOB), job_service_pb2.WatchJobRequest(job_id=JOB)
+    world.jobs.GetJob(job, timeout=TIMEOUT_S, metadata=METADATA)
+    console.execute(text("UPDATE job SET error_count = 1, revision = revision + 1"))
+    console.execute(text("INSERT INTO job_error_count (job_id, reason, items) VALUES ('job-1', 'ITEM_REJECTED', 1)"))
+    console.execute(
+        text(
+            "INSERT INTO job_item_error (job_id, key, item_id, stage, reason, field, message, attempts, row_json,"
+            " create_time) VALUES ('job-1', '', 'a', 'UPLOAD', 'ITEM_REJECTED', '', '', 1, '{}', now())"
+        )
+    )
+    console.commit()
+    shown = world.jobs.GetJob(job, timeout=TIMEOUT_S, metadata=METADATA).job
+    assert shown.error_summaries[0].samples[0].row_json == "{}"
+    snapshots = world.jobs.WatchJob(watched, timeout=TIMEOUT_S, metadata=METADATA)
+    next(snapshots)
+    world.cancel().result()
+    assert [snapshot.job.status for snapshot in snapshots][-1] == shown.Status.CANCELLED
+    world.server.stop()
+    told = [entry.method.rpartition("/")[2] for entry in serve().list(object=f"job:{JOB}")]
+    assert sorted(told) == ["", "CancelJob", "GetJob", "WatchJob"]
+
+
 def answers(port: int) -> bool:
     with socket.socket() as attempt:
         return attempt.connect_ex(("127.0.0.1", port)) == 0

@@ -52,7 +52,8 @@ class RpcWorld:
         self.ingest = HandMade()
         refusals = Refusals(SimpleNamespace(note=lambda *_: True))  # type: ignore[arg-type]
         self.audit = SimpleNamespace(refusals=refusals, log=HandMade())
-        show = HandMade(get_quickly=_nothing)  # GetJob asks `get` then, which a test puts in place
+        # GetJob asks `get` then, which a test puts in place.
+        show = HandMade(get_quickly=_nothing, tell_rows=lambda job: False)
         self.jobs = HandMade(show=show, control=HandMade())
         self.stored: dict[str, Job] = {}
         self.settings = Settings(**({"port": 0} | settings))

@@ -24,12 +24,15 @@ from blade.v1 import (
     job_service_pb2_grpc,
 )
 from blade.v1 import query_service_pb2 as query_pb
+from blade.v1.audit_service_pb2 import ExportAuditLogRequest
+from blade.v1.audit_service_pb2_grpc import AuditServiceStub
 from blade.v1.query_service_pb2_grpc import QueryServiceStub
 from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
 from blade_server.errors import StatementCancelled, StorageUnavailable
 from blade_server.model import JobSpec
 from blade_server.model.access import Grant, Role, Token
+from blade_server.model.audit import AuditEntry
 from blade_server.model.policy import AccessPolicy
 from blade_server.storage.access import AccessStore
 from blade_server.storage.database import Database
@@ -160,6 +163,18 @@ def test_a_watcher_whose_grant_is_gone_is_denied_and_told_what_he_lacks(signed: 
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
     assert error.details() == "'ann' needs the role VIEWER on source 'parts'; an ADMIN can grant it"
     assert Details(error).info.reason == "ACCESS_DENIED"
+
+
+def test_an_export_of_the_audit_log_ends_with_the_grant_behind_it(signed: Signed) -> None:
+    metadata, _ = signed.sign_in("ann", (Role.AUDITOR, "*"))
+    signed.rpc.audit.log.exported = lambda first: [AuditEntry(number=first + 1, hash=bytes(32), content="{}")]
+    stub = AuditServiceStub(signed.rpc.channel)
+    call = stub.ExportAuditLog(ExportAuditLogRequest(), metadata=metadata, timeout=TIMEOUT_S)
+    next(call)
+
+    signed.revoke("ann", "*")
+
+    assert ended(call) is grpc.StatusCode.PERMISSION_DENIED
 
 
 def test_a_grant_on_something_else_ends_nothing(signed: Signed) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from blade_server.core import paging
 from blade_server.core.audit.recorder import Recorder
 from blade_server.core.jobs.checks import given, seen
-from blade_server.core.jobs.redaction import for_caller, redacted_error
+from blade_server.core.jobs.redaction import for_caller, may_read, redacted_error
 from blade_server.errors import Invalid
 from blade_server.model import ItemError, Job, Status
 from blade_server.model.access import Caller, Role
@@ -37,6 +37,16 @@ class ShowJobs:
         """The job as `get`, without a thread; the same object while nothing changes. None: `get` knows why."""
         job = await self._store.live.get(job_id)
         return None if job is None else seen(job, by)
+
+    def tell_rows(self, job: Job, *, by: Caller) -> bool:
+        """Tells the audit log if rows are given with the job, samples of what failed, and whether they are.
+
+        Raises StorageUnavailable if too much waits to be written.
+        """
+        has_rows = bool(job.error_summaries) and may_read(job, by)
+        if has_rows:
+            self._recorder.read(by, f"job:{job.job_id}")
+        return has_rows
 
     def list(
         self,

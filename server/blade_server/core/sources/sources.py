@@ -65,7 +65,7 @@ class Sources:
 
         Raises:
             AccessDenied: the caller may not add sources of this data type.
-            Invalid: wrong fields, or a request id used for another source.
+            Invalid: wrong fields, a table that is not for him, or a request id used for another source.
             AlreadyExists: the name is taken.
             ConnectionTestFailed: nothing is stored.
         """
@@ -74,6 +74,7 @@ class Sources:
         fingerprint = _fingerprint(source)
         source = self._checked(source)
         _check_data_type(by, source.data_type)
+        self._check_table(source, by)
         if self._exists(source.name):
             if not request_id or validate_only:
                 raise _taken(source.name)
@@ -149,6 +150,8 @@ class Sources:
             tested = Tested(source=self._checked(_merged(current, source, paths)), steps=[])
             if tested.source.data_type != current.data_type:
                 _check_data_type(by, tested.source.data_type)
+            if table_name(tested.source) != table_name(current):
+                self._check_table(tested.source, by)
             self._check_credentials(tested.source)
             if paths - _UNTESTED and _differs(current, tested.source):
                 tested = self._tested(tested.source, by)
@@ -161,7 +164,7 @@ class Sources:
         raise AssertionError("unreachable")
 
     def remove(self, name: str, etag: str = "", *, by: Caller) -> None:
-        """Raises NotFound, Conflict, and Precondition while the source has jobs that are not final."""
+        """With the grants on it. Raises NotFound, Conflict, and Precondition while it has jobs that are not final."""
         if not name:
             raise Invalid.field("name", "is required")
         self._store.remove(name, etag, by=by)
@@ -232,6 +235,20 @@ class Sources:
         stored = self._store.all(Scope(all=True)) if wanted else []
         if wanted and all(unbound(self._policy.warehouse, other.config) != wanted for other in stored):
             raise no_secret(*wanted)
+
+    def _check_table(self, source: Source, by: Caller) -> None:
+        """A source is no way round what somebody may read: not to the table of one that he may not, nor to `system`."""
+        if by.principal.everywhere(Role.EDITOR):
+            return
+        every, reads = self._store.all(Scope(all=True)), by.principal.scope(Role.READER)
+        his = frozenset(table_name(other) for other in every if reads.covers(other.name, other.data_type))
+        name, others = table_name(source), frozenset(map(table_name, every)) - his
+        if name not in his and not Reach((), tables=["*.*.*"], hidden=others).covers(name):
+            raise Invalid.field(
+                "source.config.table",
+                f"{'.'.join(name)!r} is no table that somebody with the role EDITOR on some sources only may name; "
+                "an EDITOR on '*' can",
+            )
 
     def _exists(self, name: str) -> bool:
         try:

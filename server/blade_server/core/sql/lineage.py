@@ -26,6 +26,8 @@ class _Has(IntEnum):
     MADE = 3
 
 
+_NO_COLUMNS = ("SEMI", "ANTI")
+"""Joins that only choose among the rows of what stands before them."""
 _MANY_COLUMNS = (exp.UDTF, exp.Explode, exp.Inline, exp.Stack, exp.Anonymous)
 
 
@@ -110,9 +112,9 @@ class _Lineage:
             return _Has.MADE if self._is_in(one.expressions) else _Has.NOTHING
         if isinstance(one, exp.Column):
             return self._of_column(one, select) if one.name.casefold() == self._column else _Has.NOTHING
-        # The warehouse gives it a name, which can be that of a field in it, or several.
+        # The warehouse gives it a name, which can be that of a field in it, or several; `struct.*` has those of all.
         mentions = self._column in one.sql("databricks").casefold() or one.find(*_MANY_COLUMNS)
-        return _Has.MADE if mentions else _Has.NOTHING
+        return _Has.MADE if mentions or isinstance(one, exp.Dot) else _Has.NOTHING
 
     def _of_star(self, star: exp.Star, relations: list[exp.Expr], select: _Select) -> _Has:
         if star.args.get("replace") or star.args.get("rename") or not relations or self._merged(select):
@@ -155,8 +157,13 @@ class _Lineage:
         return found
 
     def _merged(self, select: _Select) -> bool:
-        """Whether a join makes one column of two."""
-        return any(join.method == "NATURAL" or self._is_in(join.args.get("using") or []) for join in select.joins)
+        """Whether a join makes one column of two, or a pivot others of all that stands before it."""
+        return any(
+            join.method == "NATURAL"
+            or any(part.args.get("pivots") for part in (join, join.this))
+            or self._is_in(join.args.get("using") or [])
+            for join in select.joins
+        )
 
     def _is_in(self, names: Sequence[exp.Expr]) -> bool:
         return any(name.name.casefold() == self._column for name in names)
@@ -172,13 +179,13 @@ class _Select:
     @cached_property
     def relations(self) -> list[exp.Expr]:
         first = self._select.args.get("from_")
-        return [part.this for part in ([first] if first else []) + self.joins] + (
-            self._select.args.get("laterals") or []
-        )
+        joined = [join for join in self.joins if join.kind not in _NO_COLUMNS]
+        return [part.this for part in ([first] if first else []) + joined] + (self._select.args.get("laterals") or [])
 
     def qualified(self, column: exp.Column) -> list[exp.Expr]:
-        wanted = column.table.casefold()
-        return [relation for relation in self.relations if relation.alias_or_name.casefold() == wanted]
+        """Those that it may be of; none for a field of a struct: in `a.b.c` it is one unless `b` is a table in `a`."""
+        wanted = [part.name.casefold() for part in column.parts[:-1]]
+        return [relation for relation in self.relations if _qualifier(relation)[-len(wanted) :] == wanted]
 
 
 def _arms(query: exp.Expr) -> Iterator[exp.Expr]:
@@ -191,6 +198,12 @@ def _arms(query: exp.Expr) -> Iterator[exp.Expr]:
             pending += [inner.expression, inner.this]
         else:
             yield one
+
+
+def _qualifier(relation: exp.Expr) -> list[str]:
+    """What may stand before its columns, the last parts of it or all."""
+    parts = relation.parts if isinstance(relation, exp.Table) and not relation.alias else []
+    return [part.name.casefold() for part in parts] or [relation.alias_or_name.casefold()]
 
 
 def _left_out(star: exp.Expr) -> list[exp.Expr]:

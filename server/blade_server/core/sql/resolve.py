@@ -53,7 +53,8 @@ class Reach:
         if self.every_table:
             return True
         # Other characters can make other spellings: `t@v1` is the table `t`.
-        if tuple(folded) in self.hidden or not all(map(_PLAIN.fullmatch, folded)):
+        lower = tuple(part.lower() for part in parts)  # as `hidden` has them: `straße` is folded to `strasse`
+        if lower in self.hidden or tuple(folded) in self.hidden or not all(map(_PLAIN.fullmatch, folded)):
             return False
         patterns = (pattern.casefold().split(".") for pattern in self.tables)
         return any(all(map(fnmatchcase, folded, pattern)) for pattern in patterns)

@@ -171,6 +171,41 @@ def test_a_repeated_addition_is_no_way_to_a_source_that_one_may_not_see_any_more
         world.sources.add(asked, by=seeing, request_id="once")
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "main.blade.salaries",
+        "main.BLADE.Salaries",
+        "main.blade.salaries@v1",
+        "system.access.audit",
+        "main.information_schema.tables",
+    ],
+)
+def test_a_source_is_no_way_to_a_table_that_one_may_not_read(world: World, table: str) -> None:
+    ann = called_by("ann", Role.EDITOR, (Role.EDITOR, "data_type:part"), (Role.VIEWER, "*"))
+    names = dict(zip(("catalog", "schema", "table"), table.split("."), strict=True))
+    config = replace(a_source().config, **names)
+
+    with pytest.raises(Invalid, match=r"is no table that somebody with the role EDITOR on some sources only may name"):
+        world.sources.update(replace(a_source(), name="parts", config=config), {"config"}, by=ann)
+    for name in ("mine", "salaries"):
+        with pytest.raises(Invalid, match=r"is no table that"):
+            world.sources.add(replace(a_source(), name=name, data_type="part", config=config), by=ann)
+    assert world.sources.get("parts", by=ann).config.table == "parts"
+
+
+def test_a_source_over_a_new_table_or_one_that_one_reads_is_for_its_editor(make: Callable[..., World]) -> None:
+    world = make()
+    world.add("parts", "part")
+    ann = called_by("ann", Role.EDITOR, (Role.EDITOR, "data_type:part"))
+    root = called_by("root", Role.EDITOR, (Role.EDITOR, "*"))
+
+    for caller, table in ((ann, "parts"), (ann, "new"), (root, "parts")):
+        new = replace(a_source(), name="more", data_type="part", config=replace(a_source().config, table=table))
+        with pytest.raises(Invalid, match="has no default"):  # no warehouse: the next step
+            world.sources.add(new, by=caller)
+
+
 # ---------------------------------------------------------------------------------------------------------- jobs
 
 

@@ -21,6 +21,7 @@ from blade_server.model import Classification, RowMapping, Source, SourceConfig
 from blade_server.model.access import Grant, Kind, Principal, Role, Token
 from blade_server.model.policy import AccessPolicy
 from blade_server.storage.access import AccessStore
+from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.rights import RightsStore
 from blade_server.storage.sources import SourceStore
@@ -418,3 +419,19 @@ def test_a_check_is_no_refusal_when_postgresql_is_away(make_world: Callable[...,
     with pytest.raises(BladeError) as caught:
         rights.check(NEEDS_EDITOR, by=ROOT, source="parts")
     assert caught.value.transient
+
+
+def test_a_grant_goes_with_its_source_and_is_not_on_the_next_one_of_that_name(world: World) -> None:
+    secret, _ = world.rights.create_token(
+        "ann", by=ROOT, grants=[Grant(role=Role.READER, scope=scope) for scope in ("source:parts", "data_type:salary")]
+    )
+    parts = world.sources.get("parts", ROOT.sees)
+    before = AuditStore(world.database).head().number
+
+    world.sources.remove("parts", by=ROOT)
+    world.sources.add(parts, by=ROOT)
+
+    told = [entry.fields for entry in AuditStore(world.database).after(before, limit=9)]
+    assert [entry["object"].partition(":")[0] for entry in told] == ["source", "grant", "source"]
+    assert told[1]["detail"] == "READER on source:parts for ann, with the source"
+    assert [grant.scope for grant in world.signs_in(secret).grants] == ["data_type:salary"]

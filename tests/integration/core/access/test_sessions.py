@@ -217,3 +217,25 @@ def test_signing_out_of_what_is_no_session_makes_the_door_forget_nobody(world):
     assert world.sessions.remembers(shown)
     world.sessions.sign_out(world.sign_in())
     assert not world.sessions.remembers(shown)
+
+
+@pytest.mark.parametrize("cannot", ["is locked", "is full"])
+def test_who_may_call_does_not_hang_on_a_note_of_his_last_call(world: World, cannot: str) -> None:
+    token = world.token()
+    session = world.sign_in(token)
+    world.run("UPDATE web_session SET use_time = now() - interval '2 minutes'")
+    world.run("UPDATE access_token SET last_use_time = NULL")
+    with world.database.engine.connect() as other:
+        if cannot == "is locked":
+            other.execute(text("LOCK TABLE access_token, web_session IN SHARE MODE"))
+        else:
+            world.run(
+                "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN RAISE EXCEPTION 'full' USING ERRCODE = '53100'; END $$"
+            )
+            for table in ("access_token", "web_session"):
+                world.run(
+                    f"CREATE TRIGGER full_disk BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION full_disk()"
+                )
+        assert world.who(session).name == "rita"
+        assert world.door.identify_anew(Shown(authorization=f"Bearer {token}")).name == "rita"

@@ -56,6 +56,10 @@ AS_IS = [
     "SELECT * EXCEPT (classification) FROM m",
     "SELECT m.* FROM m VERSION AS OF 3",
     "FROM m SELECT item_id, classification",
+    "SELECT item_id, blade.maintenance.classification FROM blade.maintenance",
+    "SELECT main.blade.maintenance.* FROM main.blade.maintenance, s",
+    "SELECT item_id, classification FROM m LEFT SEMI JOIN s ON s.a = m.a",
+    "SELECT * FROM m LEFT ANTI JOIN s ON s.a = m.a",
 ]
 MADE = [
     "SELECT *, 'UNCLASS' AS classification FROM m",
@@ -120,6 +124,17 @@ MADE = [
     "SELECT * FROM (m JOIN s ON m.a = s.a)",
     "SELECT item_id, stack(1, 'UNCLASS') FROM m",
     "SELECT `classification ` AS classification FROM m",
+    # Fields of a struct `x` of `t`, beside a table that is called `x`.
+    "SELECT t.x.* FROM (SELECT named_struct('classification', 'UNCLASS') AS x) t, m AS x",
+    "SELECT t.x.classification FROM (SELECT named_struct('classification', 'UNCLASS') AS x) t, m AS x",
+    "SELECT item_id, t.a.b.c.* FROM (SELECT item_id, xs AS a FROM m) t",
+    "SELECT item_id, t.a[0].* FROM (SELECT item_id, xs AS a FROM m) t",
+    "SELECT from_json(a, 'c string').* FROM m",
+    # What is not read but only looked into; a pivot is of all that stands before it.
+    "SELECT item_id, classification FROM s LEFT SEMI JOIN m ON s.a = m.a",
+    "SELECT item_id, classification FROM s ANTI JOIN m ON s.a = m.a",
+    "SELECT x.* FROM m x JOIN s ON s.a = x.a UNPIVOT (v FOR classification IN (b AS UNCLASS)) AS x",
+    "SELECT x.* FROM m x, s UNPIVOT (v FOR classification IN (b AS UNCLASS)) AS x",
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -212,6 +213,12 @@ def names(reach: Reach, table: str) -> None:
 
 SECRET = source("secret", "secret", "secret_table", schema="reference")
 REFERENCE = Reach(SOURCES, tables=["main.reference.*", "*.Lists.code_*"], hidden=frozenset({sql.table_name(SECRET)}))
+
+
+def test_a_hidden_table_is_hidden_whatever_folding_makes_of_its_name() -> None:
+    sharp = source("sharp", "sharp", "straße", schema="reference")
+    with pytest.raises(Invalid, match="BLADE_ALLOWED_TABLES"):
+        names(replace(REFERENCE, hidden=frozenset({sql.table_name(sharp)})), "main.reference.`straße`")
 
 
 class TestReach:
