@@ -94,8 +94,6 @@ class Connection:
         self._metadata = _with_token([("blade-actor", actor), *options.get("metadata", ())], token.text)
         dialled = self._operator.dialled if self._operator else self.target
         self._channel = channel or _open(dialled, secure=self._secure, ca_file=self._ca_file)
-        if self._operator is not None:
-            self._operator.follow(self._channel)
         self._is_ours = channel is None
         self._stubs = Stubs(self._channel)
         self._closed = False

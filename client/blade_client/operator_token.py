@@ -1,8 +1,9 @@
 """The token that a server on this machine keeps for its operator, in a file that only he can read.
 
 It is sent only to the very server that wrote the file. Whoever takes a port after that server has gone does not know
-its key, so the server has to prove that it does, again after every lost connection. While it lives, somebody who has
-that port on another address of loopback could let it answer for him: so its own address is dialled, and no other.
+its key, so the server has to prove that it does, again after a second and after every call that failed. While it lives,
+somebody who has that port on another address of loopback could let it answer for him: so its own address is dialled,
+and no other.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,6 +30,8 @@ from blade_client.folders import data_folder
 from blade_client.private_file import checked_token, read_private
 
 _PROOF_S = 5.0
+_PROVEN_S = 1.0
+"""So long a proof holds. gRPC connects anew without a word, so somebody else may have the port with the next call."""
 _NAME = "localhost"
 
 
@@ -72,24 +76,16 @@ class OperatorToken:
             self.dialled = self._address or target
         self._lock = threading.Lock()
         self._known: str | None = None
-        self._was_connected = False
-
-    def follow(self, channel: grpc.Channel) -> None:
-        """Looks anew after every lost connection, whether a call has failed by it or not."""
-        channel.subscribe(self._changed)
-
-    def _changed(self, state: grpc.ChannelConnectivity) -> None:
-        is_connected = state is grpc.ChannelConnectivity.READY
-        if self._was_connected and not is_connected:
-            self.forget()
-        self._was_connected = is_connected
+        self._known_until_s = 0.0
 
     def token(self, access: AccessServiceStub, *, timeout_s: float | None) -> str:
-        """The token, empty if there is none for the server that is there now. Asks that server the first time."""
+        """The token, empty if there is none for the server that is there now. Asks that server, once a second."""
         with self._lock:
-            if self._known is None:
+            now_s = time.monotonic()
+            if self._known is None or (self._known and now_s > self._known_until_s):
                 patience_s = _PROOF_S if timeout_s is None else min(timeout_s, _PROOF_S)
                 self._known = self._found(access, patience_s)
+                self._known_until_s = now_s + _PROVEN_S
             return self._known
 
     def forget(self) -> None:
