@@ -41,7 +41,7 @@ def test_limits_are_changed_while_a_job_runs_and_changes_hands(world: FaultWorld
         job = world.checks.invariant(run)
         assert job.spec.limits.max_errors == 3
         changes = [event for event in job.history if event.kind == JobEvent.LIMITS_CHANGED]
-        assert [(event.actor, event.reason) for event in changes] == [("faults", "the night is ours")]
+        assert [(event.actor, event.reason) for event in changes] == [("admin (faults)", "the night is ours")]
 
 
 def test_a_pause_outlasts_its_cursor_and_ends_on_another_server(world: FaultWorld) -> None:
