@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -49,8 +50,30 @@ def entering(by: Caller) -> Iterator[None]:
         _current.reset(token)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """What the metadata of a call says: `shown` is for the door, `peer` the address, `claims` the caller's own word."""
+
+    shown: Shown
+    peer: str
+    claims: str
+    trace_id: str
+
+    def caller(self, principal: Principal, needs: Role | None, method: str, raw: bytes) -> Caller:
+        """The call as plain data."""
+        return Caller(
+            principal=principal,
+            needs=needs,
+            method=method,
+            claims=self.claims,
+            address=self.peer,
+            request_digest=hashlib.sha256(raw).hexdigest(),
+            trace_id=self.trace_id,
+        )
+
+
 class Lines:
-    """Reads what stands in the metadata of calls."""
+    """Reads the metadata of calls, once each."""
 
     def __init__(self, *, certificates: bool = False) -> None:
         """`certificates`: callers may have one."""
@@ -58,35 +81,28 @@ class Lines:
         self.door_key = secrets.token_urlsafe(32)
         """For the HTTP side of this very process, and nobody else."""
 
-    def shown(self, context: Context) -> Shown:
-        """What the door looks at."""
+    def read(self, context: Context) -> Carried:
+        """What the call carries."""
         found = _metadata(context)
-        session = found.get(SESSION_KEY, "") if self._is_our_own(found) else ""
+        is_our_own = self._is_our_own(found)
         certificate = name_in_certificate(context) if self._certificates else ""
-        return Shown(authorization=found.get(AUTHORIZATION_KEY, ""), session=session, certificate=certificate)
-
-    def peer(self, context: Context) -> str:
-        """The caller's address, as in `127.0.0.1:41234` or `[::1]:41234`."""
-        found = _metadata(context)
-        if self._is_our_own(found) and PEER_KEY in found:
-            return found[PEER_KEY]
-        scheme, _, address = unquote(context.peer()).partition(":")
-        return address if scheme in ("ipv4", "ipv6") else f"{scheme}:{address}"
-
-    def caller(self, context: Context, principal: Principal, needs: Role | None, method: str, raw: bytes) -> Caller:
-        """The call as plain data."""
-        found = _metadata(context)
         claims = found.get(ACTOR_KEY, "").strip()
         trace = _TRACE.fullmatch(found.get(TRACE_KEY, ""))
-        return Caller(
-            principal=principal,
-            needs=needs,
-            method=method,
+        return Carried(
+            shown=Shown(
+                authorization=found.get(AUTHORIZATION_KEY, ""),
+                session=found.get(SESSION_KEY, "") if is_our_own else "",
+                certificate=certificate,
+            ),
+            peer=_peer(context, found if is_our_own else {}),
             claims=claims if claims.isprintable() and len(claims) <= MAX_ACTOR_CHARS else "",
-            address=self.peer(context),
-            request_digest=hashlib.sha256(raw).hexdigest(),
             trace_id=trace[1] if trace else "",
         )
+
+    def peer(self, context: Context) -> str:
+        """The caller's address alone, as in `127.0.0.1:41234` or `[::1]:41234`."""
+        found = _metadata(context)
+        return _peer(context, found if self._is_our_own(found) else {})
 
     def _is_our_own(self, found: dict[str, str]) -> bool:
         return hmac.compare_digest(found.get(DOOR_KEY, "").encode(), self.door_key.encode())
@@ -99,3 +115,11 @@ def _metadata(context: Context) -> dict[str, str]:
         if isinstance(value, str):
             found.setdefault(key, value)
     return found
+
+
+def _peer(context: Context, ours: dict[str, str]) -> str:
+    """`ours`: what the HTTP side of this process says of the call, if it made it."""
+    if PEER_KEY in ours:
+        return ours[PEER_KEY]
+    scheme, _, address = unquote(context.peer()).partition(":")
+    return address if scheme in ("ipv4", "ipv6") else f"{scheme}:{address}"

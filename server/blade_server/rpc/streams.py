@@ -109,7 +109,7 @@ class Streams:
         Raises QuotaExceeded if its principal has too many; Unauthenticated or AccessDenied once he may not have it.
         """
         by = current()
-        stream = Stream(by, self._lines.shown(context))
+        stream = Stream(by, self._lines.read(context).shown)
         if by.principal.kind is Kind.OFF:
             yield stream
             return

@@ -9,7 +9,7 @@ from blade_server.errors import AccessDenied, Unauthenticated
 from blade_server.model.access import Principal
 from blade_server.rpc.around.call import Call
 from blade_server.rpc.around.pace import Pace
-from blade_server.rpc.caller import Context, Lines, entering
+from blade_server.rpc.caller import Carried, Context, Lines, entering
 from blade_server.rpc.threads import Threads
 
 
@@ -25,7 +25,10 @@ class Access:
 
     async def principal(self, context: Context) -> Principal:
         """Who calls. Raises Unauthenticated, StorageUnavailable."""
-        shown = self.lines.shown(context)
+        return await self._known(self.lines.read(context))
+
+    async def _known(self, carried: Carried) -> Principal:
+        shown = carried.shown
         known = self._door.remembered(shown)
         if known is not None:
             return known
@@ -33,7 +36,7 @@ class Access:
         try:
             return await thread(self._door.identify, shown)
         except Unauthenticated as exc:
-            self._refusals.stranger(self.lines.peer(context), exc)
+            self._refusals.stranger(carried.peer, exc)
             raise
 
     def with_access(self, method: str, needs: Needs, inner: Call) -> Call:
@@ -45,9 +48,10 @@ class Access:
             return inner
 
         async def call(raw: bytes, context: Context) -> bytes | None:
-            principal = await self.principal(context)
+            carried = self.lines.read(context)
+            principal = await self._known(carried)
             self._pace.check(principal)
-            by = self.lines.caller(context, principal, needs.role, method, raw)
+            by = carried.caller(principal, needs.role, method, raw)
             try:
                 check_method(principal, needs)
                 with entering(by):
