@@ -12,8 +12,9 @@ from blade_server.core import paging
 from blade_server.core.access.door import Door
 from blade_server.core.access.method import Needs, check_method
 from blade_server.core.access.tokens import hash_of, new_id, new_token
+from blade_server.core.checks import check_length, check_reason, raise_for
 from blade_server.core.paging import make_token, read_token
-from blade_server.errors import AccessDenied, BladeError, Invalid, Violation, check_may
+from blade_server.errors import AccessDenied, BladeError, Invalid, check_may
 from blade_server.model.access import EVERYTHING, Caller, Grant, Principal, Role, Token
 from blade_server.storage.rights import RightsStore
 from blade_server.storage.sources import SourceStore
@@ -24,7 +25,6 @@ MIN_LIFETIME_S = 60.0
 MAX_LIFETIME_S = 100 * 365 * 86400.0
 MAX_DESCRIPTION_CHARACTERS = 200
 MAX_NAME_CHARACTERS = 200
-MAX_REASON_CHARACTERS = 1000
 MAX_GRANTS = 100
 _PRINCIPAL = re.compile(r"[A-Za-z0-9._@:/-]{1,100}", re.ASCII)
 _SCOPE = re.compile(r"\*|source:[a-z][a-z0-9-]{0,62}|data_type:[a-z][a-z0-9_-]{0,62}", re.ASCII)
@@ -66,12 +66,16 @@ class Rights:
         Precondition if the principal has two good ones.
         """
         lasts_s = DEFAULT_LIFETIME_S if lifetime_s is None else lifetime_s
-        wrong = [*_check_principal("principal", principal), *_check_description(description), *_check_lifetime(lasts_s)]
+        wrong = [
+            *_check_principal("principal", principal),
+            *check_length("description", description, MAX_DESCRIPTION_CHARACTERS),
+            *_check_lifetime(lasts_s),
+        ]
         if len(grants) > MAX_GRANTS:
             wrong.append(("grants", f"has {len(grants)} entries; at most {MAX_GRANTS} are allowed"))
         for place, grant in enumerate(grants):
             wrong.extend(_check_scope(f"grants[{place}].", grant))
-        _raise_for(wrong)
+        raise_for(wrong)
         token_id, secret = new_token()
         expire_time = datetime.now(UTC) + timedelta(seconds=lasts_s) if lasts_s else None
         token = Token(token_id=token_id, principal=principal, description=description, expire_time=expire_time)
@@ -91,7 +95,7 @@ class Rights:
 
     def revoke_token(self, token_id: str, *, by: Caller, reason: str = "") -> Token:
         """Idempotent. Raises Invalid, NotFound; Precondition if nobody could give access any more."""
-        _raise_for([*_check_given("token_id", token_id), *_check_reason(reason)])
+        raise_for([*_check_given("token_id", token_id), *check_reason(reason)])
         token = self._store.revoke_token(token_id, by=by, reason=reason, needs_admin=self._door.admins_are_in_the_table)
         self._door.forget()
         return token
@@ -101,7 +105,7 @@ class Rights:
         if bool(grant.principal) == bool(grant.group):
             raise Invalid.field("grant", "names a principal or a group, one of the two")
         named = _check_name("principal" if grant.principal else "group", grant.principal or grant.group)
-        _raise_for([*named, *_check_scope("grant.", grant), *_check_reason(reason)])
+        raise_for([*named, *_check_scope("grant.", grant), *check_reason(reason)])
         stored = self._store.add_grant(replace(grant, grant_id=new_id()), by=by, reason=reason)
         self._door.forget()
         return stored
@@ -118,7 +122,7 @@ class Rights:
 
     def revoke_grant(self, grant_id: str, *, by: Caller, reason: str = "") -> None:
         """Raises Invalid, NotFound; Precondition if nobody could give access any more."""
-        _raise_for([*_check_given("grant_id", grant_id), *_check_reason(reason)])
+        raise_for([*_check_given("grant_id", grant_id), *check_reason(reason)])
         self._store.revoke_grant(grant_id, by=by, reason=reason, needs_admin=self._door.admins_are_in_the_table)
         self._door.forget()
 
@@ -169,16 +173,6 @@ def _check_name(field: str, name: str) -> Iterator[tuple[str, str]]:
         yield f"grant.{field}", f"{name[:100]!r} is not 1 to {MAX_NAME_CHARACTERS} printable characters"
 
 
-def _check_description(text: str) -> Iterator[tuple[str, str]]:
-    if len(text) > MAX_DESCRIPTION_CHARACTERS:
-        yield "description", f"has {len(text)} characters; at most {MAX_DESCRIPTION_CHARACTERS} are allowed"
-
-
-def _check_reason(text: str) -> Iterator[tuple[str, str]]:
-    if len(text) > MAX_REASON_CHARACTERS:
-        yield "reason", f"has {len(text)} characters; at most {MAX_REASON_CHARACTERS} are allowed"
-
-
 def _check_lifetime(lifetime_s: float) -> Iterator[tuple[str, str]]:
     if lifetime_s and not MIN_LIFETIME_S <= lifetime_s <= MAX_LIFETIME_S:
         yield "lifetime", f"{lifetime_s:g} s is not between a minute and 100 years; 0 is for ever"
@@ -189,8 +183,3 @@ def _check_scope(prefix: str, grant: Grant) -> Iterator[tuple[str, str]]:
         yield f"{prefix}scope", f"{grant.scope[:100]!r} is none of '*', 'data_type:NAME' and 'source:NAME'"
     elif grant.role in _WHOLE and grant.scope != EVERYTHING:
         yield f"{prefix}scope", f"{grant.role.name} is for the server as a whole: '*', not {grant.scope!r}"
-
-
-def _raise_for(wrong: Sequence[tuple[str, str]]) -> None:
-    if wrong:
-        raise Invalid([Violation(field=field, description=text) for field, text in wrong])

@@ -13,10 +13,11 @@ from blade_server.arrow.items import Items
 from blade_server.catalog import Catalog, Encoded, Uploaded, encode
 from blade_server.core import retry
 from blade_server.core.audit.recorder import Recorder
+from blade_server.core.checks import raise_for
 from blade_server.core.direct.queries import Queries
 from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
-from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable, Invalid, Violation
+from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable, Invalid
 from blade_server.model import Item
 from blade_server.model.access import Caller
 from blade_server.model.policy import RetryPolicy
@@ -81,8 +82,7 @@ class Ingest:
             Precondition: two rows have it, or the row cannot become an item.
             CatalogRejected, CatalogDenied, CatalogUnavailable, Warehouse...: as they are, after the retries.
         """
-        if wrong := list(check_pairs("metadata", metadata or {})):
-            raise Invalid([Violation(field=field, description=text) for field, text in wrong])
+        raise_for(check_pairs("metadata", metadata or {}))
         if not item_id:
             raise Invalid.field("item_id", "is required")
         found = self._sources.find(data_type, source, by=by)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from blade_server.core.checks import check_length
 from blade_server.core.sources.rules import check_column, check_item_id
-from blade_server.errors import Invalid, NotFound, Reason, Violation, check_may
+from blade_server.errors import Invalid, NotFound, Reason, check_may
 from blade_server.model import Job, Overrides
 from blade_server.model.access import Caller, Role
 
 MAX_BATCH_SIZE = 1000
 MAX_WORKERS = 64
-MAX_REASON_CHARACTERS = 1000
 MAX_REQUEST_ID_CHARACTERS = 128
 
 
@@ -53,24 +53,6 @@ def check_range(name: str, value: int | None, least: int, most: int) -> Iterator
     """A number from `least` to `most`, or none."""
     if value is not None and not least <= value <= most:
         yield name, f"{value} is not between {least} and {most}"
-
-
-def check_length(name: str, value: str, most: int) -> Iterator[tuple[str, str]]:
-    """A text of at most so many characters."""
-    if len(value) > most:
-        yield name, f"has {len(value)} characters; at most {most} are allowed"
-
-
-def raise_for(wrong: Iterator[tuple[str, str]] | Sequence[tuple[str, str]]) -> None:
-    """Raises Invalid naming all these fields, if there are any."""
-    violations = [Violation(field=name, description=text) for name, text in wrong]
-    if violations:
-        raise Invalid(violations)
-
-
-def check_reason(reason: str) -> Iterator[tuple[str, str]]:
-    """Why somebody does what he does."""
-    return check_length("reason", reason, MAX_REASON_CHARACTERS)
 
 
 def check_request_id(request_id: str) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from blade_server.core.jobs.checks import check_limits, check_reason, given, raise_for
+from blade_server.core.checks import check_reason, raise_for
+from blade_server.core.jobs.checks import check_limits, given
 from blade_server.model import Action, Job, JobLimits
 from blade_server.model.access import Caller
 from blade_server.storage.jobs.control import JobControl

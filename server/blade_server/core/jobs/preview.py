@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from blade_server.core import sql
 from blade_server.core.audit.recorder import Recorder
-from blade_server.core.jobs.checks import check_overrides, check_range, raise_for
+from blade_server.core.checks import raise_for
+from blade_server.core.jobs.checks import check_overrides, check_range
 from blade_server.core.jobs.statement import classified, resolve
 from blade_server.core.sources.credentials import target
 from blade_server.core.sources.id_count import count_ids

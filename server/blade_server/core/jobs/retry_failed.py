@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from blade_server.core.jobs.checks import allowed, check_reason, check_request_id, given, raise_for
+from blade_server.core.checks import check_reason, raise_for
+from blade_server.core.jobs.checks import allowed, check_request_id, given
 from blade_server.core.jobs.ids import fingerprint, new_job_id
 from blade_server.core.jobs.level import level
 from blade_server.core.jobs.statement import classified, resolve

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
+from blade_server.core.checks import raise_for
 from blade_server.core.jobs.checks import (
     MAX_BATCH_SIZE,
     MAX_WORKERS,
@@ -13,7 +14,6 @@ from blade_server.core.jobs.checks import (
     check_overrides,
     check_range,
     check_request_id,
-    raise_for,
 )
 from blade_server.core.jobs.ids import fingerprint, new_job_id
 from blade_server.core.jobs.level import level

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from blade_server.core.checks import MAX_REASON_CHARACTERS
 from blade_server.core.direct.queries import MAX_COLUMNS, MAX_ROWS_LIMIT
-from blade_server.core.jobs.checks import MAX_BATCH_SIZE, MAX_REASON_CHARACTERS, MAX_REQUEST_ID_CHARACTERS, MAX_WORKERS
+from blade_server.core.jobs.checks import MAX_BATCH_SIZE, MAX_REQUEST_ID_CHARACTERS, MAX_WORKERS
 from blade_server.core.jobs.preview import MAX_PREVIEW_ROWS
 from blade_server.core.paging import MAX_PAGE_SIZE
 from blade_server.core.sources import rules
