@@ -63,12 +63,13 @@ def serve(as_json: bool, log_level: str, **given: str | int | None) -> None:
     _share_arenas()
     _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
+        settings = _settings(**given)  # before the rest is loaded, which takes a second or two
+
         from blade_server.app.misspelt import misspelt
         from blade_server.app.policies import unbound_hosts
         from blade_server.app.ready_file import ready_file
         from blade_server.app.serve import serve as serve_until_signalled
 
-        settings = _settings(**given)
         for sentence in (*misspelt(os.environ), *unbound_hosts(settings)):
             log.warning("%s", sentence)
         with ready_file(settings.ready_file) as write:
@@ -263,16 +264,17 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
     except Exception as exc:
         from pydantic import ValidationError
 
+        if isinstance(exc, ValidationError):
+            _fail(2, "; ".join(_in_words(error) for error in exc.errors()))
+        if isinstance(exc, ValueError):
+            _fail(2, str(exc))
+
         from blade_server.app.worker_processes import WorkerError
         from blade_server.errors import BladeError
         from blade_server.rpc.server import ListenError
         from blade_server.storage.embedded.postgres import EmbeddedPostgresError
         from blade_server.storage.migrate import NewerTablesError
 
-        if isinstance(exc, ValidationError):
-            _fail(2, "; ".join(_in_words(error) for error in exc.errors()))
-        if isinstance(exc, ValueError):
-            _fail(2, str(exc))
         if isinstance(exc, (ListenError, WorkerError, EmbeddedPostgresError, NewerTablesError, BladeError, OSError)):
             _fail(1, str(exc))
         if isinstance(exc, MemoryError) or (isinstance(exc, RuntimeError) and "start new thread" in str(exc)):

@@ -63,7 +63,9 @@ def test_many_watchers_get_the_same_snapshots_converted_once(world: RpcWorld) ->
     world.store(a_job(revision=2, status=Status.CANCELLED))
 
     assert first == {1}
-    assert [[message.job.revision for message in call] for call in calls] == [[2]] * 50
+    # To subscribe all of them may take longer than the silence that a heartbeat breaks.
+    newer = [[message.job.revision for message in call if not message.heartbeat] for call in calls]
+    assert newer == [[2]] * 50
 
 
 def test_an_unknown_job_is_not_found(world: RpcWorld) -> None:
