@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,28 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Renewal:
+    """How a token of an identity provider is renewed: as which of its clients, and with what.
+
+    `audience`: what a token for the server names. `refresh_token` "": it is not, and ends.
+    """
+
+    issuer: str
+    client_id: str
+    audience: str
+    refresh_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One server, how it is reached, and what its owner signs in with there."""
+    """One server, how it is reached, and what its owner signs in with there. `renewal` None: by a token of the server."""
 
     name: str
     server: str
     token: str = field(repr=False)
     tls: bool = False
     ca_file: str = ""
+    renewal: Renewal | None = None
 
     def is_for(self, server: str) -> bool:
         """Whether that address is this server's."""
@@ -52,15 +66,20 @@ def load_for(server: str) -> Profile | None:
 def save(profile: Profile) -> Path:
     """Stores a profile, in place of the one of that name. Returns its file. Raises ValueError, OSError."""
     file = file_of(profile.name)
-    content = {"server": profile.server, "tls": profile.tls, "ca_file": profile.ca_file, "token": profile.token}
+    content = asdict(profile)
+    del content["name"]
+    if profile.renewal is None:
+        del content["renewal"]
     write_private(file, json.dumps(content, indent=2) + "\n")
     return file
 
 
 def remove(name: str) -> bool:
     """Removes a profile. False if there was none. Raises ValueError, OSError."""
+    file = file_of(name)
     with suppress(FileNotFoundError):
-        file_of(name).unlink()
+        file.unlink()
+        file.with_suffix(".lock").unlink(missing_ok=True)
         return True
     return False
 
@@ -93,6 +112,7 @@ def _profile(name: str, written: Any) -> Profile:
             token=checked_token(token, f"The profile {name!r}"),
             tls=bool(written["tls"]),
             ca_file=ca_file,
+            renewal=Renewal(**written["renewal"]) if "renewal" in written else None,
         )
     except (KeyError, TypeError):
         raise _damaged(name) from None

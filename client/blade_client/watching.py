@@ -39,6 +39,7 @@ def watch(
     deadline = Deadline(timeout_s)
     retry = Retry(attempts=calls.attempts, deadline=deadline)
     latest: Job | None = None
+    may_sign_in_anew = False
     while True:
         try:
             with closing(_snapshots(calls, request, deadline)) as snapshots:
@@ -46,6 +47,7 @@ def watch(
                     if latest is None:
                         retry = Retry(attempts=None, deadline=deadline, transient=_passes)
                     retry.reset()
+                    may_sign_in_anew = calls.connection.renews
                     final = job.status in FINAL_STATUSES
                     fresh = latest is None or job.revision > latest.revision
                     latest = job if fresh else latest
@@ -56,6 +58,9 @@ def watch(
         except errors.DeadlineExceeded as error:
             raise _too_late(error, job_id, latest, timeout_s) from error
         except errors.BladeClientError as error:
+            if isinstance(error, errors.NotSignedIn) and may_sign_in_anew:
+                may_sign_in_anew = False  # the next stream is begun with a token that is good for longer
+                continue
             wait_s = retry.wait_s(error)
             if wait_s is None:
                 raise calls.connection.explained(error) from error.__cause__
