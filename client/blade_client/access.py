@@ -29,7 +29,7 @@ class AccessCalls:
         return self._calls.unary(lambda s: s.access.GetSignIn, pb.GetSignInRequest(), repeatable=True)
 
     def create_sign_in_code(self) -> pb.CreateSignInCodeResponse:
-        """A code with which a browser gets a session of the caller, once, within 60 seconds; empty where nobody signs in.
+        """A code by which a browser gets a session of the caller, once, within 60 s; empty where nobody signs in.
 
         Raises:
             QuotaExceeded: Too many in too short a time.

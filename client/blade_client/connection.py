@@ -102,8 +102,9 @@ class Connection:
         self._closed = False
 
     def metadata(self, timeout_s: float | None) -> Metadata:
-        """What a call carries. The server is asked first, for at most `timeout_s`, if its operator's token is there; the
-        identity provider, if a profile's token has to be renewed, which raises NotSignedIn and Unavailable.
+        """What a call carries. The server is asked first, for at most `timeout_s`, if its operator's token is there.
+
+        The identity provider is asked if a profile's token is at its end; raises NotSignedIn, Unavailable.
         """
         if self._renewed is not None:
             return _with_token(self._metadata, self._renewed.text())
@@ -127,11 +128,6 @@ class Connection:
             return False
         self._operator.forget()
         return isinstance(error, errors.NotSignedIn) and self.metadata(None) != shown
-
-    @property
-    def renews(self) -> bool:
-        """Whether what calls carry is renewed when it ends."""
-        return self._renewed is not None and self._renewed.renews
 
     def stubs(self) -> Stubs:
         """The services. Raises RuntimeError if the connection was closed."""

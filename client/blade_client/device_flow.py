@@ -83,7 +83,7 @@ def sign_in(
 
 
 def given_in(answer: Mapping[str, Any], audience: str) -> Given:
-    """The token that is for the server, of those in an answer: the access token, if one can see that, else the ID token.
+    """The token of an answer that is for the server: the access token, if one can see that, else the ID token.
 
     Raises Unavailable if there is none.
     """
@@ -91,8 +91,9 @@ def given_in(answer: Mapping[str, Any], audience: str) -> Given:
     token = next((token for token in tokens if is_for(token, audience)), None)
     if token is None:
         raise errors.Unavailable(
-            f"The identity provider gave no token for this server, one whose aud is {audience!r}: it must give its access "
-            "tokens as JWT with that audience, or the server's BLADE_OIDC_AUDIENCE be the client id, which ID tokens name."
+            f"The identity provider gave no token for this server, one whose aud is {audience!r}: it must give its "
+            "access tokens as JWT with that audience, or the server's BLADE_OIDC_AUDIENCE be the client id, which ID "
+            "tokens name."
         )
     refresh_token = answer.get("refresh_token")
     return Given(token=token, refresh_token=refresh_token if isinstance(refresh_token, str) else "")

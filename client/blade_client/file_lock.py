@@ -34,7 +34,7 @@ _BETWEEN_S = 0.05
 
 @contextmanager
 def locked(file: Path, patience_s: float) -> Iterator[None]:
-    """Holds the lock of a file, which is made if need be. Raises TimeoutError if others hold it for too long, OSError."""
+    """Holds the lock of a file, which is made if need be. Raises OSError, TimeoutError if others hold it for long."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     deadline_s = time.monotonic() + patience_s

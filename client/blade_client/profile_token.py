@@ -1,7 +1,7 @@
 """The token of a profile that an identity provider has given: renewed when it ends, by one process at a time.
 
 A refresh token may be good once. So whoever renews holds the profile's lock, and looks first whether somebody else has
-done it meanwhile. What comes is written down before it is used. A process that is killed after the provider has answered
+done it meanwhile. What comes is written down before it is used. A process that is killed when the provider has answered
 and before that is written loses the refresh token, and its user signs in anew: nobody but the provider knows it then.
 """
 
@@ -91,8 +91,6 @@ def _with_next_token(profile: Profile) -> Profile:
         "audience": renewal.audience,
     }
     status, answer = Provider(renewal.issuer).post("token_endpoint", form)
-    if status >= 500:
-        raise errors.Unavailable(f"The identity provider {renewal.issuer} answers {status}.")
     if status != 200:
         raise _over(profile, words_of(answer))
     given = given_in(answer, renewal.audience)

@@ -31,7 +31,7 @@ class Renewal:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One server, how it is reached, and what its owner signs in with there. `renewal` None: by a token of the server."""
+    """One server, how it is reached, and what its owner signs in with there; `renewal` None: it is not renewed."""
 
     name: str
     server: str

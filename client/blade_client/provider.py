@@ -21,8 +21,8 @@ _MAX_WORDS = 300
 class Provider:
     """The provider of an issuer. All methods block, for some seconds at most.
 
-    They raise `errors.Unavailable` if it does not answer as it should. Nothing is sent to an address that is neither
-    HTTPS nor on this machine, and no redirect is followed.
+    They raise `errors.Unavailable` if it does not answer as it should, with 500 for one. Nothing is sent to an address
+    that is neither HTTPS nor on this machine, and no redirect is followed.
     """
 
     def __init__(self, issuer: str) -> None:
@@ -53,7 +53,10 @@ class Provider:
         url = self.endpoint(endpoint)
         if not url:
             raise errors.Unavailable(f"The identity provider {self.issuer} has no {endpoint}.")
-        return _asked(url, urlencode(form).encode())
+        status, document = _asked(url, urlencode(form).encode())
+        if status >= 500:
+            raise errors.Unavailable(f"The identity provider {self.issuer} answers {status}.")
+        return status, document
 
 
 def words_of(document: Mapping[str, Any]) -> str:

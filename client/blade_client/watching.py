@@ -39,7 +39,6 @@ def watch(
     deadline = Deadline(timeout_s)
     retry = Retry(attempts=calls.attempts, deadline=deadline)
     latest: Job | None = None
-    may_sign_in_anew = False
     while True:
         try:
             with closing(_snapshots(calls, request, deadline)) as snapshots:
@@ -47,7 +46,6 @@ def watch(
                     if latest is None:
                         retry = Retry(attempts=None, deadline=deadline, transient=_passes)
                     retry.reset()
-                    may_sign_in_anew = calls.connection.renews
                     final = job.status in FINAL_STATUSES
                     fresh = latest is None or job.revision > latest.revision
                     latest = job if fresh else latest
@@ -58,9 +56,6 @@ def watch(
         except errors.DeadlineExceeded as error:
             raise _too_late(error, job_id, latest, timeout_s) from error
         except errors.BladeClientError as error:
-            if isinstance(error, errors.NotSignedIn) and may_sign_in_anew:
-                may_sign_in_anew = False  # the next stream is begun with a token that is good for longer
-                continue
             wait_s = retry.wait_s(error)
             if wait_s is None:
                 raise calls.connection.explained(error) from error.__cause__
@@ -79,9 +74,12 @@ def _snapshots(calls: Calls, request: WatchJobRequest, deadline: Deadline) -> Ge
 
 
 def _passes(error: errors.BladeClientError) -> bool:
-    """True for what a watcher that was let in once waits for: a lost server, or one too full to take it back yet."""
-    full = isinstance(error, errors.QuotaExceeded) and error.retry_after_s is not None
-    return full or is_transient(error)
+    """True for what a watcher that was let in once comes back after.
+
+    A lost server, one too full to take it back yet, and one that its next token will be good for.
+    """
+    says_when = isinstance(error, (errors.QuotaExceeded, errors.NotSignedIn)) and error.retry_after_s is not None
+    return says_when or is_transient(error)
 
 
 def _too_late(

@@ -1,4 +1,4 @@
-"""Signing in at a real identity provider, in a real browser: from the page, and for the command line; and `blade open`."""
+"""Signing in at a real identity provider, in a real browser: from the page, for the command line; and `blade open`."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ def site(_postgres: str, _migrated_template: str) -> Iterator[Site]:
         code, errors = site.served.stop()
         assert code == 0
         assert CLIENT_SECRET not in errors
+        assert "code" not in errors, "of what browsers come back with nothing is logged"
         assert "Traceback" not in errors
 
 
@@ -101,7 +102,8 @@ def environment(tmp_path: Any, site: Site) -> dict[str, str]:
     """Of a user's commands."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("BLADE_")}
     return own | {
-        "XDG_CONFIG_HOME": str(tmp_path / "config"), "XDG_DATA_HOME": str(tmp_path / "data"), "BLADE_SERVER": site.target
+        "XDG_CONFIG_HOME": str(tmp_path / "config"), "XDG_DATA_HOME": str(tmp_path / "data"),
+        "BLADE_SERVER": site.target,
     }  # fmt: skip
 
 

@@ -43,13 +43,13 @@ def open(session: Session, *, print_only: bool) -> None:  # noqa: A001 - the com
 
 
 def _page_at(target: str, port: int, *, secure: bool) -> str:
-    """The page's address on the host that was called. Raises Unavailable; UsageError if a browser cannot be told that host."""
+    """The page's address on the host that was called. Raises Unavailable; UsageError if a browser cannot go there."""
     from blade_client.errors import Unavailable
 
     host, _, _ = target.rpartition(":")
     if not port:
         raise Unavailable("The page of this server is not open yet; try again.")
-    if not host or "/" in host or ":" in host.strip("[]") and not host.startswith("["):
+    if not host or "/" in host or (":" in host and not host.startswith("[")):
         raise click.UsageError(f"Of {target} no address of a page follows: set BLADE_PUBLIC_URL of the server.")
     return f"{'https' if secure else 'http'}://{host}:{port}"
 

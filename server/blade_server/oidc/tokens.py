@@ -34,8 +34,9 @@ _HASHES: Mapping[str, Any] = {"RS256": hashlib.sha256, "ES256": hashlib.sha256, 
 
 
 class Tokens:
-    """Thread-safe. Each method may wait for keys, some seconds, and raises Unauthenticated for a token that is not good,
-    Unavailable as long as the provider has never answered.
+    """Thread-safe. Each method may wait for keys, some seconds.
+
+    It raises Unauthenticated for a token that is not good, Unavailable as long as the provider has never answered.
     """
 
     def __init__(self, policy: OidcPolicy, keys: Keys) -> None:

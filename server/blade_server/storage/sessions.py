@@ -1,4 +1,4 @@
-"""Sessions of browsers in PostgreSQL, and the codes that open one. Their entries of the audit log are written with them."""
+"""Sessions of browsers in PostgreSQL, and the codes that open one, each with its entry of the audit log."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class SessionStore:
         `how` somebody has signed in and from which `address` is for the audit log; `instead_of`: the one that ends.
         """
         with self._database.begin() as connection:
-            return _open(connection, hash_, session, how, address, instead_of)
+            return _open(connection, hash_, session, how=how, address=address, instead_of=instead_of)
 
     def add_code(self, hash_: bytes, session: Session, *, by: Caller) -> datetime:
         """Stores a code that opens that session; until when it is good."""
@@ -91,7 +91,8 @@ class SessionStore:
             if row is None:
                 return None
             session = _session_from(row, row.session_expire_time)
-            return _open(connection, hash_, session, f"by code {_id(code)}", address, instead_of)
+            how = f"by code {_id(code)}"
+            return _open(connection, hash_, session, how=how, address=address, instead_of=instead_of)
 
     def find(self, hash_: bytes) -> Session | None:
         """The session, which counts as used now, to the minute. None: it is over, or its token is no good any more."""
@@ -130,7 +131,7 @@ class SessionStore:
 
 
 def _open(
-    connection: Connection, hash_: bytes, session: Session, how: str, address: str, instead_of: bytes | None
+    connection: Connection, hash_: bytes, session: Session, *, how: str, address: str, instead_of: bytes | None
 ) -> Opened:
     stored = insert(_session).values(
         hash=hash_,

@@ -1,7 +1,7 @@
 """Signing in to the page and out of it, and what only those see who are signed in.
 
 POST /session with `{"token": "..."}`, or with the `{"code": "..."}` of `blade open`, gives a session in a cookie, in
-place of the one there was; GET tells who is signed in, with the token that changes have to carry (CSRF); DELETE ends it.
+place of the one there was; GET tells who is signed in, with the token that changes carry (CSRF); DELETE ends it.
 """
 
 from __future__ import annotations

@@ -68,20 +68,8 @@ def test_it_shows_what_to_do_and_waits_as_long_as_the_provider_wants(fake: FakeP
 
 
 def test_one_that_does_not_answer_meanwhile_is_asked_less_often(fake: FakeProvider, waits: Waits) -> None:
-    def away_at_first() -> None:
-        fake.says = "500" if len(waits.seconds) in (2, 3) else "well"
-
-    waits.meanwhile = away_at_first
-    # Its errors are no JSON of the protocol, but a status: a gateway's.
-    fake.answer_to = lambda *_: _at_first(fake, waits)  # type: ignore[method-assign]
-    assert waits.sign_in().token
-    assert waits.seconds == [1, 2, 4]
-
-
-def _at_first(fake: FakeProvider, waits: Waits) -> tuple[int, Any]:
-    if not waits.shown:
-        return FakeProvider.answer_to(fake, "/device", {}, "")
-    return (502, []) if len(waits.seconds) < 3 else (200, fake.given())
+    assert waits.sign_in((502, {}), PENDING, (503, {}), (200, fake.given())).token
+    assert waits.seconds == [1, 2, 2, 4]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +141,7 @@ def test_nor_do_they_where_the_provider_names_another_place(fake: FakeProvider, 
 
 def test_one_that_says_it_is_somebody_else_is_not_asked(fake: FakeProvider) -> None:
     fake.discovery["issuer"] = "https://other.example"
-    with pytest.raises(errors.Unavailable, match="says that it is 'https://other.example'"):
+    with pytest.raises(errors.Unavailable, match=r"says that it is 'https://other\.example'"):
         Provider(fake.issuer).post("token_endpoint", {"a": "b"})
     assert fake.posted == []
 

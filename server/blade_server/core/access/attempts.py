@@ -15,7 +15,7 @@ _MAX_KNOWN = 10_000
 
 
 class Attempts:
-    """Counts what those do who have a name or an address, of a bounded number: who was quiet longest is forgotten first.
+    """Counts what each name or address does, of a bounded number: who was quiet longest is forgotten first.
 
     Thread-safe. `what` they do too often, in words.
     """
