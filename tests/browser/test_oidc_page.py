@@ -224,7 +224,7 @@ def test_blade_open_opens_the_page_once(site, page, context, expect, tmp_path) -
     )
     assert f"Opened {site.url} in the browser" in done.stdout
     page.goto((tmp_path / "opened").read_text().strip())
-    expect(page.get_by_text("You are signed in as admin, by blade open.")).to_be_visible()
+    expect(page.locator("#toasts").get_by_text("You are signed in as admin, by blade open.")).to_be_visible()
     assert page.url == f"{site.url}/"
     expect(page.locator("#who")).to_contain_text("admin")
 
@@ -233,11 +233,11 @@ def test_blade_open_opens_the_page_once(site, page, context, expect, tmp_path) -
     )
     url = printed.stdout.strip()
     page.goto(url)
-    expect(page.get_by_text("This browser is signed in as admin already.")).to_be_visible()
+    expect(page.locator("#toasts").get_by_text("This browser is signed in as admin already.")).to_be_visible()
     context.clear_cookies()
     page.goto("about:blank")
     page.goto(url)
-    expect(page.get_by_text("You are signed in as admin, by blade open.")).to_be_visible()
+    expect(page.locator("#toasts").get_by_text("You are signed in as admin, by blade open.")).to_be_visible()
     context.clear_cookies()
     page.goto("about:blank")
     page.goto(url)

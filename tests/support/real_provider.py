@@ -13,7 +13,7 @@ import pytest
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 
-PACKAGE = "oidc-provider@9.5.1"
+PACKAGE = "oidc-provider@9.13.3"
 CLIENT_SECRET = "s3cret-of-the-page"
 _FOLDER = ROOT / ".build" / "oidc-provider"
 _SCRIPT = Path(__file__).with_suffix(".mjs")
