@@ -71,7 +71,7 @@ def _show(prompt: Prompt) -> None:
     lines = [f"Open {prompt.url} in a browser, on any device, and enter the code {prompt.code} there."]
     if prompt.whole_url:
         lines.append(f"Or open {prompt.whole_url} and compare the code.")
-    lines.append(f"It is good for {minutes} minutes; waiting.")
+    lines.append(f"It is good for {minutes} min; waiting.")
     for line in lines:
         click.echo(visible(line), err=True)
     sys.stderr.flush()

@@ -6,6 +6,7 @@ import html
 import re
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import quote
 
@@ -47,7 +48,7 @@ class Site:
         self.recorder = Recorder(AuditStore(self.database))
         sessions = Sessions(door, stored, self.provider.code_flow)
         self._loop = LoopThread()
-        web = WebPolicy(listen=ListenPolicy(), trusted_proxies=())
+        web = WebPolicy(listen=ListenPolicy(), trusted_proxies=(ip_network("127.0.0.1"),))
         self.web = Web("unix:/nowhere", web, sessions, Refusals(self.recorder), door_key="key")
         self.url = f"http://127.0.0.1:{self._loop.run(self.web.start())}"
 
@@ -150,6 +151,19 @@ def test_what_a_browser_keeps_meanwhile_is_for_no_script_and_for_ten_minutes(sit
     line = cookies(answer)["blade_sign_in"]
     assert line.endswith("; Path=/; Max-Age=600; HttpOnly; SameSite=Lax")
     assert answer.headers["location"].startswith(f"{site.fake.issuer}/auth?")
+
+
+def test_over_tls_both_cookies_are_for_tls_and_for_this_host_alone(site: Site, browser: Browser) -> None:
+    over_tls = {"x-forwarded-proto": "https"}
+    out = browser.get("/session/oidc", headers=over_tls)
+    line = cookies(out)["__Host-blade_sign_in"]
+    assert line.endswith("; Path=/; Max-Age=600; HttpOnly; SameSite=Lax; Secure")
+    said = site.fake.approve(out.headers["location"])
+    plain = browser.get("/session/oidc/callback", params=said, headers={"cookie": line.partition(";")[0]})
+    assert plain.status_code == 401, "what is for TLS does not count without"
+    back = browser.get("/session/oidc/callback", params=said, headers=over_tls | {"cookie": line.partition(";")[0]})
+    assert back.status_code == 200
+    assert cookies(back)["__Host-blade_session"].endswith("; HttpOnly; SameSite=Strict; Secure")
 
 
 @pytest.mark.parametrize(

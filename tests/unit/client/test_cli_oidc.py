@@ -60,7 +60,7 @@ class TestLogin:
         assert result.exit_code == 0, result.output
         assert f"Open {fake.issuer}/enter in a browser" in result.stderr
         assert "enter the code WDJB-MJHT there" in result.stderr
-        assert "It is good for 10 minutes" in result.stderr
+        assert "It is good for 10 min" in result.stderr
         assert f"Signed in to {server.target} as ann" in result.stdout
         kept = profiles.load_for(server.target)
         assert kept is not None
