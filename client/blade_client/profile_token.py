@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from blade_client import errors, profiles
 from blade_client.device_flow import given_in
-from blade_client.file_lock import locked
 from blade_client.jwt_claims import end_of
 from blade_client.private_file import checked_token
 from blade_client.profiles import Profile
@@ -21,7 +20,6 @@ from blade_client.provider import Provider, words_of
 
 _BEFORE_S = 30.0
 """A token is renewed so long before it ends: calls take a while, and clocks differ."""
-_LOCK_PATIENCE_S = 45.0
 _NOT_AGAIN_S = 60.0
 """A token that was refused is renewed once in this time: a server that wants another one altogether takes none."""
 
@@ -66,9 +64,8 @@ class ProfileToken:
             return shown != self._profile.token
 
     def _renew(self, old: str) -> None:
-        file = profiles.file_of(self._profile.name)
         try:
-            with locked(file.with_suffix(".lock"), _LOCK_PATIENCE_S):
+            with profiles.changing(self._profile.name):
                 stored = profiles.load(self._profile.name)
                 if stored.token == old:
                     stored = _with_next_token(stored)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blade_client.file_lock import locked
 from blade_client.folders import config_folder
 from blade_client.private_file import checked_token, read_private, write_private
 
+LOCK_PATIENCE_S = 45.0
+"""Longer than an identity provider takes for an answer."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
@@ -77,11 +80,19 @@ def save(profile: Profile) -> Path:
 def remove(name: str) -> bool:
     """Removes a profile. False if there was none. Raises ValueError, OSError."""
     file = file_of(name)
-    with suppress(FileNotFoundError):
-        file.unlink()
+    if not file.exists():
+        return False
+    with changing(name):
+        file.unlink(missing_ok=True)
         file.with_suffix(".lock").unlink(missing_ok=True)
-        return True
-    return False
+    return True
+
+
+@contextmanager
+def changing(name: str) -> Iterator[None]:
+    """Nobody else changes the profile meanwhile, who does it in here. Raises ValueError, OSError, TimeoutError."""
+    with locked(file_of(name).with_suffix(".lock"), LOCK_PATIENCE_S):
+        yield
 
 
 def name_for(server: str) -> str:

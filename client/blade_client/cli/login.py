@@ -83,7 +83,8 @@ def _keep(session: Session, profile: Profile) -> None:
             f"Nobody signs in at {server} (BLADE_AUTH=off), so the token was not checked and nothing is kept.", err=True
         )
         click.get_current_context().exit(PRECONDITION)
-    file = profiles.save(profile)
+    with profiles.changing(profile.name):
+        file = profiles.save(profile)
     for variable in ("BLADE_TOKEN_FILE", "BLADE_TOKEN"):
         if os.environ.get(variable):
             click.echo(f"{variable} is set, and goes before this profile: unset it.", err=True)

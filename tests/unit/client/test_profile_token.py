@@ -17,7 +17,7 @@ import pytest
 from tests.support.oidc import AUDIENCE, FakeProvider
 
 from blade.v1 import access_service_pb2 as access
-from blade_client import BladeClient, errors, file_lock, profile_token, profiles
+from blade_client import BladeClient, errors, file_lock, profiles
 from blade_client.file_lock import locked
 from blade_client.profile_token import ProfileToken
 from blade_client.profiles import Profile, Renewal
@@ -125,7 +125,7 @@ except TimeoutError:
 
 def test_who_waits_too_long_for_another_is_told(fake: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     profile = stored(fake, -100)
-    monkeypatch.setattr(profile_token, "_LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr(profiles, "LOCK_PATIENCE_S", 0.1)
     monkeypatch.setattr(file_lock, "_BETWEEN_S", 0.01)
     with (
         locked(profiles.file_of("mine").with_suffix(".lock"), 5.0),
@@ -160,6 +160,20 @@ def test_while_the_provider_is_away_it_is_good_to_its_end(fake: FakeProvider) ->
     with pytest.raises(errors.Unavailable):
         ProfileToken(over).text()
     assert profiles.load("mine") == over, "it may be renewed when the provider is back"
+
+
+def test_what_is_forgotten_while_it_is_renewed_stays_so(fake: FakeProvider, wait_until: Any) -> None:
+    profile = stored(fake, -100)
+    fake.says = "hangs"
+    with ThreadPoolExecutor(2) as threads:
+        renewing = threads.submit(ProfileToken(profile).text)
+        wait_until(lambda: "/.well-known/openid-configuration" in fake.asked)
+        removing = threads.submit(profiles.remove, "mine")
+        fake.says = "well"
+        fake.released.set()
+        assert removing.result(60)
+        assert renewing.exception(60) is None or isinstance(renewing.exception(), errors.Unavailable)
+    assert not profiles.file_of("mine").exists()
 
 
 def test_logout_forgets_all_of_it(fake: FakeProvider) -> None:
