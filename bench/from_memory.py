@@ -12,6 +12,7 @@ import rows
 from blade_sandbox import leash
 from blade_server.core.direct.queries import Queries
 from blade_server.model import RowQuery
+from blade_server.model.access import Caller
 
 ROWS = rows.batch(0, int(os.environ["BENCH_ROWS"]))
 
@@ -27,7 +28,7 @@ class Memory:
     def close(self) -> None: ...
 
 
-def arrow(self: Queries, _: RowQuery) -> Any:
+def arrow(self: Queries, _: RowQuery, *, by: Caller) -> Any:
     return Memory()
 
 
