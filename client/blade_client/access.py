@@ -24,6 +24,18 @@ class AccessCalls:
         """Who the caller is, how he signed in, and the grants that hold for him. Raises NotSignedIn."""
         return self._calls.unary(lambda s: s.access.WhoAmI, pb.WhoAmIRequest(), repeatable=True)
 
+    def sign_in_options(self) -> pb.GetSignInResponse:
+        """How one signs in to the server: its identity provider, if people sign in at one. Needs no token."""
+        return self._calls.unary(lambda s: s.access.GetSignIn, pb.GetSignInRequest(), repeatable=True)
+
+    def create_sign_in_code(self) -> pb.CreateSignInCodeResponse:
+        """A code by which a browser gets a session of the caller, once, within 60 s; empty where nobody signs in.
+
+        Raises:
+            QuotaExceeded: Too many in too short a time.
+        """
+        return self._calls.unary(lambda s: s.access.CreateSignInCode, pb.CreateSignInCodeRequest(), repeatable=False)
+
     def check(
         self, method: str, *, source: str = "", principal: str = "", groups: Iterable[str] = ()
     ) -> pb.CheckAccessResponse:

@@ -110,8 +110,11 @@ class Calls:
                     yield answer
             except grpc.RpcError as failure:
                 error = error_of(failure, target=self.connection.target)
-                again = self.connection.knows_better(error, shown) and not begun
+                better = self.connection.knows_better(error, shown)
+                again = better and not begun
                 if not again:
+                    if better and isinstance(error, errors.NotSignedIn):
+                        error.retry_after_s = 0.0  # whoever can begin anew may: with what is known now
                     raise error from failure
             finally:
                 call.cancel()

@@ -24,6 +24,7 @@ from blade_client import errors
 from blade_client.credentials import NONE, Token, given_token, named_profile, token_around
 from blade_client.diagnosis import problem_at, proxy_words
 from blade_client.operator_token import OperatorToken
+from blade_client.profile_token import ProfileToken
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
@@ -90,8 +91,10 @@ class Connection:
             raise ValueError(_readable(self.target, token.source))
         may_look = given is None and not token.text and channel is None and is_local(self.target)
         self._operator = OperatorToken(self.target, secure=self._secure) if may_look else None
+        self._renewed = ProfileToken(token.profile) if token.profile is not None else None
         actor = header_value(options.get("actor") or default_actor())
-        self._metadata = _with_token([("blade-actor", actor), *options.get("metadata", ())], token.text)
+        stays = "" if self._renewed else token.text
+        self._metadata = _with_token([("blade-actor", actor), *options.get("metadata", ())], stays)
         dialled = self._operator.dialled if self._operator else self.target
         self._channel = channel or _open(dialled, secure=self._secure, ca_file=self._ca_file)
         self._is_ours = channel is None
@@ -99,7 +102,12 @@ class Connection:
         self._closed = False
 
     def metadata(self, timeout_s: float | None) -> Metadata:
-        """What a call carries. The server is asked first, for at most `timeout_s`, if its operator's token is there."""
+        """What a call carries. The server is asked first, for at most `timeout_s`, if its operator's token is there.
+
+        The identity provider is asked if a profile's token is at its end; raises NotSignedIn, Unavailable.
+        """
+        if self._renewed is not None:
+            return _with_token(self._metadata, self._renewed.text())
         if self._operator is None:
             return self._metadata
         return _with_token(self._metadata, self._operator.token(self.stubs().access, timeout_s=timeout_s))
@@ -111,8 +119,11 @@ class Connection:
     def knows_better(self, error: errors.BladeClientError, shown: Metadata) -> bool:
         """Whether a call that failed so, with this metadata, is worth making at once with other metadata.
 
-        A server that was started anew has another token for its operator; one that was lost may be another by now.
+        A server that was started anew has another token for its operator; one that was lost may be another by now. A
+        token of an identity provider can be renewed, where its server says before this machine does that it is over.
         """
+        if self._renewed is not None and isinstance(error, errors.NotSignedIn):
+            return self._renewed.renewed(dict(shown).get("authorization", "").removeprefix("Bearer "))
         if self._operator is None or not isinstance(error, (errors.Unreachable, errors.NotSignedIn)):
             return False
         self._operator.forget()

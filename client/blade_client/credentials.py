@@ -12,10 +12,11 @@ from blade_client.profiles import Profile
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """A token and where it is from, in words. Empty: there is none."""
+    """A token and where it is from, in words. Empty: there is none. `profile`: the one that it is from, if it is."""
 
     text: str = field(default="", repr=False)
     source: str = ""
+    profile: Profile | None = None
 
 
 NONE = Token()
@@ -44,7 +45,9 @@ def token_around(profile: Profile | None) -> Token:
         return _from_file(file, "BLADE_TOKEN_FILE: ")
     if text:
         return Token(text=checked_token(text, "BLADE_TOKEN"), source="BLADE_TOKEN")
-    return Token(text=profile.token, source=f"the profile {profile.name!r}") if profile is not None else NONE
+    if profile is None:
+        return NONE
+    return Token(text=profile.token, source=f"the profile {profile.name!r}", profile=profile)
 
 
 def named_profile(name: str | None, target: str | None, default_target: str) -> Profile | None:

@@ -5,26 +5,43 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blade_client.file_lock import locked
 from blade_client.folders import config_folder
 from blade_client.private_file import checked_token, read_private, write_private
 
+LOCK_PATIENCE_S = 45.0
+"""Longer than an identity provider takes for an answer."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Renewal:
+    """How a token of an identity provider is renewed: as which of its clients, and with what.
+
+    `audience`: what a token for the server names. `refresh_token` "": it is not, and ends.
+    """
+
+    issuer: str
+    client_id: str
+    audience: str
+    refresh_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One server, how it is reached, and what its owner signs in with there."""
+    """One server, how it is reached, and what its owner signs in with there; `renewal` None: it is not renewed."""
 
     name: str
     server: str
     token: str = field(repr=False)
     tls: bool = False
     ca_file: str = ""
+    renewal: Renewal | None = None
 
     def is_for(self, server: str) -> bool:
         """Whether that address is this server's."""
@@ -52,17 +69,30 @@ def load_for(server: str) -> Profile | None:
 def save(profile: Profile) -> Path:
     """Stores a profile, in place of the one of that name. Returns its file. Raises ValueError, OSError."""
     file = file_of(profile.name)
-    content = {"server": profile.server, "tls": profile.tls, "ca_file": profile.ca_file, "token": profile.token}
+    content = asdict(profile)
+    del content["name"]
+    if profile.renewal is None:
+        del content["renewal"]
     write_private(file, json.dumps(content, indent=2) + "\n")
     return file
 
 
 def remove(name: str) -> bool:
     """Removes a profile. False if there was none. Raises ValueError, OSError."""
-    with suppress(FileNotFoundError):
-        file_of(name).unlink()
-        return True
-    return False
+    file = file_of(name)
+    if not file.exists():
+        return False
+    with changing(name):
+        file.unlink(missing_ok=True)
+        file.with_suffix(".lock").unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def changing(name: str) -> Iterator[None]:
+    """Nobody else changes the profile meanwhile, who does it in here. Raises ValueError, OSError, TimeoutError."""
+    with locked(file_of(name).with_suffix(".lock"), LOCK_PATIENCE_S):
+        yield
 
 
 def name_for(server: str) -> str:
@@ -93,6 +123,7 @@ def _profile(name: str, written: Any) -> Profile:
             token=checked_token(token, f"The profile {name!r}"),
             tls=bool(written["tls"]),
             ca_file=ca_file,
+            renewal=Renewal(**written["renewal"]) if "renewal" in written else None,
         )
     except (KeyError, TypeError):
         raise _damaged(name) from None

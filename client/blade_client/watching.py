@@ -74,9 +74,12 @@ def _snapshots(calls: Calls, request: WatchJobRequest, deadline: Deadline) -> Ge
 
 
 def _passes(error: errors.BladeClientError) -> bool:
-    """True for what a watcher that was let in once waits for: a lost server, or one too full to take it back yet."""
-    full = isinstance(error, errors.QuotaExceeded) and error.retry_after_s is not None
-    return full or is_transient(error)
+    """True for what a watcher that was let in once comes back after.
+
+    A lost server, one too full to take it back yet, and one that its next token will be good for.
+    """
+    says_when = isinstance(error, (errors.QuotaExceeded, errors.NotSignedIn)) and error.retry_after_s is not None
+    return says_when or is_transient(error)
 
 
 def _too_late(

@@ -63,7 +63,8 @@ def serve(as_json: bool, log_level: str, **given: str | int | None) -> None:
     _share_arenas()
     _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
-        settings = _settings(**given)  # before the rest is loaded, which takes a second or two
+        settings = _settings(**given)
+        _check(settings)  # before the rest is loaded, which takes a second or two
 
         from blade_server.app.misspelt import misspelt
         from blade_server.app.policies import unbound_hosts
@@ -226,6 +227,16 @@ def _database_of(settings: Settings) -> Iterator[str]:
     else:
         with EmbeddedPostgres(settings.data_dir) as embedded:
             yield embedded.url
+
+
+def _check(settings: Settings) -> None:
+    """Raises ValueError for what cannot be right, as far as that can be told from the settings alone."""
+    from blade_server.app.exposure import check_exposure
+    from blade_server.app.policies import access_policy, web_policy
+
+    check_exposure(settings)
+    access_policy(settings)
+    web_policy(settings)
 
 
 def _settings(**given: Any) -> Settings:

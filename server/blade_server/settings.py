@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     admins: CommaSeparated = Field((), description="`subject:NAME` and `group:NAME`, who are ADMIN.")
     open_contract: bool = Field(False, description="Reflection and the OpenAPI document for those not signed in.")
     audit_anchor_file: Path | None = Field(None, description="The audit log's head is added to it, each minute.")
+    public_url: str = Field("", description="By which browsers reach the page, as https://blade.example.com.")
     allowed_hosts: CommaSeparated = Field((), description="Names in Host, besides those of this machine; `*`: any.")
     trusted_proxies: CommaSeparated = Field((), description="Addresses and networks whose X-Forwarded-For counts.")
     oidc_issuer: str = Field("", description="Of the identity provider, exactly as it names itself.")
@@ -57,6 +58,12 @@ class Settings(BaseSettings):
     oidc_subject_claim: str = Field("sub", min_length=1)
     oidc_groups_claim: str = Field("groups", min_length=1)
     oidc_ca_file: Path | None = None
+    oidc_name: str = Field("", max_length=60, description="What people call the provider; unset: its host.")
+    oidc_client_id: str = Field("", description="As what the page signs people in at the provider; unset: it does not.")
+    oidc_client_secret: SecretStr | None = None
+    oidc_scopes: CommaSeparated = ("openid",)
+    oidc_cli_client_id: str = Field("", description="As what `blade login --oidc` does; unset: it does not.")
+    oidc_cli_scopes: CommaSeparated = ("openid", "offline_access")
     plaintext: Literal["", "behind-proxy"] = Field("", description="Off loopback without TLS: a proxy speaks it.")
     ready_file: Path | None = Field(None, description="Written when it serves, removed when it stops.")
 
@@ -158,6 +165,8 @@ class Settings(BaseSettings):
         "admins",
         "allowed_hosts",
         "trusted_proxies",
+        "oidc_scopes",
+        "oidc_cli_scopes",
         mode="before",
     )
     @classmethod

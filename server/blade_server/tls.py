@@ -6,8 +6,12 @@ import logging
 import ssl
 import threading
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
 
 log = logging.getLogger(__name__)
 
@@ -87,3 +91,12 @@ class Certificates:
         if self._client_ca_file is not None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(self._client_ca_file)  # tried, no more
         return Loaded(chain=chain, key=key, client_ca=client_ca, context=context)
+
+
+@lru_cache(maxsize=1024)
+def end_of(certificate: bytes) -> datetime | None:
+    """When a certificate (PEM) ends; None: it is none."""
+    try:
+        return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+    except ValueError:
+        return None

@@ -112,6 +112,7 @@ class MemoryBlade(
         self.grants: dict[str, access_pb2.Grant] = {}
         self.audit: list[audit_service_pb2.AuditEntry] = []
         self.audit_problem = ""
+        self.provider: access_service_pb2.IdentityProvider | None = None
         self._rings: dict[str, asyncio.Event] = {}
 
     # What tests say.
@@ -308,6 +309,9 @@ class MemoryBlade(
         grants = map(grant_message, principal.grants)
         return access_service_pb2.WhoAmIResponse(principal=principal.name, kind=principal.kind, grants=grants)
 
+    async def GetSignIn(self, request: Any, context: Any) -> Any:
+        return access_service_pb2.GetSignInResponse(provider=self.provider)
+
     async def ListTokens(self, request: Any, context: Any) -> Any:
         await self._called("ListTokens", request, context)
         return access_service_pb2.ListTokensResponse(tokens=self.tokens.values())
@@ -421,6 +425,7 @@ class Stage:
         store, sessions = AccessStore(self.database), SessionStore(self.database)  # type: ignore[arg-type]
         self.door = Door(AccessPolicy(required=database_url is not None), store, sessions=sessions)
         self._sessions = Sessions(self.door, sessions)
+        self._refusals = Refusals(SimpleNamespace(note=lambda *_: True))  # type: ignore[arg-type]
         self._threads = Threads(stored=4, streams=1)
         self._host = host
         self._loop = LoopThread()
@@ -455,8 +460,7 @@ class Stage:
         self.door.forget()
 
     async def _open(self, port: int = 0) -> None:
-        refusals = Refusals(SimpleNamespace(note=lambda *_: True))  # type: ignore[arg-type]
-        access = Access(self.door, self._threads, Lines(), Pace(0), refusals)
+        access = Access(self.door, self._threads, Lines(), Pace(0), self._refusals)
         chain = Chain(Drain(), access, _NEEDS, open_contract=False)
         self._server = grpc.aio.server(interceptors=[chain])
         for add in _SERVICES:
@@ -464,7 +468,7 @@ class Stage:
         target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
         policy = WebPolicy(listen=ListenPolicy(host=self._host, port=port))
-        self.web = Web(target, policy, self._sessions, door_key=access.lines.door_key)
+        self.web = Web(target, policy, self._sessions, self._refusals, door_key=access.lines.door_key)
         self.port = await self.web.start()
 
     async def _shut(self) -> None:

@@ -1,14 +1,18 @@
-"""An OpenID Connect provider: discovery and keys over real HTTP, and tokens signed with real keys."""
+"""An OpenID Connect provider: discovery, keys and tokens over real HTTP, signed with real keys."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import secrets
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -26,7 +30,11 @@ def new_key(algorithm: str) -> Any:
 
 
 class FakeProvider(ThreadingHTTPServer):
-    """`keys` are published; `says` is how it answers: "well", "500", "huge", "hangs", "dribbles", "nonsense"."""
+    """`keys` are published; `says` is how it answers: "well", "500", "huge", "hangs", "dribbles", "nonsense".
+
+    `approve` is the part of a browser whose user signs in; the code it gives is good once. `device` has the answers of
+    the token endpoint to who polls, one after the other, and `posted` the forms that came, with the header.
+    """
 
     daemon_threads = True
     request_queue_size = 64
@@ -40,6 +48,52 @@ class FakeProvider(ThreadingHTTPServer):
         self.discovery: dict[str, Any] = {}
         self.asked: list[str] = []
         self.released = threading.Event()
+        self.secret: str | None = "s3cret"
+        self.codes: dict[str, tuple[dict[str, str], dict[str, Any]]] = {}
+        self.refresh_tokens: set[str] = set()
+        self.device: list[tuple[int, dict[str, Any]]] = []
+        self.posted: list[tuple[str, dict[str, str], str]] = []
+
+    def approve(self, url: str, **claims: Any) -> dict[str, str]:
+        """What the browser comes back with, for the address that it was sent to; `claims` are those of the ID token."""
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        assert (asked["response_type"], asked["code_challenge_method"]) == ("code", "S256")
+        code = secrets.token_urlsafe(16)
+        self.codes[code] = (asked, {"aud": asked["client_id"], "nonce": asked["nonce"]} | claims)
+        return {"code": code, "state": asked["state"], "iss": self.issuer}
+
+    def given(self, refresh: bool = False, **claims: Any) -> dict[str, Any]:
+        """What is given for a code, or to a device."""
+        given = {"access_token": self.token(jti=secrets.token_hex(4)), "token_type": "Bearer", "expires_in": 300}
+        if refresh:
+            given["refresh_token"] = secrets.token_urlsafe(16)
+            self.refresh_tokens.add(given["refresh_token"])
+        return given | {"id_token": self.token(**claims)}
+
+    def answer_to(self, path: str, form: dict[str, str], header: str) -> tuple[int, dict[str, Any]]:
+        """The token endpoint, and that of devices."""
+        if path == "/device":
+            where = {"verification_uri": f"{self.issuer}/enter", "user_code": "WDJB-MJHT", "device_code": "dev-1"}
+            return 200, where | {"expires_in": 600, "interval": 1}
+        if form["grant_type"] == "authorization_code":
+            return self._for_code(form, header)
+        if form["grant_type"] == "refresh_token":
+            if form["refresh_token"] not in self.refresh_tokens:
+                return 400, {"error": "invalid_grant", "error_description": "grant request is invalid"}
+            self.refresh_tokens.remove(form["refresh_token"])
+            return 200, self.given(refresh=True)
+        return self.device.pop(0)
+
+    def _for_code(self, form: dict[str, str], header: str) -> tuple[int, dict[str, Any]]:
+        asked, claims = self.codes.pop(form["code"], ({}, {}))
+        digest = hashlib.sha256(form["code_verifier"].encode()).digest()
+        challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        if asked.get("code_challenge") != challenge or asked["redirect_uri"] != form["redirect_uri"]:
+            return 400, {"error": "invalid_grant", "error_description": "grant request is invalid"}
+        basic = base64.b64encode(f"{asked['client_id']}:{self.secret}".encode()).decode()
+        if self.secret and header != f"Basic {basic}" and form.get("client_secret") != self.secret:
+            return 401, {"error": "invalid_client"}
+        return 200, self.given(**claims)
 
     def public(self, kid: str) -> dict[str, Any]:
         algorithm, key = self.keys[kid]
@@ -47,7 +101,10 @@ class FakeProvider(ThreadingHTTPServer):
         return form | {"kid": kid}
 
     def documents(self) -> dict[str, Any]:
-        discovery = {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys"} | self.discovery
+        places = {"jwks_uri": "keys", "authorization_endpoint": "auth", "token_endpoint": "token"}
+        places["device_authorization_endpoint"] = "device"
+        discovery = {"issuer": self.issuer} | {name: f"{self.issuer}/{path}" for name, path in places.items()}
+        discovery = discovery | self.discovery
         keys = [*map(self.public, self.keys), *self.extra_keys]
         return {"/.well-known/openid-configuration": discovery, "/keys": {"keys": keys}}
 
@@ -97,6 +154,19 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(json.dumps(self.server.documents()[self.path]).encode())
         except ConnectionError:
             pass
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"])).decode()
+        form = {name: values[0] for name, values in parse_qs(body, keep_blank_values=True).items()}
+        header = self.headers.get("authorization", "")
+        self.server.posted.append((self.path, form, header))
+        if self.server.says == "hangs":
+            self.server.released.wait(60)
+            return
+        status, document = (500, {}) if self.server.says == "500" else self.server.answer_to(self.path, form, header)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(document).encode())
 
     def log_message(self, *args: Any) -> None:
         pass

@@ -25,7 +25,7 @@ from blade_client.cli.job_forms import (
 )
 from blade_client.cli.output import console, print_json, visible
 from blade_client.cli.session import Session
-from blade_client.errors import BladeClientError
+from blade_client.errors import BladeClientError, NotSignedIn
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -50,7 +50,7 @@ def follow(session: Session, job_id: str, *, interval_s: float | None = None) ->
         with session.client() as blade, display as show:
 
             def reconnecting(error: BladeClientError, wait_s: float) -> None:
-                if latest is not None:
+                if latest is not None and not isinstance(error, NotSignedIn):  # then there is a newer token
                     show(latest, f"the server is away; trying again in {wait_s:.0f} s")
 
             for latest in blade.watch_job(

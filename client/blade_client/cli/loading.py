@@ -21,6 +21,7 @@ _OWN = {
     "login": "login",
     "logout": "login",
     "whoami": "login",
+    "open": "open",
     "auth": "auth",
     "token": "token",
     "grant": "grant",

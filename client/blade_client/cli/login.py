@@ -20,45 +20,78 @@ _MAX_CHARACTERS = 64 * 1024
 
 
 @click.command(cls=BladeCommand)
+@click.option("--oidc", is_flag=True, help="Sign in at the server's identity provider, in a browser on any device.")
+@click.option("--issuer", metavar="URL", help="The identity provider.  [default: what the server says]")
+@click.option("--client-id", metavar="ID", help="Client there, with the device flow.  [default: what the server says]")
+@click.option("--scope", metavar="NAME", multiple=True, help="What to ask for.  [default: what the server says]")
+@click.option("--audience", metavar="NAME", help="What tokens for the server name.  [default: what the server says]")
 @pass_session
-def login(session: Session) -> None:
+def login(
+    session: Session,
+    *,
+    oidc: bool,
+    issuer: str | None,
+    client_id: str | None,
+    scope: tuple[str, ...],
+    audience: str | None,
+) -> None:
     """Sign in to a server and keep the token.
 
-    The token comes from standard input or --token-file, or is asked for. It is checked first, and kept as a profile, a
-    file that only you can read; later commands for that server use it.
+    The token comes from standard input or --token-file, or is asked for; with --oidc the server's identity provider
+    gives it. It is checked first, and kept as a profile, a file that only you can read; later commands for that server
+    use it, and renew it if the identity provider lets them.
     """
     from blade_client import profiles
-    from blade_client.cli.access_forms import OFF
-    from blade_client.cli.output import print_json
     from blade_client.private_file import checked_token, read_private
 
+    if not oidc and (issuer or client_id or scope or audience):
+        raise click.UsageError("--issuer, --client-id, --scope and --audience are for --oidc.")
     known = _known(session)
     server = session.server or (known.server if known else DEFAULT_SERVER)
     name = _named(session) or (known.name if known else profiles.name_for(server))
     if known is not None and known.is_for(server):
         session.tls, session.tls_ca = session.tls or known.tls, session.tls_ca or known.ca_file or None
+    renewal = None
     try:
         profiles.file_of(name)
-        given = read_private(session.token_file) if session.token_file else _token(server)
+        if oidc:
+            from blade_client.cli.oidc import Wanted, sign_in
+
+            wanted = Wanted(issuer=issuer, client_id=client_id, scopes=scope, audience=audience)
+            given, renewal = sign_in(session, server, wanted)
+        else:
+            given = read_private(session.token_file) if session.token_file else _token(server)
         token = checked_token(given, "What came in")
     except (ValueError, OSError) as wrong:
         raise click.UsageError(str(wrong)) from wrong
-    with session.client(target=server, token=token, profile="") as blade:
+    ca_file = str(Path(session.tls_ca).absolute()) if session.tls_ca else ""
+    profile = profiles.Profile(name=name, server=server, token=token, tls=session.tls, ca_file=ca_file, renewal=renewal)
+    _keep(session, profile)
+
+
+def _keep(session: Session, profile: Profile) -> None:
+    """Stores a profile, once its server has let its token in."""
+    from blade_client import profiles
+    from blade_client.cli.access_forms import OFF
+    from blade_client.cli.output import print_json
+
+    server = profile.server
+    with session.client(target=server, token=profile.token, profile="") as blade:
         me = blade.access.who_am_i()
     if me.kind == OFF:
         click.echo(
             f"Nobody signs in at {server} (BLADE_AUTH=off), so the token was not checked and nothing is kept.", err=True
         )
         click.get_current_context().exit(PRECONDITION)
-    ca_file = str(Path(session.tls_ca).absolute()) if session.tls_ca else ""
-    file = profiles.save(profiles.Profile(name=name, server=server, token=token, tls=session.tls, ca_file=ca_file))
+    with profiles.changing(profile.name):
+        file = profiles.save(profile)
     for variable in ("BLADE_TOKEN_FILE", "BLADE_TOKEN"):
         if os.environ.get(variable):
             click.echo(f"{variable} is set, and goes before this profile: unset it.", err=True)
     if session.json:
-        print_json({"profile": name, "server": server, "principal": me.principal, "file": str(file)})
+        print_json({"profile": profile.name, "server": server, "principal": me.principal, "file": str(file)})
     else:
-        click.echo(f"Signed in to {server} as {me.principal}; the token is in the profile {name} ({file}).")
+        click.echo(f"Signed in to {server} as {me.principal}; the token is in the profile {profile.name} ({file}).")
 
 
 @click.command(cls=BladeCommand)
@@ -66,7 +99,8 @@ def login(session: Session) -> None:
 def logout(session: Session) -> None:
     """Forget the token of a server.
 
-    Its profile is removed. The token itself stays good until somebody revokes it.
+    Its profile is removed. The token itself stays good until somebody revokes it; one of an identity provider, until it
+    ends.
     """
     from blade_client import profiles
     from blade_client.cli.output import print_json
@@ -80,7 +114,8 @@ def logout(session: Session) -> None:
     if session.json:
         print_json({"profile": name if removed else None})
     elif removed:
-        click.echo(f"The profile {name} is gone. Its token is good until an ADMIN revokes it: `blade token revoke ID`.")
+        ends = "it ends" if known and known.renewal else "an ADMIN revokes it: `blade token revoke ID`"
+        click.echo(f"The profile {name} is gone. Its token is good until {ends}.")
     else:
         click.echo(f"There is no profile {name or f'of {session.server or DEFAULT_SERVER}'}.", err=True)
 

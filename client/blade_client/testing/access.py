@@ -16,3 +16,9 @@ class Access:
     def WhoAmI(self, request: pb.WhoAmIRequest, context: Any) -> pb.WhoAmIResponse:
         grants = [Grant(role=role, scope="*") for role in (ADMIN, AUDITOR)]
         return pb.WhoAmIResponse(principal="anybody", kind="off", grants=grants)
+
+    def GetSignIn(self, request: pb.GetSignInRequest, context: Any) -> pb.GetSignInResponse:
+        return pb.GetSignInResponse()
+
+    def CreateSignInCode(self, request: pb.CreateSignInCodeRequest, context: Any) -> pb.CreateSignInCodeResponse:
+        return pb.CreateSignInCodeResponse(http_port=8080)

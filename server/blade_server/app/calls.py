@@ -10,7 +10,9 @@ from blade_server.addresses import is_loopback
 from blade_server.app.operator import OwnToken, admit
 from blade_server.app.policies import access_policy, direct_policy, job_policy, principal_limits, rpc_policy, web_policy
 from blade_server.app.state import State, tokens_folder
+from blade_server.core.access.codes import Codes
 from blade_server.core.access.door import Door
+from blade_server.core.access.page_address import PageAddress
 from blade_server.core.access.rights import Rights
 from blade_server.core.access.sessions import Sessions
 from blade_server.core.audit.audit import Audit
@@ -45,7 +47,9 @@ class Calls:
         session_store = SessionStore(state.database)
         self._provider = None if access.oidc is None else Provider(access.oidc)
         self.door = Door(access, self._access_store, self._provider, session_store)
-        self._web_policy, self._sessions = web_policy(settings), Sessions(self.door, session_store)
+        self._web_policy = web = web_policy(settings)
+        self._sessions = Sessions(self.door, session_store, self._provider.code_flow if self._provider else None)
+        self._page = PageAddress(url=web.public_url, secure=web.listen.tls_cert_file is not None)
         self._own_token = OwnToken(self._access_store, self.door.server, tokens_folder(settings))
         self._audit = Audit.over(AuditStore(state.database), settings.audit_anchor_file)
         recorder = self._audit.recorder
@@ -58,6 +62,7 @@ class Calls:
             door=self.door,
             core=Core(
                 rights=Rights(RightsStore(state.database), source_store, self.door),
+                codes=Codes(session_store, self._page),
                 sources=sources,
                 queries=queries,
                 ingest=Ingest(direct.retry, sources, state.catalog, source_store, queries, recorder=recorder),
@@ -91,11 +96,17 @@ class Calls:
         self.feed.start()
         stack.push_async_callback(self.feed.close)
         await self.rpc.start()
-        self._web = Web(self.rpc.local_target, self._web_policy, self._sessions, door_key=self.rpc.door_key)
+        self._web = Web(
+            self.rpc.local_target,
+            self._web_policy,
+            self._sessions,
+            self._audit.refusals,
+            door_key=self.rpc.door_key,
+        )
 
     async def listen_for_http(self) -> None:
         """Listens for HTTP, too. Raises ListenError, StorageUnavailable."""
-        self.http_port = await self._web.start()
+        self.http_port = self._page.port = await self._web.start()
         if self._makes_own_token:
             await self._own_token.open(self.rpc.host, self.rpc.port, self.http_port)
 

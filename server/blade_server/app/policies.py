@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from urllib.parse import urlsplit
 
-from blade_server.addresses import checked_url, is_loopback, without_user
+from blade_server.app.oidc_policy import oidc_policy, public_url
 from blade_server.app.open_files import room_for
-from blade_server.core.access.door import admins_of
 from blade_server.model.policy import (
     AccessPolicy,
     DirectPolicy,
     EnginePolicy,
     JobPolicy,
     ListenPolicy,
-    OidcPolicy,
     PrincipalLimits,
     RetryPolicy,
     SourcePolicy,
@@ -96,36 +95,22 @@ def engine_policy(settings: Settings) -> EnginePolicy:
 
 
 def access_policy(settings: Settings) -> AccessPolicy:
-    """For who may call. Raises ValueError for BLADE_ADMINS, BLADE_OIDC_ISSUER and BLADE_OIDC_AUDIENCE."""
+    """For who may call. Raises ValueError for BLADE_ADMINS and what begins with BLADE_OIDC."""
     return AccessPolicy(
         required=settings.auth == "on",
-        admins=admins_of(settings.admins),
+        admins=_admins(settings.admins),
         open_contract=settings.open_contract,
-        oidc=_oidc_policy(settings),
+        oidc=oidc_policy(settings),
     )
 
 
-def _oidc_policy(settings: Settings) -> OidcPolicy | None:
-    issuer, audience = settings.oidc_issuer, settings.oidc_audience
-    if not issuer and not audience:
-        return None
-    if not issuer or not audience:
-        raise ValueError(
-            "BLADE_OIDC_ISSUER and BLADE_OIDC_AUDIENCE belong together: without the audience, tokens for any other "
-            "service of that provider would be good here"
-        )
-    parts = checked_url("BLADE_OIDC_ISSUER", issuer)
-    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
-        raise ValueError(f"BLADE_OIDC_ISSUER is {without_user(issuer)!r}: it must begin with https://")
-    if parts.username or parts.query or parts.fragment:
-        raise ValueError(f"BLADE_OIDC_ISSUER is {without_user(issuer)!r}: it has a user, a ? or a # in it")
-    return OidcPolicy(
-        issuer=issuer,
-        audience=audience,
-        subject_claim=settings.oidc_subject_claim,
-        groups_claim=settings.oidc_groups_claim,
-        ca_file=settings.oidc_ca_file,
-    )
+def _admins(words: Iterable[str]) -> frozenset[str]:
+    """BLADE_ADMINS. Raises ValueError naming the one that is neither `subject:NAME` nor `group:NAME`."""
+    for word in words:
+        kind, _, name = word.partition(":")
+        if kind not in ("subject", "group") or not name:
+            raise ValueError(f"BLADE_ADMINS has {word!r}: write subject:NAME or group:NAME")
+    return frozenset(words)
 
 
 def principal_limits(settings: Settings) -> PrincipalLimits:
@@ -149,10 +134,13 @@ def rpc_policy(settings: Settings) -> ListenPolicy:
 
 
 def web_policy(settings: Settings) -> WebPolicy:
-    """For the HTTP port. Raises ValueError for BLADE_TRUSTED_PROXIES."""
+    """For the HTTP port. Raises ValueError for BLADE_TRUSTED_PROXIES and BLADE_PUBLIC_URL."""
+    public = public_url(settings)
+    names = (*settings.allowed_hosts, *([urlsplit(public).hostname or ""] if public else []))
     return WebPolicy(
         listen=_listen(settings, settings.listens_for_http_on),
-        allowed_hosts=frozenset(name.lower() for name in settings.allowed_hosts),
+        allowed_hosts=frozenset(name.lower() for name in names),
+        public_url=public,
         trusted_proxies=tuple(map(_network, settings.trusted_proxies)),
         open_contract=settings.open_contract,
         query_timeout_s=settings.query_timeout_s,

@@ -93,6 +93,8 @@ class Principal:
     groups: frozenset[str] = frozenset()
     grants: tuple[Grant, ...] = ()
     expire_time: datetime | None = None
+    token_id: str = ""
+    """Of the token that he has shown, if the server keeps it."""
 
     def anywhere(self, role: Role) -> bool:
         """Whether he holds the role on anything at all."""
@@ -198,6 +200,8 @@ SESSION_LIFE_S = 12 * 3600.0
 """A session ends so long after the sign-in, whatever happens."""
 SESSION_IDLE_S = 3600.0
 """It ends earlier if it is not used for so long."""
+CODE_LIFE_S = 60.0
+"""A code that opens a session is good for so long, and once."""
 
 
 class AuditOutcome(StrEnum):
@@ -213,8 +217,8 @@ class AuditOutcome(StrEnum):
 class Deed:
     """What the audit log is told beside the caller: no SQL, no token, nothing of a row.
 
-    `about`: `job:ID`, `source:NAME`, `token:ID`, `grant:ID` or "", the server; `reason` in the caller's words, `detail`
-    in ours.
+    `about`: `job:ID`, `source:NAME`, `token:ID`, `grant:ID`, `session:ID`, `code:ID` or "", the server; `reason` in the
+    caller's words, `detail` in ours.
     """
 
     about: str = ""

@@ -118,11 +118,35 @@ class ListenPolicy:
     mtls_port: int = 0
 
 
+OIDC_PATH = "/session/oidc"
+CALLBACK_PATH = "/session/oidc/callback"
+"""Where browsers begin to sign in at the provider, and where it sends them back, under the page's address."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OidcClient:
+    """As what the page signs people in at the provider. `client_secret` None: it is a public client."""
+
+    client_id: str
+    client_secret: SecretStr | None
+    redirect_uri: str
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OidcCli:
+    """As what commands sign their users in at the provider, by its device flow."""
+
+    client_id: str
+    scopes: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class OidcPolicy:
     """The identity provider whose tokens are good. `ca_file`: authorities to trust, None: the system's.
 
-    A claim within others is named with dots.
+    A claim within others is named with dots. `name` is what people call it. `page` and `cli` None: people sign in at it
+    neither from the page nor by a command.
     """
 
     issuer: str
@@ -130,6 +154,9 @@ class OidcPolicy:
     subject_claim: str = "sub"
     groups_claim: str = "groups"
     ca_file: Path | None = None
+    name: str = ""
+    page: OidcClient | None = None
+    cli: OidcCli | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +171,8 @@ class PrincipalLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class WebPolicy:
-    """The HTTP port. `allowed_hosts`: names it is reached by, besides those of this machine; `*`: any.
+    """The HTTP port. `allowed_hosts`: names it is reached by, besides those of this machine; `*`: any. `public_url`: by
+    which people reach it, without a slash at its end; "": nobody has said.
 
     `trusted_proxies` say in X-Forwarded-For and X-Forwarded-Proto who asks, and how. `open_contract` as in
     AccessPolicy. `query_timeout_s` is the longest run of a direct query, which bounds a call.
@@ -152,6 +180,7 @@ class WebPolicy:
 
     listen: ListenPolicy
     allowed_hosts: frozenset[str] = frozenset()
+    public_url: str = ""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     open_contract: bool = False
     query_timeout_s: float = 300.0

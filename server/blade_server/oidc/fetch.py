@@ -1,4 +1,4 @@
-"""One JSON document of the provider, within limits of time and size."""
+"""One JSON document of the provider, asked for or posted for, within limits of time and size."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import socket
 import ssl
 import threading
 from base64 import b64encode
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 from blade_server.addresses import is_loopback, proxy_for
 
@@ -25,21 +26,21 @@ class FetchError(Exception):
 
 def fetch(url: str, ca_file: Path | None) -> dict[str, Any]:
     """The JSON object at a URL; redirects are not followed. Blocks for about `LIMIT_S` at most. Raises FetchError."""
-    try:
-        status, body = _get(urlsplit(url), ca_file)
-    except (OSError, http.client.HTTPException, ValueError) as exc:  # ssl.SSLError is an OSError
-        raise FetchError(f"{url} does not answer: {exc or type(exc).__name__}") from exc
+    status, body = _answer(url, ca_file)
     if status != 200:
         raise FetchError(f"{url} answers {status}")
-    if len(body) > MAX_BYTES:
-        raise FetchError(f"{url} answers with more than {MAX_BYTES >> 20} MiB")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as exc:
-        raise FetchError(f"{url} answers with no JSON") from exc
-    if not isinstance(document, dict):
-        raise FetchError(f"{url} answers with no JSON object")
-    return document
+    return _document(url, body)
+
+
+def post(
+    url: str, ca_file: Path | None, form: Mapping[str, str], headers: Mapping[str, str]
+) -> tuple[int, dict[str, Any]]:
+    """The status and the JSON object that a form is answered with. Blocks and raises as `fetch`.
+
+    What is sent stands in no error.
+    """
+    status, body = _answer(url, ca_file, urlencode(form).encode(), headers)
+    return status, _document(url, body)
 
 
 def checked(url: object, what: str) -> str:
@@ -53,14 +54,42 @@ def checked(url: object, what: str) -> str:
     raise FetchError(f"{what} is {url!r:.200}: it must begin with https:// (http:// only on loopback)")
 
 
-def _get(parts: SplitResult, ca_file: Path | None) -> tuple[int, bytes]:
+def _answer(
+    url: str, ca_file: Path | None, form: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
+    try:
+        status, body = _exchange(urlsplit(url), ca_file, form, headers or {})
+    except (OSError, http.client.HTTPException, ValueError) as exc:  # ssl.SSLError is an OSError
+        raise FetchError(f"{url} does not answer: {exc or type(exc).__name__}") from None  # it may hold what was sent
+    if len(body) > MAX_BYTES:
+        raise FetchError(f"{url} answers with more than {MAX_BYTES >> 20} MiB")
+    return status, body
+
+
+def _document(url: str, body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise FetchError(f"{url} answers with no JSON") from exc
+    if not isinstance(document, dict):
+        raise FetchError(f"{url} answers with no JSON object")
+    return document
+
+
+def _exchange(
+    parts: SplitResult, ca_file: Path | None, form: bytes | None, headers: Mapping[str, str]
+) -> tuple[int, bytes]:
+    """A GET, or, with a form, a POST of it."""
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    whole = {"Accept": "application/json", "User-Agent": "blade", **headers}
+    if form is not None:
+        whole["Content-Type"] = "application/x-www-form-urlencoded"
     with closing(_connection(parts, ca_file)) as connection:
         connection.connect()
         cut = threading.Timer(LIMIT_S, _cut, (connection.sock,))  # however slowly it sends
         cut.start()
         try:
-            connection.request("GET", path, headers={"Accept": "application/json", "User-Agent": "blade"})
+            connection.request("GET" if form is None else "POST", path, form, whole)
             answer = connection.getresponse()
             return answer.status, answer.read(MAX_BYTES + 1)
         finally:

@@ -1,4 +1,4 @@
-"""The provider's keys: fetched in a thread of their own, and kept while the provider is away.
+"""What the provider publishes, its keys above all: fetched in a thread of its own, and kept while it is away.
 
 There is one fetch at a time and a pause after each, whoever shows whatever. So a stranger who invents key ids makes
 no flood of requests, and a provider that hangs holds up nobody whose key is known.
@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from blade_server.errors import Unauthenticated, Unavailable
-from blade_server.oidc.fetch import FetchError, checked, fetch
+from blade_server.oidc.discovery import Discovered, discover
+from blade_server.oidc.fetch import FetchError, fetch
 from blade_server.oidc.jwks import KeyId, keys_in
 
 log = logging.getLogger(__name__)
@@ -27,8 +28,15 @@ WAIT_S = 5.0
 """How long a call waits for the fetch that it has caused."""
 MAX_WAITING = 8
 """Calls that do; further ones are refused."""
-MAX_UNKNOWN = 1000
-"""Ids that are remembered to be none of the provider's."""
+_AWAY = "the identity provider does not answer, so nobody can sign in by it; try again later"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What was found at one moment."""
+
+    discovered: Discovered
+    keys: dict[KeyId, Any]
 
 
 class Keys:
@@ -39,8 +47,8 @@ class Keys:
         self._issuer = issuer
         self._ca_file = ca_file
         self._keys: dict[KeyId, Any] = {}
-        self._asked: set[KeyId] = set()
-        self._unknown: OrderedDict[KeyId, None] = OrderedDict()
+        self._discovered: Discovered | None = None
+        self._asked = False
         self._changed = threading.Condition()  # holds all of these
         self._tries = 0
         self._waiting = 0
@@ -76,8 +84,16 @@ class Keys:
         if key is not None:
             return key
         if not self._keys:
-            raise Unavailable("the identity provider does not answer, so nobody can sign in by it; try again later")
+            raise Unavailable(_AWAY)
         raise Unauthenticated("this token is signed with a key that the identity provider does not publish")
+
+    def discovered(self) -> Discovered:
+        """What the provider says of itself. Raises Unavailable if it has not answered yet, ever."""
+        if self._discovered is None:
+            self._ask_for(None)
+        if self._discovered is None:
+            raise Unavailable(_AWAY)
+        return self._discovered
 
     def _known(self, key_id: str | None, algorithm: str) -> Any:
         keys = self._keys
@@ -86,14 +102,13 @@ class Keys:
         fitting = [key for (_, its), key in keys.items() if its == algorithm]
         return fitting[0] if len(fitting) == 1 else None
 
-    def _ask_for(self, wanted: KeyId) -> None:
-        """Has it fetched, and waits for that, unless the next fetch is a while away or others wait already."""
+    def _ask_for(self, wanted: KeyId | None) -> None:
+        """Has all fetched, and waits for that, unless the next fetch is a while away or others wait already."""
         with self._changed:
-            if wanted in self._unknown or wanted in self._keys:
+            if wanted in self._keys:
                 return
-            if len(self._asked) < MAX_UNKNOWN:
-                self._asked.add(wanted)
-                self._changed.notify_all()
+            self._asked = True
+            self._changed.notify_all()
             if time.monotonic() < self._resting_until_s or self._waiting >= MAX_WAITING:
                 return
             self._waiting += 1
@@ -103,29 +118,23 @@ class Keys:
 
     def _run(self) -> None:
         while not self._stopped:
-            with self._changed:
-                asked, self._asked = self._asked, set()
+            self._asked = False
             found = self._fetched()
             with self._changed:
-                self._learn(found, asked)
+                self._learn(found)
                 self._changed.wait_for(lambda: self._stopped, COOLDOWN_S)
                 if found:
                     self._changed.wait_for(lambda: self._stopped or self._asked, REFRESH_S - COOLDOWN_S)
 
-    def _learn(self, found: dict[KeyId, Any], asked: set[KeyId]) -> None:
-        """The end of a fetch, before whose begin those ids were asked for."""
+    def _learn(self, found: Published | None) -> None:
         if found:
-            self._keys = found
-            self._asked -= found.keys()
-            self._unknown.update(dict.fromkeys(asked - found.keys()))
-            while len(self._unknown) > MAX_UNKNOWN:
-                self._unknown.popitem(last=False)
+            self._keys, self._discovered = found.keys, found.discovered
         self._tries += 1
         self._resting_until_s = time.monotonic() + COOLDOWN_S
         self._changed.notify_all()
 
-    def _fetched(self) -> dict[KeyId, Any]:
-        """Empty: there is nothing new to be had."""
+    def _fetched(self) -> Published | None:
+        """None: there is nothing new to be had."""
         try:
             found = self._from_provider()
         except FetchError as exc:
@@ -133,19 +142,15 @@ class Keys:
                 kept = f"the {len(self._keys)} keys it had are kept" if self._keys else "nobody can sign in by it"
                 log.warning("the identity provider gives no keys (%s); %s", exc, kept)
             self._failing = True
-            return {}
+            return None
         if self._failing:
             log.info("the identity provider gives keys again")
         self._failing = False
         return found
 
-    def _from_provider(self) -> dict[KeyId, Any]:
-        at = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        discovered = fetch(at, self._ca_file)
-        if discovered.get("issuer") != self._issuer:
-            said = discovered.get("issuer")
-            raise FetchError(f"{at} says that it is {said!r:.200}, and BLADE_OIDC_ISSUER is {self._issuer!r}")
-        found = keys_in(fetch(checked(discovered.get("jwks_uri"), "jwks_uri"), self._ca_file))
+    def _from_provider(self) -> Published:
+        discovered = discover(self._issuer, self._ca_file)
+        found = keys_in(fetch(discovered.url("jwks_uri"), self._ca_file))
         if not found:
             raise FetchError("it publishes no key for RS256, ES256 or EdDSA")
-        return found
+        return Published(discovered=discovered, keys=found)

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 
 from blade.v1 import access_service_pb2 as pb
 from blade.v1.access_service_pb2_grpc import AccessServiceServicer
+from blade_server.core.access.codes import Codes
+from blade_server.core.access.door import Door
 from blade_server.core.access.method import Needs
 from blade_server.core.access.rights import Rights
-from blade_server.core.access.server_identity import ServerIdentity
 from blade_server.errors import Invalid, meant
 from blade_server.rpc.caller import Context, current
-from blade_server.rpc.convert.access import grant_from, grant_message, set_time, token_message
+from blade_server.rpc.convert.access import grant_from, grant_message, provider_message, set_time, token_message
 from blade_server.rpc.convert.fields import optional, seconds
 from blade_server.rpc.threads import Threads
 
@@ -21,12 +22,13 @@ _MIN_NONCE_CHARS, _MAX_NONCE_CHARS = 32, 200
 
 
 class AccessService(AccessServiceServicer):
-    """Converts, calls `core.access.rights`, converts back."""
+    """Converts, calls `core.access`, converts back."""
 
-    def __init__(self, rights: Rights, server: ServerIdentity, needs: Mapping[str, Needs], threads: Threads) -> None:
+    def __init__(self, rights: Rights, door: Door, codes: Codes, needs: Mapping[str, Needs], threads: Threads) -> None:
         """`needs`: of every method of `blade.v1`."""
         self._rights = rights
-        self._server = server
+        self._door = door
+        self._codes = codes
         self._needs = needs
         self._threads = threads
 
@@ -111,4 +113,19 @@ class AccessService(AccessServiceServicer):
         if not _MIN_NONCE_CHARS <= len(request.nonce) <= _MAX_NONCE_CHARS:
             wrong = f"it has {len(request.nonce)} characters; send {_MIN_NONCE_CHARS} to {_MAX_NONCE_CHARS} random ones"
             raise Invalid.field("nonce", wrong)
-        return pb.ProveServerResponse(server_id=self._server.server_id, proof=self._server.proof(request.nonce))
+        server = self._door.server
+        return pb.ProveServerResponse(server_id=server.server_id, proof=server.proof(request.nonce))
+
+    async def GetSignIn(self, request: pb.GetSignInRequest, context: Context) -> pb.GetSignInResponse:
+        oidc = self._door.oidc
+        return pb.GetSignInResponse(provider=None if oidc is None else provider_message(oidc, self._codes.page.url))
+
+    async def CreateSignInCode(
+        self, request: pb.CreateSignInCodeRequest, context: Context
+    ) -> pb.CreateSignInCodeResponse:
+        code, page = await self._threads.stored(self._codes.create, by=current()), self._codes.page
+        answer = pb.CreateSignInCodeResponse(
+            code=code.text, page_url=page.url, http_port=page.port, http_tls=page.secure
+        )
+        set_time(answer.expire_time, code.expire_time)
+        return answer

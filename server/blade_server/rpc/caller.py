@@ -85,7 +85,7 @@ class Lines:
         """What the call carries."""
         found = _metadata(context)
         is_our_own = self._is_our_own(found)
-        certificate = name_in_certificate(context) if self._certificates else ""
+        certificate, certificate_ends = name_in_certificate(context) if self._certificates else ("", None)
         claims = found.get(ACTOR_KEY, "").strip()
         trace = _TRACE.fullmatch(found.get(TRACE_KEY, ""))
         return Carried(
@@ -93,6 +93,7 @@ class Lines:
                 authorization=found.get(AUTHORIZATION_KEY, ""),
                 session=found.get(SESSION_KEY, "") if is_our_own else "",
                 certificate=certificate,
+                certificate_ends=certificate_ends,
             ),
             peer=_peer(context, found if is_our_own else {}),
             claims=claims if claims.isprintable() and len(claims) <= MAX_ACTOR_CHARS else "",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from blade_server.model.access import is_name
-from blade_server.tls import Certificates, Loaded
+from blade_server.tls import Certificates, Loaded, end_of
 
 _NAMES = ("peer_uri", "peer_dns")
 """What gRPC calls the names of a type in a certificate's subjectAltName. URIs are SPIFFE ids."""
+_PEM = "x509_pem_cert"
 
 
 def server_credentials(certificates: Certificates, *, of_clients: bool = False) -> grpc.ServerCredentials:
@@ -39,11 +41,14 @@ def _configuration(loaded: Loaded, of_clients: bool) -> grpc.ServerCertificateCo
     return grpc.ssl_server_certificate_configuration([(loaded.key, loaded.chain)], root_certificates=roots)
 
 
-def name_in_certificate(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    """The first URI in the certificate of a call's connection, else its first DNS name; empty if there is none."""
+def name_in_certificate(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[str, datetime | None]:
+    """The first URI in the certificate of a call's connection, else its first DNS name, and when the certificate ends.
+
+    The name is empty if there is none; the time None, if nothing is known of it.
+    """
     found = context.auth_context()
     for kind in _NAMES:
         for raw in found.get(kind, ()):
             name = raw.decode("utf-8", "replace")
-            return name if is_name(name) else ""
-    return ""
+            return (name if is_name(name) else ""), end_of(next(iter(found.get(_PEM, ())), b""))
+    return "", None

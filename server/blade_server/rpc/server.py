@@ -28,6 +28,7 @@ from blade.v1 import (
     query_service_pb2,
     query_service_pb2_grpc,
 )
+from blade_server.core.access.codes import Codes
 from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
 from blade_server.core.audit.audit import Audit
@@ -129,6 +130,7 @@ class Core:
     """What the services call."""
 
     rights: Rights
+    codes: Codes
     sources: Sources
     queries: Queries
     ingest: Ingest
@@ -173,7 +175,7 @@ class RpcServer:
         ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(core.ingest, threads), add)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(core.jobs, core.feed, streams, threads), add)
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(
-            AccessService(core.rights, door.server, needs, threads), add
+            AccessService(core.rights, door, core.codes, needs, threads), add
         )
         audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(core.audit.log, streams, threads), add)
         self._health = _Health()

@@ -83,12 +83,13 @@ class Retention:
             connection.execute(gone, {"kept": KEPT_S})
 
     def forget_sessions(self) -> None:
-        """Deletes the sessions that are over."""
+        """Deletes the sessions that are over, and the codes that would have opened one."""
         over = text(
             "DELETE FROM web_session WHERE expire_time < now() OR use_time < now() - make_interval(secs => :idle)"
         )
         with self._database.begin() as connection:
             connection.execute(over, {"idle": SESSION_IDLE_S})
+            connection.execute(text("DELETE FROM sign_in_code WHERE expire_time < now()"))
 
     def _jobs(self, connection: Connection, query: Any, **values: float) -> list[str]:
         """The next jobs, locked; none if another replica is at it."""

@@ -257,6 +257,20 @@ web_session = Table(
     Column("expire_time", DateTime(timezone=True), nullable=False, index=True),
 )
 
+sign_in_code = Table(
+    "sign_in_code",
+    metadata,
+    # SHA-256 of the code.
+    Column("hash", LargeBinary, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("groups", JSONB, nullable=False, server_default="[]"),
+    _text("token_id"),
+    # When the session that it opens ends, if before its time.
+    _time("session_expire_time"),
+    Column("expire_time", DateTime(timezone=True), nullable=False, index=True),
+)
+
 
 def _told(name: str) -> Column[str]:
     """A member of an entry's JSON."""

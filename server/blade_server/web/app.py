@@ -24,11 +24,13 @@ from blade.v1 import (
 )
 from blade_server.addresses import is_loopback
 from blade_server.core.access.sessions import Sessions
-from blade_server.model.policy import WebPolicy
+from blade_server.core.audit.refusals import Refusals
+from blade_server.model.policy import CALLBACK_PATH, OIDC_PATH, WebPolicy
 from blade_server.tls import Certificates
 from blade_server.web import site
 from blade_server.web.guard import SIGN_IN_PATH, Guard
 from blade_server.web.listener import Listener
+from blade_server.web.oidc import OidcSignIn
 from blade_server.web.openapi import document
 from blade_server.web.session import SessionEndpoint, SignedIn
 from blade_server.web.transcoder import Transcoder
@@ -48,13 +50,16 @@ _FILES: tuple[FileDescriptor, ...] = tuple(
 _UNARY_SPARE_S = 30.0
 
 
-def build(channel_target: str, policy: WebPolicy, sessions: Sessions, *, door_key: str) -> Starlette:
+def build(
+    channel_target: str, policy: WebPolicy, sessions: Sessions, refusals: Refusals, *, door_key: str
+) -> Starlette:
     """The application: the pages, signing in, /openapi.json, and the REST form of every call.
 
     Args:
         channel_target: the gRPC server, plaintext, in gRPC's notation (`127.0.0.1:50051`, `unix:/run/blade.sock`).
         policy: where it listens, and by which names it is reached.
         sessions: who is signed in.
+        refusals: hears of those who could not sign in.
         door_key: with it that server believes who calls.
     """
     transcoder = Transcoder(
@@ -65,6 +70,7 @@ def build(channel_target: str, policy: WebPolicy, sessions: Sessions, *, door_ke
         # The server's own limit comes first, with a better message.
         unary_timeout_s=policy.query_timeout_s + _UNARY_SPARE_S,
     )
+    oidc = OidcSignIn(sessions, refusals)
     openapi = Response(document(transcoder.rules), media_type="application/json")
 
     def contract(app: ASGIApp, otherwise: ASGIApp | None = None) -> ASGIApp:
@@ -74,13 +80,16 @@ def build(channel_target: str, policy: WebPolicy, sessions: Sessions, *, door_ke
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with transcoder.running():
             yield
+        oidc.close()
 
     app = Starlette(
         routes=[
             Route("/", site.Page("index.html"), methods=["GET"]),
             Route("/docs", contract(site.Page("docs.html"), site.Page("index.html", 401)), methods=["GET"]),
             Route("/openapi.json", contract(openapi), methods=["GET"]),
-            Route(SIGN_IN_PATH, SessionEndpoint(sessions, _warnings(policy, sessions))),
+            Route(SIGN_IN_PATH, SessionEndpoint(sessions, refusals, _warnings(policy, sessions))),
+            Route(OIDC_PATH, oidc),
+            Route(CALLBACK_PATH, oidc),
             *site.files(),
         ],
         middleware=[Middleware(Guard, policy=policy, sign_in=sessions.needed)],
@@ -115,11 +124,13 @@ async def _refuse(request: Request, error: Exception) -> Response:
 class Web:
     """The HTTP port. Start it after the gRPC server; stop it before."""
 
-    def __init__(self, channel_target: str, policy: WebPolicy, sessions: Sessions, *, door_key: str) -> None:
+    def __init__(
+        self, channel_target: str, policy: WebPolicy, sessions: Sessions, refusals: Refusals, *, door_key: str
+    ) -> None:
         listen = policy.listen
         cert, key = listen.tls_cert_file, listen.tls_key_file
         tls = None if cert is None or key is None else Certificates(cert, key)
-        app = build(channel_target, policy, sessions, door_key=door_key)
+        app = build(channel_target, policy, sessions, refusals, door_key=door_key)
         self._listener = Listener(app, host=listen.host, port=listen.port, tls=tls)
 
     async def start(self) -> int:

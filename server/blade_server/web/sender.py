@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import Scope
 
+from blade_server.core.access.sessions import Browser
 from blade_server.model.policy import WebPolicy
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -42,6 +43,11 @@ class Sender:
         """What one stranger has at his disposal: an address, or a whole network of IPv6."""
         address = _parsed(self.address)
         return str(IPv6Network((address, 64), strict=False)) if isinstance(address, IPv6Address) else self.address
+
+    @property
+    def browser(self) -> Browser:
+        """As one that signs in or out."""
+        return Browser(peer=self.peer, neighbourhood=self.neighbourhood, session=self.session)
 
 
 class Senders:

@@ -1,24 +1,29 @@
 """Signing in to the page and out of it, and what only those see who are signed in.
 
-POST /session with `{"token": "..."}` gives a session in a cookie, in place of the one there was; GET tells who is
-signed in, with the token that changes have to carry (CSRF); DELETE ends it.
+POST /session with `{"token": "..."}`, or with the `{"code": "..."}` of `blade open`, gives a session in a cookie, in
+place of the one there was; GET tells who is signed in, with the token that changes carry (CSRF); DELETE ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from blade_server.core.access.door import Shown
 from blade_server.core.access.sessions import Sessions, csrf_token
+from blade_server.core.access.sessions import SignedIn as NewSession
+from blade_server.core.audit.refusals import Refusals
 from blade_server.errors import Unauthenticated
 from blade_server.model.access import SESSION_LIFE_S, Principal
 from blade_server.web.guard import SIGN_IN_PATH
 from blade_server.web.transcoder.exchange import Exchange, served
 from blade_server.web.transcoder.problem import Problem
+
+T = TypeVar("T")
 
 _MAX_TOKEN_CHARS = 16 << 10
 _MAX_BODY_BYTES = 2 * _MAX_TOKEN_CHARS
@@ -34,8 +39,9 @@ async def who_asks(exchange: Exchange, sessions: Sessions) -> Principal:
 class SessionEndpoint:
     """ASGI application of /session. `warnings`: what people should know before they trust this server."""
 
-    def __init__(self, sessions: Sessions, warnings: list[str]) -> None:
+    def __init__(self, sessions: Sessions, refusals: Refusals, warnings: list[str]) -> None:
         self._sessions = sessions
+        self._refusals = refusals
         self._warnings = warnings
         self._verbs = {"GET": self._show, "POST": self._sign_in, "DELETE": self._sign_out}
 
@@ -48,23 +54,26 @@ class SessionEndpoint:
         principal = await who_asks(exchange, self._sessions)
         session = exchange.sender.session
         ends = principal.expire_time
-        await exchange.answer(200, self._document(principal, csrf_token(session) if session else "", ends), {})
+        await exchange.answer(200, self._document(principal.name, csrf_token(session) if session else "", ends), {})
 
     async def _sign_in(self, exchange: Exchange) -> None:
-        token, sender = _token_in(await exchange.body(_MAX_BODY_BYTES)), exchange.sender
-        signed_in = await asyncio.to_thread(self._sessions.sign_in, token, sender.neighbourhood, sender.session)
+        kind, text = _shown_in(await exchange.body(_MAX_BODY_BYTES))
+        sign_in = self._sessions.sign_in if kind == "token" else self._sessions.sign_in_by_code
+        signed_in = await signing_in(
+            exchange, self._refusals, asyncio.to_thread(sign_in, text, exchange.sender.browser)
+        )
         csrf = csrf_token(signed_in.session_id)
         content = self._document(signed_in.principal, csrf, signed_in.expire_time)
-        await exchange.answer(200, content, _set_cookie(exchange, signed_in.session_id, round(SESSION_LIFE_S)))
+        await exchange.answer(200, content, {"set-cookie": session_cookie(exchange, signed_in)})
 
     async def _sign_out(self, exchange: Exchange) -> None:
         if exchange.sender.session:
-            await asyncio.to_thread(self._sessions.sign_out, exchange.sender.session)
-        await exchange.answer(204, None, _set_cookie(exchange, "", 0))
+            await asyncio.to_thread(self._sessions.sign_out, exchange.sender.browser)
+        await exchange.answer(204, None, {"set-cookie": session_cookie(exchange, None)})
 
-    def _document(self, principal: Principal, csrf: str, ends: Any) -> dict[str, Any]:
+    def _document(self, principal: str, csrf: str, ends: Any) -> dict[str, Any]:
         return {
-            "principal": principal.name,
+            "principal": principal,
             "signInNeeded": self._sessions.needed,
             "csrf": csrf,
             "expireTime": ends,
@@ -96,21 +105,33 @@ class SignedIn:
             await self._app(scope, receive, send)
 
 
-def _token_in(body: bytes) -> str:
+async def signing_in(exchange: Exchange, refusals: Refusals, work: Awaitable[T]) -> T:
+    """What signing in gives; if nobody is known by what was shown, the audit log hears of it."""
+    try:
+        return await work
+    except Unauthenticated as exc:
+        refusals.stranger(exchange.sender.peer, exc)
+        raise
+
+
+def session_cookie(exchange: Exchange, signed_in: NewSession | None) -> str:
+    """What gives a browser its session, or, with None, takes it away."""
+    value, lasts_s = ("", 0) if signed_in is None else (signed_in.session_id, round(SESSION_LIFE_S))
+    secure = "; Secure" if exchange.sender.secure else ""
+    return f"{exchange.sender.cookie}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict{secure}"
+
+
+def _shown_in(body: bytes) -> tuple[str, str]:
+    """`token` or `code`, and what it says."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise Problem.invalid("body", 'is not JSON; send {"token": "..."}') from exc
-    token = content.get("token") if isinstance(content, dict) else None
-    if not isinstance(token, str) or not token.strip() or len(token) > _MAX_TOKEN_CHARS:
-        raise Problem.invalid("token", f"must be a text of 1 to {_MAX_TOKEN_CHARS} characters")
-    return token.strip()
-
-
-def _set_cookie(exchange: Exchange, value: str, lasts_s: int) -> dict[str, str]:
-    secure = "; Secure" if exchange.sender.secure else ""
-    cookie = f"{exchange.sender.cookie}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict{secure}"
-    return {"set-cookie": cookie}
+    kind = "code" if isinstance(content, dict) and "code" in content else "token"
+    text = content.get(kind) if isinstance(content, dict) else None
+    if not isinstance(text, str) or not text.strip() or len(text) > _MAX_TOKEN_CHARS:
+        raise Problem.invalid(kind, f"must be a text of 1 to {_MAX_TOKEN_CHARS} characters")
+    return kind, text.strip()
 
 
 async def _refuse_verb(exchange: Exchange) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -13,6 +14,7 @@ from cryptography import x509
 from tests.support.access import METADATA
 from tests.support.certificates import Authority
 from tests.support.servers import TIMEOUT_S, Served, run
+from tests.support.waiting import wait_until
 
 from blade.v1 import access_pb2, access_service_pb2_grpc
 from blade.v1 import access_service_pb2 as pb
@@ -141,6 +143,30 @@ def test_a_certificate_signs_in_whom_it_names(world: World) -> None:
         answer = world.who(world.mtls_port, world.clients.issue(*names))
         assert (answer.principal, answer.kind) == (principal.value, "mtls")
         assert [access_pb2.Role.Name(grant.role) for grant in answer.grants] == roles
+
+
+def test_a_connection_is_good_to_the_end_of_its_certificate(world: World) -> None:
+    certificate, key = world.clients.issue(SPIFFE, days=(-1, 6 / 86400))
+    ends = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+    credentials = grpc.ssl_channel_credentials(world.authority.pem, key, certificate)
+    with grpc.secure_channel(f"127.0.0.1:{world.mtls_port}", credentials) as channel:
+        access = access_service_pb2_grpc.AccessServiceStub(channel)
+        answer = access.WhoAmI(pb.WhoAmIRequest(), timeout=TIMEOUT_S)
+        assert answer.expire_time.ToDatetime(tzinfo=UTC) == ends
+
+        ended: list[grpc.RpcError] = []
+
+        def is_over() -> bool:
+            try:
+                access.WhoAmI(pb.WhoAmIRequest(), timeout=TIMEOUT_S)
+            except grpc.RpcError as exc:
+                ended.append(exc)
+            return bool(ended)
+
+        wait_until(is_over)
+        assert datetime.now(UTC) >= ends
+        assert ended[0].code() is grpc.StatusCode.UNAUTHENTICATED
+        assert "certificate is over" in (ended[0].details() or "")
 
 
 def test_one_without_a_name_that_counts_signs_in_nobody(world: World) -> None:

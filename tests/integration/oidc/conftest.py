@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from tests.support.oidc import AUDIENCE, FakeProvider
 
-from blade_server.model.policy import OidcPolicy
-from blade_server.oidc import Provider
+from blade_server.model.policy import OidcClient, OidcPolicy
+from blade_server.oidc import CodeFlow, Provider
+
+REDIRECT = "https://blade.example.com/session/oidc/callback"
 
 
 @pytest.fixture
@@ -30,6 +33,20 @@ def provider_of(fake: FakeProvider) -> Iterator[Callable[..., Provider]]:
     yield make
     for provider in made:
         provider.stop()
+
+
+@pytest.fixture
+def flow_of(fake: FakeProvider, provider_of: Callable[..., Provider]) -> Callable[..., CodeFlow]:
+    """Signs browsers in at the fake provider; what is given goes before."""
+
+    def make(**client: Any) -> CodeFlow:
+        own: dict[str, Any] = {"client_id": "page", "redirect_uri": REDIRECT, "scopes": ("openid", "groups")}
+        secret = None if fake.secret is None else SecretStr(fake.secret)
+        flow = provider_of(page=OidcClient(**({"client_secret": secret} | own | client))).code_flow
+        assert flow is not None
+        return flow
+
+    return make
 
 
 @pytest.fixture

@@ -93,6 +93,7 @@ ABOUT: dict[str, Any] = {
     "JobService/RetryFailedItems": lambda o: {"job_id": o.job_id},
     "AccessService/WhoAmI": None,
     "AccessService/CheckAccess": None,
+    "AccessService/CreateSignInCode": None,
     "AccessService/CreateToken": None,
     "AccessService/ListTokens": None,
     "AccessService/RevokeToken": None,
@@ -384,9 +385,10 @@ def test_what_names_an_object_says_so_in_its_option() -> None:
     assert named == {name for name, needs in NEEDS.items() if needs.anywhere}
 
 
-def test_all_is_served_and_one_method_alone_is_for_everybody(world: World) -> None:
-    assert {short(method) for method in METHODS.keys() - world.served} == {"AccessService/ProveServer"}
-    assert {short(method) for method in PUBLIC} == {"AccessService/ProveServer"}
+def test_all_is_served_and_two_methods_alone_are_for_everybody(world: World) -> None:
+    for_everybody = {"AccessService/ProveServer", "AccessService/GetSignIn"}
+    assert {short(method) for method in METHODS.keys() - world.served} == for_everybody
+    assert {short(method) for method in PUBLIC} == for_everybody
 
 
 def test_nobody_gets_in_whatever_he_sends(world: World) -> None:

@@ -81,6 +81,16 @@ class AccessServiceStub:
                 request_serializer=blade_dot_v1_dot_access__service__pb2.ProveServerRequest.SerializeToString,
                 response_deserializer=blade_dot_v1_dot_access__service__pb2.ProveServerResponse.FromString,
                 _registered_method=True)
+        self.GetSignIn = channel.unary_unary(
+                '/blade.v1.AccessService/GetSignIn',
+                request_serializer=blade_dot_v1_dot_access__service__pb2.GetSignInRequest.SerializeToString,
+                response_deserializer=blade_dot_v1_dot_access__service__pb2.GetSignInResponse.FromString,
+                _registered_method=True)
+        self.CreateSignInCode = channel.unary_unary(
+                '/blade.v1.AccessService/CreateSignInCode',
+                request_serializer=blade_dot_v1_dot_access__service__pb2.CreateSignInCodeRequest.SerializeToString,
+                response_deserializer=blade_dot_v1_dot_access__service__pb2.CreateSignInCodeResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer:
@@ -154,6 +164,21 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSignIn(self, request, context):
+        """GetSignIn tells those who are not signed in how to: the identity provider, if people sign in at one. Nothing of it is secret.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSignInCode(self, request, context):
+        """CreateSignInCode makes a code with which a browser gets a session of the caller: once, within 60 seconds. The session ends with
+        what the caller has signed in with, and as all do. FAILED_PRECONDITION for a caller who is in a session himself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -201,6 +226,16 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.ProveServer,
                     request_deserializer=blade_dot_v1_dot_access__service__pb2.ProveServerRequest.FromString,
                     response_serializer=blade_dot_v1_dot_access__service__pb2.ProveServerResponse.SerializeToString,
+            ),
+            'GetSignIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSignIn,
+                    request_deserializer=blade_dot_v1_dot_access__service__pb2.GetSignInRequest.FromString,
+                    response_serializer=blade_dot_v1_dot_access__service__pb2.GetSignInResponse.SerializeToString,
+            ),
+            'CreateSignInCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSignInCode,
+                    request_deserializer=blade_dot_v1_dot_access__service__pb2.CreateSignInCodeRequest.FromString,
+                    response_serializer=blade_dot_v1_dot_access__service__pb2.CreateSignInCodeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -448,6 +483,60 @@ class AccessService:
             '/blade.v1.AccessService/ProveServer',
             blade_dot_v1_dot_access__service__pb2.ProveServerRequest.SerializeToString,
             blade_dot_v1_dot_access__service__pb2.ProveServerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSignIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blade.v1.AccessService/GetSignIn',
+            blade_dot_v1_dot_access__service__pb2.GetSignInRequest.SerializeToString,
+            blade_dot_v1_dot_access__service__pb2.GetSignInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSignInCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blade.v1.AccessService/CreateSignInCode',
+            blade_dot_v1_dot_access__service__pb2.CreateSignInCodeRequest.SerializeToString,
+            blade_dot_v1_dot_access__service__pb2.CreateSignInCodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

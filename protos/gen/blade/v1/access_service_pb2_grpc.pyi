@@ -59,6 +59,12 @@ class AccessServiceStub:
     """ProveServer proves to a client on the same machine that this is the server that wrote a token for its user, before the client shows
     that token. It has no REST form.
     """
+    GetSignIn: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.GetSignInRequest, _access_service_pb2.GetSignInResponse]
+    """GetSignIn tells those who are not signed in how to: the identity provider, if people sign in at one. Nothing of it is secret."""
+    CreateSignInCode: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.CreateSignInCodeRequest, _access_service_pb2.CreateSignInCodeResponse]
+    """CreateSignInCode makes a code with which a browser gets a session of the caller: once, within 60 seconds. The session ends with
+    what the caller has signed in with, and as all do. FAILED_PRECONDITION for a caller who is in a session himself.
+    """
 
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
@@ -90,6 +96,12 @@ class AccessServiceAsyncStub(AccessServiceStub):
     ProveServer: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ProveServerRequest, _access_service_pb2.ProveServerResponse]  # type: ignore[assignment]
     """ProveServer proves to a client on the same machine that this is the server that wrote a token for its user, before the client shows
     that token. It has no REST form.
+    """
+    GetSignIn: _aio.UnaryUnaryMultiCallable[_access_service_pb2.GetSignInRequest, _access_service_pb2.GetSignInResponse]  # type: ignore[assignment]
+    """GetSignIn tells those who are not signed in how to: the identity provider, if people sign in at one. Nothing of it is secret."""
+    CreateSignInCode: _aio.UnaryUnaryMultiCallable[_access_service_pb2.CreateSignInCodeRequest, _access_service_pb2.CreateSignInCodeResponse]  # type: ignore[assignment]
+    """CreateSignInCode makes a code with which a browser gets a session of the caller: once, within 60 seconds. The session ends with
+    what the caller has signed in with, and as all do. FAILED_PRECONDITION for a caller who is in a session himself.
     """
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -173,6 +185,24 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_access_service_pb2.ProveServerResponse, _abc.Awaitable[_access_service_pb2.ProveServerResponse]]:
         """ProveServer proves to a client on the same machine that this is the server that wrote a token for its user, before the client shows
         that token. It has no REST form.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSignIn(
+        self,
+        request: _access_service_pb2.GetSignInRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_service_pb2.GetSignInResponse, _abc.Awaitable[_access_service_pb2.GetSignInResponse]]:
+        """GetSignIn tells those who are not signed in how to: the identity provider, if people sign in at one. Nothing of it is secret."""
+
+    @_abc_1.abstractmethod
+    def CreateSignInCode(
+        self,
+        request: _access_service_pb2.CreateSignInCodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_service_pb2.CreateSignInCodeResponse, _abc.Awaitable[_access_service_pb2.CreateSignInCodeResponse]]:
+        """CreateSignInCode makes a code with which a browser gets a session of the caller: once, within 60 seconds. The session ends with
+        what the caller has signed in with, and as all do. FAILED_PRECONDITION for a caller who is in a session himself.
         """
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

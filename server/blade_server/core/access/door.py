@@ -11,14 +11,15 @@ import hmac
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from blade_server.core.access.server_identity import ServerIdentity
 from blade_server.core.access.tokens import hash_of, token_id_of
 from blade_server.errors import Unauthenticated
 from blade_server.model.access import EVERYTHING_GRANTS, Grant, Kind, Principal, Role
-from blade_server.model.policy import AccessPolicy
+from blade_server.model.policy import AccessPolicy, OidcPolicy
 from blade_server.oidc import Provider
 from blade_server.storage.access import AccessStore
 from blade_server.storage.sessions import SessionStore
@@ -29,24 +30,29 @@ ANYBODY = Principal(name="anybody", kind=Kind.OFF, grants=EVERYTHING_GRANTS)
 """Whoever calls where authentication is off."""
 _MISSING = "sign in first: send 'authorization: Bearer TOKEN' (blade login, BLADE_TOKEN, --token-file)"
 _WRONG = "this token is not good (any more): it is unknown, over or revoked; get a new one"
+_CERTIFICATE_OVER = "this connection's certificate is over; connect anew with a newer one"
 _OVER = "this session is over, or what it was signed in with is; sign in again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
     """What a call carries of who makes it: the `authorization` header, the id of the page's session, and the name in
-    the certificate that its connection was made with. A token goes before a certificate.
+    the certificate that its connection was made with, which may end before the connection does. A token goes before a
+    certificate.
     """
 
     authorization: str = field(default="", repr=False)
     session: str = field(default="", repr=False)
     certificate: str = ""
+    certificate_ends: datetime | None = None
 
     @property
     def key(self) -> bytes:
         """The same for all ways to write the same, and short, however long that is."""
         scheme, token = self.credentials
-        return hashlib.sha256("\0".join((scheme.lower(), token, self.session, self.certificate)).encode()).digest()
+        ends = "" if self.certificate_ends is None else self.certificate_ends.isoformat()
+        shown = (scheme.lower(), token, self.session, self.certificate, ends)
+        return hashlib.sha256("\0".join(shown).encode()).digest()
 
     @property
     def credentials(self) -> tuple[str, str]:
@@ -80,6 +86,11 @@ class Door:
     def is_open(self) -> bool:
         """Whether authentication is off."""
         return not self._policy.required
+
+    @property
+    def oidc(self) -> OidcPolicy | None:
+        """The identity provider by which people sign in; None: there is none, or nobody signs in."""
+        return self._policy.oidc if self._policy.required else None
 
     @property
     def admins_are_in_the_table(self) -> bool:
@@ -134,7 +145,7 @@ class Door:
         scheme, token = shown.credentials
         if not shown.authorization:
             if shown.certificate:
-                return self._by_certificate(shown.certificate)
+                return self._by_certificate(shown.certificate, shown.certificate_ends)
             raise Unauthenticated(_MISSING)
         if scheme.lower() != "bearer":
             # Without a blank in it, it may be a token that somebody has sent as it is.
@@ -144,9 +155,11 @@ class Door:
             return self._by_jwt(self._provider, token)
         return self._by_token(token)
 
-    def _by_certificate(self, name: str) -> Principal:
+    def _by_certificate(self, name: str, ends: datetime | None) -> Principal:
+        if ends is not None and ends <= datetime.now(UTC):
+            raise Unauthenticated(_CERTIFICATE_OVER)
         grants = tuple(self._store.grants_of(name, ()))
-        return self._with_fixed_grants(Principal(name=name, kind=Kind.MTLS, grants=grants))
+        return self._with_fixed_grants(Principal(name=name, kind=Kind.MTLS, grants=grants, expire_time=ends))
 
     def _by_jwt(self, provider: Provider, token: str) -> Principal:
         who = provider.identify(token)
@@ -163,7 +176,11 @@ class Door:
         token, _, grants = found
         self._store.used(token.token_id)
         principal = Principal(
-            name=token.principal, kind=token.kind, grants=tuple(grants), expire_time=token.expire_time
+            name=token.principal,
+            kind=token.kind,
+            grants=tuple(grants),
+            expire_time=token.expire_time,
+            token_id=token.token_id,
         )
         return self._with_fixed_grants(principal)
 
@@ -197,15 +214,6 @@ def _is_jwt(text: str) -> bool:
 
 def _remembered_s(principal: Principal) -> float:
     """What signs him in may end before; with our own tokens that is PostgreSQL's to say."""
-    if principal.kind is not Kind.JWT or principal.expire_time is None:
+    if principal.kind not in (Kind.JWT, Kind.MTLS) or principal.expire_time is None:
         return REMEMBERED_S
     return min(REMEMBERED_S, principal.expire_time.timestamp() - time.time())
-
-
-def admins_of(words: Iterable[str]) -> frozenset[str]:
-    """BLADE_ADMINS. Raises ValueError naming the one that is neither `subject:NAME` nor `group:NAME`."""
-    for word in words:
-        kind, _, name = word.partition(":")
-        if kind not in ("subject", "group") or not name:
-            raise ValueError(f"BLADE_ADMINS has {word!r}: write subject:NAME or group:NAME")
-    return frozenset(words)

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from blade_server.core.audit.recorder import Recorder
 from blade_server.errors import AccessDenied, Unauthenticated
@@ -36,8 +37,8 @@ class Refusals:
         self._note(by, about, error.message, self._known.count(by.principal.name, by))
 
     def stranger(self, address: str, error: Unauthenticated) -> None:
-        """Nobody knows who calls."""
-        host, why = address.rpartition(":")[0], error.message.partition(":")[0]  # behind it may be what he has sent
+        """Nobody knows who calls, or signs in."""
+        host, why = _host(address), error.message.partition(":")[0]  # behind it may be what he has sent
         by = Caller(principal=_NOBODY, address=host)
         self._note(by, "", why, self._strangers.count(f"{host} {why}", by))
 
@@ -103,3 +104,11 @@ class Thinned:
 
     def _is_over(self, period: _Period) -> bool:
         return time.monotonic() - period.begun_s >= self._period_s
+
+
+def _host(address: str) -> str:
+    """Without the port, if there is one: a proxy says none."""
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        return address.rpartition(":")[0]

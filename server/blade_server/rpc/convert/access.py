@@ -1,4 +1,4 @@
-"""Grants and tokens."""
+"""Grants, tokens, and the identity provider."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from blade.v1 import access_pb2, access_service_pb2
 from blade_server.errors import Invalid
 from blade_server.model.access import Grant, Role, Token
+from blade_server.model.policy import OIDC_PATH, OidcPolicy
 
 
 def set_time(field: Timestamp, time: datetime | None) -> None:
@@ -54,3 +55,15 @@ def token_message(token: Token) -> access_service_pb2.Token:
     set_time(message.last_use_time, token.last_use_time)
     set_time(message.revoke_time, token.revoke_time)
     return message
+
+
+def provider_message(oidc: OidcPolicy, page_url: str) -> access_service_pb2.IdentityProvider:
+    """The identity provider as strangers may know it; `page_url` is where the page is."""
+    return access_service_pb2.IdentityProvider(
+        issuer=oidc.issuer,
+        name=oidc.name,
+        page_url=page_url + OIDC_PATH if oidc.page else "",
+        client_id=oidc.cli.client_id if oidc.cli else "",
+        scopes=oidc.cli.scopes if oidc.cli else (),
+        audience=oidc.audience,
+    )

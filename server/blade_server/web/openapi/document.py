@@ -139,7 +139,8 @@ class _Document:
             },
         }
         body = self._body(rule)
-        return operation | ({"requestBody": body} if body else {})
+        public = {"security": []} if _access(rule).public else {}
+        return operation | public | ({"requestBody": body} if body else {})
 
     def _path_parameters(self, rule: Rule, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         for path, name in names.items():
@@ -205,12 +206,17 @@ class _Document:
 
 def _needs(rule: Rule) -> str:
     """Who may call it, as the contract says."""
-    options: Any = rule.method.GetOptions()
-    access: access_pb2.Access = options.Extensions[access_pb2.access]
+    access = _access(rule)
     if not access.role:
         return ""
     on = {access_pb2.Access.SOURCE: "the source", access_pb2.Access.JOB: "the job's source"}
     return f" Needs the role {access_pb2.Role.Name(access.role)} on {on.get(access.object, 'the server as a whole')}."
+
+
+def _access(rule: Rule) -> access_pb2.Access:
+    options: Any = rule.method.GetOptions()
+    access: access_pb2.Access = options.Extensions[access_pb2.access]
+    return access
 
 
 def _json(schema: Schema) -> dict[str, Any]:

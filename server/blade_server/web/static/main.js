@@ -3,7 +3,7 @@
 
 import { SIGNED_OUT, setActor } from "./api.js";
 import { h, set, text, toast } from "./dom.js";
-import { anywhere, everywhere, load, roles, session, signOut } from "./session.js";
+import { anywhere, everywhere, load, roles, session, signIn, signOut } from "./session.js";
 import { showSignIn } from "./sign_in.js";
 import { showAccess } from "./access.js";
 import { showAudit } from "./audit.js";
@@ -13,6 +13,7 @@ import { showStart } from "./start.js";
 
 const main = document.getElementById("main");
 const WHOLE_SERVER = ["ADMIN", "AUDITOR"];
+const BY_CODE = /^#\/sign-in\/([\w-]{1,100})$/;
 let view = null;
 let first = true;
 let signedIn = false;
@@ -118,17 +119,36 @@ document.querySelector("#who button").addEventListener("click", async () => {
 });
 
 document.addEventListener(SIGNED_OUT, () => signedIn && askToSignIn("Your session is over. Sign in again."));
-addEventListener("hashchange", route);
+addEventListener("hashchange", () => (BY_CODE.test(location.hash) ? location.reload() : route()));
+
+let code = BY_CODE.exec(location.hash)?.[1];
+if (code) history.replaceState(null, "", "/"); // not a place to come back to
 
 async function start() {
   try {
     await load();
     enter();
+    // A link can be anybody's: it makes nobody out of who is signed in.
+    if (code && session.needed) toast(`This browser is signed in as ${session.principal} already.`);
+    code = "";
   } catch (error) {
-    if (error.code === 401) return askToSignIn("");
+    if (error.code === 401) return code ? enterByCode() : askToSignIn("");
     setTimeout(start, 2000);
     if (error.code === undefined) throw error;
     main.replaceChildren(h("h1", {}, "BLADE"), h("p", {}, error.message));
+  }
+}
+
+async function enterByCode() {
+  const shown = { code };
+  code = "";
+  try {
+    await signIn(shown);
+    enter();
+    toast(`You are signed in as ${session.principal}, by blade open.`);
+  } catch (error) {
+    if (error.code === undefined) throw error;
+    askToSignIn(error.code === 401 ? "This code is not good any more: it is good once, and for a minute. Run blade open again." : error.message);
   }
 }
 

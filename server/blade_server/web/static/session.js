@@ -1,4 +1,4 @@
-// Who is signed in, and what he may do. The token itself is sent once and kept nowhere; the cookie is not for scripts.
+// Who is signed in, and what he may do. A token or code is sent once and kept nowhere; the cookie is not for scripts.
 
 import { call, get, setCsrf } from "./api.js";
 
@@ -14,8 +14,9 @@ export async function load() {
   session.grants = (await get("/access/whoami")).grants;
 }
 
-export async function signIn(token) {
-  take(await call("POST", "/session", { token }));
+/** `shown`: a token, or the code of `blade open`. */
+export async function signIn(shown) {
+  take(await call("POST", "/session", shown));
   session.grants = (await get("/access/whoami")).grants;
 }
 

@@ -1,6 +1,6 @@
-// The view of who is not signed in.
+// The view of who is not signed in: at the identity provider, or with a token.
 
-import { Refused } from "./api.js";
+import { Refused, get } from "./api.js";
 import { h, set, text } from "./dom.js";
 import { signIn } from "./session.js";
 
@@ -18,7 +18,7 @@ export function showSignIn(main, why, onDone) {
     text(wrong, "");
     set(token, "aria-invalid", null);
     try {
-      await signIn(token.value.trim());
+      await signIn({ token: token.value.trim() });
       onDone();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
@@ -29,16 +29,30 @@ export function showSignIn(main, why, onDone) {
       set(button, "aria-disabled", null);
     }
   };
+  const elsewhere = h("div.elsewhere", { hidden: true });
   const readable = location.protocol === "http:" && !LOOPBACK.test(location.hostname);
   main.append(h("section.sign-in.panel", {},
     h("h1", {}, "Sign in"),
     why && h("p", {}, why),
     readable && h("p.notice", {}, "This page came without TLS: whoever sits between here and the server can read the token."),
+    elsewhere,
     h("form", { submit },
       h("div.field", {}, h("label", { for: "token" }, "Token"), token,
         h("p.quiet", { id: "token-hint" }, "It begins with blade_. An administrator makes one: ", h("code", {}, "blade token create"), ". On the server's own machine ", h("code", {}, "blade auth header"), " shows yours."),
         wrong),
       h("div.buttons", {}, button))));
   token.focus();
+  offer(elsewhere);
   return { stop() {} };
+}
+
+/** The way to the identity provider and back to this place, if people sign in at one. */
+async function offer(place) {
+  const { provider } = await get("/access/sign-in").catch(() => ({}));
+  if (!provider?.pageUrl) return;
+  const next = location.pathname + location.search + location.hash;
+  place.append(
+    h("a.button.primary", { href: `${provider.pageUrl}?${new URLSearchParams({ next })}` }, `Sign in with ${provider.name}`),
+    h("p.quiet", {}, "Or with a token:"));
+  set(place, "hidden", null);
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import orjson
@@ -100,10 +100,11 @@ class Exchange:
         await self.start(code, headers)
         await self.write(b"" if self.verb == "HEAD" else body, more=False)
 
-    async def start(self, code: int, headers: dict[str, str]) -> None:
-        """Code and headers."""
+    async def start(self, code: int, headers: dict[str, str], cookies: Sequence[str] = ()) -> None:
+        """Code and headers; `cookies` are those that the client is to keep, each with its attributes."""
         self.started = True
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        lines = (*headers.items(), *(("set-cookie", cookie) for cookie in cookies))
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines]
         await self._send({"type": "http.response.start", "status": code, "headers": raw})
 
     async def write(self, body: bytes, *, more: bool = True) -> None:

@@ -112,3 +112,18 @@ def test_the_provider_sees_nothing_but_tokens_of_its_form(text: str) -> None:
     with pytest.raises(Unauthenticated):
         known.identify(Shown(authorization=text))
     assert shown == []
+
+
+def test_a_certificate_is_good_to_its_end_and_its_connection_no_longer() -> None:
+    known, _ = door_of(datetime.now(UTC))
+    ends = datetime.now(UTC) + timedelta(seconds=0.3)
+    shown = Shown(certificate="spiffe://x/y", certificate_ends=ends)
+    principal = known.identify(shown)
+    assert (principal.name, principal.kind, principal.expire_time) == ("spiffe://x/y", Kind.MTLS, ends)
+    newer = Shown(certificate="spiffe://x/y", certificate_ends=ends + timedelta(hours=1))
+    assert known.remembered(newer) is None, "another certificate of the same name is another one"
+    wait_until(lambda: known.remembered(shown) is None, timeout_s=door.REMEMBERED_S - 1)
+    with pytest.raises(Unauthenticated, match="certificate is over"):
+        known.identify(shown)
+    assert known.identify(newer).name == "spiffe://x/y"
+    assert known.identify(Shown(certificate="of-unknown-end")).expire_time is None

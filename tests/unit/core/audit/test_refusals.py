@@ -93,3 +93,14 @@ def test_many_strangers_share_what_they_may_have_and_none_is_remembered_for_long
     world.refusals.tell_the_rest()
     assert world.details()[-1] == f"{100_000 - STRANGERS_A_MINUTE} more, not told one by one"
     assert not world.refusals._strangers._periods
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [("192.0.2.1:4711", "192.0.2.1"), ("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::1"),
+     ("[2001:db8::1]:4711", "[2001:db8::1]")],
+)  # fmt: skip
+def test_of_a_stranger_the_host_is_told_whether_a_proxy_says_his_port_or_not(world, address, host):
+    world.refusals.stranger(address, WRONG)
+    [(by, deed)] = world.noted
+    assert (by.address, deed.detail) == (host, "this token is not good (any more)")

@@ -170,6 +170,7 @@ def test_who_may_call_what_is_said(api):
     assert set(api["components"]["securitySchemes"]) == {"token", "session"}
     described = {operation["operationId"]: operation for operation in operations(api)}
     start, who = described["JobService_StartQueryJob"], described["AccessService_WhoAmI"]
+    assert [name for name, each in described.items() if each.get("security") == []] == ["AccessService_GetSignIn"]
     assert start["description"].endswith("Needs the role OPERATOR on the source.")
     assert {"401", "403"} <= set(start["responses"])
     assert described["AccessService_CreateToken"]["description"].endswith(
