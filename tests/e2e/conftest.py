@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.support.access import SERVER_ENVIRONMENT
+from tests.support.forks import CLI, run_forked
 from tests.support.ports import free_port
 
 from blade_sandbox.data import sample_tables
@@ -48,15 +49,13 @@ class Cli:
 
     def __call__(self, *arguments: str | bytes, code: int | None = 0, timeout_s: float = 60) -> Ended:
         """Runs the command; `code` is the exit code it must end with, None: any."""
-        done = subprocess.run(
-            [BLADE, *arguments], env=self._environment, capture_output=True, timeout=timeout_s, check=False
-        )
-        ended = Ended(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+        done = run_forked(CLI, [os.fsdecode(argument) for argument in arguments], self._environment, timeout_s)
+        ended = Ended(code=done.returncode, out=done.stdout, err=done.stderr)
         assert code in (None, ended.code), f"ended with {ended.code}: {ended.out}{ended.err}"
         return ended
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts the command and returns at once; the caller ends it."""
+        """Starts the command by an interpreter of its own and returns at once; the caller ends it."""
         return subprocess.Popen(
             [BLADE, *arguments], env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

@@ -1,4 +1,4 @@
-"""`blade serve` as a process."""
+"""`blade serve` and the other commands of a server as processes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import sys
 from typing import Any
 
 from tests.support.access import ADMIN_TOKEN, SERVER_ENVIRONMENT
+from tests.support.forks import SERVER, Forked, run_forked
 
 TIMEOUT_S = 90.0
-COMMAND = [sys.executable, "-m", "blade_server"]
 
 
 def environment(**changes: str | None) -> dict[str, str]:
@@ -25,17 +25,18 @@ def environment(**changes: str | None) -> dict[str, str]:
 
 
 class Served:
-    """A server process that has said it is ready, in a process group of its own if asked for."""
+    """A server process that has said it is ready.
 
-    def __init__(self, *arguments: str, own_group: bool = False, **changes: str | None) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, "serve", *arguments],
-            env=environment(**changes),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=own_group,
-        )
+    Args:
+        afresh: by an interpreter of its own, which imports everything itself.
+        own_group: in a process group of its own, as what a terminal starts.
+    """
+
+    def __init__(
+        self, *arguments: str, afresh: bool = False, own_group: bool = False, **changes: str | None
+    ) -> None:
+        start = _started_afresh if afresh else _forked
+        self.process = start(["serve", *arguments], environment(**changes), own_group)
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
 
@@ -49,15 +50,20 @@ class Served:
         return self.process.returncode, errors
 
 
-def run(*arguments: str, **changes: str | None) -> tuple[int, str]:
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        env=environment(**changes),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
+def _forked(arguments: list[str], own: dict[str, str], own_group: bool) -> Forked:
+    return Forked(SERVER, arguments, own, own_group=own_group)
+
+
+def _started_afresh(arguments: list[str], own: dict[str, str], own_group: bool) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "blade_server", *arguments]
+    return subprocess.Popen(
+        command, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=own_group
     )
+
+
+def run(*arguments: str, **changes: str | None) -> tuple[int, str]:
+    """Exit code and last line of a command that ends by itself."""
+    done = run_forked(SERVER, arguments, environment(**changes), TIMEOUT_S)
     assert "Traceback" not in done.stderr
     assert "s3cret" not in done.stdout + done.stderr
     return done.returncode, (done.stderr + done.stdout).strip().splitlines()[-1]
