@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from blade_server.model.job import Action, Job, JobLimits, Status
+from blade_server.model.sync import SyncTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,9 @@ class Claim:
     """From a server that let its lease run out: what it sent last may still be on its way."""
     doubtful: bool = False
     """The database was put back to an older state: whatever it does not record may have been sent."""
+
+    task: SyncTask | None = None
+    """What a job of a sync has to do."""
 
     @property
     def job_id(self) -> str:

@@ -12,9 +12,11 @@ from blade.v1.job_service_pb2 import StartQueryJobRequest
 from blade_server import model
 from blade_server.errors import Invalid
 from blade_server.rpc.convert.fields import REASONS, numbers_of, optional
+from blade_server.rpc.convert.sync_report import report_message
 
 STAGES = numbers_of(model.Stage, job_pb2.ItemError.Stage)
 STATUSES = numbers_of(model.Status, job_pb2.Job.Status)
+KINDS = numbers_of(model.JobKind, job_pb2.Job.Kind)
 ACTIONS = numbers_of(model.Action, job_pb2.Job.Action)
 WAIT_REASONS = numbers_of(model.WaitReason, job_pb2.Job.WaitReason)
 EVENT_KINDS = numbers_of(model.EventKind, job_pb2.JobEvent.Kind)
@@ -95,6 +97,9 @@ def job_message(job: model.Job) -> job_pb2.Job:
         history=[_event(event) for event in job.history],
         completed_with_errors=job.completed_with_errors,
         redacted=job.redacted,
+        kind=KINDS[job.kind],
+        sync=job.sync,
+        sync_report=report_message(job.report) if job.report else None,
     )
 
 
@@ -116,6 +121,7 @@ def _spec(spec: model.JobSpec) -> job_pb2.JobSpec:
         skip_existing=spec.skip_existing,
         item_id=spec.item_id,
         last_modified=spec.last_modified,
+        destination=spec.destination,
     )
 
 

@@ -18,6 +18,7 @@ from blade_server.model import Claim, EventKind, Flags, Plan, Status
 from blade_server.model.policy import MAX_LEASE_S
 from blade_server.storage import tables
 from blade_server.storage.clock import NOW, Clock
+from blade_server.storage.codec import task_from
 from blade_server.storage.database import Database
 from blade_server.storage.engine.claims import ended, flags_from
 from blade_server.storage.engine.restored import doubt_open_jobs
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 _job = tables.job
 
 CLAIM_LOCK = 0x424C4144454A  # one claim at a time, so that the limits per source hold exactly
-LEVEL = 2
+LEVEL = 3
 """What this version knows of jobs. A job that it must not run as it runs jobs is stored with a higher one and left to
 newer servers; callers see, pause and cancel it through any. core/jobs/level.py says which job needs what."""
 MAX_DEATHS = 20
@@ -252,4 +253,5 @@ def _claim_from(row: Row[Any], owner: str) -> Claim:
         last_record=row.last_record,
         taken_over=row.last_owner is not None,
         doubtful=row.doubtful,
+        task=task_from(row.task) if row.task else None,
     )

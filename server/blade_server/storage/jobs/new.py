@@ -10,8 +10,9 @@ from sqlalchemy.exc import IntegrityError
 from blade_server.errors import Invalid, NotFound, QuotaExceeded, Reason
 from blade_server.model import FINAL, EventKind, Job, NewJob, Status
 from blade_server.model.access import Caller, Deed, Kind
+from blade_server.model.sync import SyncTask
 from blade_server.storage import audit, tables
-from blade_server.storage.codec import source_document, spec_document
+from blade_server.storage.codec import source_document, spec_document, task_document
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.rows import QUEUED, add_event, job_from, not_found, ring, ring_queue
 
@@ -48,6 +49,7 @@ class NewJobs:
             "request_hash": new.request_hash,
             "parent_job_id": parent_job_id,
             "level": new.level,
+            **_of_sync(new.task),
             "starter": by.principal.name,
             "create_time": func.now(),
             "update_time": func.now(),
@@ -141,6 +143,18 @@ class NewJobs:
                 subject="open jobs of a principal",
                 retry_after_s=30,
             )
+
+
+def _of_sync(task: SyncTask | None) -> dict[str, Any]:
+    if task is None:
+        return {}
+    return {
+        "kind": task.kind,
+        "sync": task.sync,
+        "task": task_document(task),
+        "writes": task.writes,
+        "folded": not task.writes,
+    }
 
 
 def _are(connection: Connection, jobs: Select[Any], many: int) -> bool:

@@ -9,9 +9,20 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, text
 
 from blade_server.errors import NotFound, Reason
-from blade_server.model import Action, ErrorSummary, EventKind, ItemError, Job, JobEvent, Stage, Status, WaitReason
+from blade_server.model import (
+    Action,
+    ErrorSummary,
+    EventKind,
+    ItemError,
+    Job,
+    JobEvent,
+    JobKind,
+    Stage,
+    Status,
+    WaitReason,
+)
 from blade_server.storage import tables
-from blade_server.storage.codec import source_from, spec_from
+from blade_server.storage.codec import report_from, source_from, spec_from
 from blade_server.storage.database import CHANNEL
 
 _job = tables.job
@@ -94,6 +105,9 @@ def _job_from(values: Mapping[str, Any], summaries: Sequence[ErrorSummary], hist
         parent_job_id=values["parent_job_id"],
         error_summaries=summaries,
         history=history,
+        kind=JobKind(values["kind"]),
+        sync=values["sync"],
+        report=report_from(values["report"]) if values["report"] else None,
     )
 
 
