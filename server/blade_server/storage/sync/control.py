@@ -33,9 +33,7 @@ class SyncControl:
 
         return self._change(name, change, by, reason)
 
-    def resume(
-        self, name: str, *, by: Caller, reason: str, next_due: Callable[[SyncSpec], datetime | None]
-    ) -> Sync:
+    def resume(self, name: str, *, by: Caller, reason: str, next_due: Callable[[SyncSpec], datetime | None]) -> Sync:
         """Due times count again, from `next_due` of the spec on."""
 
         def change(row: Row[Any]) -> dict[str, Any]:

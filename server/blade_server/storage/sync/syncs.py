@@ -41,7 +41,14 @@ class SyncStore:
         self._database = database
 
     def add(
-        self, sync: Sync, *, by: Caller, request_id: str = "", request_hash: str = "", reason: str = "", detail: str = ""
+        self,
+        sync: Sync,
+        *,
+        by: Caller,
+        request_id: str = "",
+        request_hash: str = "",
+        reason: str = "",
+        detail: str = "",
     ) -> Sync:
         """Stores a new sync: name, spec, data type, owner, pause and next run of what is given.
 
