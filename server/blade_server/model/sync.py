@@ -163,7 +163,8 @@ class SyncState:
     """What a sync knows beside its items; changed by COMPLETED runs alone, but for `generation`.
 
     `generation` rises whenever the state of items changes (a fold, a reset), and fences who writes. `key_hash` is that
-    of the last run over all rows. `table_id` tells another table under the name.
+    of the last run over all rows. `table_id` tells another table under the name. `doubtful`: the database was put back
+    to an older state, so that what is known of items need not be so.
     """
 
     generation: int = 0
@@ -175,6 +176,7 @@ class SyncState:
     last_whole_time: datetime | None = None
     known_items: int = 0
     dirty_items: int = 0
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
