@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from blade_server.model.destination import DEFAULT_DESTINATION as DEFAULT_DESTINATION  # noqa: PLC0414 - for its users
 from blade_server.model.job import JobKind, JobLimits, Status
 from blade_server.model.source import Overrides
 from blade_server.model.sync_report import SyncCounts, SyncMode, SyncReport
-
-DEFAULT_DESTINATION = "default"
-"""The server's own catalog, of BLADE_CATALOG_URL."""
 
 
 class Deletes(StrEnum):
