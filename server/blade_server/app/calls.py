@@ -65,7 +65,7 @@ class Calls:
                 rights=Rights(RightsStore(state.database), source_store, self.door),
                 sources=sources,
                 queries=queries,
-                ingest=Ingest(direct.retry, sources, state.catalog, source_store, queries, recorder=recorder),
+                ingest=Ingest(direct, sources, state.catalogs, source_store, queries, recorder=recorder),
                 jobs=jobs,
                 syncs=syncs,
                 feed=self.feed,
