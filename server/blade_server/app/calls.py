@@ -55,7 +55,15 @@ class Calls:
         jobs = Jobs.over(
             job_policy(settings), state.database, self._job_store, sources, recorder=recorder, wake=jobs_wait
         )
-        syncs = Syncs.over(job_policy(settings), state.database, jobs.show, sources, recorder=recorder, wake=jobs_wait)
+        syncs = Syncs.over(
+            job_policy(settings),
+            state.database,
+            jobs.show,
+            sources,
+            state.catalogs,
+            recorder=recorder,
+            wake=jobs_wait,
+        )
         self.feed = Feed(self._job_store.get_many, max_watchers=settings.max_watchers)
         self.rpc = RpcServer(
             rpc_policy(settings),
