@@ -9,6 +9,7 @@ from blade.v1 import (
     ingest_service_pb2,
     job_service_pb2,
     query_service_pb2,
+    sync_service_pb2,
 )
 
 _MODULES = (
@@ -18,5 +19,6 @@ _MODULES = (
     job_service_pb2,
     access_service_pb2,
     audit_service_pb2,
+    sync_service_pb2,
 )
 SERVICES = [service for module in _MODULES for service in module.DESCRIPTOR.services_by_name.values()]

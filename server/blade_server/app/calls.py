@@ -19,6 +19,7 @@ from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
 from blade_server.core.sources.sources import Sources
+from blade_server.core.syncs.syncs import Syncs
 from blade_server.oidc import Provider
 from blade_server.rpc.server import Core, RpcServer
 from blade_server.rpc.threads import Threads
@@ -51,6 +52,12 @@ class Calls:
         recorder = self._audit.recorder
         sources = Sources(direct.source, source_store, recorder)
         queries = Queries(direct, sources, recorder)
+        jobs = Jobs.over(
+            job_policy(settings), state.database, self._job_store, sources, recorder=recorder, wake=jobs_wait
+        )
+        syncs = Syncs.over(
+            job_policy(settings), state.database, jobs.show, sources, recorder=recorder, wake=jobs_wait
+        )
         self.feed = Feed(self._job_store.get_many, max_watchers=settings.max_watchers)
         self.rpc = RpcServer(
             rpc_policy(settings),
@@ -61,14 +68,8 @@ class Calls:
                 sources=sources,
                 queries=queries,
                 ingest=Ingest(direct.retry, sources, state.catalog, source_store, queries, recorder=recorder),
-                jobs=Jobs.over(
-                    job_policy(settings),
-                    state.database,
-                    self._job_store,
-                    sources,
-                    recorder=recorder,
-                    wake=jobs_wait,
-                ),
+                jobs=jobs,
+                syncs=syncs,
                 feed=self.feed,
                 audit=self._audit,
             ),

@@ -27,6 +27,8 @@ from blade.v1 import (
     job_service_pb2_grpc,
     query_service_pb2,
     query_service_pb2_grpc,
+    sync_service_pb2,
+    sync_service_pb2_grpc,
 )
 from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
@@ -36,6 +38,7 @@ from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
 from blade_server.core.sources.sources import Sources
+from blade_server.core.syncs.syncs import Syncs
 from blade_server.model.policy import ListenPolicy, PrincipalLimits
 from blade_server.ports import until_free
 from blade_server.rpc.access_service import AccessService
@@ -52,6 +55,7 @@ from blade_server.rpc.job_service import JobService
 from blade_server.rpc.methods import needs_of
 from blade_server.rpc.query_service import QueryService
 from blade_server.rpc.streams import Streams
+from blade_server.rpc.sync_service import SyncService
 from blade_server.rpc.threads import Threads
 from blade_server.tls import CertificateError, Certificates
 
@@ -67,6 +71,7 @@ _DESCRIPTORS = tuple(
         job_service_pb2,
         access_service_pb2,
         audit_service_pb2,
+        sync_service_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
@@ -133,6 +138,7 @@ class Core:
     queries: Queries
     ingest: Ingest
     jobs: Jobs
+    syncs: Syncs
     feed: Feed
     audit: Audit
 
@@ -172,6 +178,7 @@ class RpcServer:
         query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(core.queries, streams, threads), add)
         ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(core.ingest, threads), add)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(core.jobs, core.feed, streams, threads), add)
+        sync_service_pb2_grpc.add_SyncServiceServicer_to_server(SyncService(core.syncs, threads), add)
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(
             AccessService(core.rights, door.server, needs, threads), add
         )

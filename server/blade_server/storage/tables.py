@@ -133,6 +133,7 @@ job = Table(
     Index("job_with_errors", "job_id", postgresql_where=text("completed_with_errors")),
     Index("job_by_end", "end_time", postgresql_where=text("end_time IS NOT NULL")),
     Index("job_ledger_left", "end_time", postgresql_where=text("end_time IS NOT NULL AND ledger_kept")),
+    Index("job_of_queries", "job_id", postgresql_where=text("kind = 'QUERY'")),
     Index("job_by_sync", "sync", "job_id", postgresql_where=text("sync <> ''")),
     Index(
         "job_one_writer",

@@ -1,0 +1,84 @@
+"""A sync that can be stored: what it says, its source, its destination, its cursor column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from blade_server.core.checks import raise_for
+from blade_server.core.syncs.cursor import check_cursor
+from blade_server.core.syncs.rules import check_name, check_spec
+from blade_server.core.syncs.sync_jobs import SyncJobs
+from blade_server.errors import Invalid, NotFound, Reason, Violation
+from blade_server.model import Source
+from blade_server.model.access import Caller
+from blade_server.model.policy import SourcePolicy
+from blade_server.model.sync import DEFAULT_DESTINATION, SyncOwner, SyncSpec
+
+
+class Checked:
+    """Thread-safe. Asks PostgreSQL, and the warehouse where there is a cursor."""
+
+    def __init__(self, policy: SourcePolicy, jobs: SyncJobs) -> None:
+        self._policy = policy
+        self._jobs = jobs
+
+    def source(
+        self, spec: SyncSpec, *, by: Caller, prefix: str, before: SyncSpec | None = None, name: str | None = None
+    ) -> Source:
+        """The source of a spec that can be stored.
+
+        Args:
+            spec: the new one.
+            by: the caller, who may do it with the source.
+            prefix: of the spec's fields in the request, `sync.spec.`.
+            before: the stored one; what is the same in it was asked of the warehouse before.
+            name: of a new sync, stands in the field above.
+
+        Raises:
+            Invalid: naming all wrong fields.
+            NotFound, AccessDenied, Precondition: source, destination, notifications.
+        """
+        named = [] if name is None else check_name(f"{prefix.removesuffix('spec.')}name", name)
+        raise_for([*named, *check_spec(spec, known_classifications=self._policy.classifications, prefix=prefix)])
+        with _prefixed(prefix, ("sql", "filter", "source")):
+            source = self._jobs.read(spec, by=by)[0]
+        _check_destination(spec.destination)
+        _check_notifications(spec.notifications)
+        if spec.cursor is not None and (before is None or before.cursor != spec.cursor):
+            check_cursor(self._policy, source, spec.cursor, field=f"{prefix}cursor")
+        return source
+
+
+def owner_of(by: Caller) -> SyncOwner:
+    """The caller as the one whose rights due runs have."""
+    his = by.principal
+    return SyncOwner(name=his.name, kind=his.kind.value, groups=tuple(sorted(his.groups)))
+
+
+def _check_destination(name: str) -> None:
+    if name != DEFAULT_DESTINATION:
+        raise NotFound(
+            f"there is no destination {name!r}; {DEFAULT_DESTINATION!r} is the server's own catalog",
+            reason=Reason.DESTINATION_NOT_FOUND,
+        )
+
+
+def _check_notifications(names: Sequence[str]) -> None:
+    for name in names:
+        raise NotFound(f"there is no notification {name!r}", reason=Reason.NOTIFICATION_NOT_FOUND)
+
+
+@contextmanager
+def _prefixed(prefix: str, fields: Sequence[str]) -> Iterator[None]:
+    """Errors about these fields of a query name them as the request has them."""
+    try:
+        yield
+    except Invalid as exc:
+        violations = [_moved(violation, prefix, fields) for violation in exc.violations]
+        raise Invalid(violations, reason=exc.reason) from exc
+
+
+def _moved(violation: Violation, prefix: str, fields: Sequence[str]) -> Violation:
+    return replace(violation, field=f"{prefix}{violation.field}") if violation.field in fields else violation
