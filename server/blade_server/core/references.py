@@ -1,4 +1,4 @@
-"""References to secrets, `env:NAME` and `file:PATH`: what they lead to, for whoever has checked that it may go there."""
+"""References to secrets, `env:NAME` and `file:PATH`: what they lead to, for whoever checked that it may go there."""
 
 from __future__ import annotations
 

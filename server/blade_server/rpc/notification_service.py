@@ -33,9 +33,7 @@ class NotificationService(NotificationServiceServicer):
         stored = await self._threads.stored(create, asked, by=current(), request_id=request.request_id)
         return pb.CreateNotificationResponse(notification=notification_message(stored))
 
-    async def GetNotification(
-        self, request: pb.GetNotificationRequest, context: Context
-    ) -> pb.GetNotificationResponse:
+    async def GetNotification(self, request: pb.GetNotificationRequest, context: Context) -> pb.GetNotificationResponse:
         found = await self._threads.stored(self._notifications.get, request.name)
         return pb.GetNotificationResponse(notification=notification_message(found))
 

@@ -117,9 +117,7 @@ class SyncService(SyncServiceServicer):
 
     async def AcceptDeletes(self, request: pb.AcceptDeletesRequest, context: Context) -> pb.AcceptDeletesResponse:
         accept = self._syncs.accept_deletes
-        job = await self._started(
-            accept, request.name, request, job_id=request.job_id, force_empty=request.force_empty
-        )
+        job = await self._started(accept, request.name, request, job_id=request.job_id, force_empty=request.force_empty)
         return pb.AcceptDeletesResponse(job=job_message(job))
 
     async def ResetSyncState(self, request: pb.ResetSyncStateRequest, context: Context) -> pb.ResetSyncStateResponse:
@@ -149,9 +147,7 @@ class SyncService(SyncServiceServicer):
         return pb.ListSyncFiresResponse(fires=[fire_message(fire) for fire in fires], next_page_token=next_page_token)
 
     async def GetSyncReport(self, request: pb.GetSyncReportRequest, context: Context) -> pb.GetSyncReportResponse:
-        job, changes = await self._threads.stored(
-            self._syncs.show.report, request.name, request.job_id, by=current()
-        )
+        job, changes = await self._threads.stored(self._syncs.show.report, request.name, request.job_id, by=current())
         return pb.GetSyncReportResponse(job=job_message(job), changes=[change_message(change) for change in changes])
 
     async def GetSyncItem(self, request: pb.GetSyncItemRequest, context: Context) -> pb.GetSyncItemResponse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
@@ -46,17 +46,6 @@ def _columns(notification: Notification) -> dict[str, Any]:
     }
 
 
-def hold_notifications(connection: Connection, names: Collection[str], *, field: str) -> None:
-    """Keeps these from being taken away until the transaction ends. Raises Invalid if there is one that is not."""
-    held = select(_notification.c.name).where(_notification.c.name.in_(sorted(names)))
-    found = set(connection.execute(held.order_by(_notification.c.name).with_for_update(key_share=True)).scalars())
-    unknown = next((name for name in names if name not in found), None)
-    if unknown is not None:
-        raise Invalid.field(
-            field, _unknown(connection, unknown), reason=Reason.NOTIFICATION_NOT_FOUND
-        )
-
-
 def _unknown(connection: Connection, name: str) -> str:
     names = connection.execute(select(_notification.c.name).limit(_NAMES)).scalars().all()
     return f"there is no notification {name!r}{meant(name, names)}"
@@ -68,7 +57,9 @@ class NotificationStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, notification: Notification, *, by: Caller, request_id: str = "", request_hash: str = "") -> Notification:
+    def add(
+        self, notification: Notification, *, by: Caller, request_id: str = "", request_hash: str = ""
+    ) -> Notification:
         """Stores a new one.
 
         The same `request_id` and `request_hash` again return what the first call stored. Raises AlreadyExists if the
@@ -111,6 +102,16 @@ class NotificationStore:
                 reason=Reason.REQUEST_ID_REUSED,
             )
         return None if row is None else _from_row(row)
+
+    def check(self, names: Sequence[str], *, field: str) -> None:
+        """Raises Invalid for the first that is not there; the error names `field[PLACE]`."""
+        with self._database.read() as connection:
+            known = _notification.c.name.in_(sorted(names))
+            found = set(connection.execute(select(_notification.c.name).where(known)).scalars()) if names else set()
+            for place, name in enumerate(names):
+                if name not in found:
+                    text_ = _unknown(connection, name)
+                    raise Invalid.field(f"{field}[{place}]", text_, reason=Reason.NOTIFICATION_NOT_FOUND)
 
     def get(self, name: str) -> Notification:
         """Raises NotFound."""

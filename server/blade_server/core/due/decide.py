@@ -41,9 +41,7 @@ def _latest(schedule: Schedule, first: datetime, now: datetime, salt: str) -> da
     return first if (now - first).total_seconds() <= window_s else None
 
 
-def _missed(
-    schedule: Schedule, first: datetime, time: datetime | None, now: datetime, salt: str
-) -> tuple[int, bool]:
+def _missed(schedule: Schedule, first: datetime, time: datetime | None, now: datetime, salt: str) -> tuple[int, bool]:
     """How many went by; True: and more."""
     if time == first:
         return 0, False

@@ -44,9 +44,7 @@ class Starts:
 
         return self._started(sync, None, store)
 
-    def _settled(
-        self, sync: Sync, due: Due, new: NewJob | None, by: Caller, otherwise: _Otherwise | None
-    ) -> bool:
+    def _settled(self, sync: Sync, due: Due, new: NewJob | None, by: Caller, otherwise: _Otherwise | None) -> bool:
         return self._store.settle(sync, due, new, by=by, otherwise=otherwise)
 
     def _started(
@@ -82,6 +80,6 @@ def _instead(sync: Sync, exc: BladeError) -> _Otherwise:
         return FireOutcome.BLOCKED, f"{fields} of the sync is not accepted any more; run it by hand to see why"
     if isinstance(exc, AccessDenied):
         return FireOutcome.BLOCKED, (
-            f"{exc.message}; or somebody who has it takes the sync over (OwnSync), whose due runs then go with his rights"
+            f"{exc.message}, or somebody who has it and is EDITOR takes the sync over (OwnSync)"
         )
     return FireOutcome.BLOCKED, exc.message

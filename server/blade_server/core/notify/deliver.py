@@ -55,5 +55,7 @@ def _words(status: int) -> str:
     if status == GONE:
         return "the receiver says that it is gone for good (410)"
     if 300 <= status < 400:
-        return f"the receiver sent us elsewhere ({status}), and no redirect is followed: write the address that it means"
+        return (
+            f"the receiver sent us elsewhere ({status}), and no redirect is followed: write the address that it means"
+        )
     return f"the receiver answered with {status}"

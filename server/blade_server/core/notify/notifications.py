@@ -98,7 +98,7 @@ class Notifications:
     def deliveries(
         self, name: str, *, by: Caller, page_size: int | None = None, page_token: str = ""
     ) -> tuple[builtins.list[Delivery], str]:
-        """A page of what was and is to be sent, newest first, and the token of the next page. Raises Invalid, NotFound."""
+        """A page of what was and is to be sent, newest first, and the token of the next. Raises Invalid, NotFound."""
         size = paging.page_size(page_size, default=DEFAULT_PAGE_SIZE)
         self._store.get(_given(name))
         scope = f"deliveries\0{name}{by.bound}"

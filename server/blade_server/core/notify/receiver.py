@@ -41,7 +41,9 @@ def receiver(policy: NotifyPolicy, notification: Notification) -> Receiver:
     url = _referred(policy, notification.url) if is_reference(notification.url) else _written(policy, notification.url)
     if notification.format is NotificationFormat.SLACK:
         if not is_reference(notification.url):
-            raise Invalid.field(_URL, "must be a reference, `env:NAME` or `file:PATH`: Slack's address is itself secret")
+            raise Invalid.field(
+                _URL, "must be a reference, `env:NAME` or `file:PATH`: Slack's address is itself secret"
+            )
         if notification.secret:
             raise Invalid.field(_SECRET, "is not for the format SLACK, which has no signature; leave it empty")
         return Receiver(url=url, key=None)
@@ -55,7 +57,8 @@ def _written(policy: NotifyPolicy, text: str) -> SplitResult:
         raise Invalid.field(_URL, str(exc)) from exc
     if url.username or url.password or url.query or url.fragment:
         raise Invalid.field(
-            _URL, "has a user, a ? or a # in it; what is secret in it is named by a reference, `env:NAME` or `file:PATH`"
+            _URL,
+            "has a user, a ? or a # in it; what is secret in it is named by a reference, `env:NAME` or `file:PATH`",
         )
     wrong = _wrong(url)
     if wrong:

@@ -16,7 +16,7 @@ from blade_server.storage.outbox import OUTBOX, Outbox, Taken
 log = logging.getLogger(__name__)
 
 THREADS = 4
-"""So many receivers are sent to side by side, each of them one message after the other: a slow one holds up no other."""
+"""So many receivers are sent to side by side, each one message after the other: a slow one holds up no other."""
 POLL_S = 10.0
 AFTER_FAILURE_S = 1.0
 WAITS_S = (5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)

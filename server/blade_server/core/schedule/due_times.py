@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from blade_server.core.schedule.cron import next_of_cron
 from blade_server.core.schedule.zones import zone
-from blade_server.model.sync import Schedule
+from blade_server.model.sync import Schedule, SyncSpec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOOKS_BACK = (60.0, 3600.0, 86400.0)
@@ -32,6 +32,11 @@ def next_due(schedule: Schedule, after: datetime, salt: str) -> datetime | None:
             first = due
         plain = _next_plain(schedule, plain)
     return first
+
+
+def first_due(sync: str, spec: SyncSpec, after: datetime) -> datetime | None:
+    """The first due time of a sync behind `after`; None: it has no schedule."""
+    return None if spec.schedule is None else next_due(spec.schedule, after, sync)
 
 
 def due_times(schedule: Schedule, after: datetime, until: datetime, salt: str) -> Iterator[datetime]:

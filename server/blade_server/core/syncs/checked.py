@@ -14,15 +14,17 @@ from blade_server.errors import Invalid, NotFound, Reason, Violation
 from blade_server.model import Source
 from blade_server.model.access import Caller
 from blade_server.model.policy import SourcePolicy
-from blade_server.model.sync import DEFAULT_DESTINATION, SyncOwner, SyncSpec
+from blade_server.model.sync import DEFAULT_DESTINATION, SyncSpec
+from blade_server.storage.notifications import NotificationStore
 
 
 class Checked:
     """Thread-safe. Asks PostgreSQL, and the warehouse where there is a cursor."""
 
-    def __init__(self, policy: SourcePolicy, jobs: SyncJobs) -> None:
+    def __init__(self, policy: SourcePolicy, jobs: SyncJobs, notifications: NotificationStore) -> None:
         self._policy = policy
         self._jobs = jobs
+        self._notifications = notifications
 
     def source(
         self, spec: SyncSpec, *, by: Caller, prefix: str, before: SyncSpec | None = None, name: str | None = None
@@ -45,16 +47,10 @@ class Checked:
         with _prefixed(prefix, ("sql", "filter", "source")):
             source = self._jobs.read(spec, by=by)[0]
         _check_destination(spec.destination)
-        _check_notifications(spec.notifications)
+        self._notifications.check(spec.notifications, field=f"{prefix}notifications")
         if spec.cursor is not None and (before is None or before.cursor != spec.cursor):
             check_cursor(self._policy, source, spec.cursor, field=f"{prefix}cursor")
         return source
-
-
-def owner_of(by: Caller) -> SyncOwner:
-    """The caller as the one whose rights due runs have."""
-    his = by.principal
-    return SyncOwner(name=his.name, kind=his.kind.value, groups=tuple(sorted(his.groups)))
 
 
 def _check_destination(name: str) -> None:
@@ -63,11 +59,6 @@ def _check_destination(name: str) -> None:
             f"there is no destination {name!r}; {DEFAULT_DESTINATION!r} is the server's own catalog",
             reason=Reason.DESTINATION_NOT_FOUND,
         )
-
-
-def _check_notifications(names: Sequence[str]) -> None:
-    for name in names:
-        raise NotFound(f"there is no notification {name!r}", reason=Reason.NOTIFICATION_NOT_FOUND)
 
 
 @contextmanager

@@ -107,9 +107,7 @@ class SyncJobs:
             min_classification=least,
             destination=spec.destination,
         )
-        return NewJob(
-            job_id=new_job_id(), spec=job_spec, source=source, statement=statement, level=LEVEL, task=task
-        )
+        return NewJob(job_id=new_job_id(), spec=job_spec, source=source, statement=statement, level=LEVEL, task=task)
 
     def store(self, new: NewJob, asked: Asked, **body: Any) -> Job:
         """Stores a job that was built for a call with this body. Raises as `start`."""
@@ -142,4 +140,3 @@ def _as_editor(by: Caller, source: str) -> Caller:
     his = by.principal
     grants = (*his.grants, Grant(role=Role.EDITOR, scope=f"source:{source}", principal=his.name))
     return replace(by, principal=replace(his, grants=grants))
-

@@ -42,4 +42,3 @@ def _put(into: Any, new: Any, names: list[str], path: str, field: str) -> None:
     else:
         setattr(only, name, getattr(new, name))
     into.MergeFrom(only)
-

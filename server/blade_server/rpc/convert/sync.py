@@ -253,4 +253,3 @@ def _span(span_s: float, *, zero: bool = False) -> Duration | None:
     duration = Duration()
     duration.FromTimedelta(timedelta(seconds=span_s))
     return duration
-

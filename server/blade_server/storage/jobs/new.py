@@ -59,9 +59,7 @@ class NewJobs:
         add_event(connection, new.job_id, EventKind.CREATED, actor=by.name, reason=reason)
         if new.parent_job_id:
             detail = f"by {new.job_id}"
-            add_event(
-                connection, new.parent_job_id, EventKind.RETRIED, actor=by.name, reason=reason, detail=detail
-            )
+            add_event(connection, new.parent_job_id, EventKind.RETRIED, actor=by.name, reason=reason, detail=detail)
         of_source = update(tables.source).where(tables.source.c.name == new.source.name)
         connection.execute(of_source.values(last_job_id=new.job_id))
         ring(connection, new.job_id)

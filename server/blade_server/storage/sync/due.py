@@ -18,7 +18,7 @@ from blade_server.model import NewJob
 from blade_server.model.access import Caller
 from blade_server.model.due import Due
 from blade_server.model.notification import NotificationEvent
-from blade_server.model.sync import FireOutcome, Overlap, Sync
+from blade_server.model.sync import FireOutcome, Overlap, Sync, SyncFire
 from blade_server.storage import tables
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.new import NewJobs
@@ -112,7 +112,7 @@ class DueStore:
             if row is None:
                 return False
             if due.missed and due.first_missed is not None:
-                self._fire(connection, sync, due.first_missed, FireOutcome.MISSED, _missed_words(due))
+                self._fire(connection, sync.name, _missed(due, due.first_missed))
             values: dict[str, Any] = {"next_due": due.next_time}
             starts = False
             if due.time is not None:
@@ -122,7 +122,8 @@ class DueStore:
                     self._tell_blocked(connection, sync, due.time, detail)
                 values["queued"] = row.queued or outcome is FireOutcome.QUEUED
                 job_id = new.job_id if new is not None and starts else ""
-                starts &= self._fire(connection, sync, due.time, outcome, detail, job_id)
+                fire = SyncFire(due_time=due.time, outcome=outcome, job_id=job_id, detail=detail)
+                starts &= self._fire(connection, sync.name, fire)
             connection.execute(update(_sync).where(_sync.c.name == sync.name).values(values))
             if starts and new is not None and due.time is not None:
                 self._new_jobs.insert(connection, new, by=by, reason=_why(due.time))
@@ -179,22 +180,14 @@ class DueStore:
         query = select(_fire.c.due_time).where(_fire.c.sync == name, _fire.c.outcome == FireOutcome.QUEUED)
         return connection.execute(query.order_by(_fire.c.due_time.desc()).limit(1)).scalar()
 
-    def _fire(
-        self,
-        connection: Connection,
-        sync: Sync,
-        due_time: datetime,
-        outcome: FireOutcome,
-        detail: str,
-        job_id: str = "",
-    ) -> bool:
+    def _fire(self, connection: Connection, name: str, fire: SyncFire) -> bool:
         """False: something became of that due time already."""
         written = insert(_fire).values(
-            sync=sync.name,
-            due_time=due_time,
-            outcome=outcome,
-            job_id=job_id,
-            detail=detail,
+            sync=name,
+            due_time=fire.due_time,
+            outcome=fire.outcome,
+            job_id=fire.job_id,
+            detail=fire.detail,
             time=func.clock_timestamp(),
         )
         return connection.execute(written.on_conflict_do_nothing()).rowcount == 1
@@ -240,8 +233,7 @@ def _why(due_time: datetime) -> str:
     return f"due {due_time.isoformat()}"
 
 
-def _missed_words(due: Due) -> str:
-    if due.missed == 1:
-        return "no server started it in time"
-    many = f"more than {due.missed - 1}" if due.more_missed else f"{due.missed - 1}"
-    return f"no server started it in time, nor {many} after it"
+def _missed(due: Due, first: datetime) -> SyncFire:
+    """One row for all of them."""
+    others = f", nor {'more than ' if due.more_missed else ''}{due.missed - 1} after it" if due.missed > 1 else ""
+    return SyncFire(due_time=first, outcome=FireOutcome.MISSED, detail=f"no server started it in time{others}")

@@ -16,7 +16,6 @@ _job, _sync = tables.job, tables.sync
 _ROW = select(
     _job.c.job_id,
     _job.c.kind,
-    _job.c.status,
     _job.c.writes,
     _job.c.success_count,
     _job.c.error_count,
@@ -33,25 +32,27 @@ _ROW = select(
 ).join(_sync, _sync.c.name == _job.c.sync)
 
 
-def end_run(connection: Connection, job_id: str) -> None:
-    """To be called in the transaction that ends the job, once the job's row says how, before failures are counted.
+def tell_end(connection: Connection, job_id: str, status: Status) -> None:
+    """To be called in the transaction that ends a job, once its report is stored, before its failure is counted.
 
     Of a job of no sync it does nothing. Locks the row of the sync.
     """
-    row = connection.execute(_ROW.where(_job.c.job_id == job_id, _job.c.sync != "").with_for_update(of=_sync)).first()
+    row: Any = connection.execute(
+        _ROW.where(_job.c.job_id == job_id, _job.c.sync != "").with_for_update(of=_sync)
+    ).first()
     if row is None or not row.writes:
         return
     if row.queued:
         ring(connection, SYNCS)
-    if row.status == Status.FAILED:
-        queue(connection, row.name, NotificationEvent.RUN_FAILED, _told(row))
+    if status is Status.FAILED:
+        queue(connection, row.name, NotificationEvent.RUN_FAILED, _told(row, status))
         _pause_after_failures(connection, row)
-    if row.status == Status.COMPLETED:
+    if status is Status.COMPLETED:
         _completed(connection, row)
 
 
 def _completed(connection: Connection, row: Row[Any]) -> None:
-    told = _told(row)
+    told = _told(row, Status.COMPLETED)
     if row.error_count:
         queue(connection, row.name, NotificationEvent.COMPLETED_WITH_ERRORS, told)
     if told.get("counts", {}).get("withheld"):
@@ -68,15 +69,15 @@ def _pause_after_failures(connection: Connection, row: Row[Any]) -> None:
     words = f"{failures} runs failed in a row, {row.job_id} last; the sync paused itself (pause_after_failures)"
     paused = {"paused": True, "pause_reason": words, "next_due": None, "queued": False}
     connection.execute(update(_sync).where(_sync.c.name == row.name).values(paused))
-    queue(connection, row.name, NotificationEvent.SELF_PAUSED, {**_told(row), "words": words})
+    queue(connection, row.name, NotificationEvent.SELF_PAUSED, {**_told(row, Status.FAILED), "words": words})
 
 
-def _told(row: Row[Any]) -> dict[str, Any]:
+def _told(row: Row[Any], status: Status) -> dict[str, Any]:
     """Numbers and names. The job's own message may quote a row, and is not among them."""
     told: dict[str, Any] = {
         "job_id": row.job_id,
         "kind": row.kind,
-        "status": row.status,
+        "status": status.value,
         "run_number": row.run_number,
         "rows": {"success": row.success_count, "error": row.error_count, "skipped": row.skipped_count},
     }

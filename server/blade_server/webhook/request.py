@@ -32,7 +32,7 @@ class Answer:
     retry_after_s: float | None = None
 
 
-class NotReached(Exception):  # noqa: N818 - it is what happened
+class NotReached(Exception):
     """There was no answer. The text is for people and quotes nothing that the other side said."""
 
 
