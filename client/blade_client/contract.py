@@ -8,6 +8,7 @@ from blade.v1 import (
     config_service_pb2,
     ingest_service_pb2,
     job_service_pb2,
+    notification_service_pb2,
     query_service_pb2,
     sync_service_pb2,
 )
@@ -20,5 +21,6 @@ _MODULES = (
     access_service_pb2,
     audit_service_pb2,
     sync_service_pb2,
+    notification_service_pb2,
 )
 SERVICES = [service for module in _MODULES for service in module.DESCRIPTOR.services_by_name.values()]

@@ -25,6 +25,8 @@ from blade.v1 import (
     ingest_service_pb2_grpc,
     job_service_pb2,
     job_service_pb2_grpc,
+    notification_service_pb2,
+    notification_service_pb2_grpc,
     query_service_pb2,
     query_service_pb2_grpc,
     sync_service_pb2,
@@ -37,6 +39,7 @@ from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
+from blade_server.core.notify.notifications import Notifications
 from blade_server.core.sources.sources import Sources
 from blade_server.core.syncs.syncs import Syncs
 from blade_server.model.policy import ListenPolicy, PrincipalLimits
@@ -53,6 +56,7 @@ from blade_server.rpc.config_service import ConfigService
 from blade_server.rpc.ingest_service import IngestService
 from blade_server.rpc.job_service import JobService
 from blade_server.rpc.methods import needs_of
+from blade_server.rpc.notification_service import NotificationService
 from blade_server.rpc.query_service import QueryService
 from blade_server.rpc.streams import Streams
 from blade_server.rpc.sync_service import SyncService
@@ -72,6 +76,7 @@ _DESCRIPTORS = tuple(
         access_service_pb2,
         audit_service_pb2,
         sync_service_pb2,
+        notification_service_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
@@ -141,6 +146,7 @@ class Core:
     syncs: Syncs
     feed: Feed
     audit: Audit
+    notifications: Notifications
 
 
 class RpcServer:
@@ -183,6 +189,9 @@ class RpcServer:
             AccessService(core.rights, door.server, needs, threads), add
         )
         audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(core.audit.log, streams, threads), add)
+        notification_service_pb2_grpc.add_NotificationServiceServicer_to_server(
+            NotificationService(core.notifications, threads), add
+        )
         self._health = _Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
         self._add_reflection()

@@ -20,6 +20,7 @@ from blade.v1 import (
     config_service_pb2,
     ingest_service_pb2,
     job_service_pb2,
+    notification_service_pb2,
     query_service_pb2,
     sync_service_pb2,
 )
@@ -44,6 +45,7 @@ _FILES: tuple[FileDescriptor, ...] = tuple(
         job_service_pb2,
         access_service_pb2,
         audit_service_pb2,
+        notification_service_pb2,
         sync_service_pb2,
     )
 )

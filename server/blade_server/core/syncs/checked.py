@@ -11,20 +11,24 @@ from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.syncs.cursor import check_cursor
 from blade_server.core.syncs.rules import check_name, check_spec
 from blade_server.core.syncs.sync_jobs import SyncJobs
-from blade_server.errors import Invalid, NotFound, Precondition, Reason, Violation
+from blade_server.errors import Invalid, Precondition, Reason, Violation
 from blade_server.model import Source
 from blade_server.model.access import Caller
 from blade_server.model.policy import SourcePolicy
-from blade_server.model.sync import Deletes, SyncOwner, SyncSpec
+from blade_server.model.sync import Deletes, SyncSpec
+from blade_server.storage.notifications import NotificationStore
 
 
 class Checked:
     """Thread-safe. Asks PostgreSQL, the warehouse where there is a cursor, and the catalog where items are deleted."""
 
-    def __init__(self, policy: SourcePolicy, jobs: SyncJobs, catalogs: Catalogs) -> None:
+    def __init__(
+        self, policy: SourcePolicy, jobs: SyncJobs, catalogs: Catalogs, notifications: NotificationStore
+    ) -> None:
         self._policy = policy
         self._jobs = jobs
         self._catalogs = catalogs
+        self._notifications = notifications
 
     def source(
         self, spec: SyncSpec, *, by: Caller, prefix: str, before: SyncSpec | None = None, name: str | None = None
@@ -48,7 +52,7 @@ class Checked:
         with _prefixed(prefix, ("sql", "filter", "source")):
             source = self._jobs.read(spec, by=by)[0]
         self._check_destination(spec, before)
-        _check_notifications(spec.notifications)
+        self._notifications.check(spec.notifications, field=f"{prefix}notifications")
         if spec.cursor is not None and (before is None or before.cursor != spec.cursor):
             check_cursor(self._policy, source, spec.cursor, field=f"{prefix}cursor")
         return source
@@ -64,17 +68,6 @@ class Checked:
             reason=Reason.DELETE_REFUSED,
             metadata={"destination": spec.destination},
         )
-
-
-def owner_of(by: Caller) -> SyncOwner:
-    """The caller as the one whose rights due runs have."""
-    his = by.principal
-    return SyncOwner(name=his.name, kind=his.kind.value, groups=tuple(sorted(his.groups)))
-
-
-def _check_notifications(names: Sequence[str]) -> None:
-    for name in names:
-        raise NotFound(f"there is no notification {name!r}", reason=Reason.NOTIFICATION_NOT_FOUND)
 
 
 @contextmanager

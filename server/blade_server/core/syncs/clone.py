@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from blade_server.core.access.door import owner_of
 from blade_server.core.checks import check_reason, raise_for
-from blade_server.core.syncs.checked import Checked, owner_of
+from blade_server.core.syncs.checked import Checked
 from blade_server.core.syncs.rules import check_name
 from blade_server.core.syncs.sync_jobs import SyncJobs
 from blade_server.model.access import Caller
@@ -36,7 +37,7 @@ class CloneSync:
             name=new_name,
             spec=spec,
             data_type=source.data_type,
-            owner=owner_of(by),
+            owner=owner_of(by.principal),
             paused=True,
             pause_reason=f"a copy of {name}; resume it when it is as you want it",
         )

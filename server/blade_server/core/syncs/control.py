@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
+from blade_server.core.access.door import owner_of
 from blade_server.core.checks import check_reason, raise_for
-from blade_server.core.syncs.checked import owner_of
 from blade_server.model.access import Caller
-from blade_server.model.sync import Sync, SyncSpec
+from blade_server.model.sync import Sync
 from blade_server.storage.sync.control import SyncControl
 from blade_server.storage.sync.syncs import SyncStore
 
@@ -30,12 +29,12 @@ class ControlSyncs:
     def resume(self, name: str, *, by: Caller, reason: str = "") -> Sync:
         """Lets due times start runs again, from the next one on. Idempotent."""
         raise_for(check_reason(reason))
-        return self._control.resume(name, by=by, reason=reason, next_due=_next_due)
+        return self._control.resume(name, by=by, reason=reason)
 
     def own(self, name: str, *, by: Caller, reason: str = "") -> Sync:
         """Makes the caller the one whose rights due runs have. Idempotent."""
         raise_for(check_reason(reason))
-        return self._control.own(name, owner_of(by), by=by, reason=reason)
+        return self._control.own(name, owner_of(by.principal), by=by, reason=reason)
 
     def delete(self, name: str, *, etag: str = "", by: Caller, reason: str = "") -> int:
         """Takes the sync away with what it knows; how many items stay in the destination. Precondition SYNC_BUSY."""
@@ -46,7 +45,3 @@ class ControlSyncs:
         """Forgets all items, or these; the sync, and how many were forgotten. Precondition SYNC_BUSY."""
         raise_for(check_reason(reason))
         return self._store.reset(name, by=by, reason=reason)
-
-
-def _next_due(spec: SyncSpec) -> datetime | None:
-    return None

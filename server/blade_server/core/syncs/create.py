@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from blade_server.core.access.door import owner_of
 from blade_server.core.checks import raise_for
 from blade_server.core.jobs.checks import check_request_id
 from blade_server.core.jobs.ids import fingerprint
-from blade_server.core.syncs.checked import Checked, owner_of
+from blade_server.core.syncs.checked import Checked
 from blade_server.errors import check_may
 from blade_server.model.access import Caller
 from blade_server.model.sync import Sync, SyncSpec
@@ -37,7 +38,7 @@ class CreateSync:
             check_may(by, stored.spec.source, stored.data_type, f"sync {name!r}")
             return stored
         source = self._checked.source(spec, by=by, prefix="sync.spec.", name=name)
-        sync = Sync(name=name, spec=spec, data_type=source.data_type, owner=owner_of(by))
+        sync = Sync(name=name, spec=spec, data_type=source.data_type, owner=owner_of(by.principal))
         if validate_only:
             self._store.check_free(sync, by=by)
             return sync

@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from blade_server.core.checks import check_length
 from blade_server.core.jobs.checks import MAX_BATCH_SIZE, MAX_WORKERS, check_limits, check_overrides, check_range
+from blade_server.core.schedule.check import check as check_schedule
 from blade_server.core.sources.rules import NAME, check_column, check_pairs
-from blade_server.model.sync import Cursor, Deletes, Guards, Schedule, SyncRetry, SyncSpec
+from blade_server.model.sync import Cursor, Deletes, Guards, SyncRetry, SyncSpec
 from blade_server.model.sync_report import SyncMode
 
 MAX_SCOPE_CHARACTERS = 200
@@ -20,7 +20,6 @@ MAX_NOTIFICATIONS = 20
 MAX_PAUSE_AFTER_FAILURES = 1000
 MAX_SPAN_S = 10 * 366 * 86400.0
 MIN_FULL_EVERY_S = 3600.0
-MIN_EVERY_S = 10.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAMED = "1 to 63 lower-case letters, digits and hyphens, beginning with a letter"
 
@@ -105,7 +104,8 @@ def _running(spec: SyncSpec) -> Wrong:
     yield from check_limits(rate, limits.max_errors, limits.max_error_share, prefix="limits.")
     yield from _retry(spec.retry)
     if spec.schedule is not None:
-        yield from _schedule(spec.schedule)
+        for field, description in check_schedule(spec.schedule):
+            yield f"schedule.{field}", description
     yield from check_span("max_age", spec.max_age_s)
     yield from check_range("pause_after_failures", spec.pause_after_failures, 0, MAX_PAUSE_AFTER_FAILURES)
     if len(spec.notifications) > MAX_NOTIFICATIONS:
@@ -120,13 +120,3 @@ def _retry(retry: SyncRetry) -> Wrong:
     yield from check_range("retry.attempts", retry.attempts, 0, MAX_RETRIES)
     if retry.base_s is not None and not 0 < retry.base_s <= MAX_RETRY_BASE_S:
         yield "retry.base", f"{retry.base_s:g} s is not above 0 and up to {MAX_RETRY_BASE_S:g} s"
-
-
-def _schedule(schedule: Schedule) -> Wrong:
-    if bool(schedule.cron) == bool(schedule.every_s):
-        yield "schedule", "has exactly one of `cron` and `every`"
-    if schedule.every_s:
-        yield from check_span("schedule.every", schedule.every_s, MIN_EVERY_S)
-    yield from check_length("schedule.cron", schedule.cron, MAX_SCOPE_CHARACTERS)
-    yield from check_span("schedule.jitter", schedule.jitter_s)
-    yield from check_span("schedule.catch_up_window", schedule.catch_up_window_s)

@@ -9,6 +9,7 @@ from typing import Self
 from blade_server.core.audit.recorder import Recorder
 from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.jobs.show import ShowJobs
+from blade_server.core.schedule.due_times import first_due
 from blade_server.core.sources.sources import Sources
 from blade_server.core.syncs.accept_deletes import AcceptDeletes
 from blade_server.core.syncs.apply import ApplyPlan
@@ -27,6 +28,7 @@ from blade_server.core.syncs.verify import VerifySync
 from blade_server.model.policy import JobPolicy
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.new import NewJobs
+from blade_server.storage.notifications import NotificationStore
 from blade_server.storage.sync.control import SyncControl
 from blade_server.storage.sync.history import SyncHistory
 from blade_server.storage.sync.items import ItemStore
@@ -49,6 +51,9 @@ class Syncs:
     verify: VerifySync
     backfill: BackfillSync
     accept_deletes: AcceptDeletes
+    jobs: SyncJobs
+    """What all of those start, and due times too."""
+    new_jobs: NewJobs
 
     @classmethod
     def over(
@@ -63,21 +68,23 @@ class Syncs:
         wake: Callable[[], None],
     ) -> Self:
         """`wake` is called whenever a job is stored."""
-        store, history = SyncStore(database), SyncHistory(database)
+        store, history = SyncStore(database, first_due), SyncHistory(database)
         new_jobs = NewJobs(database, max_open=policy.max_open_jobs, max_own=policy.max_own_jobs)
         jobs = SyncJobs(policy, sources, store, new_jobs, wake)
-        checked = Checked(policy.direct.source, jobs, catalogs)
+        checked = Checked(policy.direct.source, jobs, catalogs, NotificationStore(database))
         return cls(
             create=CreateSync(store, checked),
             clone=CloneSync(store, jobs, checked),
             show=ShowSyncs(store, history, show_jobs, recorder),
             item=ShowSyncItem(jobs, ItemStore(database), recorder),
             update=UpdateSync(store, jobs, checked),
-            control=ControlSyncs(store, SyncControl(database)),
+            control=ControlSyncs(store, SyncControl(database, first_due)),
             run=RunSync(jobs),
             plan=PlanSync(jobs),
             apply=ApplyPlan(jobs, history),
             verify=VerifySync(jobs),
             backfill=BackfillSync(jobs),
             accept_deletes=AcceptDeletes(jobs, history),
+            jobs=jobs,
+            new_jobs=new_jobs,
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from blade_server.core.access.door import owner_of
 from blade_server.core.checks import check_reason, raise_for
-from blade_server.core.syncs.checked import Checked, owner_of
+from blade_server.core.syncs.checked import Checked
 from blade_server.core.syncs.sync_jobs import SyncJobs
 from blade_server.errors import Conflict, Invalid, Precondition, Reason
 from blade_server.model.access import Caller
@@ -82,4 +83,4 @@ class UpdateSync:
                 f"run sends all to {spec.destination!r}",
                 reason=Reason.SYNC_STATE,
             )
-        return replace(current, spec=spec, owner=owner_of(by))
+        return replace(current, spec=spec, owner=owner_of(by.principal))

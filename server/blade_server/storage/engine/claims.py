@@ -17,6 +17,7 @@ from blade_server.model import Action, Claim, EventKind, Flags, Plan, Status, Wa
 from blade_server.storage import tables
 from blade_server.storage.codec import limits_from
 from blade_server.storage.database import Database
+from blade_server.storage.jobs.endings import tell_end
 from blade_server.storage.jobs.rows import CHANGED, SETTLED, add_event, count_for_source, ring, ring_queue, storable
 
 _job = tables.job
@@ -104,6 +105,7 @@ class ClaimStore:
             self._update(connection, claim, **ended(status, operation=operation, error=error, message=message))
             add_event(connection, claim.job_id, kind, actor=claim.owner, detail=message)
             count_for_source(connection, claim.job_id)
+            tell_end(connection, claim.job_id, status)
             ring(connection, claim.job_id)
             ring_queue(connection)  # its source may have been at its limit of jobs
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Integer, Row, Select, cast, func, select, true
@@ -9,13 +11,15 @@ from sqlalchemy import Connection, Integer, Row, Select, cast, func, select, tru
 from blade_server.errors import Conflict, NotFound, Reason, check_may, meant
 from blade_server.model import JobKind, Status
 from blade_server.model.access import Caller, Scope
-from blade_server.model.sync import Sync, SyncRun, SyncState
+from blade_server.model.sync import Sync, SyncRun, SyncSpec, SyncState
 from blade_server.storage import tables
 from blade_server.storage.codec import counts_from, owner_from, report_from, sync_spec_from
 from blade_server.storage.jobs.runs import OPEN
 from blade_server.storage.within import within
 
 _sync, _job = tables.sync, tables.job
+FirstDue = Callable[[str, SyncSpec, datetime], datetime | None]
+"""The first due time of a sync of that name and spec behind a time; None: it has none."""
 _NAMES = 1000
 """So many are looked through for one that a misspelt name was meant to be."""
 
@@ -30,6 +34,12 @@ RUN_COLUMNS = (
     _job.c.end_time.label("run_end_time"),
     _job.c.report.label("run_report"),
 )
+
+
+def time_now(connection: Connection) -> datetime:
+    """PostgreSQL's time, by which due times come."""
+    time: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return time
 
 
 def shown() -> Select[Any]:

@@ -11,12 +11,13 @@ from blade_server.errors import AlreadyExists, Invalid, Reason, check_may
 from blade_server.model.access import Caller, Deed, Scope
 from blade_server.model.sync import Sync
 from blade_server.storage import audit, tables
-from blade_server.storage.codec import owner_document, sync_spec_document
+from blade_server.storage.codec import owner_document, sync_spec_document, sync_spec_from
 from blade_server.storage.database import Database
+from blade_server.storage.jobs.rows import SYNCS, ring
 from blade_server.storage.jobs.runs import check_idle
 from blade_server.storage.sync.forget import NOTHING_KNOWN, forget_items
 from blade_server.storage.sync.places import check_place, hold_source, lock_places
-from blade_server.storage.sync.rows import locked, one, shown, sync_from
+from blade_server.storage.sync.rows import FirstDue, locked, one, shown, sync_from, time_now
 from blade_server.storage.within import within
 
 _sync = tables.sync
@@ -29,7 +30,6 @@ def _columns(sync: Sync) -> dict[str, Any]:
         "spec": sync_spec_document(sync.spec),
         "etag": secrets.token_hex(8),
         "owner": owner_document(sync.owner),
-        "next_due": sync.next_run_time,
         "update_time": func.now(),
     }
 
@@ -37,8 +37,9 @@ def _columns(sync: Sync) -> dict[str, Any]:
 class SyncStore:
     """All methods are one transaction each and raise StorageUnavailable if PostgreSQL does not answer."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, first_due: FirstDue) -> None:
         self._database = database
+        self._first_due = first_due
 
     def add(
         self,
@@ -50,7 +51,7 @@ class SyncStore:
         reason: str = "",
         detail: str = "",
     ) -> Sync:
-        """Stores a new sync: name, spec, data type, owner, pause and next run of what is given.
+        """Stores a new sync: name, spec, data type, owner and pause of what is given.
 
         The same `request_id` and `request_hash` again return what the first call stored. Raises AlreadyExists if the
         name is taken or another sync writes the same items; Invalid if the request id was used with another hash;
@@ -71,11 +72,13 @@ class SyncStore:
                 "data_type": sync.data_type,
                 "paused": sync.paused,
                 "pause_reason": sync.pause_reason,
+                "next_due": None if sync.paused else self._first_due(sync.name, sync.spec, time_now(connection)),
                 "request_id": by.own(request_id) or None,
                 "request_hash": request_hash,
                 "create_time": func.now(),
             }
             connection.execute(insert(_sync).values(values))
+            ring(connection, SYNCS)
             new = one(connection, sync.name, by.sees)
             audit.write(connection, by, Deed(about=f"sync:{sync.name}", reason=reason, detail=detail))
             return new
@@ -133,15 +136,20 @@ class SyncStore:
             return [sync_from(row) for row in connection.execute(query.order_by(_sync.c.name).limit(limit))]
 
     def update(self, sync: Sync, expected_etag: str, *, by: Caller, moved: bool, reason: str = "") -> Sync:
-        """Replaces spec, owner and next run. `moved`: what it knows is of another place, and is forgotten.
+        """Replaces spec and owner, and the next due time with the schedule.
+
+        `moved`: what it knows is of another place, and is forgotten.
 
         Raises NotFound, Conflict, AlreadyExists as `add`; Precondition: `moved` while a job of it writes.
         """
         with self._database.begin() as connection:
             lock_places(connection)
-            locked(connection, sync.name, by, expected_etag)
+            before = locked(connection, sync.name, by, expected_etag)
             check_place(connection, sync, by)
             values = _columns(sync)
+            if not before.paused and sync_spec_from(before.spec).schedule != sync.spec.schedule:
+                values |= {"next_due": self._first_due(sync.name, sync.spec, time_now(connection)), "queued": False}
+                ring(connection, SYNCS)
             if moved:
                 check_idle(connection, sync.name)
                 forget_items(connection, sync.name)
