@@ -64,10 +64,16 @@ class StateStore:
         with self._database.read() as connection:
             return [bytes(low) for low in connection.execute(query).scalars()]
 
-    def blocks_at(self, sync: str, lows: Sequence[bytes]) -> list[SyncBlock]:
-        """The blocks that begin there, in their order, without ids."""
+    def blocks_at(self, sync: str, lows: Sequence[bytes], *, with_ids: bool = False) -> list[SyncBlock]:
+        """The blocks that begin there, in their order."""
         with self._database.read() as connection:
-            return read_blocks(connection, sync, lows=lows, with_ids=False)
+            return read_blocks(connection, sync, lows=lows, with_ids=with_ids)
+
+    def size(self, sync: str) -> int:
+        """Items in all blocks."""
+        query = select(func.coalesce(func.sum(_block.c.size), 0)).where(_block.c.sync == sync)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def marked(self, sync: str) -> Iterator[SyncBlock]:
         """The blocks that have items with marks, in their order."""

@@ -50,7 +50,7 @@ class Keys(NamedTuple):
     @classmethod
     def of(cls, keys: bytes) -> Keys:
         """From 16 bytes each."""
-        halves = np.frombuffer(keys, ">u8").reshape(-1, 2)
+        halves = np.frombuffer(keys, np.dtype(">u8")).reshape(-1, 2)
         return cls(halves[:, 0].astype(np.uint64), halves[:, 1].astype(np.uint64))
 
     @classmethod
@@ -61,6 +61,11 @@ class Keys(NamedTuple):
     def take(self, places: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Keys:
         """Those at these places."""
         return Keys(self.heads[places], self.tails[places])
+
+    def cut(self) -> list[bytes]:
+        """Each of them."""
+        keys = self.bytes()
+        return [keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)]
 
     def bytes(self) -> bytes:
         """16 bytes each."""
