@@ -50,9 +50,13 @@ class MissingStore:
         self._database = database
 
     def note(
-        self, sync: str, job_id: str, run: int, keys: Sequence[bytes], item_ids: Sequence[str], *, counts: bool, anew: bool
+        self, sync: str, job_id: str, run: int, items: tuple[Sequence[bytes], Sequence[str]], *, counts: bool, anew: bool
     ) -> None:
-        """A run did not show these. `counts`: its reading is to be believed; `anew`: what older runs say is not."""
+        """A run did not show these `items`, keys and ids.
+
+        `counts`: its reading is to be believed; `anew`: what older runs say is not.
+        """
+        keys, item_ids = items
         values = {"sync": sync, "job_id": job_id, "run": run, "counts": int(counts), "anew": anew}
         with self._database.begin() as connection:
             connection.execute(_NOTE, {**values, "keys": list(keys), "item_ids": list(item_ids)})

@@ -53,7 +53,7 @@ _OF_SENDS = _table(
 )
 _OF_EQUALS = _table(UNCHANGED=Effect.CLEAN)
 _OF_REJECTS = _table(ERROR=Effect.FAILED)
-_OF_DELETES = _table(INTENDED=Effect.DELETE_OPEN, DELETED=Effect.GONE)
+_OF_DELETES = _table(INTENDED=Effect.DELETE_OPEN, DOUBTED=Effect.DELETE_OPEN, DELETED=Effect.GONE)
 _MARKS_OF_NEW = np.zeros(len(Effect), np.uint8)
 _MARKS_OF_NEW[Effect.FAILED] = ItemMark.DIRTY | ItemMark.NEVER_SENT
 _MARKS_OF_NEW[Effect.DOUBTED] = ItemMark.DIRTY | ItemMark.UNCERTAIN

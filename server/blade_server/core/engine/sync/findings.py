@@ -15,9 +15,8 @@ _COUNTED = {
     Mark.UNCHANGED: "unchanged",
     Mark.ERROR: "failed",
     Mark.DOUBTED: "failed",
-    Mark.DELETED: "deleted",
 }
-_COUNTED_OF_DELETES = {Mark.DELETED: "deleted", Mark.ERROR: "delete_failed"}
+_COUNTED_OF_DELETES = {Mark.DELETED: "deleted", Mark.ERROR: "delete_failed", Mark.DOUBTED: "delete_failed"}
 
 
 @dataclass

@@ -45,7 +45,7 @@ class SyncJob:
         self.stores = stores
         self.findings = Findings(task, claim.job.report)
         self.insist = insist
-        self._job_id = claim.job_id
+        self.job_id = claim.job_id
         self._state: SyncState | None = None
         self._known: KnownItems | None = None
         self._whole_age_s: float | None = None
@@ -90,7 +90,14 @@ class SyncJob:
         try:
             Folder(self.stores.folds, self.task.sync, self.insist).fold(settle_s=settle_s, go_on=go_on)
         except BladeError as exc:
-            log.info("the ledger of job %s is folded later: %s", self._job_id, exc)
+            log.info("the ledger of job %s is folded later: %s", self.job_id, exc)
+        except Exception:
+            log.exception("the ledger of job %s could not be folded; the next job of its sync tries again", self.job_id)
+
+    @property
+    def shows_absence(self) -> bool:
+        """Whether what this job does not meet is gone."""
+        return self.findings.plan.whole and self.task.kind in {JobKind.SYNC, JobKind.DELETE}
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -154,6 +161,13 @@ class SyncJob:
             key_hash=task.key_hash if whole else None,
             unsettled_s=unsettled_s,
         )
+
+    def words(self) -> str:
+        """What was done, for people."""
+        counts = ("created", "updated", "unchanged", "deleted", "failed")
+        done = ", ".join(f"{self.findings.count(name)} {name}" for name in counts)
+        withheld = self.findings.withheld_items
+        return f"Completed: {done}" + (f"; {withheld} deletes withheld" if withheld else "")
 
     def _watermark(self) -> str | None:
         """The new one; None: it stays, since not all that was to be read can be read again later."""
