@@ -40,6 +40,28 @@ _OUTLIVED = text(
     """
 )
 
+QUIET_KEPT_S = 24 * 3600.0
+QUIET_KEPT = 100
+
+_QUIET = text(
+    """
+    SELECT old.job_id
+    FROM sync
+    CROSS JOIN LATERAL (
+        SELECT job_id FROM job WHERE job.sync = sync.name AND job.sync <> '' ORDER BY job_id DESC OFFSET :runs LIMIT 1
+    ) AS bound
+    CROSS JOIN LATERAL (
+        SELECT job_id FROM job
+        WHERE job.sync = sync.name AND job.sync <> '' AND job_id <= bound.job_id
+          AND kind = 'SYNC' AND status = 'COMPLETED' AND folded AND end_time < now() - make_interval(secs => :age)
+          AND error_count = 0
+          AND (SELECT sum(value::bigint) FROM jsonb_each_text(report -> 'counts') WHERE key <> 'unchanged') = 0
+        ORDER BY job_id LIMIT :limit
+    ) AS old
+    LIMIT :limit
+    """
+)
+
 
 class Retention:
     """Each method is one transaction and raises StorageUnavailable; jobs are left to the one replica that is at it."""
@@ -68,16 +90,23 @@ class Retention:
         cannot be retried with a part of them.
         """
         with self._database.begin() as connection:
-            outlived = self._jobs(connection, _OUTLIVED, age=older_than_s)
-            if not outlived:
-                return False
-            jobs = {"job_ids": outlived}
-            connection.execute(text("DELETE FROM job_error_count WHERE job_id = ANY(:job_ids)"), jobs)
-            for table in ("job_item_error", "job_block", "job_event"):
-                if self._cut(connection, table, outlived):
-                    return True
-            connection.execute(text("DELETE FROM job WHERE job_id = ANY(:job_ids)"), jobs)
-            return True
+            return self._delete(connection, self._jobs(connection, _OUTLIVED, age=older_than_s))
+
+    def prune_quiet_runs(self) -> bool:
+        """As `prune`, of the runs of syncs that changed nothing: beyond a day, and the last 100 of each sync."""
+        with self._database.begin() as connection:
+            return self._delete(connection, self._jobs(connection, _QUIET, age=QUIET_KEPT_S, runs=QUIET_KEPT))
+
+    def _delete(self, connection: Connection, job_ids: list[str]) -> bool:
+        if not job_ids:
+            return False
+        jobs = {"job_ids": job_ids}
+        connection.execute(text("DELETE FROM job_error_count WHERE job_id = ANY(:job_ids)"), jobs)
+        for table in ("job_item_error", "job_block", "job_event", "sync_change"):
+            if self._cut(connection, table, job_ids):
+                return True
+        connection.execute(text("DELETE FROM job WHERE job_id = ANY(:job_ids)"), jobs)
+        return True
 
     def forget_servers(self) -> None:
         """Deletes the counts of servers that are long gone."""

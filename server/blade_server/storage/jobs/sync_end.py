@@ -12,6 +12,7 @@ from blade_server.model.sync_end import SyncEnd
 from blade_server.model.sync_report import SyncCounts
 from blade_server.storage import tables
 from blade_server.storage.codec import counts_document, counts_from, report_document
+from blade_server.storage.jobs.endings import tell_end
 
 _job, _sync = tables.job, tables.sync
 _KEEPS_EQUAL = frozenset({JobKind.SYNC, JobKind.APPLY})
@@ -31,6 +32,7 @@ def end_in_sync(connection: Connection, job_id: str, status: Status, end: SyncEn
     if end is not None:
         report = report_document(end.report)
         connection.execute(update(_job).where(_job.c.job_id == job_id).values(report=report))
+    tell_end(connection, job_id, status)
     if not job.writes or job.kind == JobKind.VERIFY:
         return
     sync = connection.execute(select(_sync.c.totals).where(_sync.c.name == job.sync).with_for_update()).one_or_none()

@@ -16,6 +16,7 @@ STATEMENTS = (
         ADD COLUMN writes boolean NOT NULL DEFAULT false,
         ADD COLUMN folded boolean NOT NULL DEFAULT true
     """,
+    "CREATE INDEX job_of_queries ON job (job_id) WHERE kind = 'QUERY'",
     "CREATE INDEX job_by_sync ON job (sync, job_id) WHERE sync <> ''",
     """
     CREATE UNIQUE INDEX job_one_writer ON job (sync)
