@@ -56,7 +56,9 @@ class Run:
         self.progress = Progress(claim.job, claim.job.spec.batch_size)
         self.reported = Reported(claim.job)
         self.sync = (
-            None if claim.task is None else SyncJob(claim, claim.task, tools.stores.syncs, lambda call: self.insist(call))
+            None
+            if claim.task is None
+            else SyncJob(claim, claim.task, tools.stores.syncs, self.insist)
         )
         """What a job of a sync has beside others."""
         findings = self.sync.findings if self.sync else None

@@ -30,7 +30,8 @@ def since(
     """
     changed = exp.column(column.name, quoted=True)
     condition: exp.Expr = exp.or_(
-        exp.GTE(this=changed, expression=_literal(value, column.type)), exp.Is(this=changed.copy(), expression=exp.Null())
+        exp.GTE(this=changed, expression=_literal(value, column.type)),
+        exp.Is(this=changed.copy(), expression=exp.Null()),
     )
     if ids:
         item_id = item_id_sql(Template.parse(template), {field.name: field.type for field in schema})

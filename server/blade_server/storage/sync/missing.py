@@ -44,13 +44,20 @@ _SAMPLES = text(
 
 
 class MissingStore:
-    """All methods are one transaction each, except `forget_others` and the iterators; each raises StorageUnavailable."""
+    """All methods are one transaction, except `forget_others` and the iterators; each raises StorageUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def note(
-        self, sync: str, job_id: str, run: int, items: tuple[Sequence[bytes], Sequence[str]], *, counts: bool, anew: bool
+        self,
+        sync: str,
+        job_id: str,
+        run: int,
+        items: tuple[Sequence[bytes], Sequence[str]],
+        *,
+        counts: bool,
+        anew: bool,
     ) -> None:
         """A run did not show these `items`, keys and ids.
 
@@ -87,7 +94,9 @@ class MissingStore:
         while True:
             query = select(_missing.c.key).where(_missing.c.sync == sync, _missing.c.key > after, *conditions)  # type: ignore[arg-type]
             with self._database.read() as connection:
-                keys = [bytes(key) for key in connection.execute(query.order_by(_missing.c.key).limit(_SLICE)).scalars()]
+                keys = [
+                    bytes(key) for key in connection.execute(query.order_by(_missing.c.key).limit(_SLICE)).scalars()
+                ]
             yield from keys
             if len(keys) < _SLICE:
                 return

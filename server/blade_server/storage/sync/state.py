@@ -92,7 +92,7 @@ def read_blocks(
     lows: Sequence[bytes] | None = None,
 ) -> list[SyncBlock]:
     """Blocks in their order: those that begin at `lows`, or else the next ones `after` one."""
-    columns = [_block.c.low, _block.c.keys, _block.c.contents, _block.c.marks]
+    columns: list[Any] = [_block.c.low, _block.c.keys, _block.c.contents, _block.c.marks]
     columns += [_block.c.runs, _block.c.item_ids] if with_ids else []
     query = select(*columns).where(_block.c.sync == sync).order_by(_block.c.low)
     if lows is not None:

@@ -47,7 +47,7 @@ class Pass:
 
     `transform` makes, for the result's schema, what makes its rows items. `only` restricts the job to rows with these
     keys (sorted, see ledger.heads): a retry of failed items. `expected_rows`: None if nobody knows. `first_block`
-    numbers the first batch. `comparison`: of a sync's run, whose rows are read with their columns in the order of names.
+    numbers the first batch. `comparison`: of a sync's run, whose rows have their columns in the order of names.
     """
 
     warehouse: Warehouse

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from blade_server.arrow.arrays import values
 from blade_server.core import sql
 from blade_server.core.engine.read.plan import announced_rows, versions_of
 from blade_server.core.engine.sync.blocks import Columns, ItemMark
@@ -19,6 +19,8 @@ from blade_server.model import Job, JobKind, Plan, Source
 from blade_server.model.sync import Cursor
 from blade_server.model.sync_report import SyncMode
 from blade_server.warehouse import Warehouse
+
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 def make_sync_plan(warehouse: Warehouse, statement: str, job: Job, sync: SyncJob) -> Plan:
@@ -85,7 +87,7 @@ class _Rows:
         for block in self.sync.stores.states.marked(self.sync.task.sync):
             columns = Columns.of(block)
             dirty = np.flatnonzero(columns.marks & ItemMark.DIRTY)
-            ids += columns.the_ids.take(pa.array(dirty, pa.int64())).to_pylist()
+            ids += values(columns.the_ids.take(pa.array(dirty, pa.int64())))
         return ids
 
     def _window(self) -> str:
@@ -112,9 +114,10 @@ def _earlier(value: str, kind: pa.DataType, lag_s: float) -> str:
     """A value less the lag, as text. Raises Precondition for text that is no value of the column any more."""
     found = from_text(value, kind)
     types = pa.types
-    if not lag_s or not (types.is_timestamp(kind) or types.is_date(kind)):
-        return as_text_value(found)
-    if types.is_date(kind):
-        days = -(-int(lag_s) // 86_400)
-        return as_text_value(pc.subtract(found, pa.scalar(timedelta(days=days))).cast(kind))
-    return as_text_value(pc.subtract(found, pa.scalar(timedelta(seconds=lag_s), pa.duration(kind.unit))))
+    if types.is_date32(kind):
+        days = found.cast(pa.int32()).as_py() - math.ceil(lag_s / 86_400)
+        return as_text_value(pa.array([days], pa.int32()).cast(kind)[0])
+    if isinstance(kind, pa.TimestampType):
+        ticks = found.cast(pa.int64()).as_py() - math.ceil(lag_s * _PER_SECOND[kind.unit])
+        return as_text_value(pa.array([ticks], pa.int64()).cast(kind)[0])
+    return as_text_value(found)

@@ -239,7 +239,7 @@ def _sync_block(batch: Batch) -> Block:
 
 
 def _may_be_mended(error: ItemError) -> bool:
-    """Whether the row is read again by its id: a second row with an id is none, and without a cursor it is read anyway."""
+    """Whether the row is to be read again by its id: not a second row of an id, nor one that every run reads."""
     return error.reason not in {Reason.DUPLICATE_ITEM_ID, Reason.CURSOR_UNUSABLE}
 
 

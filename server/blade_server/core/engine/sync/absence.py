@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import partial
 from itertools import islice
 
 from blade_server.core.engine.sync.guards import Objection, Reading, mistrusted, too_many
@@ -16,9 +17,10 @@ MAX_SAMPLES = 100
 
 
 class Absence:
-    """Belongs to the job's thread. `done`: what earlier claims of the job deleted, or could not, by their keys' heads."""
+    """Belongs to the job's thread."""
 
     def __init__(self, sync: SyncJob, reading: Reading, done: set[int]) -> None:
+        """`done`: what earlier claims of the job deleted, or could not, by the heads of their keys."""
         self._sync = sync
         self._name = sync.task.sync
         self._job_id = sync.job_id
@@ -112,7 +114,8 @@ class Absence:
         anew = mistrust is not None and mistrust.reason is Withheld.SPEC_CHANGED
         for some in self._absent():
             self._sync.insist(
-                lambda some=some: self._missing.note(  # type: ignore[misc]
+                partial(
+                    self._missing.note,
                     self._name,
                     self._job_id,
                     self._sync.task.run_number,

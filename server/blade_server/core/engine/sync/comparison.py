@@ -123,9 +123,7 @@ class Comparison:
             equal=self._equal(admitted, found, contents, np.flatnonzero(equal)),
         )
 
-    def _is_equal(
-        self, found: Found, contents: NDArray[np.uint64], verdicts: NDArray[np.uint8]
-    ) -> NDArray[np.bool_]:
+    def _is_equal(self, found: Found, contents: NDArray[np.uint64], verdicts: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Which items are there as they are, for certain."""
         if self._wanted.sends_all or self._wanted.doubtful:
             return np.zeros(len(contents), np.bool_)

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from blade_server.arrow.arrays import AnyArray
+from blade_server.arrow.arrays import AnyArray, fill_null
 from blade_server.core.engine.batches import Seen
 from blade_server.core.transform.columns import find_column
 from blade_server.core.transform.times import iso_text
@@ -29,7 +29,9 @@ def cursor_field(schema: pa.Schema, column: str) -> pa.Field[pa.DataType]:
     position = find_column(list(schema.names), column)
     if position is None:
         shown = ", ".join(schema.names[:20])
-        raise unusable(f"the cursor column {column!r} is not among the {len(schema.names)} columns of the rows: {shown}")
+        raise unusable(
+            f"the cursor column {column!r} is not among the {len(schema.names)} columns of the rows: {shown}"
+        )
     field = schema.field(position)
     types, kind = pa.types, field.type
     sorts = (types.is_timestamp, types.is_date, types.is_integer, types.is_decimal, types.is_floating, types.is_string)
@@ -81,7 +83,7 @@ class CursorReader:
         value: datetime | date = time
         if pa.types.is_date(self._kind):
             value = time.date()
-        elif self._kind.tz is None:
+        elif not getattr(self._kind, "tz", None):
             value = time.replace(tzinfo=None)
         return pa.array([value]).cast(self._kind, safe=False)[0]
 
@@ -121,7 +123,7 @@ def _one(value: pa.Scalar[pa.DataType]) -> AnyArray:
 
 def _greatest(column: AnyArray) -> pa.Scalar[pa.DataType] | None:
     if pa.types.is_floating(column.type):
-        column = column.filter(pc.fill_null(pc.is_finite(column), False))
+        column = column.filter(fill_null(pc.is_finite(column), False))
     if len(column) == column.null_count:
         return None
     greatest: pa.Scalar[pa.DataType] = pc.max(column)

@@ -36,7 +36,7 @@ class Findings:
 
     def __post_init__(self) -> None:
         before = SyncCounts() if self.before is None else self.before.counts
-        self._counts = {**asdict(before), "withheld": 0}
+        self._counts: dict[str, int] = {**asdict(before), "withheld": 0}
 
     def add(self, mark: Mark, items: int, *, deletes: bool = False) -> None:
         """This has become of so many more."""
@@ -79,4 +79,3 @@ class Findings:
         if self.plan.whole and self.task.spec.mode is not SyncMode.FULL:
             return SyncMode.CHANGED
         return self.task.spec.mode
-

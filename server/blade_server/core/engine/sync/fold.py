@@ -10,16 +10,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 
+from blade_server.core.engine.halt import Insist
 from blade_server.core.engine.sync.blocks import FIRST, LEAST, Columns
 from blade_server.core.engine.sync.effects import Effect, Effects, applied, resolved, structural
 from blade_server.model.sync_block import SyncBlock
 from blade_server.storage.sync.folds import FoldSlice, FoldStore, Unfolded
-
-T = TypeVar("T")
 
 ITEMS_AT_ONCE = 2_000_000
 """Items in memory, about 60 bytes each."""
@@ -31,8 +30,7 @@ SLICE_BLOCKS = 256
 class Folder:
     """Folds for one sync."""
 
-    def __init__(self, store: FoldStore, sync: str, insist: Callable[[Callable[[], T]], T]) -> None:
-        """`insist` calls again while PostgreSQL is away, or raises."""
+    def __init__(self, store: FoldStore, sync: str, insist: Insist) -> None:
         self._store = store
         self._sync = sync
         self._insist = insist
@@ -52,17 +50,15 @@ class Folder:
         bounds = [2**64 * part // max(1, parts) for part in range(parts + 1)]
         open_requests = False
         for least, end in zip(bounds, bounds[1:], strict=False):
-            effects = self._insist(lambda least=least, end=end: self._effects(job, least, end - 1))  # type: ignore[misc]
+            effects = self._insist(partial(self._effects, job, least, end - 1))
             open_requests |= bool(np.isin(effects.kinds, [Effect.OPEN, Effect.DELETE_OPEN, Effect.DOUBTED]).any())
             begin = 0
             while begin < len(effects):
                 if not go_on():
                     return False
                 some = effects.cut(begin, min(len(effects), begin + SLICE_ITEMS))
-                begin += self._insist(lambda some=some: self._fold_slice(job, some)) or len(effects)  # type: ignore[misc]
-        self._insist(
-            lambda: self._store.finish(job, changed=size > 0, open_requests=open_requests, settle_s=settle_s)
-        )
+                begin += self._insist(partial(self._fold_slice, job, some)) or len(effects)
+        self._insist(lambda: self._store.finish(job, changed=size > 0, open_requests=open_requests, settle_s=settle_s))
         return True
 
     def _effects(self, job: Unfolded, least: int, most: int) -> Effects:
@@ -156,7 +152,5 @@ def _neighbour(stored: FoldSlice, rewritten: _Rewritten, low: bytes) -> Columns:
         if changed.low == low:
             del rewritten.changed[at]
             new = Columns.of(changed)
-            return Columns(
-                keys=columns.keys, contents=new.contents, runs=new.runs, marks=new.marks, ids=columns.ids
-            )
+            return Columns(keys=columns.keys, contents=new.contents, runs=new.runs, marks=new.marks, ids=columns.ids)
     return columns

@@ -32,9 +32,7 @@ class Reading:
 def mistrusted(reading: Reading) -> Objection | None:
     """Why a reading says nothing of what is gone; None: it does."""
     if reading.rows != reading.announced:
-        return Objection(
-            Withheld.ROWS_MISSING, f"{reading.rows} rows were read and {reading.announced} were announced"
-        )
+        return Objection(Withheld.ROWS_MISSING, f"{reading.rows} rows were read and {reading.announced} were announced")
     if not reading.rows:
         return Objection(Withheld.NO_ROWS, "the source has no rows")
     if reading.rows_without_id:
@@ -53,10 +51,8 @@ def mistrusted(reading: Reading) -> Objection | None:
 def too_many(guards: Guards, items: int, known: int) -> Objection | None:
     """Why not so many of the known items may be deleted at once; None: they may."""
     if known >= SHARE_FROM and items > guards.max_delete_share * known:
-        return Objection(
-            Withheld.MAX_DELETE_SHARE,
-            f"{items} of {known} known items would be deleted, more than max_delete_share ({guards.max_delete_share:.2%})",
-        )
+        share = f"more than max_delete_share ({guards.max_delete_share:.2%})"
+        return Objection(Withheld.MAX_DELETE_SHARE, f"{items} of {known} known items would be deleted, {share}")
     if guards.max_deletes is not None and items > guards.max_deletes:
         return Objection(
             Withheld.MAX_DELETES, f"{items} items would be deleted, more than max_deletes ({guards.max_deletes})"

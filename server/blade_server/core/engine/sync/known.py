@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from blade_server.arrow.arrays import values
 from blade_server.core.engine.sync.blocks import Columns, ItemMark, Keys, find
 from blade_server.model.sync_block import SyncBlock
 from blade_server.storage.sync.state import StateStore
@@ -90,7 +91,7 @@ class LoadedItems:
             for low, chosen in zip(lows, places, strict=True):
                 columns = Columns.of(blocks[low]).take(chosen)
                 for head, key, item_id in zip(
-                    columns.keys.heads.tolist(), columns.keys.cut(), columns.the_ids.to_pylist(), strict=True
+                    columns.keys.heads.tolist(), columns.keys.cut(), values(columns.the_ids), strict=True
                 ):
                     if head not in but:
                         keys.append(key)
@@ -125,7 +126,7 @@ class LookedUpItems:
         self._sync = sync
         self._lows = store.lows(sync)
 
-    def look(self, wanted: Keys, *, saw: bool = True) -> Found:  # noqa: ARG002 - nobody asks what was not seen
+    def look(self, wanted: Keys, *, saw: bool = True) -> Found:
         """What is known of these. Raises StorageUnavailable."""
         found = Found(
             np.zeros(len(wanted.heads), np.bool_),

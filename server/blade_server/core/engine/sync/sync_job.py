@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
 
 import pyarrow as pa
 
 from blade_server.core.engine.batches import Seen
-from blade_server.core.engine.halt import Control
+from blade_server.core.engine.halt import Control, Insist
 from blade_server.core.engine.sync.comparison import Comparison, Wanted
 from blade_server.core.engine.sync.cursor import later
 from blade_server.core.engine.sync.findings import Findings
@@ -28,8 +27,6 @@ from blade_server.storage.sync.stores import SyncStores
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 MAX_DIRTY = 10_000
 """So many items are read again by their ids; with more, what was to be read is read as a whole."""
 FEW = 20
@@ -39,8 +36,7 @@ FEW = 20
 class SyncJob:
     """Belongs to the job's thread."""
 
-    def __init__(self, claim: Claim, task: SyncTask, stores: SyncStores, insist: Callable[[Callable[[], T]], T]) -> None:
-        """`insist` calls again while PostgreSQL is away, or raises."""
+    def __init__(self, claim: Claim, task: SyncTask, stores: SyncStores, insist: Insist) -> None:
         self.task = task
         self.stores = stores
         self.findings = Findings(task, claim.job.report)

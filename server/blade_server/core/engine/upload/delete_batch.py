@@ -160,4 +160,3 @@ class _Deleting:
         ]
         self._batch.mark(places, mark)
         yield Report(batch=self._batch, mark=mark, places=places, errors=errors)
-
