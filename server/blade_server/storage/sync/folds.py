@@ -155,7 +155,7 @@ class FoldSlice:
 
     def blocks_without_ids(self, lows: Sequence[bytes]) -> list[SyncBlock]:
         """The same, without their ids."""
-        columns: list[Any] = [_block.c.low, _block.c.keys, _block.c.contents, _block.c.runs, _block.c.marks]
+        columns: list[Any] = [_block.c.low, _block.c["keys"], _block.c.contents, _block.c.runs, _block.c.marks]
         query = select(*columns).where(
             _block.c.sync == self._sync, _block.c.low == func.any(text("CAST(:lows AS bytea[])"))
         )

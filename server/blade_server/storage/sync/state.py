@@ -92,7 +92,7 @@ def read_blocks(
     lows: Sequence[bytes] | None = None,
 ) -> list[SyncBlock]:
     """Blocks in their order: those that begin at `lows`, or else the next ones `after` one."""
-    columns: list[Any] = [_block.c.low, _block.c.keys, _block.c.contents, _block.c.marks]
+    columns: list[Any] = [_block.c.low, _block.c["keys"], _block.c.contents, _block.c.marks]
     columns += [_block.c.runs, _block.c.item_ids] if with_ids else []
     query = select(*columns).where(_block.c.sync == sync).order_by(_block.c.low)
     if lows is not None:
@@ -108,7 +108,7 @@ def block_from(row: Row[Any]) -> SyncBlock:
     values = row._mapping
     return SyncBlock(
         low=bytes(row.low),
-        keys=bytes(row.keys),
+        keys=bytes(values["keys"]),
         contents=bytes(row.contents),
         marks=bytes(row.marks),
         runs=bytes(values.get("runs", b"")),

@@ -76,10 +76,8 @@ class Absence:
             self._sync.insist(lambda: self._missing.forget_others(self._name, self._job_id))
             return self._absent()
         if total > count:
-            words = (
-                f"{total - count} items wait until {guards.confirm_runs} runs in a row have not shown them, the first of "
-                f"those {guards.grace_s:g} s ago"
-            )
+            runs = f"{guards.confirm_runs} runs in a row have not shown them, the first {guards.grace_s:g} s ago"
+            words = f"{total - count} items wait until {runs}"
             self._withhold(Objection(Withheld.NOT_CONFIRMED, words), total - count, but=ready)
         return _among(self._absent(), ready)
 

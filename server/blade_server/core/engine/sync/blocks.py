@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -181,7 +182,7 @@ class Columns:
         count = -(-len(self) // USUAL)
         bounds = [len(self) * part // count for part in range(count + 1)]
         blocks = []
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in pairwise(bounds):
             part = Columns(
                 keys=self.keys.take(slice(begin, end)),
                 contents=self.contents[begin:end],

@@ -1,4 +1,4 @@
-"""The rows of a run beside what its sync knows: which of their items have to be sent, and which are there as they are."""
+"""The rows of a run beside what its sync knows: which items have to be sent, and which are there as they are."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class Folder:
         parts = -(-size // ITEMS_AT_ONCE)
         bounds = [2**64 * part // max(1, parts) for part in range(parts + 1)]
         open_requests = False
-        for least, end in zip(bounds, bounds[1:], strict=False):
+        for least, end in pairwise(bounds):
             effects = self._insist(partial(self._effects, job, least, end - 1))
             open_requests |= bool(np.isin(effects.kinds, [Effect.OPEN, Effect.DELETE_OPEN, Effect.DOUBTED]).any())
             begin = 0

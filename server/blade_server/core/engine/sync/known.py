@@ -104,7 +104,7 @@ class LoadedItems:
         unseen = ~self._seen & ((self._marks & ItemMark.NEVER_SENT > 0) == never_sent)
         lows: list[bytes] = []
         places: list[NDArray[np.int64]] = []
-        ends = [*self._begins[1:], len(self._marks)]
+        ends = [*self._begins[1:], len(self._marks)][: len(self._begins)]
         for low, begin, end in zip(self._lows, self._begins, ends, strict=True):
             chosen = np.flatnonzero(unseen[begin:end])
             if len(chosen):
