@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -67,10 +67,7 @@ class SyncWorld:
 
     def update(self, **spec: Any) -> None:
         """Stores another order."""
-        from dataclasses import replace
-
-        sync = self.syncs.show.get(NAME, by=called())
-        self.syncs.update(replace(sync, spec=replace(sync.spec, **spec)), by=called())
+        self.syncs.update(NAME, lambda stored: replace(stored, **spec), by=called())
 
     def begin(self, kind: JobKind = JobKind.SYNC, **told: Any) -> Job:
         """Starts a job of the sync."""
@@ -123,7 +120,10 @@ class SyncWorld:
         """The catalog is the table, row by row; `but` for these ids."""
         rows = {item_id: _plain(row) for item_id, row in self.rows().items() if item_id not in but}
         held = {item_id: _plain(row) for item_id, row in self.held().items() if item_id not in but}
-        assert held.keys() == rows.keys(), (sorted(held.keys() - rows.keys())[:5], sorted(rows.keys() - held.keys())[:5])
+        assert held.keys() == rows.keys(), (
+            sorted(held.keys() - rows.keys())[:5],
+            sorted(rows.keys() - held.keys())[:5],
+        )
         wrong = [item_id for item_id in rows if rows[item_id] != held[item_id]]
         assert not wrong, (rows[wrong[0]], held[wrong[0]])
 
@@ -137,7 +137,7 @@ def counts(job: Job) -> dict[str, int]:
     """What a run did, without what it did not."""
     assert job.report is not None
     found: SyncCounts = job.report.counts
-    return {name: value for name, value in json.loads(json.dumps(found.__dict__)).items() if value}
+    return {name: value for name, value in asdict(found).items() if value}
 
 
 @pytest.fixture
@@ -145,7 +145,9 @@ def make_sync_world(make_world: Callable[..., EngineWorld]) -> Iterator[Callable
     """`make_sync_world(rows, spec={}, **catalog_options)`: a runner, a sync, and what it is over."""
     clients: list[Catalog] = []
 
-    def make(rows: Any = 300, *, spec: Mapping[str, Any] | None = None, runner: bool = True, **options: Any) -> SyncWorld:
+    def make(
+        rows: Any = 300, *, spec: Mapping[str, Any] | None = None, runner: bool = True, **options: Any
+    ) -> SyncWorld:
         world = make_world(rows, **options)
         syncs = SyncWorld(world)
         clients.append(syncs.client)

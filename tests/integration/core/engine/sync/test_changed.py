@@ -19,7 +19,9 @@ def test_a_first_run_a_second_with_nothing_to_do_and_one_after_changes(make_sync
     assert syncs.world.catalog.status()["uploads"] == uploads
     syncs.sql("UPDATE {t} SET priority = 'CHANGED' WHERE number % 100 = 7")
     syncs.sql("DELETE FROM {t} WHERE number BETWEEN 20 AND 24")
-    syncs.sql("INSERT INTO {t} SELECT 'NEW-1', tail_number, priority, 1000, classification, last_modified FROM {t} WHERE number = 1")
+    syncs.sql(
+        "INSERT INTO {t} SELECT 'NEW-1', tail_number, priority, 1000, classification, last_modified FROM {t} WHERE number = 1"
+    )
     third = syncs.run()
     assert counts(third) == {"created": 1, "updated": 3, "unchanged": 292, "deleted": 5}, third
     syncs.check_equal()
