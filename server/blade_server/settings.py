@@ -121,6 +121,9 @@ class Settings(BaseSettings):
         description="Those that items may have, lowest first.",
     )
 
+    # Notifications.
+    allowed_webhook_hosts: CommaSeparated = ()
+
     # Jobs.
     workers: int = Field(0, ge=0, le=64, description="Job processes beside this one; 0: jobs run in this one.")
     max_running_jobs: int = Field(4, ge=0, description="Jobs a process runs at once; 0: it only serves calls.")
@@ -159,6 +162,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "allowed_warehouse_hosts",
+        "allowed_webhook_hosts",
         "allowed_tables",
         "warehouse_result_domains",
         "classifications",
@@ -177,6 +181,7 @@ class Settings(BaseSettings):
     def _addresses_can_work(self) -> Settings:
         named = {"DATABRICKS_SERVER_HOSTNAME": [self.databricks_server_hostname]}
         named["BLADE_ALLOWED_WAREHOUSE_HOSTS"] = list(self.allowed_warehouse_hosts)
+        named["BLADE_ALLOWED_WEBHOOK_HOSTS"] = list(self.allowed_webhook_hosts)
         for variable, hosts in named.items():
             for host in filter(None, (entry.partition("=")[0].strip() for entry in hosts)):
                 parts = checked_url(variable, host if "://" in host else f"https://{host}")
@@ -198,6 +203,20 @@ class Settings(BaseSettings):
                     f"what is bound to {host!r} is no reference: write HOST=env:NAME|file:PATH, where NAME begins with "
                     "DATABRICKS_ or BLADE_SECRET_"
                 )
+        return entries
+
+    @field_validator("allowed_webhook_hosts")
+    @classmethod
+    def _bind_secrets(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            host, binds, references = entry.partition("=")
+            named = [reference for reference in references.split("|") if not reference.startswith("env:DATABRICKS_")]
+            if not host or "://" in host or (binds and not all(map(_REFERENCE.fullmatch, named or [""]))):
+                raise ValueError(
+                    f"{host!r} is no host with what is bound to it: write HOST=env:BLADE_SECRET_NAME|file:PATH"
+                )
+            if binds and len(named) < len(references.split("|")):
+                raise ValueError(f"a credential of the warehouse is bound to {host!r}; name it BLADE_SECRET_...")
         return entries
 
     @field_validator("allowed_tables")
@@ -231,12 +250,12 @@ class Settings(BaseSettings):
     @property
     def warehouse_hosts(self) -> dict[str, frozenset[str]]:
         """Hosts that sources may name, and the references to credentials that are bound to each."""
-        hosts: dict[str, frozenset[str]] = {}
-        for entry in self.allowed_warehouse_hosts:
-            host, binds, references = entry.partition("=")
-            bound = frozenset(references.split("|")) if binds else frozenset()
-            hosts[host.strip()] = hosts.get(host.strip(), frozenset()) | bound
-        return hosts
+        return _bound(self.allowed_warehouse_hosts)
+
+    @property
+    def webhook_hosts(self) -> dict[str, frozenset[str]]:
+        """Hosts that notifications may go to, and the references to secrets that are bound to each."""
+        return {host.lower(): bound for host, bound in _bound(self.allowed_webhook_hosts).items()}
 
     @property
     def listens_for_http_on(self) -> int:
@@ -251,6 +270,15 @@ class Settings(BaseSettings):
         if self.mtls_port is not None:
             return self.mtls_port
         return 50052 if self.port else 0
+
+
+def _bound(entries: tuple[str, ...]) -> dict[str, frozenset[str]]:
+    hosts: dict[str, frozenset[str]] = {}
+    for entry in entries:
+        host, binds, references = entry.partition("=")
+        bound = frozenset(references.split("|")) if binds else frozenset()
+        hosts[host.strip()] = hosts.get(host.strip(), frozenset()) | bound
+    return hosts
 
 
 def variable(name: str) -> str:

@@ -23,6 +23,7 @@ from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
 from blade_server.app.policies import engine_policy, job_policy, source_policy
 from blade_server.catalog import Catalog
 from blade_server.core.audit.recorder import Recorder
+from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import Runner
 from blade_server.core.jobs.jobs import Jobs
@@ -131,7 +132,7 @@ class EngineWorld:
         """Another server's job engine, running."""
         settings = settings or self.settings
         client = Catalog(settings.catalog_url, timeout_s=settings.catalog_timeout_s, settle_s=settings.catalog_settle_s)
-        runner = Runner(EngineTools.of(engine_policy(settings), self.stores, client))
+        runner = Runner(EngineTools.of(engine_policy(settings), self.stores, Catalogs(client)))
         runner.start()
         self.runners.append(runner)
         self.clients.append(client)

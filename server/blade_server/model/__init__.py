@@ -6,6 +6,10 @@ Times are aware and in UTC. Counts are items, sizes bytes, durations seconds.
     source          a table and its mapping
     item            a row as the catalog gets it, and a row that did not get there
     job             what was asked for, its status and counters
+    destination     a catalog by name (imported by its own name)
+    sync            a standing order, what its runs are told and what it knows (imported by its own name)
+    sync_report     what a run of a sync found and did (imported by its own name)
+    new_job         a job on its way into the table
     query           which rows and columns of a source
     claim           the right of one server to run one job
     record          what a running job writes down
@@ -24,13 +28,14 @@ from blade_server.model.job import (
     EventKind,
     Job,
     JobEvent,
+    JobKind,
     JobLimits,
     JobSpec,
-    NewJob,
     Outcome,
     Status,
     WaitReason,
 )
+from blade_server.model.new_job import NewJob
 from blade_server.model.query import RowQuery
 from blade_server.model.record import Block, Display, Record
 from blade_server.model.source import (
@@ -61,6 +66,7 @@ __all__ = [
     "ItemIdCount",
     "Job",
     "JobEvent",
+    "JobKind",
     "JobLimits",
     "JobSpec",
     "MAX_ITEMS",

@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from blade_server.model.job import Action, Job, JobLimits, Status
+from blade_server.model.sync import SyncTask
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to run: at first with the tables resolved; from the first claim on with pinned versions and counted."""
+    """What to run: at first with the tables resolved; from the first claim on with pinned versions and counted.
+
+    `version` is that of the source's table; None: it has none. Of jobs of syncs: whether all rows of the source are
+    read (`whole`), and if not, after which value of the cursor (`since`).
+    """
 
     statement: str
     announced: int | None = None
+    version: int | None = None
+    whole: bool = True
+    since: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +37,9 @@ class Claim:
     """From a server that let its lease run out: what it sent last may still be on its way."""
     doubtful: bool = False
     """The database was put back to an older state: whatever it does not record may have been sent."""
+
+    task: SyncTask | None = None
+    """What a job of a sync has to do."""
 
     @property
     def job_id(self) -> str:

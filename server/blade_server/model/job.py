@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.model.error_reason import Reason
 from blade_server.model.item import ItemError
 from blade_server.model.source import Overrides, Source
+from blade_server.model.sync_report import SyncReport
 
 MAX_ITEMS = 2**53 - 1
 """Most items of one job: JSON shows counts as numbers, and beyond this most of its readers round them."""
@@ -42,6 +44,18 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 """Which status may follow which; no other transition exists."""
 
 FINAL = frozenset(status for status in Status if status.final)
+
+
+class JobKind(StrEnum):
+    """What a job is for; see `blade.v1.Job.Kind`."""
+
+    QUERY = "QUERY"
+    SYNC = "SYNC"
+    PLAN = "PLAN"
+    APPLY = "APPLY"
+    VERIFY = "VERIFY"
+    BACKFILL = "BACKFILL"
+    DELETE = "DELETE"
 
 
 class Action(StrEnum):
@@ -92,6 +106,9 @@ class JobSpec:
     item_id: str = ""
     last_modified: str | None = None
     min_classification: str = ""
+    destination: str = DEFAULT_DESTINATION
+    catalog_id: str = ""
+    """`Destination.identity` when the job was started; empty: whichever catalog is there."""
 
     @property
     def overrides(self) -> Overrides:
@@ -102,23 +119,6 @@ class JobSpec:
             classification=self.classification,
             min_classification=self.min_classification,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewJob:
-    """A job that is not stored yet and will run `statement`. The same `request_id` and `request_hash`: the same job.
-
-    `level`: what a server must know to run it, see storage/engine/leases.py.
-    """
-
-    job_id: str
-    spec: JobSpec
-    source: Source
-    statement: str
-    request_id: str = ""
-    request_hash: str = ""
-    parent_job_id: str = ""
-    level: int = 0
 
 
 class Outcome(StrEnum):
@@ -199,6 +199,10 @@ class Job:
     history: Sequence[JobEvent] = ()
     redacted: bool = False
     """Without what only those may know who read its rows."""
+    kind: JobKind = JobKind.QUERY
+    sync: str = ""
+    report: SyncReport | None = None
+    """What a job of a sync found and did, as far as it is."""
 
     @property
     def processed_items(self) -> int:

@@ -115,6 +115,14 @@ job = Table(
     _count("level", SmallInteger),
     # The principal who started it.
     _text("starter"),
+    Column("kind", Text, nullable=False, server_default="QUERY"),
+    # The sync it belongs to, what it has to do (model.sync.SyncTask) and what it found (SyncReport).
+    _text("sync"),
+    Column("task", JSONB),
+    Column("report", JSONB),
+    # A job of a sync: whether it may send or delete; and whether its ledger has gone into what the sync knows.
+    Column("writes", Boolean, nullable=False, server_default="false"),
+    Column("folded", Boolean, nullable=False, server_default="true"),
     # This database was older than the work once: what it does not record may have been sent all the same.
     Column("doubtful", Boolean, nullable=False, server_default="false"),
     # A column of its own, so that counting errors touches no index.
@@ -125,6 +133,15 @@ job = Table(
     Index("job_with_errors", "job_id", postgresql_where=text("completed_with_errors")),
     Index("job_by_end", "end_time", postgresql_where=text("end_time IS NOT NULL")),
     Index("job_ledger_left", "end_time", postgresql_where=text("end_time IS NOT NULL AND ledger_kept")),
+    Index("job_of_queries", "job_id", postgresql_where=text("kind = 'QUERY'")),
+    Index("job_by_sync", "sync", "job_id", postgresql_where=text("sync <> ''")),
+    Index(
+        "job_one_writer",
+        "sync",
+        unique=True,
+        postgresql_where=text("writes AND status IN ('PENDING', 'RUNNING', 'PAUSED')"),
+    ),
+    Index("job_not_folded", "sync", postgresql_where=text("NOT folded")),
     Index("job_by_parent", "parent_job_id", postgresql_where=text("parent_job_id <> ''")),
 )
 
@@ -143,6 +160,174 @@ job_block = Table(
     Column("digests", LargeBinary, nullable=False),
     # one byte for each row, see core/engine/ledger.py
     Column("outcomes", LargeBinary, nullable=False),
+    # Of jobs of syncs: 8 bytes for each item, the digest of its content; and the item ids, packed.
+    Column("contents", LargeBinary),
+    Column("item_ids", LargeBinary),
+    # Whether the items are deleted, and not sent.
+    Column("deletes", Boolean, nullable=False, server_default="false"),
+)
+
+sync = Table(
+    "sync",
+    metadata,
+    Column("name", Text(collation="C"), primary_key=True),
+    Column("source", Text(collation="C"), nullable=False, index=True),
+    _text("data_type"),
+    Column("destination", Text(collation="C"), nullable=False, index=True),
+    # Whose items it writes; with an empty scope it is the only sync that does.
+    _text("scope"),
+    Column("spec", JSONB, nullable=False),
+    _text("etag"),
+    # model.sync.SyncOwner
+    Column("owner", JSONB, nullable=False),
+    Column("paused", Boolean, nullable=False, server_default="false"),
+    _text("pause_reason"),
+    # The next due time, that of which is the schedule's, and what is added to it; see core/schedule.
+    _time("next_due"),
+    Column("queued", Boolean, nullable=False, server_default="false"),
+    # model.sync.SyncState, a column each.
+    _count("generation"),
+    _count("run_number", Integer),
+    _text("watermark"),
+    Column("feed_version", BigInteger),
+    _text("table_id"),
+    _text("key_hash"),
+    _time("last_whole_time"),
+    _count("known_items"),
+    _count("dirty_items"),
+    # This database was older than the work once: what is known need not be so.
+    Column("doubtful", Boolean, nullable=False, server_default="false"),
+    # Until then a request of an earlier run may be at work in the destination.
+    _time("unsettled_until"),
+    # What happened so far.
+    _time("last_success_time"),
+    _text("last_job_id"),
+    _count("failures", Integer),
+    # model.sync.SyncCounts
+    Column("totals", JSONB, nullable=False, server_default="{}"),
+    Column("late_told", Boolean, nullable=False, server_default="false"),
+    Column("request_id", Text, unique=True),
+    _text("request_hash"),
+    _time("create_time", nullable=False),
+    _time("update_time", nullable=False),
+    Index("sync_due", "next_due", postgresql_where=text("next_due IS NOT NULL AND NOT paused")),
+    Index("sync_queued", "name", postgresql_where=text("queued")),
+)
+
+
+def _sync() -> Column[str]:
+    return Column("sync", Text(collation="C"), ForeignKey("sync.name", ondelete="CASCADE"), primary_key=True)
+
+
+sync_block = Table(
+    "sync_block",
+    metadata,
+    _sync(),
+    # The least key that the block may have; those of the next block end it.
+    Column("low", LargeBinary, primary_key=True),
+    Column("size", Integer, nullable=False),
+    # How many of the items have a mark.
+    _count("marked", Integer),
+    # Ascending, 16 bytes for each item; the others in the same order. See core/engine/sync/state.py.
+    Column("keys", LargeBinary, nullable=False),
+    Column("contents", LargeBinary, nullable=False),
+    Column("runs", LargeBinary, nullable=False),
+    Column("marks", LargeBinary, nullable=False),
+    Column("item_ids", LargeBinary, nullable=False),
+)
+
+sync_missing = Table(
+    "sync_missing",
+    metadata,
+    _sync(),
+    Column("key", LargeBinary, primary_key=True),
+    Column("item_id", Text, nullable=False),
+    # The run over all rows that first did not show it, and the last one; how many in a row did not.
+    Column("first_run", Integer, nullable=False),
+    _time("first_time", nullable=False),
+    Column("last_job_id", Text, nullable=False),
+    Column("runs_missed", Integer, nullable=False),
+)
+
+sync_run = Table(
+    "sync_run",
+    metadata,
+    _sync(),
+    # Those that sent or deleted something, for ever: what an item's run number stands for.
+    Column("number", Integer, primary_key=True),
+    Column("job_id", Text(collation="C"), nullable=False),
+    _time("end_time", nullable=False),
+)
+
+sync_change = Table(
+    "sync_change",
+    metadata,
+    _job_id(),
+    Column("seq", BigInteger, Identity(), primary_key=True),
+    # model.sync.ItemChange: samples of a plan, a verification, withheld deletes.
+    _text("kind"),
+    _text("item_id"),
+    Column("fields", JSONB, nullable=False, server_default="[]"),
+    _text("detail"),
+)
+
+sync_fire = Table(
+    "sync_fire",
+    metadata,
+    _sync(),
+    Column("due_time", DateTime(timezone=True), primary_key=True),
+    _text("outcome"),
+    _text("job_id"),
+    _text("detail"),
+    _time("time", nullable=False),
+    Index("sync_fire_by_time", "time"),
+)
+
+notification = Table(
+    "notification",
+    metadata,
+    Column("name", Text(collation="C"), primary_key=True),
+    # An address, or a reference to one, as `secret` is a reference.
+    _text("url"),
+    _text("secret"),
+    _text("format"),
+    # Names of NotificationEvent; none: all of them.
+    Column("events", JSONB, nullable=False, server_default="[]"),
+    Column("disabled", Boolean, nullable=False, server_default="false"),
+    _text("etag"),
+    Column("request_id", Text, unique=True),
+    _text("request_hash"),
+    _time("create_time", nullable=False),
+    _time("update_time", nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", BigInteger, Identity(), primary_key=True),
+    # What the receiver knows it by, at each attempt.
+    Column("message_id", Text, nullable=False, unique=True),
+    Column(
+        "notification",
+        Text(collation="C"),
+        ForeignKey("notification.name", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    _text("sync"),
+    _text("event"),
+    # Names, counts, job ids, words of reasons: nothing of a row.
+    Column("data", JSONB, nullable=False, server_default="{}"),
+    Column("state", Text, nullable=False, server_default="WAITING"),
+    _count("attempts", Integer),
+    _count("status", Integer),
+    _text("detail"),
+    _time("create_time", nullable=False),
+    # While somebody sends it, when he is given up.
+    _time("next_attempt_time"),
+    _time("end_time"),
+    Index("outbox_waiting", "notification", "next_attempt_time", postgresql_where=text("state = 'WAITING'")),
+    Index("outbox_by_notification", "notification", "seq"),
+    Index("outbox_by_end", "end_time", postgresql_where=text("end_time IS NOT NULL")),
 )
 
 job_item_error = Table(

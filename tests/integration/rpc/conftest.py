@@ -80,6 +80,8 @@ class RpcWorld:
             "audit": self.audit,
             "rights": SimpleNamespace(),
             "codes": SimpleNamespace(),
+            "syncs": SimpleNamespace(),
+            "notifications": SimpleNamespace(),
         }
         threads = Threads(stored=self.settings.database_pool_size, streams=self.settings.max_direct_queries)
         core = Core(**parts, feed=self.feed)

@@ -36,9 +36,11 @@ class Access(_message.Message):
         OBJECT_UNSPECIFIED: _ClassVar[Access.Object]
         SOURCE: _ClassVar[Access.Object]
         JOB: _ClassVar[Access.Object]
+        SYNC: _ClassVar[Access.Object]
     OBJECT_UNSPECIFIED: Access.Object
     SOURCE: Access.Object
     JOB: Access.Object
+    SYNC: Access.Object
     ROLE_FIELD_NUMBER: _ClassVar[int]
     OBJECT_FIELD_NUMBER: _ClassVar[int]
     PUBLIC_FIELD_NUMBER: _ClassVar[int]

@@ -1,6 +1,7 @@
 import datetime
 
 from blade.v1 import error_reason_pb2 as _error_reason_pb2
+from blade.v1 import sync_report_pb2 as _sync_report_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -13,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Job(_message.Message):
-    __slots__ = ("job_id", "status", "total_items", "processed_items", "success_count", "error_count", "skipped_count", "items_per_second", "bytes_uploaded", "current_operation", "estimated_completion", "wait_reason", "wait_detail", "pending_action", "error", "spec", "create_time", "start_time", "end_time", "update_time", "revision", "paused_duration", "parent_job_id", "error_summaries", "history", "completed_with_errors", "redacted")
+    __slots__ = ("job_id", "status", "total_items", "processed_items", "success_count", "error_count", "skipped_count", "items_per_second", "bytes_uploaded", "current_operation", "estimated_completion", "wait_reason", "wait_detail", "pending_action", "error", "spec", "create_time", "start_time", "end_time", "update_time", "revision", "paused_duration", "parent_job_id", "error_summaries", "history", "completed_with_errors", "redacted", "kind", "sync", "sync_report")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATUS_UNSPECIFIED: _ClassVar[Job.Status]
@@ -30,6 +31,24 @@ class Job(_message.Message):
     COMPLETED: Job.Status
     FAILED: Job.Status
     CANCELLED: Job.Status
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[Job.Kind]
+        QUERY: _ClassVar[Job.Kind]
+        SYNC: _ClassVar[Job.Kind]
+        PLAN: _ClassVar[Job.Kind]
+        APPLY: _ClassVar[Job.Kind]
+        VERIFY: _ClassVar[Job.Kind]
+        BACKFILL: _ClassVar[Job.Kind]
+        DELETE: _ClassVar[Job.Kind]
+    KIND_UNSPECIFIED: Job.Kind
+    QUERY: Job.Kind
+    SYNC: Job.Kind
+    PLAN: Job.Kind
+    APPLY: Job.Kind
+    VERIFY: Job.Kind
+    BACKFILL: Job.Kind
+    DELETE: Job.Kind
     class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ACTION_UNSPECIFIED: _ClassVar[Job.Action]
@@ -85,6 +104,9 @@ class Job(_message.Message):
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_WITH_ERRORS_FIELD_NUMBER: _ClassVar[int]
     REDACTED_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SYNC_FIELD_NUMBER: _ClassVar[int]
+    SYNC_REPORT_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     status: Job.Status
     total_items: int
@@ -112,10 +134,13 @@ class Job(_message.Message):
     history: _containers.RepeatedCompositeFieldContainer[JobEvent]
     completed_with_errors: bool
     redacted: bool
-    def __init__(self, job_id: _Optional[str] = ..., status: _Optional[_Union[Job.Status, str]] = ..., total_items: _Optional[int] = ..., processed_items: _Optional[int] = ..., success_count: _Optional[int] = ..., error_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., items_per_second: _Optional[float] = ..., bytes_uploaded: _Optional[int] = ..., current_operation: _Optional[str] = ..., estimated_completion: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., wait_reason: _Optional[_Union[Job.WaitReason, str]] = ..., wait_detail: _Optional[str] = ..., pending_action: _Optional[_Union[Job.Action, str]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., paused_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., parent_job_id: _Optional[str] = ..., error_summaries: _Optional[_Iterable[_Union[ErrorSummary, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[JobEvent, _Mapping]]] = ..., completed_with_errors: _Optional[bool] = ..., redacted: _Optional[bool] = ...) -> None: ...
+    kind: Job.Kind
+    sync: str
+    sync_report: _sync_report_pb2.SyncReport
+    def __init__(self, job_id: _Optional[str] = ..., status: _Optional[_Union[Job.Status, str]] = ..., total_items: _Optional[int] = ..., processed_items: _Optional[int] = ..., success_count: _Optional[int] = ..., error_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., items_per_second: _Optional[float] = ..., bytes_uploaded: _Optional[int] = ..., current_operation: _Optional[str] = ..., estimated_completion: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., wait_reason: _Optional[_Union[Job.WaitReason, str]] = ..., wait_detail: _Optional[str] = ..., pending_action: _Optional[_Union[Job.Action, str]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., paused_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., parent_job_id: _Optional[str] = ..., error_summaries: _Optional[_Iterable[_Union[ErrorSummary, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[JobEvent, _Mapping]]] = ..., completed_with_errors: _Optional[bool] = ..., redacted: _Optional[bool] = ..., kind: _Optional[_Union[Job.Kind, str]] = ..., sync: _Optional[str] = ..., sync_report: _Optional[_Union[_sync_report_pb2.SyncReport, _Mapping]] = ...) -> None: ...
 
 class JobSpec(_message.Message):
-    __slots__ = ("sql", "source", "data_type", "batch_size", "workers", "limits", "metadata", "classification", "skip_existing", "item_id", "last_modified", "min_classification")
+    __slots__ = ("sql", "source", "data_type", "batch_size", "workers", "limits", "metadata", "classification", "skip_existing", "item_id", "last_modified", "min_classification", "destination")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +160,7 @@ class JobSpec(_message.Message):
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
     MIN_CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
     sql: str
     source: str
     data_type: str
@@ -147,7 +173,8 @@ class JobSpec(_message.Message):
     item_id: str
     last_modified: str
     min_classification: str
-    def __init__(self, sql: _Optional[str] = ..., source: _Optional[str] = ..., data_type: _Optional[str] = ..., batch_size: _Optional[int] = ..., workers: _Optional[int] = ..., limits: _Optional[_Union[JobLimits, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., skip_existing: _Optional[bool] = ..., item_id: _Optional[str] = ..., last_modified: _Optional[str] = ..., min_classification: _Optional[str] = ...) -> None: ...
+    destination: str
+    def __init__(self, sql: _Optional[str] = ..., source: _Optional[str] = ..., data_type: _Optional[str] = ..., batch_size: _Optional[int] = ..., workers: _Optional[int] = ..., limits: _Optional[_Union[JobLimits, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., skip_existing: _Optional[bool] = ..., item_id: _Optional[str] = ..., last_modified: _Optional[str] = ..., min_classification: _Optional[str] = ..., destination: _Optional[str] = ...) -> None: ...
 
 class JobLimits(_message.Message):
     __slots__ = ("items_per_second", "max_errors", "max_error_share")

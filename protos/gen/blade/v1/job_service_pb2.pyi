@@ -16,7 +16,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class StartQueryJobRequest(_message.Message):
-    __slots__ = ("sql", "data_type", "source", "batch_size", "workers", "items_per_second", "max_errors", "max_error_share", "metadata", "classification", "skip_existing", "request_id", "item_id", "last_modified", "limits")
+    __slots__ = ("sql", "data_type", "source", "batch_size", "workers", "items_per_second", "max_errors", "max_error_share", "metadata", "classification", "skip_existing", "request_id", "item_id", "last_modified", "limits", "destination")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class StartQueryJobRequest(_message.Message):
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
     sql: str
     data_type: str
     source: str
@@ -54,7 +55,8 @@ class StartQueryJobRequest(_message.Message):
     item_id: str
     last_modified: str
     limits: _job_pb2.JobLimits
-    def __init__(self, sql: _Optional[str] = ..., data_type: _Optional[str] = ..., source: _Optional[str] = ..., batch_size: _Optional[int] = ..., workers: _Optional[int] = ..., items_per_second: _Optional[float] = ..., max_errors: _Optional[int] = ..., max_error_share: _Optional[float] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., skip_existing: _Optional[bool] = ..., request_id: _Optional[str] = ..., item_id: _Optional[str] = ..., last_modified: _Optional[str] = ..., limits: _Optional[_Union[_job_pb2.JobLimits, _Mapping]] = ...) -> None: ...
+    destination: str
+    def __init__(self, sql: _Optional[str] = ..., data_type: _Optional[str] = ..., source: _Optional[str] = ..., batch_size: _Optional[int] = ..., workers: _Optional[int] = ..., items_per_second: _Optional[float] = ..., max_errors: _Optional[int] = ..., max_error_share: _Optional[float] = ..., metadata: _Optional[_Mapping[str, str]] = ..., classification: _Optional[str] = ..., skip_existing: _Optional[bool] = ..., request_id: _Optional[str] = ..., item_id: _Optional[str] = ..., last_modified: _Optional[str] = ..., limits: _Optional[_Union[_job_pb2.JobLimits, _Mapping]] = ..., destination: _Optional[str] = ...) -> None: ...
 
 class StartQueryJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -112,7 +114,7 @@ class GetJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ...) -> None: ...
 
 class ListJobsRequest(_message.Message):
-    __slots__ = ("page_size", "page_token", "statuses", "source", "created_after", "created_before", "with_errors")
+    __slots__ = ("page_size", "page_token", "statuses", "source", "created_after", "created_before", "with_errors", "kinds", "sync")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     STATUSES_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +122,8 @@ class ListJobsRequest(_message.Message):
     CREATED_AFTER_FIELD_NUMBER: _ClassVar[int]
     CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
     WITH_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    SYNC_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
     statuses: _containers.RepeatedScalarFieldContainer[_job_pb2.Job.Status]
@@ -127,7 +131,9 @@ class ListJobsRequest(_message.Message):
     created_after: _timestamp_pb2.Timestamp
     created_before: _timestamp_pb2.Timestamp
     with_errors: bool
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[_job_pb2.Job.Status, str]]] = ..., source: _Optional[str] = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., with_errors: _Optional[bool] = ...) -> None: ...
+    kinds: _containers.RepeatedScalarFieldContainer[_job_pb2.Job.Kind]
+    sync: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[_job_pb2.Job.Status, str]]] = ..., source: _Optional[str] = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., with_errors: _Optional[bool] = ..., kinds: _Optional[_Iterable[_Union[_job_pb2.Job.Kind, str]]] = ..., sync: _Optional[str] = ...) -> None: ...
 
 class ListJobsResponse(_message.Message):
     __slots__ = ("jobs", "next_page_token")

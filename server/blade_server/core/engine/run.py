@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Queue
-from typing import Self
+from typing import Self, TypeVar
 
 from blade_server.catalog import Catalog
+from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.engine.batches import Chunk, End, Report
+from blade_server.core.engine.endpoints import Endpoint, Endpoints
 from blade_server.core.engine.halt import Control, Halt
-from blade_server.core.engine.ledger import Mark, first_block_of
+from blade_server.core.engine.ledger import first_block_of
 from blade_server.core.engine.read.job_query import JobQuery
 from blade_server.core.engine.record.progress import Progress, Reported
 from blade_server.core.engine.record.recorder import Recorder
+from blade_server.core.engine.sync.sync_job import SyncJob
 from blade_server.core.engine.upload.limiter import Limiter
-from blade_server.core.engine.upload.throttle import Throttle
 from blade_server.errors import BladeError, Reason
 from blade_server.model import Action, Claim, Flags, Status, WaitReason
-from blade_server.model.policy import EnginePolicy
+from blade_server.model.policy import EnginePolicy, RetryPolicy
 from blade_server.storage.engine.stores import Stores
+
+T = TypeVar("T")
 
 Message = Chunk | End | Report | BaseException | None
 """What a job's other threads tell its own; None only wakes it."""
-
-_CATALOG = "catalog"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +37,12 @@ class EngineTools:
 
     policy: EnginePolicy
     stores: Stores
-    catalog: Catalog
-    throttle: Throttle
+    endpoints: Endpoints
 
     @classmethod
-    def of(cls, policy: EnginePolicy, stores: Stores, catalog: Catalog) -> Self:
-        """With a throttle that shares its holds with all replicas."""
-        throttle = Throttle(
-            hold=lambda seconds: stores.holds.hold(_CATALOG, seconds),
-            held_for=lambda: stores.holds.held_for(_CATALOG),
-        )
-        return cls(policy=policy, stores=stores, catalog=catalog, throttle=throttle)
+    def of(cls, policy: EnginePolicy, stores: Stores, catalogs: Catalogs) -> Self:
+        """With throttles that share their holds with all replicas."""
+        return cls(policy=policy, stores=stores, endpoints=Endpoints(catalogs, stores.holds))
 
 
 class Run:
@@ -57,12 +55,24 @@ class Run:
         self.control = Control(lease_until)
         self.progress = Progress(claim.job, claim.job.spec.batch_size)
         self.reported = Reported(claim.job)
-        self.recorder = Recorder(tools.stores, claim, self.control, self.progress)
-        self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control)
+        self.sync = (
+            None
+            if claim.task is None
+            else SyncJob(claim, claim.task, tools.stores.syncs, self.insist)
+        )
+        """What a job of a sync has beside others."""
+        findings = self.sync.findings if self.sync else None
+        self.recorder = Recorder(tools.stores, claim, self.control, self.progress, findings)
+        self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control, self.sync)
+        self.retry = _retry(tools.policy.retry, claim)
+        """How failures are borne."""
+        self.stopping = False
+        """Whether this server is stopping: what can be done by another is left."""
         self.limiter = Limiter(self.limits.items_per_second)
         self.inbox: Queue[Message] = Queue()
-        self.settled_at = time.monotonic() + _settling_s(tools, claim)
+        self._began = self.settled_at = time.monotonic()
         """When uploads of earlier claims and passes have come to their end, on the monotonic clock."""
+        self._endpoint: Endpoint | None = None
         self.next_block = first_block_of(claim.epoch)
         """Number of the next block in the ledger."""
         self.holding = False
@@ -76,6 +86,39 @@ class Run:
         """What callers want, as last heard; a pause or cancel may have been asked of the server that died."""
         self._flags_lock = threading.Lock()
 
+    def open_destination(self) -> None:
+        """Once for a claim, before anything else; harmless if repeated. Raises as `Endpoints.open`."""
+        if self._endpoint is None:
+            self._endpoint = self.tools.endpoints.open(self.claim.job.spec)
+            self.settled_at = self._began + self._settling_s()
+
+    def close_destination(self) -> None:
+        """Nothing is sent any more."""
+        if self._endpoint is not None:
+            self._endpoint.close()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the items go, once that is open."""
+        assert self._endpoint is not None
+        return self._endpoint
+
+    @property
+    def catalog(self) -> Catalog:
+        """Of the job's destination."""
+        return self.endpoint.catalog
+
+    @property
+    def settle_s(self) -> float:
+        """How long a request without an answer may be at work in the destination, once that is open."""
+        return 0.0 if self._endpoint is None else self.catalog.settle_s
+
+    def _settling_s(self) -> float:
+        """How long uploads of earlier claims may be at work; after a restore a server may not know it lost the job."""
+        if self.claim.doubtful:
+            return self.tools.policy.lease_s + self.catalog.settle_s
+        return self.catalog.settle_s if self.claim.epoch > 1 else 0.0
+
     def tell(self, message: Message) -> None:
         """Puts it into the inbox, after it is counted. Any thread."""
         if isinstance(message, Report):
@@ -87,9 +130,9 @@ class Run:
 
         The job's own thread, which hears of it later, may be asking PostgreSQL meanwhile.
         """
-        if not report.places:
+        if not report.places or report.batch.deletes:
             return
-        failed = report.mark is Mark.ERROR
+        failed = report.mark.failed
         limit = self.reported.add(len(report.places), errors=failed, limits=self.limits)
         if limit is not None and self.control.halted is not Halt.FAIL:
             self.control.halt(Halt.FAIL)
@@ -108,6 +151,7 @@ class Run:
 
     def stop(self) -> None:
         """This server is stopping, or needs the place of a held pause: hand the job back."""
+        self.stopping = True
         self._halt(Halt.STOP)
 
     def obey(self, flags: Flags | None) -> None:
@@ -139,6 +183,10 @@ class Run:
 
     # --------------------------------------------------------------------------------------- the job's own thread
 
+    def insist(self, call: Callable[[], T]) -> T:
+        """Calls again and again while PostgreSQL is away. Raises LeaseLost if the job must be left meanwhile."""
+        return self.recorder.insist(call)
+
     def record(self, reason: WaitReason | None = None, detail: str = "") -> None:
         """Commits what there is to commit, and obeys what is heard on that occasion."""
         self.obey(self.recorder.record(reason, detail))
@@ -150,7 +198,7 @@ class Run:
     def replaces(self) -> bool:
         """Whether the catalog puts the same item in its own place: then it may arrive twice. Blocks."""
         try:
-            return self.tools.catalog.capabilities().replaces
+            return self.catalog.capabilities().replaces
         except BladeError:
             return False
 
@@ -167,8 +215,12 @@ class Run:
             raise BladeError(limit, reason=Reason.TOO_MANY_ERRORS)
 
 
-def _settling_s(tools: EngineTools, claim: Claim) -> float:
-    """How long uploads of earlier claims may be at work; after a restore a server may not know that it lost the job."""
-    if claim.doubtful:
-        return tools.policy.lease_s + tools.catalog.settle_s
-    return tools.catalog.settle_s if claim.epoch > 1 else 0.0
+def _retry(policy: RetryPolicy, claim: Claim) -> RetryPolicy:
+    """The server's, but for what the sync has of its own."""
+    if claim.task is None:
+        return policy
+    own = claim.task.spec.retry
+    return RetryPolicy(
+        attempts=policy.attempts if own.attempts is None else own.attempts,
+        base_s=policy.base_s if own.base_s is None else own.base_s,
+    )

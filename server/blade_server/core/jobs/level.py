@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from blade_server.core.transform.item_ids import Template
 from blade_server.model import JobSpec, Source
+from blade_server.model.destination import DEFAULT_DESTINATION
 
 
 def level(spec: JobSpec, source: Source) -> int:
-    """What a server must know: 1: item ids and times of last change as 0.3 has them, 2: the least classification."""
+    """What a server must know.
+
+    1: item ids and times of last change as 0.3 has them, 2: the least classification, 3: syncs, other destinations.
+    """
+    if spec.destination != DEFAULT_DESTINATION:
+        return 3
     if spec.min_classification or source.mapping.min_classification:
         return 2
     if spec.item_id or spec.last_modified is not None:

@@ -12,13 +12,16 @@ from blade.v1.job_service_pb2 import StartQueryJobRequest
 from blade_server import model
 from blade_server.errors import Invalid
 from blade_server.rpc.convert.fields import REASONS, numbers_of, optional
+from blade_server.rpc.convert.sync_report import report_message
 
 STAGES = numbers_of(model.Stage, job_pb2.ItemError.Stage)
 STATUSES = numbers_of(model.Status, job_pb2.Job.Status)
+KINDS = numbers_of(model.JobKind, job_pb2.Job.Kind)
 ACTIONS = numbers_of(model.Action, job_pb2.Job.Action)
 WAIT_REASONS = numbers_of(model.WaitReason, job_pb2.Job.WaitReason)
 EVENT_KINDS = numbers_of(model.EventKind, job_pb2.JobEvent.Kind)
 _STATUS_OF = {number: status for status, number in STATUSES.items()}
+_KIND_OF = {number: kind for kind, number in KINDS.items()}
 
 
 def statuses_from(numbers: Iterable[int]) -> list[model.Status]:
@@ -28,6 +31,15 @@ def statuses_from(numbers: Iterable[int]) -> list[model.Status]:
     except KeyError as exc:
         allowed = ", ".join(status.name for status in model.Status)
         raise Invalid.field("statuses", f"{exc.args[0]} is not a status; there are {allowed}") from exc
+
+
+def kinds_from(numbers: Iterable[int]) -> list[model.JobKind]:
+    """Raises Invalid for a number that names no kind."""
+    try:
+        return [_KIND_OF[number] for number in numbers]
+    except KeyError as exc:
+        allowed = ", ".join(kind.name for kind in model.JobKind)
+        raise Invalid.field("kinds", f"{exc.args[0]} is not a kind of jobs; there are {allowed}") from exc
 
 
 def limits_from(limits: job_pb2.JobLimits) -> model.JobLimits:
@@ -95,6 +107,9 @@ def job_message(job: model.Job) -> job_pb2.Job:
         history=[_event(event) for event in job.history],
         completed_with_errors=job.completed_with_errors,
         redacted=job.redacted,
+        kind=KINDS[job.kind],
+        sync=job.sync,
+        sync_report=report_message(job.report) if job.report else None,
     )
 
 
@@ -116,6 +131,7 @@ def _spec(spec: model.JobSpec) -> job_pb2.JobSpec:
         skip_existing=spec.skip_existing,
         item_id=spec.item_id,
         last_modified=spec.last_modified,
+        destination=spec.destination,
     )
 
 

@@ -18,18 +18,20 @@ from blade_server.model import Claim, EventKind, Flags, Plan, Status
 from blade_server.model.policy import MAX_LEASE_S
 from blade_server.storage import tables
 from blade_server.storage.clock import NOW, Clock
+from blade_server.storage.codec import task_from
 from blade_server.storage.database import Database
 from blade_server.storage.engine.claims import ended, flags_from
 from blade_server.storage.engine.restored import doubt_open_jobs
 from blade_server.storage.engine.witness import Counts, Witness, counts_from, missing
 from blade_server.storage.jobs.rows import add_event, count_for_source, job_from, ring
+from blade_server.storage.jobs.sync_end import end_in_sync
 
 log = logging.getLogger(__name__)
 
 _job = tables.job
 
 CLAIM_LOCK = 0x424C4144454A  # one claim at a time, so that the limits per source hold exactly
-LEVEL = 2
+LEVEL = 3
 """What this version knows of jobs. A job that it must not run as it runs jobs is stored with a higher one and left to
 newer servers; callers see, pause and cancel it through any. core/jobs/level.py says which job needs what."""
 MAX_DEATHS = 20
@@ -208,6 +210,7 @@ class Leases:
         )
         add_event(connection, job_id, EventKind.FAILED, actor=owner, detail=message)
         count_for_source(connection, job_id)
+        end_in_sync(connection, job_id, Status.FAILED)
         ring(connection, job_id)
 
     def beat(self, owner: str, claims: Sequence[Claim], lease_s: float) -> dict[str, Flags]:
@@ -252,4 +255,5 @@ def _claim_from(row: Row[Any], owner: str) -> Claim:
         last_record=row.last_record,
         taken_over=row.last_owner is not None,
         doubtful=row.doubtful,
+        task=task_from(row.task) if row.task else None,
     )

@@ -9,14 +9,27 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, text
 
 from blade_server.errors import NotFound, Reason
-from blade_server.model import Action, ErrorSummary, EventKind, ItemError, Job, JobEvent, Stage, Status, WaitReason
+from blade_server.model import (
+    Action,
+    ErrorSummary,
+    EventKind,
+    ItemError,
+    Job,
+    JobEvent,
+    JobKind,
+    Stage,
+    Status,
+    WaitReason,
+)
 from blade_server.storage import tables
-from blade_server.storage.codec import source_from, spec_from
+from blade_server.storage.codec import report_from, source_from, spec_from
 from blade_server.storage.database import CHANNEL
 
 _job = tables.job
 QUEUE = "queue"
 """Rung in the place of a job's id when a job waits for a server: what progress rings is no reason to look for one."""
+SYNCS = "syncs"
+"""Rung likewise when a sync has another due time, or when the run that one of its due times waited for has ended."""
 
 AS_SHOWN = select(_job, (_job.c.lease_until < func.now()).label("lease_is_over"))
 """Jobs as callers see them."""
@@ -94,6 +107,9 @@ def _job_from(values: Mapping[str, Any], summaries: Sequence[ErrorSummary], hist
         parent_job_id=values["parent_job_id"],
         error_summaries=summaries,
         history=history,
+        kind=JobKind(values["kind"]),
+        sync=values["sync"],
+        report=report_from(values["report"]) if values["report"] else None,
     )
 
 

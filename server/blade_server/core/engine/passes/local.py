@@ -10,18 +10,22 @@ reader thread --chunks--> the job's thread --batches--> upload threads
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from queue import Empty
 
-from blade_server.core.engine.batches import Batch, Chunk, End, Report
+from blade_server.core.engine.batches import Batch, Chunk, End, Report, Seen
+from blade_server.core.engine.deletion import Deletion
 from blade_server.core.engine.delivery import Delivery
 from blade_server.core.engine.halt import Halt, HaltedError
 from blade_server.core.engine.read.reader import Pass
 from blade_server.core.engine.run import Message, Run
+from blade_server.core.engine.sync.known import Absent
+from blade_server.core.engine.upload.delete_batch import delete_batch
 from blade_server.core.engine.upload.outage import Outage
-from blade_server.core.engine.upload.pace import Pace
+from blade_server.core.engine.upload.pace import Pace, SharedRate
 from blade_server.core.engine.upload.send_batch import SendTools, send_batch
 from blade_server.core.engine.upload.threads import UploadThreads
+from blade_server.storage.engine.paces import PaceStore
 
 
 class LocalPasses:
@@ -31,17 +35,32 @@ class LocalPasses:
         """Nothing runs yet."""
         self._run = run
         self._uploads = UploadThreads(
-            partial(send_batch, tools=_send_tools(run)),
+            self._send,
             run.control,
             run.tell,
             threads=run.claim.job.spec.workers,
             name=run.claim.job_id,
         )
-        self._delivery: Delivery | None = None
+        self._outage = Outage(run.tools.policy.patience_s)
+        self._delivery: Delivery | Deletion | None = None
         self.failure: BaseException | None = None
         """What ended the last pass early."""
         self.rows_read = 0
         """Rows of the result, once a pass got to its end."""
+        self.seen: Seen | None = None
+        """What that pass of a sync's run has met."""
+
+    def _send(self, batch: Batch) -> Iterator[Report]:
+        return (delete_batch if batch.deletes else send_batch)(batch, self._send_tools)
+
+    @cached_property
+    def _send_tools(self) -> SendTools:
+        return _send_tools(self._run, self._outage)
+
+    @property
+    def settled_at(self) -> float:
+        """Until then a request of this claim may be at work (monotonic); 0: it got an answer to each."""
+        return self._outage.settled_at
 
     def close(self) -> None:
         """Ends the upload threads, each after what it holds."""
@@ -62,9 +81,19 @@ class LocalPasses:
 
         Between them whoever iterates may pause. Raises what ended the pass early.
         """
+        delivery = Delivery(self._run, reading, self._uploads)
+        yield from self._turns(delivery)
+        self.rows_read, self.seen = delivery.rows_read, delivery.seen
+
+    def delete(self, absent: Iterator[Absent]) -> Iterator[None]:
+        """Deletes items and gets each of them recorded, by turns as `deliver`; after it, and once."""
+        self.leave()
+        yield from self._turns(Deletion(self._run, absent, self._uploads))
+
+    def _turns(self, delivery: Delivery | Deletion) -> Iterator[None]:
         run = self._run
         self.failure = None
-        delivery = self._delivery = Delivery(run, reading, self._uploads)
+        self._delivery = delivery
         delivery.start()
         run.progress.went_on()
         run.reported.anew()
@@ -78,7 +107,6 @@ class LocalPasses:
             self.take(0.1)
         run.record()
         run.check_errors()
-        self.rows_read = delivery.rows_read
 
     def _raise_if_over(self) -> None:
         if self.failure is not None:
@@ -105,7 +133,7 @@ class LocalPasses:
                 if message.left:
                     self._uploads.take_back(message.batch)
             case Chunk() | End():
-                if self._delivery is not None:
+                if isinstance(self._delivery, Delivery):
                     self._delivery.take(message)
             case BaseException():
                 self.failure = self.failure or message
@@ -130,25 +158,31 @@ class LocalPasses:
             self._delivery = None
 
 
-def _send_tools(run: Run) -> SendTools:
-    tools, job = run.tools, run.claim.job
+def _send_tools(run: Run, outage: Outage) -> SendTools:
+    tools, job, endpoint = run.tools, run.claim.job, run.endpoint
     source = job.source
-    pace = Pace(
-        run.limiter,
-        tools.throttle,
-        source_rate=source.config.items_per_second,
-        source_turn=lambda items: tools.stores.paces.reserve(
-            f"source:{source.name}", items, source.config.items_per_second
-        ),
-    )
+    rates = {
+        f"source:{source.name}": source.config.items_per_second,
+        f"destination:{job.spec.destination}": endpoint.destination.items_per_second,
+    }
     return SendTools(
-        catalog=tools.catalog,
+        catalog=endpoint.catalog,
         control=run.control,
-        pace=pace,
-        throttle=tools.throttle,
-        outage=Outage(tools.policy.patience_s),
-        retry=tools.policy.retry,
+        pace=Pace(
+            run.limiter,
+            endpoint.throttle,
+            shared=[
+                SharedRate(rate, partial(_turn, tools.stores.paces, key, rate)) for key, rate in rates.items() if rate
+            ],
+        ),
+        throttle=endpoint.throttle,
+        outage=outage,
+        retry=run.retry,
         data_source=source.data_source,
         scope=job.job_id,
         skip_existing=job.spec.skip_existing,
     )
+
+
+def _turn(paces: PaceStore, key: str, rate: float, items: int) -> float:
+    return paces.reserve(key, items, rate)
