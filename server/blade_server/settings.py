@@ -18,6 +18,7 @@ from blade_server.model.policy import MAX_LEASE_S
 
 _MAX_SECRET_BYTES = 64 * 1024
 
+_TOKEN_REFERENCE = re.compile(r"env:BLADE_SECRET_[A-Z0-9_]+|file:[^|\s]+")
 _REFERENCE = re.compile(r"env:(DATABRICKS_|BLADE_SECRET_)[A-Z0-9_]+|file:[^|\s]+")
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
@@ -98,6 +99,9 @@ class Settings(BaseSettings):
     catalog_token: SecretStr | None = None
     catalog_ca_file: Path | None = None
     catalog_timeout_s: float = Field(30.0, gt=0, le=3600)
+    allowed_catalog_hosts: CommaSeparated = Field(
+        (), description="Hosts that destinations may name: HOST[:PORT], or HOST[:PORT]=env:NAME|file:PATH."
+    )
     catalog_settle_s: float = Field(
         60.0, ge=0, le=86400, description="How long the catalog may go on with an upload whose answer was lost."
     )
@@ -152,6 +156,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "allowed_warehouse_hosts",
+        "allowed_catalog_hosts",
         "allowed_tables",
         "warehouse_result_domains",
         "classifications",
@@ -168,6 +173,7 @@ class Settings(BaseSettings):
     def _addresses_can_work(self) -> Settings:
         named = {"DATABRICKS_SERVER_HOSTNAME": [self.databricks_server_hostname]}
         named["BLADE_ALLOWED_WAREHOUSE_HOSTS"] = list(self.allowed_warehouse_hosts)
+        named["BLADE_ALLOWED_CATALOG_HOSTS"] = list(self.allowed_catalog_hosts)
         for variable, hosts in named.items():
             for host in filter(None, (entry.partition("=")[0].strip() for entry in hosts)):
                 parts = checked_url(variable, host if "://" in host else f"https://{host}")
@@ -188,6 +194,20 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"what is bound to {host!r} is no reference: write HOST=env:NAME|file:PATH, where NAME begins with "
                     "DATABRICKS_ or BLADE_SECRET_"
+                )
+        return entries
+
+    @field_validator("allowed_catalog_hosts")
+    @classmethod
+    def _bind_tokens(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            host, binds, references = entry.partition("=")
+            if not host or "://" in host:
+                raise ValueError(f"{host!r} is no host: write HOST or HOST:PORT, without http:// or https://")
+            if binds and not all(map(_TOKEN_REFERENCE.fullmatch, references.split("|"))):
+                raise ValueError(
+                    f"what is bound to {host!r} is no reference: write HOST=env:NAME|file:PATH, where NAME begins with "
+                    "BLADE_SECRET_"
                 )
         return entries
 
@@ -222,12 +242,12 @@ class Settings(BaseSettings):
     @property
     def warehouse_hosts(self) -> dict[str, frozenset[str]]:
         """Hosts that sources may name, and the references to credentials that are bound to each."""
-        hosts: dict[str, frozenset[str]] = {}
-        for entry in self.allowed_warehouse_hosts:
-            host, binds, references = entry.partition("=")
-            bound = frozenset(references.split("|")) if binds else frozenset()
-            hosts[host.strip()] = hosts.get(host.strip(), frozenset()) | bound
-        return hosts
+        return _hosts(self.allowed_warehouse_hosts)
+
+    @property
+    def catalog_hosts(self) -> dict[str, frozenset[str]]:
+        """Hosts that destinations may name, and the references to tokens that are bound to each."""
+        return _hosts(self.allowed_catalog_hosts)
 
     @property
     def listens_for_http_on(self) -> int:
@@ -242,6 +262,16 @@ class Settings(BaseSettings):
         if self.mtls_port is not None:
             return self.mtls_port
         return 50052 if self.port else 0
+
+
+def _hosts(entries: Iterable[str]) -> dict[str, frozenset[str]]:
+    """`HOST` and `HOST=REFERENCE|REFERENCE` as hosts and what is bound to each."""
+    hosts: dict[str, frozenset[str]] = {}
+    for entry in entries:
+        host, binds, references = entry.partition("=")
+        bound = frozenset(references.split("|")) if binds else frozenset()
+        hosts[host.strip()] = hosts.get(host.strip(), frozenset()) | bound
+    return hosts
 
 
 def variable(name: str) -> str:

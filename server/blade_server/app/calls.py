@@ -8,12 +8,21 @@ from contextlib import AsyncExitStack
 
 from blade_server.addresses import is_loopback
 from blade_server.app.operator import OwnToken, admit
-from blade_server.app.policies import access_policy, direct_policy, job_policy, principal_limits, rpc_policy, web_policy
+from blade_server.app.policies import (
+    access_policy,
+    destination_policy,
+    direct_policy,
+    job_policy,
+    principal_limits,
+    rpc_policy,
+    web_policy,
+)
 from blade_server.app.state import State, tokens_folder
 from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
 from blade_server.core.access.sessions import Sessions
 from blade_server.core.audit.audit import Audit
+from blade_server.core.destinations.destinations import Destinations
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
@@ -26,6 +35,7 @@ from blade_server.settings import Settings
 from blade_server.storage.access import AccessStore
 from blade_server.storage.audit import AuditStore
 from blade_server.storage.clock import Clock
+from blade_server.storage.destinations import DestinationStore
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.rights import RightsStore
 from blade_server.storage.sessions import SessionStore
@@ -59,6 +69,12 @@ class Calls:
             core=Core(
                 rights=Rights(RightsStore(state.database), source_store, self.door),
                 sources=sources,
+                destinations=Destinations(
+                    destination_policy(settings),
+                    DestinationStore(state.database),
+                    state.catalogs.own,
+                    recorder,
+                ),
                 queries=queries,
                 ingest=Ingest(direct, sources, state.catalogs, source_store, queries, recorder=recorder),
                 jobs=Jobs.over(

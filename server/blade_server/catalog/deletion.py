@@ -146,7 +146,7 @@ class Deletion:
         if status == 200:
             said = body_object(answer, catalog=self._url, stores=True)
             return self._judged([said], [item_id], status, took_s)
-        raise refusal(answer, catalog=self._url, stores=True, took_s=took_s)
+        raise refusal(answer, catalog=self._url, stores=True, took_s=took_s, origin=self._pool.origin)
 
     # ---------------------------------------------------------------------------------------------- a batch
 

@@ -16,6 +16,7 @@ from blade_server.storage import audit, tables
 from blade_server.storage.access import deed_of, lock_rights, take_grants
 from blade_server.storage.codec import config_from, mapping_from
 from blade_server.storage.database import Database
+from blade_server.storage.destinations import hold
 from blade_server.storage.within import within
 
 _source = tables.source
@@ -99,6 +100,7 @@ class SourceStore:
                 stored = self._replay(connection, request_id, request_hash, by)
                 if stored is not None:
                     return stored
+                hold(connection, source.config.destination)
                 row = connection.execute(insert(_source).values(values).returning(_source)).one()
                 audit.write(connection, by, _about(source.name))
                 return _from_row(row)
@@ -163,6 +165,7 @@ class SourceStore:
         """Replaces everything but name, stats and creation time. Raises NotFound, Conflict."""
         with self._database.begin() as connection:
             self._lock(connection, source.name, expected_etag, by)
+            hold(connection, source.config.destination)
             connection.execute(update(_source).where(_source.c.name == source.name).values(_columns(source)))
             stored = _from_row(connection.execute(_shown(by.sees).where(_source.c.name == source.name)).one())
             audit.write(connection, by, _about(source.name))

@@ -56,6 +56,11 @@ class Catalogs:
         self._clients: dict[str, _Client] = {}
         """By name, the one used last at the end; each of the newest etag that was asked for."""
 
+    @property
+    def own(self) -> Catalog:
+        """The server's own."""
+        return self._default.catalog
+
     def open(self, name: str, identity: str = "") -> OpenCatalog:
         """The catalog of a destination, as that is now.
 

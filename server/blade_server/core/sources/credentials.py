@@ -7,19 +7,16 @@ sources learns nothing of secrets that are not bound to the host: all that can b
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 from pydantic import SecretStr
 
 from blade_server.addresses import checked_url
+from blade_server.core.references import kind_of, referred
 from blade_server.errors import Invalid
 from blade_server.model import SourceConfig
 from blade_server.model.policy import WarehousePolicy
 from blade_server.warehouse import Target
-
-MAX_SECRET_BYTES = 64 * 1024
 
 _ENV_NAME = re.compile(r"(DATABRICKS_|BLADE_SECRET_)[A-Z0-9_]+")
 _WAREHOUSE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -113,8 +110,7 @@ def _http_path(policy: WarehousePolicy, config: SourceConfig, *, foreign: bool) 
 
 
 def _secret(policy: WarehousePolicy, host: str, reference: str) -> SecretStr:
-    kind, _, name = reference.partition(":")
-    if kind not in ("env", "file") or not name:
+    if not kind_of(reference):
         # The value itself is not shown: whoever did not write a reference may have pasted the token.
         raise Invalid.field(
             _CREDENTIALS_FIELD, "must be a reference, `env:NAME` or `file:PATH`, never the secret itself"
@@ -122,25 +118,7 @@ def _secret(policy: WarehousePolicy, host: str, reference: str) -> SecretStr:
     bound = _bound(policy, host)
     value = ""
     if not bound or reference in bound:
-        value = _from_environment(name) if kind == "env" else _from_file(policy.secret_dir, name)
-    if not (value and value.isascii() and value.isprintable()):
+        value = referred(reference, env_name=_ENV_NAME, secret_dir=policy.secret_dir)
+    if not value:
         raise no_secret(host, reference)
     return SecretStr(value)
-
-
-def _from_environment(name: str) -> str:
-    return os.environ.get(name, "").strip() if _ENV_NAME.fullmatch(name) else ""
-
-
-def _from_file(secret_dir: Path | None, name: str) -> str:
-    """What a file below the folder holds; "" if it cannot be read, or is none."""
-    if secret_dir is None:
-        return ""
-    try:
-        root = secret_dir.resolve(strict=True)
-        path = (root / name).resolve()
-        if not path.is_relative_to(root) or not path.is_file() or path.stat().st_size > MAX_SECRET_BYTES:
-            return ""
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError, RuntimeError):
-        return ""

@@ -14,6 +14,7 @@ from blade_server.model.sync import SyncTask
 from blade_server.storage import audit, tables
 from blade_server.storage.codec import source_document, spec_document, task_document
 from blade_server.storage.database import Database
+from blade_server.storage.destinations import hold
 from blade_server.storage.jobs.rows import QUEUED, add_event, job_from, not_found, ring, ring_queue
 
 _job = tables.job
@@ -62,6 +63,7 @@ class NewJobs:
                 if stored is not None:
                     return stored
                 self._check_source(connection, source.name)
+                hold(connection, new.spec.destination)
                 self._check_room(connection, by)
                 if parent_job_id:
                     self._hold_parent(connection, parent_job_id)
