@@ -65,8 +65,8 @@ class Offer:
         expected = self._pool.origin.catalog_id
         if expected and known.catalog_id != expected:
             raise Precondition(
-                f"the catalog at {self._url} is {known.catalog_id or 'one without a catalogId'} now, and was {expected}: "
-                f"if it is meant, update the destination, which takes the catalog that is there",
+                f"the catalog at {self._url} is {known.catalog_id or 'one without a catalogId'} now, and was "
+                f"{expected}: if it is meant, update the destination's url, which takes the catalog that is there",
                 reason=Reason.DESTINATION_CHANGED,
             )
 

@@ -96,8 +96,8 @@ def _token(policy: DestinationPolicy, parts: SplitResult, reference: str, bound:
     if not value:
         raise Invalid.field(
             "destination.credentials",
-            f"{reference!r} leads to no secret that may be sent to {parts.netloc!r}; the operator of the server sets it, "
-            f"one line of ASCII, and binds it to the host: BLADE_ALLOWED_CATALOG_HOSTS={parts.netloc}={reference}",
+            f"{reference!r} leads to no secret that may be sent to {parts.netloc!r}; the operator of the server sets "
+            f"it, one line of ASCII, and binds it to the host: BLADE_ALLOWED_CATALOG_HOSTS={parts.netloc}={reference}",
         )
     return SecretStr(value)
 

@@ -151,8 +151,8 @@ class Destinations:
     def _changeable(self, name: str) -> Destination:
         if name == DEFAULT_DESTINATION:
             raise Precondition(
-                f"{DEFAULT_DESTINATION!r} is the server's own catalog; its operator changes it, in BLADE_CATALOG_URL and "
-                "the settings beside it",
+                f"{DEFAULT_DESTINATION!r} is the server's own catalog; its operator changes it, in BLADE_CATALOG_URL "
+                "and the settings beside it",
                 reason=Reason.DESTINATION_IN_USE,
             )
         return self.get(name)
