@@ -160,17 +160,13 @@ class EngineWorld:
     def held(self, data_source: str = "BLADE:maintenance") -> dict[str, int]:
         """Item ids in the catalog, and how many copies of each."""
         copies: dict[str, int] = {}
-        token = ""
+        query: dict[str, Any] = {"dataSource": data_source, "limit": 1000}
         while True:
-            answer = requests.get(
-                f"{self.catalog.url}/v1/items",
-                params={"dataSource": data_source, "pageSize": 1000, "pageToken": token},
-                timeout=60,
-            ).json()
-            copies.update({item["itemId"]: item["copies"] for item in answer["items"]})
-            token = answer.get("nextPageToken", "")
-            if not token:
+            page = requests.get(f"{self.catalog.url}/v1/items", params=query, timeout=60).json()
+            copies.update({item["itemId"]: item["copies"] for item in page["items"]})
+            if "next" not in page:
                 return copies
+            query["after"] = page["next"]
 
     def catalog_status(self) -> dict[str, Any]:
         """What the catalog has counted."""
