@@ -184,7 +184,7 @@ class Deletion:
                 raise nonsense(what, catalog=self._url, stores=True)
             if refused := self._refused(said, status):
                 deleted.refused[place] = refused
-                if refused.retry and may_be_at_work(status, took_s):
+                if refused.retry and status >= 400 and may_be_at_work(status, took_s):
                     deleted.at_work.add(place)
         return deleted
 
