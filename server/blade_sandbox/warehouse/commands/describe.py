@@ -97,7 +97,9 @@ def _history(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Com
                 "userId": pa.array(["sandbox" for _ in found], text),
                 "userName": pa.array(["sandbox" for _ in found], text),
                 "operation": pa.array([entry.operation for entry in found], text),
-                "operationParameters": pa.array([list(entry.parameters.items()) for entry in found], pa.map_(text, text)),
+                "operationParameters": pa.array(
+                    [list(entry.parameters.items()) for entry in found], pa.map_(text, text)
+                ),
                 "job": pa.array([None for _ in found], text),
                 "notebook": pa.array([None for _ in found], text),
                 "clusterId": pa.array([None for _ in found], text),

@@ -62,9 +62,7 @@ class ChangeRows:
             self._insert(cursor, f"{kinds}, {{meta}}, * EXCLUDE ({action}) FROM returned")
         cursor.unregister("returned")
 
-    def _insert(
-        self, cursor: duckdb.DuckDBPyConnection, select: str, values: Mapping[str, Any] | None = None
-    ) -> None:
+    def _insert(self, cursor: duckdb.DuckDBPyConnection, select: str, values: Mapping[str, Any] | None = None) -> None:
         """``{meta}`` in it stands for version and time."""
         meta = f"{self.version}, TIMESTAMPTZ '{self.at.isoformat()}'"
         into = f"{_SCHEMA}.{identifier(self.place)}"
@@ -113,7 +111,9 @@ class ChangeFeed:
             f"SELECT count(*) FROM {place} WHERE _commit_version = ?", [changes.version]
         ).fetchall()[0]
         parts = [*changes.table.parts]
-        cursor.execute(f"INSERT INTO {_LOG} VALUES (?, ?, ?, ?, ?, ?, TRUE)", [*parts, changes.version, changes.place, rows])
+        cursor.execute(
+            f"INSERT INTO {_LOG} VALUES (?, ?, ?, ?, ?, ?, TRUE)", [*parts, changes.version, changes.place, rows]
+        )
         too_many = cursor.execute(
             f"SELECT max(version) FROM (SELECT version, kept, sum(rows) OVER (ORDER BY version DESC) AS total"
             f" FROM {_LOG} WHERE {_OF_TABLE}) WHERE kept AND total > ?",
@@ -125,7 +125,9 @@ class ChangeFeed:
     def vacuumed(self, cursor: duckdb.DuckDBPyConnection, name: TableName, last: int) -> None:
         """Forget the change rows of all versions up to this one; that there were some is remembered."""
         gone = f"{_OF_TABLE} AND version <= ? AND kept"
-        for (place,) in cursor.execute(f"SELECT DISTINCT place FROM {_LOG} WHERE {gone}", [*name.parts, last]).fetchall():
+        for (place,) in cursor.execute(
+            f"SELECT DISTINCT place FROM {_LOG} WHERE {gone}", [*name.parts, last]
+        ).fetchall():
             cursor.execute(f"DELETE FROM {_SCHEMA}.{identifier(place)} WHERE _commit_version <= ?", [last])
         cursor.execute(f"UPDATE {_LOG} SET kept = FALSE WHERE {gone}", [*name.parts, last])
 

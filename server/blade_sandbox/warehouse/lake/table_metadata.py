@@ -51,9 +51,7 @@ class TableMetadata:
         """Another table has the name from now on."""
         self._put(cursor, name, Metadata(id=str(uuid.uuid4()), properties=properties))
 
-    def changed(
-        self, cursor: duckdb.DuckDBPyConnection, name: TableName, properties: Mapping[str, str | None]
-    ) -> None:
+    def changed(self, cursor: duckdb.DuckDBPyConnection, name: TableName, properties: Mapping[str, str | None]) -> None:
         """Set properties; None: unset. Those not named stay."""
         before = self.of(cursor, name)
         after = {key: value for key, value in {**before.properties, **properties}.items() if value is not None}

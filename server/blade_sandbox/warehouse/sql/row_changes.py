@@ -24,7 +24,9 @@ def row_changes(tree: exp.Expr) -> RowChanges:
     returning.set("returning", exp.Returning(expressions=every))
     before = {exp.Update: _before_update, exp.Merge: _before_merge}.get(type(tree))
     return RowChanges(
-        step=render(returning), kind=_KINDS[type(tree)], before="" if before is None else " UNION ALL ".join(before(tree))
+        step=render(returning),
+        kind=_KINDS[type(tree)],
+        before="" if before is None else " UNION ALL ".join(before(tree)),
     )
 
 

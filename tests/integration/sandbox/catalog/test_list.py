@@ -7,7 +7,20 @@ import requests
 
 from blade_sandbox.catalog import CatalogServer
 
-ODD_IDS = ["a/b", "..", "%2F", "Z", "a", "\u00fc \u2603", "\ufffd", "\U0001f4a5", 'q"uote', "line\r\nbreak", "nul\0", "+&=?"]
+ODD_IDS = [
+    "a/b",
+    "..",
+    "%2F",
+    "Z",
+    "a",
+    "\u00fc \u2603",
+    "\ufffd",
+    "\U0001f4a5",
+    'q"uote',
+    "line\r\nbreak",
+    "nul\0",
+    "+&=?",
+]
 
 
 def test_pages_list_each_item_once_in_order_of_id(catalog):

@@ -44,7 +44,9 @@ def latest(rows: Rows) -> int:
 def test_each_kind_of_change_has_its_rows(rows: Rows, cursor: Any, table: str) -> None:
     rows(f"UPDATE {table} SET name = upper(name) WHERE id = 1")
     rows(f"DELETE FROM {table} WHERE id = 2")
-    cursor.execute(f"SELECT * FROM table_changes('{table}', 1) WHERE _commit_version > 1 ORDER BY _commit_version, name")
+    cursor.execute(
+        f"SELECT * FROM table_changes('{table}', 1) WHERE _commit_version > 1 ORDER BY _commit_version, name"
+    )
     assert [column[0] for column in cursor.description] == [
         *("id", "name", "tags"),
         *("_change_type", "_commit_version", "_commit_timestamp"),
@@ -72,7 +74,10 @@ MERGE = f"MERGE INTO {T} AS t USING (VALUES (1, 'x'), (2, 'y'), (9, 'z')) AS s(i
         (f"INSERT OVERWRITE {T} VALUES (1, 'a', array(1)), (7, 'g', NULL)", {"delete": 3, "insert": 2}),
         (f"UPDATE {T} SET name = name", {"update_preimage": 3, "update_postimage": 3}),
         (f"UPDATE {T} SET tags = array(7), id = id + 1 WHERE id > 1", {"update_preimage": 2, "update_postimage": 2}),
-        (f"UPDATE {T} AS q SET q.name = 'n' WHERE q.id IN (SELECT max(id) FROM {T})", {"update_preimage": 1, "update_postimage": 1}),
+        (
+            f"UPDATE {T} AS q SET q.name = 'n' WHERE q.id IN (SELECT max(id) FROM {T})",
+            {"update_preimage": 1, "update_postimage": 1},
+        ),
         (f"UPDATE {T} SET name = 'n' WHERE id > 99", {}),
         (f"DELETE FROM {T} AS q WHERE q.id <> 2", {"delete": 2}),
         (f"DELETE FROM {T}", {"delete": 3}),
@@ -82,7 +87,10 @@ MERGE = f"MERGE INTO {T} AS t USING (VALUES (1, 'x'), (2, 'y'), (9, 'z')) AS s(i
             " WHEN NOT MATCHED THEN INSERT (id, name) VALUES (s.id, s.name)",
             {"delete": 1, "update_preimage": 1, "update_postimage": 1, "insert": 1},
         ),
-        (f"{MERGE} WHEN MATCHED AND t.name = 'b' THEN UPDATE SET tags = array(0)", {"update_preimage": 1, "update_postimage": 1}),
+        (
+            f"{MERGE} WHEN MATCHED AND t.name = 'b' THEN UPDATE SET tags = array(0)",
+            {"update_preimage": 1, "update_postimage": 1},
+        ),
         (f"{MERGE} WHEN NOT MATCHED THEN INSERT (id, name) VALUES (s.id, s.name)", {"insert": 1}),
         (f"{MERGE} WHEN MATCHED THEN DELETE", {"delete": 2}),
         (
@@ -90,7 +98,10 @@ MERGE = f"MERGE INTO {T} AS t USING (VALUES (1, 'x'), (2, 'y'), (9, 'z')) AS s(i
             {"update_preimage": 1, "update_postimage": 1, "delete": 2},
         ),
         (f"{MERGE} WHEN NOT MATCHED BY SOURCE THEN DELETE", {"delete": 1}),
-        (f"CREATE OR REPLACE TABLE {T} {ON} AS SELECT 5 AS id, 'e' AS name, array(5) AS tags", {"delete": 3, "insert": 1}),
+        (
+            f"CREATE OR REPLACE TABLE {T} {ON} AS SELECT 5 AS id, 'e' AS name, array(5) AS tags",
+            {"delete": 3, "insert": 1},
+        ),
     ],
 )
 def test_the_changes_of_a_statement_make_the_new_rows_of_the_old(
@@ -116,7 +127,9 @@ def test_counts_are_told_as_without_a_feed(rows: Rows, table: str) -> None:
     assert rows(f"INSERT INTO {table} (id) VALUES (4), (5)") == [(2, 2)]
     assert rows(f"UPDATE {table} SET name = 'n' WHERE id > 3") == [(2,)]
     assert rows(f"DELETE FROM {table} WHERE id > 4") == [(1,)]
-    assert rows(f"{MERGE} WHEN MATCHED AND s.id = 1 THEN DELETE WHEN MATCHED THEN UPDATE SET name = s.name") == [(2, 1, 1, 0)]
+    assert rows(f"{MERGE} WHEN MATCHED AND s.id = 1 THEN DELETE WHEN MATCHED THEN UPDATE SET name = s.name") == [
+        (2, 1, 1, 0)
+    ]
     assert rows(f"DELETE FROM {table}") == [(3,)]
 
 
@@ -136,13 +149,13 @@ def test_a_range_has_both_ends_and_may_be_of_versions_or_times(rows: Rows, curso
     between = times[2] + (times[3] - times[2]) / 2
     assert [row[2] for row in changed(rows, f"timestamp'{between.isoformat()}'")] == [2]
     assert changed(rows, f"'{between.isoformat()}'", f"'{between.isoformat()}'") == []
-    first = rows(
-        "SELECT id FROM table_changes(:t, :a, :b)", {"t": table, "a": 2, "b": 2}
-    )
+    first = rows("SELECT id FROM table_changes(:t, :a, :b)", {"t": table, "a": 2, "b": 2})
     assert first == [(1,)]
 
 
-@pytest.mark.parametrize("name", ["main.default.feed", "default.feed", "feed", "`main`.default.`feed`", "MAIN.Default.FEED"])
+@pytest.mark.parametrize(
+    "name", ["main.default.feed", "default.feed", "feed", "`main`.default.`feed`", "MAIN.Default.FEED"]
+)
 def test_the_table_is_named_as_everywhere(rows: Rows, table: str, name: str) -> None:
     assert rows(f"SELECT count(*) FROM table_changes('{name}', 1)") == [(3,)]
 
@@ -198,7 +211,9 @@ def test_no_changes_are_recorded_before_the_feed_is_on_and_while_it_is_off(rows:
     rows(f"ALTER TABLE {T} SET TBLPROPERTIES (delta.enableChangeDataFeed = true)")
     rows(f"INSERT INTO {T} VALUES (2)")
     assert changed(rows, start + 2) == [("insert", start + 3, 2)]
-    error = rf"(?s)range \[{start + 1} , {start + 3}\] as change data was not\s+recorded for version \[{start + 1}\].*KD002"
+    error = (
+        rf"(?s)range \[{start + 1} , {start + 3}\] as change data was not\s+recorded for version \[{start + 1}\].*KD002"
+    )
     with pytest.raises(ServerOperationError, match=error):
         changed(rows, start + 1)
     rows(f"ALTER TABLE {T} SET TBLPROPERTIES ('delta.enableChangeDataFeed' = 'false')")
@@ -229,9 +244,7 @@ def test_vacuumed_changes_are_gone_and_the_later_ones_are_there(rows: Rows, tabl
     assert changed(rows, 2) == [("delete", 2, 1)]
 
 
-def test_the_oldest_changes_go_when_there_are_too_many(
-    rows: Rows, table: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_oldest_changes_go_when_there_are_too_many(rows: Rows, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(change_feed, "KEEP_ROWS", 5)
     rows(f"INSERT INTO {table} (id) VALUES (4), (5), (6)")
     assert len(changed(rows, 2)) == 3
@@ -311,7 +324,9 @@ def test_transactions_neither_read_nor_write_with_a_feed(connect: Connect, table
         connection.rollback()
 
 
-def test_a_feed_that_is_switched_on_meanwhile_records_the_statement_that_waited(rows: Rows, warehouse: Warehouse) -> None:
+def test_a_feed_that_is_switched_on_meanwhile_records_the_statement_that_waited(
+    rows: Rows, warehouse: Warehouse
+) -> None:
     """Writers side by side, while the feed is switched: whatever came after it is recorded."""
     rows(f"CREATE OR REPLACE TABLE {T} (id INT)")
     from concurrent.futures import ThreadPoolExecutor
