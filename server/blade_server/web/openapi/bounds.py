@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from blade_server.core.checks import MAX_REASON_CHARACTERS
+from blade_server.core.destinations import rules as destination_rules
 from blade_server.core.direct.queries import MAX_COLUMNS, MAX_ROWS_LIMIT
 from blade_server.core.jobs.checks import MAX_BATCH_SIZE, MAX_REQUEST_ID_CHARACTERS, MAX_WORKERS
 from blade_server.core.jobs.preview import MAX_PREVIEW_ROWS
@@ -44,6 +45,14 @@ BOUNDS: Mapping[str, Bounds] = {
     "Mapping.metadata": _PAIRS,
     "Classification.column": _NAME,
     "ListSourcesRequest.page_size": _PAGE,
+    "CreateDestinationRequest.request_id": _REQUEST_ID,
+    "Destination.name": {"pattern": f"^{destination_rules.NAME.pattern}$"},
+    "Destination.display_name": {"maxLength": destination_rules.MAX_DISPLAY_NAME_CHARACTERS},
+    "Destination.url": {"maxLength": destination_rules.MAX_URL_CHARACTERS},
+    "Destination.credentials": {"maxLength": destination_rules.MAX_REFERENCE_CHARACTERS},
+    "Destination.ca_file": {"maxLength": destination_rules.MAX_REFERENCE_CHARACTERS},
+    "Destination.items_per_second": _FROM_0,
+    "ListDestinationsRequest.page_size": _PAGE,
     "QueryItemsRequest.filter": {"maxLength": MAX_FILTER_BYTES},
     "QueryItemsRequest.columns": {"maxItems": MAX_COLUMNS},
     "QueryItemsRequest.order_by": {"maxItems": MAX_COLUMNS},
@@ -85,6 +94,7 @@ REQUIRED: Mapping[str, Bounds] = {
             }
         },
     },
+    "CreateDestination": {"required": ["name", "url"], "properties": {"name": {}, "url": {}}},
     "UpdateJobLimits": {"required": ["limits"]},
 }
 """What the body of a call must have, by method: a message is sent in several calls."""
@@ -99,13 +109,15 @@ _ERRORS: Mapping[str, str] = {
     ),
     "401": "UNAUTHENTICATED: the caller did not say who he is, or in a way that is not good (any more).",
     "403": "PERMISSION_DENIED: the caller may not do this; `ErrorInfo` names the role that is needed.",
-    "404": "NOT_FOUND: there is no such source, job or item.",
+    "404": "NOT_FOUND: there is no such source, destination, job or item.",
     "409": "ALREADY_EXISTS: the name is taken. ABORTED: somebody else changed it meanwhile.",
     "429": "RESOURCE_EXHAUSTED: too many of something at once; the header `retry-after` says when to call again.",
     "5XX": "UNAVAILABLE (503), DEADLINE_EXCEEDED (504), or a bug (500), with an incident id that the server's log has.",
 }
 _ONLY: Mapping[str, frozenset[str]] = {
-    "409": frozenset({"AddSource", "UpdateSource", "RemoveSource"}),
+    "409": frozenset(
+        {"AddSource", "UpdateSource", "RemoveSource", "CreateDestination", "UpdateDestination", "DeleteDestination"}
+    ),
     "429": frozenset(
         {"QueryItems", "GetItem", "IngestItem", "PreviewItems", "StartQueryJob", "WatchJob", "RetryFailedItems"}
     ),
@@ -113,6 +125,8 @@ _ONLY: Mapping[str, frozenset[str]] = {
 _NOTHING_TO_FIND = frozenset(
     {
         "ListSources",
+        "ListDestinations",
+        "CreateDestination",
         "ListJobs",
         "WhoAmI",
         "ListTokens",
