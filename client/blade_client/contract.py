@@ -9,7 +9,9 @@ from blade.v1 import (
     destination_service_pb2,
     ingest_service_pb2,
     job_service_pb2,
+    notification_service_pb2,
     query_service_pb2,
+    sync_service_pb2,
 )
 
 _MODULES = (
@@ -20,5 +22,7 @@ _MODULES = (
     job_service_pb2,
     access_service_pb2,
     audit_service_pb2,
+    sync_service_pb2,
+    notification_service_pb2,
 )
 SERVICES = [service for module in _MODULES for service in module.DESCRIPTOR.services_by_name.values()]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -19,7 +18,6 @@ from blade_server.model.policy import MAX_LEASE_S
 
 _MAX_SECRET_BYTES = 64 * 1024
 
-_TOKEN_REFERENCE = re.compile(r"env:BLADE_SECRET_[A-Z0-9_]+|file:[^|\s]+")
 _REFERENCE = re.compile(r"env:(DATABRICKS_|BLADE_SECRET_)[A-Z0-9_]+|file:[^|\s]+")
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
@@ -119,6 +117,9 @@ class Settings(BaseSettings):
         description="Those that items may have, lowest first.",
     )
 
+    # Notifications.
+    allowed_webhook_hosts: CommaSeparated = ()
+
     # Jobs.
     workers: int = Field(0, ge=0, le=64, description="Job processes beside this one; 0: jobs run in this one.")
     max_running_jobs: int = Field(4, ge=0, description="Jobs a process runs at once; 0: it only serves calls.")
@@ -158,6 +159,7 @@ class Settings(BaseSettings):
     @field_validator(
         "allowed_warehouse_hosts",
         "allowed_catalog_hosts",
+        "allowed_webhook_hosts",
         "allowed_tables",
         "warehouse_result_domains",
         "classifications",
@@ -175,6 +177,7 @@ class Settings(BaseSettings):
         named = {"DATABRICKS_SERVER_HOSTNAME": [self.databricks_server_hostname]}
         named["BLADE_ALLOWED_WAREHOUSE_HOSTS"] = list(self.allowed_warehouse_hosts)
         named["BLADE_ALLOWED_CATALOG_HOSTS"] = list(self.allowed_catalog_hosts)
+        named["BLADE_ALLOWED_WEBHOOK_HOSTS"] = list(self.allowed_webhook_hosts)
         for variable, hosts in named.items():
             for host in filter(None, (entry.partition("=")[0].strip() for entry in hosts)):
                 parts = checked_url(variable, host if "://" in host else f"https://{host}")
@@ -198,18 +201,18 @@ class Settings(BaseSettings):
                 )
         return entries
 
-    @field_validator("allowed_catalog_hosts")
+    @field_validator("allowed_webhook_hosts", "allowed_catalog_hosts")
     @classmethod
-    def _bind_tokens(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+    def _bind_secrets(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
         for entry in entries:
             host, binds, references = entry.partition("=")
-            if not host or "://" in host:
-                raise ValueError(f"{host!r} is no host: write HOST or HOST:PORT, without http:// or https://")
-            if binds and not all(map(_TOKEN_REFERENCE.fullmatch, references.split("|"))):
+            named = [reference for reference in references.split("|") if not reference.startswith("env:DATABRICKS_")]
+            if not host or "://" in host or (binds and not all(map(_REFERENCE.fullmatch, named or [""]))):
                 raise ValueError(
-                    f"what is bound to {host!r} is no reference: write HOST=env:NAME|file:PATH, where NAME begins with "
-                    "BLADE_SECRET_"
+                    f"{host!r} is no host with what is bound to it: write HOST=env:BLADE_SECRET_NAME|file:PATH"
                 )
+            if binds and len(named) < len(references.split("|")):
+                raise ValueError(f"a credential of the warehouse is bound to {host!r}; name it BLADE_SECRET_...")
         return entries
 
     @field_validator("allowed_tables")
@@ -243,12 +246,17 @@ class Settings(BaseSettings):
     @property
     def warehouse_hosts(self) -> dict[str, frozenset[str]]:
         """Hosts that sources may name, and the references to credentials that are bound to each."""
-        return _hosts(self.allowed_warehouse_hosts)
+        return _bound(self.allowed_warehouse_hosts)
 
     @property
     def catalog_hosts(self) -> dict[str, frozenset[str]]:
         """Hosts that destinations may name, and the references to tokens that are bound to each."""
-        return _hosts(self.allowed_catalog_hosts)
+        return _bound(self.allowed_catalog_hosts)
+
+    @property
+    def webhook_hosts(self) -> dict[str, frozenset[str]]:
+        """Hosts that notifications may go to, and the references to secrets that are bound to each."""
+        return {host.lower(): bound for host, bound in _bound(self.allowed_webhook_hosts).items()}
 
     @property
     def listens_for_http_on(self) -> int:
@@ -265,8 +273,7 @@ class Settings(BaseSettings):
         return 50052 if self.port else 0
 
 
-def _hosts(entries: Iterable[str]) -> dict[str, frozenset[str]]:
-    """`HOST` and `HOST=REFERENCE|REFERENCE` as hosts and what is bound to each."""
+def _bound(entries: tuple[str, ...]) -> dict[str, frozenset[str]]:
     hosts: dict[str, frozenset[str]] = {}
     for entry in entries:
         host, binds, references = entry.partition("=")

@@ -1,4 +1,4 @@
-"""What became of each delete of an item, kept beside the items: it proves what was deleted, how often, and what never."""
+"""What became of each delete, kept beside the items: it proves what was deleted, how often, and what never."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Deletion:
         return self._once(request, delete)
 
     async def delete_batch(self, request: Request) -> Response:
-        """One result an item, in order; they are judged one after the other, so that a second one of an id finds none."""
+        """One result an item, in order; deleted one after the other, so that a second one of an id is a 404."""
         self._offer.require("batch_delete")
         asked = _asked(await self._bodies.read(request))
         if len(asked) > self._offer.limits.max_delete_items:
@@ -65,7 +65,7 @@ class Deletion:
 
         def delete() -> Answer:
             deleted = iter(self._store.delete([one for one in judged if one is not None]))
-            results = []
+            results: list[dict[str, str | int | None]] = []
             for one, said in zip(judged, asked, strict=True):
                 if one is None:
                     results.append({"itemId": _text(said, "itemId"), "status": 400, "error": _FORM})
@@ -111,8 +111,8 @@ def _text(said: object, name: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _result(item_id: str, status: int) -> dict[str, str | int]:
-    result: dict[str, str | int] = {"itemId": item_id, "status": status}
+def _result(item_id: str, status: int) -> dict[str, str | int | None]:
+    result: dict[str, str | int | None] = {"itemId": item_id, "status": status}
     if status != 204:
         result["error"] = _ERRORS[status]
     return result

@@ -30,6 +30,8 @@ from blade_sandbox.catalog.store import Store, Stored
 MAX_LOOKUP_IDS = 1000
 _DEFAULT_PAGE = 1000
 _MAX_PAGE = 5000
+_MAX_PAGE_BYTES = 32 * 1024 * 1024
+"""A page has no more files when they take so much."""
 
 
 class Handlers:
@@ -121,7 +123,7 @@ class Handlers:
         """A page of one data source, in order of item id; `next` is left out on the last one.
 
         A page goes on after an id, whether or not that is still there: what comes and goes meanwhile moves no other
-        item to another page. It ends early where its files are as large as a request may be.
+        item to another page. It ends early where its files are large.
         """
         self._offer.require("list")
         data_source, query = _data_source(request), request.query_params
@@ -134,7 +136,7 @@ class Handlers:
         for held in self._store.page(data_source, query.get("after", ""), int(limit)):
             items.append(_listed(held, file=with_file))
             size_bytes += len(held.file) if with_file else 0
-            if size_bytes >= self._offer.limits.max_request_bytes:
+            if size_bytes >= _MAX_PAGE_BYTES:
                 break
         else:
             if len(items) < int(limit):

@@ -13,6 +13,7 @@ from blade_server.app.policies import (
     destination_policy,
     direct_policy,
     job_policy,
+    notify_policy,
     principal_limits,
     rpc_policy,
     web_policy,
@@ -25,9 +26,14 @@ from blade_server.core.audit.audit import Audit
 from blade_server.core.destinations.destinations import Destinations
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
+from blade_server.core.due.scheduler import Scheduler
+from blade_server.core.due.starts import Starts
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
+from blade_server.core.notify.notifications import Notifications
+from blade_server.core.notify.sender import Sender
 from blade_server.core.sources.sources import Sources
+from blade_server.core.syncs.syncs import Syncs
 from blade_server.oidc import Provider
 from blade_server.rpc.server import Core, RpcServer
 from blade_server.rpc.threads import Threads
@@ -37,10 +43,15 @@ from blade_server.storage.audit import AuditStore
 from blade_server.storage.clock import Clock
 from blade_server.storage.destinations import DestinationStore
 from blade_server.storage.jobs.show import JobStore
+from blade_server.storage.notifications import NotificationStore
+from blade_server.storage.outbox import Outbox
 from blade_server.storage.rights import RightsStore
 from blade_server.storage.sessions import SessionStore
 from blade_server.storage.sources import SourceStore
+from blade_server.storage.sync.due import DueStore
 from blade_server.web.app import Web
+
+_DUE_THREADS = 4
 
 
 class Calls:
@@ -61,6 +72,22 @@ class Calls:
         recorder = self._audit.recorder
         sources = Sources(direct.source, source_store, recorder)
         queries = Queries(direct, sources, recorder)
+        jobs = Jobs.over(
+            job_policy(settings), state.database, self._job_store, sources, recorder=recorder, wake=jobs_wait
+        )
+        syncs = Syncs.over(
+            job_policy(settings),
+            state.database,
+            jobs.show,
+            sources,
+            state.catalogs,
+            recorder=recorder,
+            wake=jobs_wait,
+        )
+        due = DueStore(state.database, syncs.new_jobs)
+        self._scheduler = Scheduler(due, Starts(due, syncs.jobs, self.door), threads=_threads(settings))
+        notify, outbox = notify_policy(settings), Outbox(state.database)
+        self._sender = Sender(notify, outbox)
         self.feed = Feed(self._job_store.get_many, max_watchers=settings.max_watchers)
         self.rpc = RpcServer(
             rpc_policy(settings),
@@ -77,16 +104,11 @@ class Calls:
                 ),
                 queries=queries,
                 ingest=Ingest(direct, sources, state.catalogs, source_store, queries, recorder=recorder),
-                jobs=Jobs.over(
-                    job_policy(settings),
-                    state.database,
-                    self._job_store,
-                    sources,
-                    recorder=recorder,
-                    wake=jobs_wait,
-                ),
+                jobs=jobs,
+                syncs=syncs,
                 feed=self.feed,
                 audit=self._audit,
+                notifications=Notifications(notify, NotificationStore(state.database), outbox, recorder),
             ),
             limits=principal_limits(settings),
             open_contract=access.open_contract,
@@ -114,6 +136,23 @@ class Calls:
         self.http_port = await self._web.start()
         if self._makes_own_token:
             await self._own_token.open(self.rpc.host, self.rpc.port, self.http_port)
+
+    def start(self) -> None:
+        """Begins to start what is due, and to send what is to be told."""
+        self._scheduler.start()
+        self._sender.start()
+
+    def ring(self, payloads: frozenset[str]) -> None:
+        """These jobs have changed, or what stands in the place of one. Any thread."""
+        self.feed.ring(payloads)
+        self._scheduler.ring(payloads)
+        self._sender.ring(payloads)
+
+    def wake(self) -> None:
+        """Anything may have changed. Any thread."""
+        self.feed.ring_all()
+        self._scheduler.wake()
+        self._sender.wake()
 
     @property
     def _makes_own_token(self) -> bool:
@@ -148,3 +187,12 @@ class Calls:
         await self._web.stop(self._settings.drain_timeout_s)
         await self.rpc.stop(max(0.0, deadline_s - loop.time()))
         await asyncio.gather(asyncio.to_thread(self._audit.stop), self._own_token.close())
+
+    async def stop_starting(self) -> None:
+        """Starts nothing that is due any more, and sends no more messages; what is under way ends."""
+        await asyncio.gather(asyncio.to_thread(self._scheduler.stop), asyncio.to_thread(self._sender.stop))
+
+
+def _threads(settings: Settings) -> int:
+    """For due times: they leave connections to the calls."""
+    return max(1, min(_DUE_THREADS, settings.database_pool_size // 4))

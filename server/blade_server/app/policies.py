@@ -18,6 +18,7 @@ from blade_server.model.policy import (
     EnginePolicy,
     JobPolicy,
     ListenPolicy,
+    NotifyPolicy,
     OidcPolicy,
     PrincipalLimits,
     RetryPolicy,
@@ -118,6 +119,11 @@ def engine_policy(settings: Settings) -> EnginePolicy:
         drain_s=settings.drain_timeout_s,
         patience_s=settings.catalog_patience_s,
     )
+
+
+def notify_policy(settings: Settings) -> NotifyPolicy:
+    """For what is told to others."""
+    return NotifyPolicy(allowed_hosts=settings.webhook_hosts, secret_dir=settings.secret_dir)
 
 
 def access_policy(settings: Settings) -> AccessPolicy:

@@ -81,11 +81,11 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
         await calls.listen(stack)
 
         def on_ring(job_ids: frozenset[str]) -> None:
-            calls.feed.ring(job_ids)
+            calls.ring(job_ids)
             jobs.ring(job_ids)
 
         def on_connect() -> None:
-            calls.feed.ring_all()
+            calls.wake()
             jobs.wake()
 
         listener = Listener(state.url, on_ring, on_connect, clock=state.clock)
@@ -96,6 +96,7 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
         listener.start()
         jobs.start()
         pruner.start()
+        calls.start()
         await asyncio.to_thread(_warn_of_too_few_connections, settings, state.database)
         yield Serving(
             version=version("blade"),
@@ -126,4 +127,4 @@ async def _stop(calls: Calls, jobs: EngineHere | Workers, listener: Listener, pr
     """Load balancers and watchers first; then all else side by side, so that nobody waits for another one's limit."""
     await calls.announce_stop()
     threads = (asyncio.to_thread(part.stop) for part in (listener, pruner))
-    await asyncio.gather(jobs.stop(), calls.stop(), *threads)
+    await asyncio.gather(jobs.stop(), calls.stop(), calls.stop_starting(), *threads)

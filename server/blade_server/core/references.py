@@ -1,4 +1,4 @@
-"""Secrets by reference: `env:NAME` and `file:PATH`, read when they are needed and kept nowhere."""
+"""References to secrets, `env:NAME` and `file:PATH`: what they lead to, for whoever checked that it may go there."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from pathlib import Path
 MAX_SECRET_BYTES = 64 * 1024
 
 
-def kind_of(reference: str) -> str:
-    """`env` or `file`; "" for what is no reference, which may be the secret itself: it is not to be shown."""
-    kind, _, name = reference.partition(":")
-    return kind if kind in ("env", "file") and name else ""
+def is_reference(text: str) -> bool:
+    """Whether it is written as one."""
+    kind, _, name = text.partition(":")
+    return kind in ("env", "file") and bool(name)
 
 
-def referred(reference: str, *, env_name: re.Pattern[str], secret_dir: Path | None) -> str:
-    """The secret, one line of ASCII; "" where the reference leads to none, whatever the reason.
+def led_to(reference: str, *, names: re.Pattern[str], secret_dir: Path | None) -> str:
+    """One line of printable ASCII; "" for all that leads to none.
 
-    `env_name`: variables that may be read. `secret_dir`: files below it may be; None: none.
+    Args:
+        reference: `env:NAME` or `file:PATH`.
+        names: the variables that are meant to be referred to.
+        secret_dir: the folder that files lie below; None: no file is read.
     """
     kind, _, name = reference.partition(":")
-    value = ""
-    if kind == "env" and env_name.fullmatch(name):
-        value = os.environ.get(name, "").strip()
-    elif kind == "file":
-        value = _text_of(file_below(secret_dir, name))
+    if kind == "env":
+        value = os.environ.get(name, "").strip() if names.fullmatch(name) else ""
+    else:
+        value = _in_file(secret_dir, name) if kind == "file" else ""
     return value if value.isascii() and value.isprintable() else ""
 
 
@@ -41,7 +43,8 @@ def file_below(folder: Path | None, name: str) -> Path | None:
         return None
 
 
-def _text_of(path: Path | None) -> str:
+def _in_file(secret_dir: Path | None, name: str) -> str:
+    path = file_below(secret_dir, name)
     try:
         if path is None or path.stat().st_size > MAX_SECRET_BYTES:
             return ""

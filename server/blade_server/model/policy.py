@@ -162,6 +162,17 @@ class PrincipalLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotifyPolicy:
+    """Where notifications may go: `allowed_hosts`, with a port unless it is the usual one, and the references that are
+    bound to each. `secret_dir` as in WarehousePolicy; an attempt takes `timeout_s` at most.
+    """
+
+    allowed_hosts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    secret_dir: Path | None = None
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class WebPolicy:
     """The HTTP port. `allowed_hosts`: names it is reached by, besides those of this machine; `*`: any.
 

@@ -132,7 +132,7 @@ class SyncTask:
     `window_column`. `accepts`: DELETE, the job whose withheld deletes are let go; `force_empty`: also if the source had
     no rows. `plan_job_id`: APPLY. `repair`: VERIFY. `key_hash`: of all in the spec and the source that decides what
     rows there are and what items they become; another one means that the old state says nothing about deletes.
-    `state_generation`: that of the sync when the job was started, for PLAN_STALE.
+    `etag`, `state_generation`: those of the sync when the job was started, for PLAN_STALE.
     """
 
     sync: str
@@ -140,6 +140,7 @@ class SyncTask:
     run_number: int
     spec: SyncSpec
     key_hash: str
+    etag: str = ""
     state_generation: int = 0
     whole: bool = False
     window_column: str = ""
@@ -161,7 +162,8 @@ class SyncState:
     """What a sync knows beside its items; changed by COMPLETED runs alone, but for `generation`.
 
     `generation` rises whenever the state of items changes (a fold, a reset), and fences who writes. `key_hash` is that
-    of the last run over all rows. `table_id` tells another table under the name.
+    of the last run over all rows. `table_id` tells another table under the name. `doubtful`: the database was put back
+    to an older state, so that what is known of items need not be so.
     """
 
     generation: int = 0
@@ -173,6 +175,7 @@ class SyncState:
     last_whole_time: datetime | None = None
     known_items: int = 0
     dirty_items: int = 0
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +211,24 @@ class Sync:
     totals: SyncCounts = field(default_factory=SyncCounts)
     create_time: datetime | None = None
     update_time: datetime | None = None
+    read_time: datetime | None = None
+    """When PostgreSQL was asked: ages are as of then."""
     redacted: bool = False
+
+    @property
+    def lag_s(self) -> float | None:
+        """How old the last success is, in seconds; None before the first."""
+        if self.last_success_time is None or self.read_time is None:
+            return None
+        return max(0.0, (self.read_time - self.last_success_time).total_seconds())
+
+    @property
+    def late(self) -> bool:
+        """Whether the last success, or the sync itself before the first, is older than `max_age_s`."""
+        since = self.last_success_time or self.create_time
+        if not self.spec.max_age_s or since is None or self.read_time is None:
+            return False
+        return (self.read_time - since).total_seconds() > self.spec.max_age_s
 
 
 class ChangeKind(StrEnum):

@@ -45,7 +45,10 @@ class SyncCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class SyncReport:
-    """What a run found and did; see `blade.v1.SyncReport`. `watermark` (as text) and `version` are what it read."""
+    """What a run found and did; see `blade.v1.SyncReport`. `watermark` (as text) and `version` are what it read.
+
+    `state_generation`: that of the sync's items as the run read them; of a PLAN, which holds as long as it is that.
+    """
 
     run_number: int
     mode: SyncMode
@@ -58,3 +61,4 @@ class SyncReport:
     above_ceiling_count: int = 0
     warnings: Sequence[str] = ()
     whole: bool = False
+    state_generation: int = 0

@@ -27,6 +27,7 @@ from blade_server.rpc.convert.item import item_message, rejection_message
 from blade_server.rpc.convert.job import (
     item_error_message,
     job_message,
+    kinds_from,
     limits_from,
     overrides_from,
     start_limits_from,
@@ -105,6 +106,8 @@ class JobService(JobServiceServicer):
             created_after=instant(request, "created_after"),
             created_before=instant(request, "created_before"),
             with_errors=request.with_errors,
+            kinds=kinds_from(request.kinds),
+            sync=request.sync,
         )
         return pb.ListJobsResponse(jobs=[job_message(job) for job in jobs], next_page_token=next_page_token)
 

@@ -27,8 +27,12 @@ from blade.v1 import (
     ingest_service_pb2_grpc,
     job_service_pb2,
     job_service_pb2_grpc,
+    notification_service_pb2,
+    notification_service_pb2_grpc,
     query_service_pb2,
     query_service_pb2_grpc,
+    sync_service_pb2,
+    sync_service_pb2_grpc,
 )
 from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
@@ -38,7 +42,9 @@ from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.watch import Feed
+from blade_server.core.notify.notifications import Notifications
 from blade_server.core.sources.sources import Sources
+from blade_server.core.syncs.syncs import Syncs
 from blade_server.model.policy import ListenPolicy, PrincipalLimits
 from blade_server.ports import until_free
 from blade_server.rpc.access_service import AccessService
@@ -54,8 +60,10 @@ from blade_server.rpc.destination_service import DestinationService
 from blade_server.rpc.ingest_service import IngestService
 from blade_server.rpc.job_service import JobService
 from blade_server.rpc.methods import needs_of
+from blade_server.rpc.notification_service import NotificationService
 from blade_server.rpc.query_service import QueryService
 from blade_server.rpc.streams import Streams
+from blade_server.rpc.sync_service import SyncService
 from blade_server.rpc.threads import Threads
 from blade_server.tls import CertificateError, Certificates
 
@@ -72,6 +80,8 @@ _DESCRIPTORS = tuple(
         job_service_pb2,
         access_service_pb2,
         audit_service_pb2,
+        sync_service_pb2,
+        notification_service_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
@@ -139,8 +149,10 @@ class Core:
     queries: Queries
     ingest: Ingest
     jobs: Jobs
+    syncs: Syncs
     feed: Feed
     audit: Audit
+    notifications: Notifications
 
 
 class RpcServer:
@@ -181,10 +193,14 @@ class RpcServer:
         query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(core.queries, streams, threads), add)
         ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(core.ingest, threads), add)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(core.jobs, core.feed, streams, threads), add)
+        sync_service_pb2_grpc.add_SyncServiceServicer_to_server(SyncService(core.syncs, threads), add)
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(
             AccessService(core.rights, door.server, needs, threads), add
         )
         audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(core.audit.log, streams, threads), add)
+        notification_service_pb2_grpc.add_NotificationServiceServicer_to_server(
+            NotificationService(core.notifications, threads), add
+        )
         self._health = _Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, add)
         self._add_reflection()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, literal_column, or_, select, text, update
+from sqlalchemy import Connection, Row, delete, exists, func, literal_column, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from blade_server.errors import StorageUnavailable
@@ -89,6 +89,15 @@ class AccessStore:
         """The grants of a principal and of groups."""
         with self._database.begin() as connection:
             return _of(connection, principal, groups)
+
+    def has_operator(self) -> bool:
+        """Whether some token of the servers' own operator is good, or was a day ago: a server renews its own late if
+        PostgreSQL was away for long.
+        """
+        lately = or_(_token.c.expire_time.is_(None), _token.c.expire_time > func.now() - timedelta(days=1))
+        query = select(exists().where(_token.c.kind == Kind.ADMIN, _token.c.revoke_time.is_(None), lately))
+        with self._database.read() as connection:
+            return bool(connection.execute(query).scalar_one())
 
     def used(self, token_id: str) -> None:
         """Keeps when a token was used last, to the minute, if that can be written at once: nobody waits for a note."""

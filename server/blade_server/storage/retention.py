@@ -22,6 +22,8 @@ JOBS_AT_ONCE = 100
 _ENDED_WITH_LEDGER = text(
     """
     SELECT job_id FROM job WHERE end_time IS NOT NULL AND ledger_kept
+      -- What the ledger of a run says goes into what its sync knows first.
+      AND (folded OR NOT EXISTS (SELECT FROM sync WHERE name = job.sync AND create_time <= job.create_time))
     ORDER BY end_time LIMIT :limit FOR UPDATE SKIP LOCKED
     """
 )
@@ -30,10 +32,33 @@ _OUTLIVED = text(
     """
     SELECT job_id FROM job
     WHERE end_time < now() - make_interval(secs => :age)
+      AND (folded OR NOT EXISTS (SELECT FROM sync WHERE name = job.sync AND create_time <= job.create_time))
       -- A retry takes its items from the errors of its parent.
       AND NOT EXISTS (SELECT FROM job AS child
                       WHERE child.parent_job_id = job.job_id AND child.parent_job_id <> '' AND child.end_time IS NULL)
     ORDER BY end_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    """
+)
+
+QUIET_KEPT_S = 24 * 3600.0
+QUIET_KEPT = 100
+
+_QUIET = text(
+    """
+    SELECT old.job_id
+    FROM sync
+    CROSS JOIN LATERAL (
+        SELECT job_id FROM job WHERE job.sync = sync.name AND job.sync <> '' ORDER BY job_id DESC OFFSET :runs LIMIT 1
+    ) AS bound
+    CROSS JOIN LATERAL (
+        SELECT job_id FROM job
+        WHERE job.sync = sync.name AND job.sync <> '' AND job_id <= bound.job_id
+          AND kind = 'SYNC' AND status = 'COMPLETED' AND folded AND end_time < now() - make_interval(secs => :age)
+          AND error_count = 0
+          AND (SELECT sum(value::bigint) FROM jsonb_each_text(report -> 'counts') WHERE key <> 'unchanged') = 0
+        ORDER BY job_id LIMIT :limit
+    ) AS old
+    LIMIT :limit
     """
 )
 
@@ -65,16 +90,23 @@ class Retention:
         cannot be retried with a part of them.
         """
         with self._database.begin() as connection:
-            outlived = self._jobs(connection, _OUTLIVED, age=older_than_s)
-            if not outlived:
-                return False
-            jobs = {"job_ids": outlived}
-            connection.execute(text("DELETE FROM job_error_count WHERE job_id = ANY(:job_ids)"), jobs)
-            for table in ("job_item_error", "job_block", "job_event"):
-                if self._cut(connection, table, outlived):
-                    return True
-            connection.execute(text("DELETE FROM job WHERE job_id = ANY(:job_ids)"), jobs)
-            return True
+            return self._delete(connection, self._jobs(connection, _OUTLIVED, age=older_than_s))
+
+    def prune_quiet_runs(self) -> bool:
+        """As `prune`, of the runs of syncs that changed nothing: beyond a day, and the last 100 of each sync."""
+        with self._database.begin() as connection:
+            return self._delete(connection, self._jobs(connection, _QUIET, age=QUIET_KEPT_S, runs=QUIET_KEPT))
+
+    def _delete(self, connection: Connection, job_ids: list[str]) -> bool:
+        if not job_ids:
+            return False
+        jobs = {"job_ids": job_ids}
+        connection.execute(text("DELETE FROM job_error_count WHERE job_id = ANY(:job_ids)"), jobs)
+        for table in ("job_item_error", "job_block", "job_event", "sync_change"):
+            if self._cut(connection, table, job_ids):
+                return True
+        connection.execute(text("DELETE FROM job WHERE job_id = ANY(:job_ids)"), jobs)
+        return True
 
     def forget_servers(self) -> None:
         """Deletes the counts of servers that are long gone."""

@@ -20,6 +20,7 @@ from blade_server.storage.destinations import hold
 from blade_server.storage.within import within
 
 _source = tables.source
+_SHOWN = 10
 _NAMES = 1000
 """So many are looked through for one that a misspelt name was meant to be."""
 
@@ -74,6 +75,19 @@ def _shown(seen: Scope) -> Select[Any]:
 def _not_found(connection: Connection, name: str, seen: Scope) -> NotFound:
     names = connection.execute(select(_source.c.name).where(_seen(seen)).limit(_NAMES)).scalars().all()
     return NotFound(f"there is no source {name!r}{meant(name, names)}", reason=Reason.SOURCE_NOT_FOUND)
+
+
+def _check_no_syncs(connection: Connection, name: str, way_out: str) -> None:
+    """Raises Precondition if syncs read the source. Its row is locked, and new syncs wait for it."""
+    sync = tables.sync
+    names = connection.execute(select(sync.c.name).where(sync.c.source == name).order_by(sync.c.name)).scalars().all()
+    if names:
+        shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+        raise Precondition(
+            f"source {name!r} is read by the syncs {shown}; {way_out}",
+            reason=Reason.SOURCE_IN_USE,
+            metadata={"syncs": shown},
+        )
 
 
 class SourceStore:
@@ -162,9 +176,14 @@ class SourceStore:
             return [_from_row(row) for row in connection.execute(query)]
 
     def update(self, source: Source, expected_etag: str, *, by: Caller) -> Source:
-        """Replaces everything but name, stats and creation time. Raises NotFound, Conflict."""
+        """Replaces everything but name, stats and creation time.
+
+        Raises NotFound, Conflict; Precondition for another data type while syncs read it.
+        """
         with self._database.begin() as connection:
-            self._lock(connection, source.name, expected_etag, by)
+            before = self._lock(connection, source.name, expected_etag, by)
+            if before != source.data_type:
+                _check_no_syncs(connection, source.name, "its data type cannot change: their items would be others")
             hold(connection, source.config.destination)
             connection.execute(update(_source).where(_source.c.name == source.name).values(_columns(source)))
             stored = _from_row(connection.execute(_shown(by.sees).where(_source.c.name == source.name)).one())
@@ -172,7 +191,10 @@ class SourceStore:
             return stored
 
     def remove(self, name: str, etag: str = "", *, by: Caller) -> None:
-        """With the grants on it. Raises NotFound, Conflict, and Precondition while it has jobs that are not final."""
+        """With the grants on it.
+
+        Raises NotFound, Conflict; Precondition while it has jobs that are not final, or syncs.
+        """
         job = tables.job
         with self._database.begin() as connection:
             lock_rights(connection)
@@ -183,12 +205,14 @@ class SourceStore:
                     f"source {name!r} has jobs that are not final; cancel them or wait, then remove it",
                     reason=Reason.SOURCE_IN_USE,
                 )
+            _check_no_syncs(connection, name, "delete them first")
             connection.execute(delete(_source).where(_source.c.name == name))
             gone = take_grants(connection, f"source:{name}")
             taken = [replace(deed_of(grant), detail=f"{deed_of(grant).detail}, with the source") for grant in gone]
             audit.write_all(connection, [(by, deed) for deed in (_about(name), *taken)])
 
-    def _lock(self, connection: Connection, name: str, etag: str, by: Caller) -> None:
+    def _lock(self, connection: Connection, name: str, etag: str, by: Caller) -> str:
+        """Its data type as stored."""
         locked = select(_source.c.etag, _source.c.data_type).where(_source.c.name == name).with_for_update()
         stored = connection.execute(locked).one_or_none()
         if stored is None or not by.sees.covers(name, stored.data_type):
@@ -198,6 +222,7 @@ class SourceStore:
             raise Conflict(
                 f"source {name!r} was changed by somebody else (etag {stored.etag}, not {etag}); read it again"
             )
+        return str(stored.data_type)
 
     def count_items(self, name: str, items: int) -> None:
         """Adds to the items the source has brought into the catalog; a source that is gone is left alone."""

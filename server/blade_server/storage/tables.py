@@ -133,6 +133,7 @@ job = Table(
     Index("job_with_errors", "job_id", postgresql_where=text("completed_with_errors")),
     Index("job_by_end", "end_time", postgresql_where=text("end_time IS NOT NULL")),
     Index("job_ledger_left", "end_time", postgresql_where=text("end_time IS NOT NULL AND ledger_kept")),
+    Index("job_of_queries", "job_id", postgresql_where=text("kind = 'QUERY'")),
     Index("job_by_sync", "sync", "job_id", postgresql_where=text("sync <> ''")),
     Index(
         "job_one_writer",
@@ -215,6 +216,10 @@ sync = Table(
     _time("last_whole_time"),
     _count("known_items"),
     _count("dirty_items"),
+    # This database was older than the work once: what is known need not be so.
+    Column("doubtful", Boolean, nullable=False, server_default="false"),
+    # Until then a request of an earlier run may be at work in the destination.
+    _time("unsettled_until"),
     # What happened so far.
     _time("last_success_time"),
     _text("last_job_id"),
@@ -227,6 +232,7 @@ sync = Table(
     _time("create_time", nullable=False),
     _time("update_time", nullable=False),
     Index("sync_due", "next_due", postgresql_where=text("next_due IS NOT NULL AND NOT paused")),
+    Index("sync_queued", "name", postgresql_where=text("queued")),
 )
 
 
@@ -241,6 +247,8 @@ sync_block = Table(
     # The least key that the block may have; those of the next block end it.
     Column("low", LargeBinary, primary_key=True),
     Column("size", Integer, nullable=False),
+    # How many of the items have a mark.
+    _count("marked", Integer),
     # Ascending, 16 bytes for each item; the others in the same order. See core/engine/sync/state.py.
     Column("keys", LargeBinary, nullable=False),
     Column("contents", LargeBinary, nullable=False),
@@ -294,6 +302,53 @@ sync_fire = Table(
     _text("detail"),
     _time("time", nullable=False),
     Index("sync_fire_by_time", "time"),
+)
+
+notification = Table(
+    "notification",
+    metadata,
+    Column("name", Text(collation="C"), primary_key=True),
+    # An address, or a reference to one, as `secret` is a reference.
+    _text("url"),
+    _text("secret"),
+    _text("format"),
+    # Names of NotificationEvent; none: all of them.
+    Column("events", JSONB, nullable=False, server_default="[]"),
+    Column("disabled", Boolean, nullable=False, server_default="false"),
+    _text("etag"),
+    Column("request_id", Text, unique=True),
+    _text("request_hash"),
+    _time("create_time", nullable=False),
+    _time("update_time", nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", BigInteger, Identity(), primary_key=True),
+    # What the receiver knows it by, at each attempt.
+    Column("message_id", Text, nullable=False, unique=True),
+    Column(
+        "notification",
+        Text(collation="C"),
+        ForeignKey("notification.name", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    _text("sync"),
+    _text("event"),
+    # Names, counts, job ids, words of reasons: nothing of a row.
+    Column("data", JSONB, nullable=False, server_default="{}"),
+    Column("state", Text, nullable=False, server_default="WAITING"),
+    _count("attempts", Integer),
+    _count("status", Integer),
+    _text("detail"),
+    _time("create_time", nullable=False),
+    # While somebody sends it, when he is given up.
+    _time("next_attempt_time"),
+    _time("end_time"),
+    Index("outbox_waiting", "notification", "next_attempt_time", postgresql_where=text("state = 'WAITING'")),
+    Index("outbox_by_notification", "notification", "seq"),
+    Index("outbox_by_end", "end_time", postgresql_where=text("end_time IS NOT NULL")),
 )
 
 job_item_error = Table(

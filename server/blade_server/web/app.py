@@ -21,7 +21,9 @@ from blade.v1 import (
     destination_service_pb2,
     ingest_service_pb2,
     job_service_pb2,
+    notification_service_pb2,
     query_service_pb2,
+    sync_service_pb2,
 )
 from blade_server.addresses import is_loopback
 from blade_server.core.access.sessions import Sessions
@@ -45,6 +47,8 @@ _FILES: tuple[FileDescriptor, ...] = tuple(
         job_service_pb2,
         access_service_pb2,
         audit_service_pb2,
+        notification_service_pb2,
+        sync_service_pb2,
     )
 )
 _UNARY_SPARE_S = 30.0

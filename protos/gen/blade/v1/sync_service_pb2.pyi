@@ -66,10 +66,8 @@ class UpdateSyncRequest(_message.Message):
         __slots__ = ()
         MOVE_UNSPECIFIED: _ClassVar[UpdateSyncRequest.Move]
         KEEP_OLD: _ClassVar[UpdateSyncRequest.Move]
-        DELETE_OLD: _ClassVar[UpdateSyncRequest.Move]
     MOVE_UNSPECIFIED: UpdateSyncRequest.Move
     KEEP_OLD: UpdateSyncRequest.Move
-    DELETE_OLD: UpdateSyncRequest.Move
     SYNC_FIELD_NUMBER: _ClassVar[int]
     UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
     MOVE_FIELD_NUMBER: _ClassVar[int]

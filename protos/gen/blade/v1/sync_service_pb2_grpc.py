@@ -165,7 +165,7 @@ class SyncServiceServicer:
 
     def UpdateSync(self, request, context):
         """UpdateSync changes the fields named by the mask; the next run is the first to know. ABORTED if the etag is not the stored one.
-        FAILED_PRECONDITION if `destination` changes, or the source's items get another data type, without `move`. Whoever changes it is its owner from then on.
+        FAILED_PRECONDITION if `destination` changes without `move`. Whoever changes it is its owner from then on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,8 +214,8 @@ class SyncServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApplyPlan(self, request, context):
-        """ApplyPlan does what a plan of the last hour says, and nothing else. FAILED_PRECONDITION (PLAN_STALE) if the sync, what it knows or the table's pinned
-        version is another by now.
+        """ApplyPlan does what a plan of the last hour says, over the version of the table that the plan read. FAILED_PRECONDITION (PLAN_STALE) if the sync, its
+        source or what the sync knows is another by now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -237,7 +237,8 @@ class SyncServiceServicer:
 
     def AcceptDeletes(self, request, context):
         """AcceptDeletes starts a job that deletes those items whose deletes a run withheld and that are still absent from the source.
-        FAILED_PRECONDITION (PLAN_STALE) if the sync's spec is another by now, or the run read too few rows.
+        FAILED_PRECONDITION: PLAN_STALE if the sync or its source asks for other rows by now, SYNC_STATE if the run withheld none, or cannot tell
+        which rows are gone: where it read too few, or rows without an id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

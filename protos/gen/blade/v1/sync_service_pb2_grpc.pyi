@@ -43,7 +43,7 @@ class SyncServiceStub:
     """ListSyncs returns the syncs in the order of their names."""
     UpdateSync: _grpc.UnaryUnaryMultiCallable[_sync_service_pb2.UpdateSyncRequest, _sync_service_pb2.UpdateSyncResponse]
     """UpdateSync changes the fields named by the mask; the next run is the first to know. ABORTED if the etag is not the stored one.
-    FAILED_PRECONDITION if `destination` changes, or the source's items get another data type, without `move`. Whoever changes it is its owner from then on.
+    FAILED_PRECONDITION if `destination` changes without `move`. Whoever changes it is its owner from then on.
     """
     DeleteSync: _grpc.UnaryUnaryMultiCallable[_sync_service_pb2.DeleteSyncRequest, _sync_service_pb2.DeleteSyncResponse]
     """DeleteSync forgets the sync and what it knows; its items stay in the destination. FAILED_PRECONDITION (SYNC_BUSY) while a job of it writes."""
@@ -58,8 +58,8 @@ class SyncServiceStub:
     PlanSync: _grpc.UnaryUnaryMultiCallable[_sync_service_pb2.PlanSyncRequest, _sync_service_pb2.PlanSyncResponse]
     """PlanSync starts a job that finds out what a run would do, and writes nothing to the destination. Its result is GetSyncReport's."""
     ApplyPlan: _grpc.UnaryUnaryMultiCallable[_sync_service_pb2.ApplyPlanRequest, _sync_service_pb2.ApplyPlanResponse]
-    """ApplyPlan does what a plan of the last hour says, and nothing else. FAILED_PRECONDITION (PLAN_STALE) if the sync, what it knows or the table's pinned
-    version is another by now.
+    """ApplyPlan does what a plan of the last hour says, over the version of the table that the plan read. FAILED_PRECONDITION (PLAN_STALE) if the sync, its
+    source or what the sync knows is another by now.
     """
     VerifySync: _grpc.UnaryUnaryMultiCallable[_sync_service_pb2.VerifySyncRequest, _sync_service_pb2.VerifySyncResponse]
     """VerifySync starts a job that compares all rows with the destination's items. With `repair` it sends what is missing or different."""
@@ -67,7 +67,8 @@ class SyncServiceStub:
     """BackfillSync starts a run over the rows whose cursor column lies in a window; the watermark stays."""
     AcceptDeletes: _grpc.UnaryUnaryMultiCallable[_sync_service_pb2.AcceptDeletesRequest, _sync_service_pb2.AcceptDeletesResponse]
     """AcceptDeletes starts a job that deletes those items whose deletes a run withheld and that are still absent from the source.
-    FAILED_PRECONDITION (PLAN_STALE) if the sync's spec is another by now, or the run read too few rows.
+    FAILED_PRECONDITION: PLAN_STALE if the sync or its source asks for other rows by now, SYNC_STATE if the run withheld none, or cannot tell
+    which rows are gone: where it read too few, or rows without an id.
     """
     ResetSyncState: _grpc.UnaryUnaryMultiCallable[_sync_service_pb2.ResetSyncStateRequest, _sync_service_pb2.ResetSyncStateResponse]
     """ResetSyncState forgets what the sync knows, of all items or of some, so that the next run sends them again; nothing is deleted.
@@ -99,7 +100,7 @@ class SyncServiceAsyncStub(SyncServiceStub):
     """ListSyncs returns the syncs in the order of their names."""
     UpdateSync: _aio.UnaryUnaryMultiCallable[_sync_service_pb2.UpdateSyncRequest, _sync_service_pb2.UpdateSyncResponse]  # type: ignore[assignment]
     """UpdateSync changes the fields named by the mask; the next run is the first to know. ABORTED if the etag is not the stored one.
-    FAILED_PRECONDITION if `destination` changes, or the source's items get another data type, without `move`. Whoever changes it is its owner from then on.
+    FAILED_PRECONDITION if `destination` changes without `move`. Whoever changes it is its owner from then on.
     """
     DeleteSync: _aio.UnaryUnaryMultiCallable[_sync_service_pb2.DeleteSyncRequest, _sync_service_pb2.DeleteSyncResponse]  # type: ignore[assignment]
     """DeleteSync forgets the sync and what it knows; its items stay in the destination. FAILED_PRECONDITION (SYNC_BUSY) while a job of it writes."""
@@ -114,8 +115,8 @@ class SyncServiceAsyncStub(SyncServiceStub):
     PlanSync: _aio.UnaryUnaryMultiCallable[_sync_service_pb2.PlanSyncRequest, _sync_service_pb2.PlanSyncResponse]  # type: ignore[assignment]
     """PlanSync starts a job that finds out what a run would do, and writes nothing to the destination. Its result is GetSyncReport's."""
     ApplyPlan: _aio.UnaryUnaryMultiCallable[_sync_service_pb2.ApplyPlanRequest, _sync_service_pb2.ApplyPlanResponse]  # type: ignore[assignment]
-    """ApplyPlan does what a plan of the last hour says, and nothing else. FAILED_PRECONDITION (PLAN_STALE) if the sync, what it knows or the table's pinned
-    version is another by now.
+    """ApplyPlan does what a plan of the last hour says, over the version of the table that the plan read. FAILED_PRECONDITION (PLAN_STALE) if the sync, its
+    source or what the sync knows is another by now.
     """
     VerifySync: _aio.UnaryUnaryMultiCallable[_sync_service_pb2.VerifySyncRequest, _sync_service_pb2.VerifySyncResponse]  # type: ignore[assignment]
     """VerifySync starts a job that compares all rows with the destination's items. With `repair` it sends what is missing or different."""
@@ -123,7 +124,8 @@ class SyncServiceAsyncStub(SyncServiceStub):
     """BackfillSync starts a run over the rows whose cursor column lies in a window; the watermark stays."""
     AcceptDeletes: _aio.UnaryUnaryMultiCallable[_sync_service_pb2.AcceptDeletesRequest, _sync_service_pb2.AcceptDeletesResponse]  # type: ignore[assignment]
     """AcceptDeletes starts a job that deletes those items whose deletes a run withheld and that are still absent from the source.
-    FAILED_PRECONDITION (PLAN_STALE) if the sync's spec is another by now, or the run read too few rows.
+    FAILED_PRECONDITION: PLAN_STALE if the sync or its source asks for other rows by now, SYNC_STATE if the run withheld none, or cannot tell
+    which rows are gone: where it read too few, or rows without an id.
     """
     ResetSyncState: _aio.UnaryUnaryMultiCallable[_sync_service_pb2.ResetSyncStateRequest, _sync_service_pb2.ResetSyncStateResponse]  # type: ignore[assignment]
     """ResetSyncState forgets what the sync knows, of all items or of some, so that the next run sends them again; nothing is deleted.
@@ -176,7 +178,7 @@ class SyncServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_sync_service_pb2.UpdateSyncResponse, _abc.Awaitable[_sync_service_pb2.UpdateSyncResponse]]:
         """UpdateSync changes the fields named by the mask; the next run is the first to know. ABORTED if the etag is not the stored one.
-        FAILED_PRECONDITION if `destination` changes, or the source's items get another data type, without `move`. Whoever changes it is its owner from then on.
+        FAILED_PRECONDITION if `destination` changes without `move`. Whoever changes it is its owner from then on.
         """
 
     @_abc_1.abstractmethod
@@ -233,8 +235,8 @@ class SyncServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sync_service_pb2.ApplyPlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sync_service_pb2.ApplyPlanResponse, _abc.Awaitable[_sync_service_pb2.ApplyPlanResponse]]:
-        """ApplyPlan does what a plan of the last hour says, and nothing else. FAILED_PRECONDITION (PLAN_STALE) if the sync, what it knows or the table's pinned
-        version is another by now.
+        """ApplyPlan does what a plan of the last hour says, over the version of the table that the plan read. FAILED_PRECONDITION (PLAN_STALE) if the sync, its
+        source or what the sync knows is another by now.
         """
 
     @_abc_1.abstractmethod
@@ -260,7 +262,8 @@ class SyncServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_sync_service_pb2.AcceptDeletesResponse, _abc.Awaitable[_sync_service_pb2.AcceptDeletesResponse]]:
         """AcceptDeletes starts a job that deletes those items whose deletes a run withheld and that are still absent from the source.
-        FAILED_PRECONDITION (PLAN_STALE) if the sync's spec is another by now, or the run read too few rows.
+        FAILED_PRECONDITION: PLAN_STALE if the sync or its source asks for other rows by now, SYNC_STATE if the run withheld none, or cannot tell
+        which rows are gone: where it read too few, or rows without an id.
         """
 
     @_abc_1.abstractmethod

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import duckdb
@@ -45,11 +46,12 @@ class ChangeRows:
         """The rows of a SELECT, as changes of this kind."""
         self._insert(cursor, f"'{kind}', {{meta}}, * FROM ({rows})", values)
 
-    def add_all(self, cursor: duckdb.DuckDBPyConnection, kind: str) -> None:
-        """All rows of the table as it is now; none if they are too many to be kept."""
+    def add_all(self, cursor: duckdb.DuckDBPyConnection, kind: str) -> bool:
+        """All rows of the table as it is now. False, and none of them, if they are too many to be kept."""
         (count,) = cursor.execute(f"SELECT count(*) FROM {self.table.sql}").fetchall()[0]
         if count <= KEEP_ROWS:
             self.add(cursor, kind, f"SELECT * FROM {self.table.sql}")
+        return bool(count <= KEEP_ROWS)
 
     def add_returned(self, cursor: duckdb.DuckDBPyConnection, kind: str, rows: pa.Table) -> None:
         """What a statement returned; with no kind, its first column is the action of a MERGE."""
@@ -104,18 +106,21 @@ class ChangeFeed:
             )
         return ChangeRows(table=name, version=version, at=at, place=place)
 
-    def close(self, cursor: duckdb.DuckDBPyConnection, changes: ChangeRows) -> None:
-        """Log that this version has its change rows, and let go of the oldest where there are too many."""
-        place = f"{_SCHEMA}.{identifier(changes.place)}"
-        (rows,) = cursor.execute(
-            f"SELECT count(*) FROM {place} WHERE _commit_version = ?", [changes.version]
-        ).fetchall()[0]
-        parts = [*changes.table.parts]
+    def close(self, cursor: duckdb.DuckDBPyConnection, changes: ChangeRows, *, complete: bool) -> None:
+        """Log that this version has its change rows, and let go of the oldest where there are too many.
+
+        Of a version whose change rows are not complete, only that it had some is kept.
+        """
+        place, parts = f"{_SCHEMA}.{identifier(changes.place)}", [*changes.table.parts]
+        if not complete:
+            cursor.execute(f"DELETE FROM {place} WHERE _commit_version = ?", [changes.version])
+        counted = cursor.execute(f"SELECT count(*) FROM {place} WHERE _commit_version = ?", [changes.version])
+        (rows,) = counted.fetchall()[0]
         cursor.execute(
-            f"INSERT INTO {_LOG} VALUES (?, ?, ?, ?, ?, ?, TRUE)", [*parts, changes.version, changes.place, rows]
+            f"INSERT INTO {_LOG} VALUES (?, ?, ?, ?, ?, ?, ?)", [*parts, changes.version, changes.place, rows, complete]
         )
         too_many = cursor.execute(
-            f"SELECT max(version) FROM (SELECT version, kept, sum(rows) OVER (ORDER BY version DESC) AS total"
+            "SELECT max(version) FROM (SELECT version, kept, sum(rows) OVER (ORDER BY version DESC) AS total"
             f" FROM {_LOG} WHERE {_OF_TABLE}) WHERE kept AND total > ?",
             [*parts, KEEP_ROWS],
         ).fetchall()[0][0]
@@ -159,7 +164,7 @@ class ChangeFeed:
         if len(found) <= last - first:
             raise _not_recorded(first, last, first + len(found))
         place = found[-1][1]
-        for before, after in zip(found, found[1:], strict=False):
+        for before, after in pairwise(found):
             if before[1] != after[1]:
                 raise _columns_changed(first, last, after[0])
         for version, _, kept in found:
@@ -200,10 +205,10 @@ def _gone(place: str, version: int) -> SqlError:
     return SqlError(
         "DELTA_CHANGE_DATA_FILE_NOT_FOUND",
         "42K03",
-        f"File _change_data/{place}/{version}.parquet referenced in the transaction log cannot be found. This can occur "
-        "when data has been manually deleted from the file system rather than using the table `DELETE` statement. This "
-        "request appears to be targeting Change Data Feed, if that is the case, this error can occur when the change "
-        "data file is out of the retention period and has been deleted by the `VACUUM` statement.",
+        f"File _change_data/{place}/{version}.parquet referenced in the transaction log cannot be found. This can "
+        "occur when data has been manually deleted from the file system rather than using the table `DELETE` "
+        "statement. This request appears to be targeting Change Data Feed, if that is the case, this error can occur "
+        "when the change data file is out of the retention period and has been deleted by the `VACUUM` statement.",
     )
 
 
@@ -212,6 +217,6 @@ def _columns_changed(first: int, last: int, version: int) -> SqlError:
         "DELTA_CHANGE_DATA_FEED_INCOMPATIBLE_SCHEMA_CHANGE",
         "0AKDC",
         f"Retrieving table changes between version {first} and {last} failed because of an incompatible schema "
-        f"change.\nWe found an incompatible schema change at version {version}.\nIf possible, please query table changes "
-        f"separately from version {first} to {version - 1}, and from version {version} to {last}.",
+        f"change.\nWe found an incompatible schema change at version {version}.\nIf possible, please query table "
+        f"changes separately from version {first} to {version - 1}, and from version {version} to {last}.",
     )

@@ -1,17 +1,20 @@
-"""A write as one version of its table: the version before it is kept as far as needed, the change rows and the log are written.
+"""A write as one version of its table: what is kept of the version before, the change rows, the line in the log.
 
 All of it within the caller's right to write and one transaction of DuckDB, so that it happens as a whole or not at all.
 """
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
 from blade_sandbox.warehouse.lake.change_feed import ChangeRows
+from blade_sandbox.warehouse.lake.history import History
 from blade_sandbox.warehouse.lake.lakehouse import Cursor, Lakehouse
+from blade_sandbox.warehouse.lake.table_names import TableName
 from blade_sandbox.warehouse.run.stale import StaleVersionError
-from blade_sandbox.warehouse.statements import Write
+from blade_sandbox.warehouse.statements import RowChanges, Write
 
 Counted = list[tuple[Any, ...]]
 """What the last step answered: the number of rows changed, or of a MERGE an action a row."""
@@ -32,31 +35,35 @@ def commit(cursor: Cursor, write: Write, lakehouse: Lakehouse) -> Counted:
     if exists:
         history.keep(cursor, name)
     changes = history.feed.open(cursor, name, version, at) if recorded else None
-    if changes is not None and write.whole:
-        changes.add_all(cursor, "delete")
+    complete = changes is None or not write.whole or changes.add_all(cursor, "delete")
     if changes is not None and write.changes is not None:
-        counted = _changing(cursor, write, changes)
+        counted = _changing(cursor, write, write.changes, changes)
     else:
         counted = run_steps(cursor, write.steps, write.values)
     if write.drops:
         history.dropped(cursor, name)
         return counted
-    if write.renamed is not None:
-        name = write.renamed
-        history.renamed(cursor, write.table, name)
-        version = history.latest(cursor, name)
-    elif write.creates is not None:
-        history.created(cursor, name, write.operation, properties=write.creates, at=at)
-    else:
-        if write.sets:
-            history.metadata.changed(cursor, name, write.sets)
-        history.written(cursor, name, write.operation, parameters=write.parameters, at=at)
+    name = _log(cursor, write, history, at)
     if history.metadata.of(cursor, name).records_changes:
-        changes = history.feed.open(cursor, name, version, at)
+        changes = history.feed.open(cursor, name, history.latest(cursor, name), at)
         if write.whole:
-            changes.add_all(cursor, "insert")
-        history.feed.close(cursor, changes)
+            complete = changes.add_all(cursor, "insert") and complete
+        history.feed.close(cursor, changes, complete=complete)
     return counted
+
+
+def _log(cursor: Cursor, write: Write, history: History, at: datetime.datetime) -> TableName:
+    """The name that the table has now."""
+    if write.renamed is not None:
+        history.renamed(cursor, write.table, write.renamed)
+        return write.renamed
+    if write.creates is not None:
+        history.created(cursor, write.table, write.operation, properties=write.creates, at=at)
+        return write.table
+    if write.sets:
+        history.metadata.changed(cursor, write.table, write.sets)
+    history.written(cursor, write.table, write.operation, parameters=write.parameters, at=at)
+    return write.table
 
 
 def run_steps(cursor: Cursor, steps: tuple[str, ...], values: Mapping[str, Any]) -> Counted:
@@ -67,15 +74,13 @@ def run_steps(cursor: Cursor, steps: tuple[str, ...], values: Mapping[str, Any])
     return counted
 
 
-def _changing(cursor: Cursor, write: Write, changes: ChangeRows) -> Counted:
-    assert write.changes is not None
-    if before := write.changes.before:
-        changes.add(cursor, "update_preimage", before, _used(before, write.values))
+def _changing(cursor: Cursor, write: Write, how: RowChanges, changes: ChangeRows) -> Counted:
+    if how.before:
+        changes.add(cursor, "update_preimage", how.before, _used(how.before, write.values))
     run_steps(cursor, write.steps[:-1], write.values)
-    step = write.changes.step
-    returned = cursor.sql(step, params=_used(step, write.values)).to_arrow_table()
-    changes.add_returned(cursor, write.changes.kind, returned)
-    if write.changes.kind:
+    returned = cursor.sql(how.step, params=_used(how.step, write.values)).to_arrow_table()
+    changes.add_returned(cursor, how.kind, returned)
+    if how.kind:
         return [(returned.num_rows,)]
     return [(action,) for action in returned.column(0).to_pylist()]
 

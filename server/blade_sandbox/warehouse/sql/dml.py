@@ -20,7 +20,12 @@ ALWAYS = "always"
 AFFECTED = ("num_affected_rows",)
 INSERTED = ("num_affected_rows", "num_inserted_rows")
 MERGED = ("num_affected_rows", "num_updated_rows", "num_deleted_rows", "num_inserted_rows")
-_COUNTS = {exp.Insert: INSERTED, exp.Update: AFFECTED, exp.Delete: AFFECTED, exp.Merge: MERGED}
+_COUNTS: dict[type[exp.Expr], tuple[str, ...]] = {
+    exp.Insert: INSERTED,
+    exp.Update: AFFECTED,
+    exp.Delete: AFFECTED,
+    exp.Merge: MERGED,
+}
 
 
 def plan(tree: exp.Expr, resolver: Resolver, bindings: Bindings) -> Statement:

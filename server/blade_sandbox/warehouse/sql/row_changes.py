@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlglot import exp
 
 from blade_sandbox.warehouse.sql.render import render
 from blade_sandbox.warehouse.statements import RowChanges
 
-_KINDS = {exp.Insert: "insert", exp.Update: "update_postimage", exp.Delete: "delete", exp.Merge: ""}
+_KINDS: dict[type[exp.Expr], str] = {
+    exp.Insert: "insert",
+    exp.Update: "update_postimage",
+    exp.Delete: "delete",
+    exp.Merge: "",
+}
 _ACTION = "_merge_action"
 
 
@@ -22,7 +29,7 @@ def row_changes(tree: exp.Expr) -> RowChanges:
     if isinstance(tree, exp.Merge):
         every.insert(0, exp.alias_(exp.column("merge_action"), _ACTION))
     returning.set("returning", exp.Returning(expressions=every))
-    before = {exp.Update: _before_update, exp.Merge: _before_merge}.get(type(tree))
+    before = _BEFORE.get(type(tree))
     return RowChanges(
         step=render(returning),
         kind=_KINDS[type(tree)],
@@ -65,3 +72,10 @@ def _updates(whens: list[exp.Expr]) -> exp.Expr | None:
         holds = exp.true() if condition is None else condition.copy()
         case = case.when(holds, exp.Boolean(this=isinstance(when.args["then"], exp.Update)))
     return exp.func("COALESCE", case, exp.false())
+
+
+_BEFORE: dict[type[exp.Expr], Callable[[exp.Expr], list[str]]] = {
+    exp.Update: _before_update,
+    exp.Merge: _before_merge,
+}
+"""SELECTs of the rows that are about to be updated."""

@@ -19,6 +19,7 @@ from blade_server.core.access.tokens import hash_of, token_id_of
 from blade_server.errors import Unauthenticated
 from blade_server.model.access import EVERYTHING_GRANTS, Grant, Kind, Principal, Role
 from blade_server.model.policy import AccessPolicy
+from blade_server.model.sync import SyncOwner
 from blade_server.oidc import Provider
 from blade_server.storage.access import AccessStore
 from blade_server.storage.sessions import SessionStore
@@ -128,6 +129,16 @@ class Door:
         grants = tuple(self._store.grants_of(name, groups))
         return self._with_fixed_grants(Principal(name=name, kind=Kind.TOKEN, groups=frozenset(groups), grants=grants))
 
+    def owner(self, owner: SyncOwner) -> Principal:
+        """Somebody who once stored a sync, with the grants that hold for him now. Raises StorageUnavailable."""
+        grants: tuple[Grant, ...] = ANYBODY.grants
+        if self._policy.required:
+            grants = tuple(self._store.grants_of(owner.name, owner.groups)) if owner.kind != Kind.OFF else ()
+            if owner.kind == Kind.ADMIN and self._store.has_operator():
+                grants = (*EVERYTHING_GRANTS, *grants)
+        principal = Principal(name=owner.name, kind=Kind.SERVER, groups=frozenset(owner.groups), grants=grants)
+        return self._with_fixed_grants(principal) if owner.kind != Kind.OFF else principal
+
     def _known(self, shown: Shown) -> Principal:
         if shown.session:
             return self._by_session(shown.session)
@@ -188,6 +199,16 @@ class Door:
         if his.isdisjoint(self._policy.admins):
             return principal
         return replace(principal, grants=(Grant(role=Role.ADMIN), *principal.grants))
+
+
+def owner_of(principal: Principal) -> SyncOwner:
+    """What is kept of whoever stores a sync, to know later what he may do.
+
+    A session of the page is one of somebody: of the server's own operator, too.
+    """
+    is_operator = principal.kind is Kind.SESSION and set(EVERYTHING_GRANTS) <= set(principal.grants)
+    kind = Kind.ADMIN if is_operator else principal.kind
+    return SyncOwner(name=principal.name, kind=kind, groups=tuple(sorted(principal.groups)))
 
 
 def _is_jwt(text: str) -> bool:

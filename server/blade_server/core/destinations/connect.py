@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from blade_server.addresses import checked_url, is_loopback
 from blade_server.catalog import Catalog, Origin
-from blade_server.core.references import file_below, referred
+from blade_server.core.references import file_below, led_to
 from blade_server.errors import Invalid
 from blade_server.model.destination import Destination
 from blade_server.model.policy import DestinationPolicy
@@ -92,7 +92,7 @@ def _token(policy: DestinationPolicy, parts: SplitResult, reference: str, bound:
         return None
     value = ""
     if reference in bound:
-        value = referred(reference, env_name=_ENV_NAME, secret_dir=policy.secret_dir)
+        value = led_to(reference, names=_ENV_NAME, secret_dir=policy.secret_dir)
     if not value:
         raise Invalid.field(
             "destination.credentials",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from blade_server.core.checks import check_length, raise_for
-from blade_server.core.references import kind_of
+from blade_server.core.references import is_reference
 from blade_server.model.destination import DEFAULT_DESTINATION, Destination
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -50,10 +50,10 @@ def _texts(destination: Destination) -> Iterator[tuple[str, str]]:
 
 def _references(destination: Destination) -> Iterator[tuple[str, str]]:
     # What is no reference is not shown: whoever did not write one may have pasted the token.
-    if destination.credentials and not kind_of(destination.credentials):
+    if destination.credentials and not is_reference(destination.credentials):
         yield "credentials", "must be a reference, `env:BLADE_SECRET_NAME` or `file:PATH`, never the secret itself"
     yield from check_length("credentials", destination.credentials, MAX_REFERENCE_CHARACTERS)
-    if destination.ca_file and kind_of(destination.ca_file) != "file":
+    if destination.ca_file and not (is_reference(destination.ca_file) and destination.ca_file.startswith("file:")):
         yield "ca_file", "must be a reference, `file:PATH`, to certificates below the server's BLADE_SECRET_DIR"
     yield from check_length("ca_file", destination.ca_file, MAX_REFERENCE_CHARACTERS)
 

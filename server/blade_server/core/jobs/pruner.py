@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from blade_server.errors import BladeError
 from blade_server.storage.retention import Retention
@@ -12,6 +13,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 15.0
 AFTER_FAILURE_S = 60.0
+QUIET_RUNS_EVERY_S = 300.0
 
 
 class Pruner:
@@ -20,6 +22,7 @@ class Pruner:
     def __init__(self, retention: Retention, *, older_than_s: float) -> None:
         self._retention = retention
         self._older_than_s = older_than_s
+        self._quiet_runs_s = float("-inf")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="pruner", daemon=True)
 
@@ -53,3 +56,7 @@ class Pruner:
             pass
         while not self._stopping.is_set() and self._retention.prune(older_than_s=self._older_than_s):
             pass
+        if time.monotonic() >= self._quiet_runs_s + QUIET_RUNS_EVERY_S:
+            self._quiet_runs_s = time.monotonic()
+            while not self._stopping.is_set() and self._retention.prune_quiet_runs():
+                pass

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from blade_server.model import ErrorSummary, EventKind, ItemError, Job, JobEvent
 from blade_server.model.access import Caller, Role
+from blade_server.model.sync_report import SyncReport
 
 _ENDS = frozenset((EventKind.FAILED, EventKind.COMPLETED))
 
@@ -29,8 +30,14 @@ def redacted(job: Job) -> Job:
         error_message="",
         error_summaries=[_summary(summary) for summary in job.error_summaries],
         history=[_event(event) for event in job.history],
+        report=job.report and redacted_report(job.report),
         redacted=True,
     )
+
+
+def redacted_report(report: SyncReport) -> SyncReport:
+    """Its numbers and reasons stay; what has a value of the cursor column in it goes."""
+    return replace(report, watermark="", warnings=())
 
 
 def redacted_error(error: ItemError) -> ItemError:

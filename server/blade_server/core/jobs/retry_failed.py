@@ -47,6 +47,12 @@ class RetryFailedItems:
         if stored is not None:  # whatever became of the parent since
             return allowed(stored, by)
         parent = allowed(self._store.get(job_id, history=False), by)
+        if parent.sync:
+            raise Precondition(
+                f"job {job_id!r} is of sync {parent.sync!r}, whose next run reads again what failed; run that",
+                reason=Reason.SYNC_STATE,
+                metadata={"sync": parent.sync},
+            )
         if not parent.status.final:
             raise _refused(parent, f"is {parent.status}, wait until it has ended; there is nothing to retry")
         if not parent.error_summaries:

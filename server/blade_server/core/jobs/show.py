@@ -12,7 +12,7 @@ from blade_server.core.audit.recorder import Recorder
 from blade_server.core.jobs.checks import given, seen
 from blade_server.core.jobs.redaction import for_caller, may_read, redacted_error
 from blade_server.errors import Invalid
-from blade_server.model import ItemError, Job, Status
+from blade_server.model import ItemError, Job, JobKind, Status
 from blade_server.model.access import Caller, Role
 from blade_server.storage.jobs.show import JobStore
 
@@ -59,15 +59,18 @@ class ShowJobs:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         with_errors: bool = False,
+        kinds: Collection[JobKind] = (),
+        sync: str = "",
     ) -> tuple[builtins.list[Job], str]:
         """A page of jobs as the caller may see them, newest first, and the token of the next page ("" on the last).
 
-        Raises Invalid.
+        `kinds` empty: QUERY, or all of them where a `sync` is named. Raises Invalid.
         A page ends early where the SQL of its jobs comes to MAX_PAGE_SQL_BYTES.
         """
         size = paging.page_size(page_size, default=DEFAULT_PAGE_SIZE)
         scope = f"jobs\0{sorted(statuses)}\0{source}\0{created_after}\0{created_before}{by.bound}"
         scope += "\0with errors" if with_errors else ""  # the tokens of older servers hold without it
+        scope += f"\0{sorted(kinds)}\0{sync}" if kinds or sync else ""
         before = paging.read_token(page_token, scope=scope)
         if not before.isprintable():
             raise Invalid.field("page_token", "is forged; begin again without a token")
@@ -79,6 +82,8 @@ class ShowJobs:
             created_after=created_after,
             created_before=created_before,
             with_errors=with_errors,
+            kinds=kinds or (() if sync else (JobKind.QUERY,)),
+            sync=sync,
             seen=by.sees,
         )
         page = found[: min(size, _fitting(found))]

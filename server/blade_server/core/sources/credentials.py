@@ -12,7 +12,7 @@ import re
 from pydantic import SecretStr
 
 from blade_server.addresses import checked_url
-from blade_server.core.references import kind_of, referred
+from blade_server.core.references import is_reference, led_to
 from blade_server.errors import Invalid
 from blade_server.model import SourceConfig
 from blade_server.model.policy import WarehousePolicy
@@ -110,7 +110,7 @@ def _http_path(policy: WarehousePolicy, config: SourceConfig, *, foreign: bool) 
 
 
 def _secret(policy: WarehousePolicy, host: str, reference: str) -> SecretStr:
-    if not kind_of(reference):
+    if not is_reference(reference):
         # The value itself is not shown: whoever did not write a reference may have pasted the token.
         raise Invalid.field(
             _CREDENTIALS_FIELD, "must be a reference, `env:NAME` or `file:PATH`, never the secret itself"
@@ -118,7 +118,7 @@ def _secret(policy: WarehousePolicy, host: str, reference: str) -> SecretStr:
     bound = _bound(policy, host)
     value = ""
     if not bound or reference in bound:
-        value = referred(reference, env_name=_ENV_NAME, secret_dir=policy.secret_dir)
+        value = led_to(reference, names=_ENV_NAME, secret_dir=policy.secret_dir)
     if not value:
         raise no_secret(host, reference)
     return SecretStr(value)

@@ -21,6 +21,7 @@ ACTIONS = numbers_of(model.Action, job_pb2.Job.Action)
 WAIT_REASONS = numbers_of(model.WaitReason, job_pb2.Job.WaitReason)
 EVENT_KINDS = numbers_of(model.EventKind, job_pb2.JobEvent.Kind)
 _STATUS_OF = {number: status for status, number in STATUSES.items()}
+_KIND_OF = {number: kind for kind, number in KINDS.items()}
 
 
 def statuses_from(numbers: Iterable[int]) -> list[model.Status]:
@@ -30,6 +31,15 @@ def statuses_from(numbers: Iterable[int]) -> list[model.Status]:
     except KeyError as exc:
         allowed = ", ".join(status.name for status in model.Status)
         raise Invalid.field("statuses", f"{exc.args[0]} is not a status; there are {allowed}") from exc
+
+
+def kinds_from(numbers: Iterable[int]) -> list[model.JobKind]:
+    """Raises Invalid for a number that names no kind."""
+    try:
+        return [_KIND_OF[number] for number in numbers]
+    except KeyError as exc:
+        allowed = ", ".join(kind.name for kind in model.JobKind)
+        raise Invalid.field("kinds", f"{exc.args[0]} is not a kind of jobs; there are {allowed}") from exc
 
 
 def limits_from(limits: job_pb2.JobLimits) -> model.JobLimits:

@@ -16,6 +16,7 @@ from blade_server.storage.codec import source_document, spec_document, task_docu
 from blade_server.storage.database import Database
 from blade_server.storage.destinations import hold
 from blade_server.storage.jobs.rows import QUEUED, add_event, job_from, not_found, ring, ring_queue
+from blade_server.storage.jobs.runs import begin_run
 
 _job = tables.job
 
@@ -34,63 +35,39 @@ class NewJobs:
 
         The same `request_id` and `request_hash` again return the job of the first call. Raises Invalid if the request
         id was used with another hash, QuotaExceeded if too many are not final, NotFound if the source is gone
-        or the parent is being pruned.
+        or the parent is being pruned; for a job of a sync what `begin_run` raises.
         """
-        job_id, source, parent_job_id = new.job_id, new.source, new.parent_job_id
-        values = {
-            "job_id": job_id,
-            "source": source.name,
-            "data_type": source.data_type,
-            "source_json": source_document(source),
-            "spec": spec_document(new.spec),
-            "plan": {"statement": new.statement},
-            "status": Status.PENDING,
-            "current_operation": "Waiting to start",
-            "request_id": by.own(new.request_id) or None,
-            "request_hash": new.request_hash,
-            "parent_job_id": parent_job_id,
-            "level": new.level,
-            **_of_sync(new.task),
-            "starter": by.principal.name,
-            "create_time": func.now(),
-            "update_time": func.now(),
-            "revision": 1,
-            **QUEUED,
-        }
         try:
             with self._database.begin() as connection:
-                stored = self._replay(connection, new.request_id, new.request_hash, by)
-                if stored is not None:
-                    return stored
-                self._check_source(connection, source.name)
-                hold(connection, new.spec.destination)
-                self._check_room(connection, by)
-                if parent_job_id:
-                    self._hold_parent(connection, parent_job_id)
-                row = connection.execute(insert(_job).values(values).returning(_job)).one()
-                add_event(connection, job_id, EventKind.CREATED, actor=by.name, reason=reason)
-                if parent_job_id:
-                    add_event(
-                        connection,
-                        parent_job_id,
-                        EventKind.RETRIED,
-                        actor=by.name,
-                        reason=reason,
-                        detail=f"by {job_id}",
-                    )
-                connection.execute(
-                    update(tables.source).where(tables.source.c.name == source.name).values(last_job_id=job_id)
-                )
-                ring(connection, job_id)
-                ring_queue(connection)
-                detail = f"retry of {parent_job_id}" if parent_job_id else ""
-                audit.write(connection, by, Deed(about=f"job:{job_id}", reason=reason, detail=detail))
-                return job_from(row)
+                return self.insert(connection, new, by=by, reason=reason)
         except IntegrityError:  # two calls with one request id at the same moment
             stored = self.replay(new.request_id, new.request_hash, by=by)
             if stored is None:
                 raise
             return stored
+
+    def insert(self, connection: Connection, new: NewJob, *, by: Caller, reason: str = "") -> Job:
+        """As `add`, at the end of a transaction that does more: it holds the lock of the audit log from here on."""
+        stored = self._replay(connection, new.request_id, new.request_hash, by)
+        if stored is not None:
+            return stored
+        self._check_source(connection, new.source.name)
+        hold(connection, new.spec.destination)
+        self._check_room(connection, by)
+        if new.parent_job_id:
+            self._hold_parent(connection, new.parent_job_id)
+        task = begin_run(connection, new.task) if new.task else None
+        row = connection.execute(insert(_job).values(_columns(new, task, by)).returning(_job)).one()
+        add_event(connection, new.job_id, EventKind.CREATED, actor=by.name, reason=reason)
+        if new.parent_job_id:
+            detail = f"by {new.job_id}"
+            add_event(connection, new.parent_job_id, EventKind.RETRIED, actor=by.name, reason=reason, detail=detail)
+        of_source = update(tables.source).where(tables.source.c.name == new.source.name)
+        connection.execute(of_source.values(last_job_id=new.job_id))
+        ring(connection, new.job_id)
+        ring_queue(connection)
+        audit.write_all(connection, [(by, deed) for deed in _deeds(new, reason)])
+        return job_from(row)
 
     def replay(self, request_id: str, request_hash: str, *, by: Caller) -> Job | None:
         """The job that an earlier call with this id and body stored. Raises Invalid as `add`."""
@@ -145,6 +122,38 @@ class NewJobs:
                 subject="open jobs of a principal",
                 retry_after_s=30,
             )
+
+
+def _columns(new: NewJob, task: SyncTask | None, by: Caller) -> dict[str, Any]:
+    return {
+        "job_id": new.job_id,
+        "source": new.source.name,
+        "data_type": new.source.data_type,
+        "source_json": source_document(new.source),
+        "spec": spec_document(new.spec),
+        "plan": {"statement": new.statement},
+        "status": Status.PENDING,
+        "current_operation": "Waiting to start",
+        "request_id": by.own(new.request_id) or None,
+        "request_hash": new.request_hash,
+        "parent_job_id": new.parent_job_id,
+        "level": new.level,
+        **_of_sync(task),
+        "starter": by.principal.name,
+        "create_time": func.now(),
+        "update_time": func.now(),
+        "revision": 1,
+        **QUEUED,
+    }
+
+
+def _deeds(new: NewJob, reason: str) -> list[Deed]:
+    about = f"job:{new.job_id}"
+    if new.task is not None:
+        started = Deed(about=f"sync:{new.task.sync}", reason=reason, detail=f"{new.task.kind} as {new.job_id}")
+        return [started, Deed(about=about, reason=reason, detail=f"{new.task.kind} of sync {new.task.sync}")]
+    detail = f"retry of {new.parent_job_id}" if new.parent_job_id else ""
+    return [Deed(about=about, reason=reason, detail=detail)]
 
 
 def _of_sync(task: SyncTask | None) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from blade_server.storage.database import CHANNEL
 _job = tables.job
 QUEUE = "queue"
 """Rung in the place of a job's id when a job waits for a server: what progress rings is no reason to look for one."""
+SYNCS = "syncs"
+"""Rung likewise when a sync has another due time, or when the run that one of its due times waited for has ended."""
 
 AS_SHOWN = select(_job, (_job.c.lease_until < func.now()).label("lease_is_over"))
 """Jobs as callers see them."""

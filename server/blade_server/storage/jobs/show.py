@@ -15,6 +15,7 @@ from sqlalchemy import (
 from blade_server.model import (
     ItemError,
     Job,
+    JobKind,
     Status,
 )
 from blade_server.model.access import Scope
@@ -66,6 +67,8 @@ class JobStore:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         with_errors: bool = False,
+        kinds: Collection[JobKind] = (),
+        sync: str = "",
         seen: Scope,
     ) -> list[Job]:
         """At most `limit` jobs, newest first, older than `before_job_id`. Ids sort by time of creation."""
@@ -82,6 +85,10 @@ class JobStore:
             query = query.where(_job.c.create_time < created_before)
         if with_errors:
             query = query.where(_job.c.completed_with_errors)
+        if kinds:
+            query = query.where(_job.c.kind.in_(list(kinds)))
+        if sync:
+            query = query.where(_job.c.sync == sync, _job.c.sync != "")
         query = query.where(within(seen, _job.c.source, _job.c.data_type))
         with self._database.begin() as connection:
             return [job_from(row) for row in connection.execute(query)]

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-SUCCESS_CODES: Mapping[str, int] = {"blade.v1.JobService.StartQueryJob": 202}
+STARTS = ("RunSync", "PlanSync", "ApplyPlan", "VerifySync", "BackfillSync", "AcceptDeletes")
+"""Calls that start a job of a sync."""
+SUCCESS_CODES: Mapping[str, int] = {
+    "blade.v1.JobService.StartQueryJob": 202,
+    **{f"blade.v1.SyncService.{method}": 202 for method in STARTS},
+}
 """HTTP codes other than 200, by method: the job is accepted, not done."""
 
 JOINED = frozenset({"blade.v1.QueryService.QueryItems"})

@@ -5,7 +5,7 @@ import json
 
 import requests
 
-from blade_sandbox.catalog import CatalogServer
+from blade_sandbox.catalog import CatalogServer, handlers
 
 ODD_IDS = [
     "a/b",
@@ -54,7 +54,7 @@ def test_the_last_page_has_no_next_and_so_has_the_list_of_nothing(catalog):
 
 
 def test_items_that_come_and_go_move_no_other_to_another_page(catalog):
-    ids = [f"{n:03d}" for n in range(50)]
+    ids = [f"{n:03d}" for n in range(45)]
     catalog.upload_batch(ids)
     seen = []
     for number, page in enumerate(catalog.pages(limit=10)):
@@ -65,8 +65,8 @@ def test_items_that_come_and_go_move_no_other_to_another_page(catalog):
     assert seen == ids
 
 
-def test_a_page_of_large_files_ends_early(start):
-    catalog = start(max_request_bytes=10_000)
+def test_a_page_of_large_files_ends_early(catalog, monkeypatch):
+    monkeypatch.setattr(handlers, "_MAX_PAGE_BYTES", 10_000)
     for item_id in "abcd":
         file = json.dumps({"itemId": item_id, "data": {"text": "x" * 4000}})
         catalog.upload(item_id, file=("f", file, "application/json"))

@@ -16,6 +16,7 @@ STATEMENTS = (
         ADD COLUMN writes boolean NOT NULL DEFAULT false,
         ADD COLUMN folded boolean NOT NULL DEFAULT true
     """,
+    "CREATE INDEX job_of_queries ON job (job_id) WHERE kind = 'QUERY'",
     "CREATE INDEX job_by_sync ON job (sync, job_id) WHERE sync <> ''",
     """
     CREATE UNIQUE INDEX job_one_writer ON job (sync)
@@ -51,6 +52,8 @@ STATEMENTS = (
         last_whole_time timestamptz,
         known_items bigint NOT NULL DEFAULT 0,
         dirty_items bigint NOT NULL DEFAULT 0,
+        doubtful boolean NOT NULL DEFAULT false,
+        unsettled_until timestamptz,
         last_success_time timestamptz,
         last_job_id text NOT NULL DEFAULT '',
         failures integer NOT NULL DEFAULT 0,
@@ -70,6 +73,7 @@ STATEMENTS = (
         sync text COLLATE "C" NOT NULL REFERENCES sync (name) ON DELETE CASCADE,
         low bytea NOT NULL,
         size integer NOT NULL,
+        marked integer NOT NULL DEFAULT 0,
         keys bytea NOT NULL,
         contents bytea NOT NULL,
         runs bytea NOT NULL,
@@ -78,6 +82,11 @@ STATEMENTS = (
         PRIMARY KEY (sync, low)
     )
     """,
+    # Keys and digests cannot be made smaller.
+    """
+    ALTER TABLE sync_block ALTER COLUMN keys SET STORAGE EXTERNAL, ALTER COLUMN contents SET STORAGE EXTERNAL
+    """,
+    "ALTER TABLE job_block ALTER COLUMN contents SET STORAGE EXTERNAL",
     """
     CREATE TABLE sync_missing (
         sync text COLLATE "C" NOT NULL REFERENCES sync (name) ON DELETE CASCADE,

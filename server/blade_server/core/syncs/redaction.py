@@ -1,0 +1,27 @@
+"""Syncs for those who may see them and not read rows: without SQL, and without values of rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from blade_server.core.jobs.redaction import redacted_report
+from blade_server.model.access import Caller, Role
+from blade_server.model.sync import Sync, SyncRun
+
+
+def for_caller(sync: Sync, by: Caller) -> Sync:
+    """The sync as the caller may see it."""
+    if by.may(sync.spec.source, sync.data_type, Role.READER):
+        return sync
+    return replace(
+        sync,
+        spec=replace(sync.spec, sql="", filter=""),
+        state=replace(sync.state, watermark=""),
+        last_run=sync.last_run and redacted_run(sync.last_run),
+        redacted=True,
+    )
+
+
+def redacted_run(run: SyncRun) -> SyncRun:
+    """Its numbers and reasons stay."""
+    return run if run.report is None else replace(run, report=redacted_report(run.report))

@@ -1,0 +1,107 @@
+"""Syncs as callers see them: one, a page of them, runs, due times, what a run found."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from datetime import datetime
+
+from blade_server.core import paging
+from blade_server.core.audit.recorder import Recorder
+from blade_server.core.jobs.show import ShowJobs
+from blade_server.core.syncs.redaction import for_caller, redacted_run
+from blade_server.errors import Invalid, check_may
+from blade_server.model import Job
+from blade_server.model.access import Caller, Role
+from blade_server.model.sync import ItemChange, Sync, SyncFire, SyncRun
+from blade_server.storage.sync.history import SyncHistory
+from blade_server.storage.sync.syncs import SyncStore
+
+DEFAULT_PAGE_SIZE = 100
+DEFAULT_RUNS = 50
+
+
+class ShowSyncs:
+    """Thread-safe; each call is one or two short transactions. Raises what the storage raises."""
+
+    def __init__(self, store: SyncStore, history: SyncHistory, jobs: ShowJobs, recorder: Recorder) -> None:
+        self._store = store
+        self._history = history
+        self._jobs = jobs
+        self._recorder = recorder
+
+    def get(self, name: str, *, by: Caller) -> Sync:
+        """The sync as the caller may see it. Raises NotFound."""
+        return for_caller(self._found(name, by), by)
+
+    def list(
+        self,
+        *,
+        by: Caller,
+        page_size: int | None = None,
+        page_token: str = "",
+        source: str = "",
+        destination: str = "",
+    ) -> tuple[builtins.list[Sync], str]:
+        """A page of syncs in the order of their names, and the token of the next page ("" on the last).
+
+        Raises Invalid.
+        """
+        size = paging.page_size(page_size, default=DEFAULT_PAGE_SIZE)
+        scope = f"syncs\0{source}\0{destination}{by.bound}"
+        after = paging.read_token(page_token, scope=scope)
+        found = self._store.page(after, size + 1, source=source, destination=destination, seen=by.sees)
+        token = paging.make_token(found[size - 1].name, scope=scope) if len(found) > size else ""
+        return [for_caller(sync, by) for sync in found[:size]], token
+
+    def runs(
+        self, name: str, *, by: Caller, page_size: int | None = None, page_token: str = ""
+    ) -> tuple[builtins.list[SyncRun], str]:
+        """A page of the sync's jobs, newest first, and the token of the next. Raises NotFound, Invalid."""
+        size = paging.page_size(page_size, default=DEFAULT_RUNS)
+        sync = self._found(name, by)
+        scope = f"runs\0{name}{by.bound}"
+        before = paging.read_token(page_token, scope=scope)
+        if not before.isprintable():
+            raise Invalid.field("page_token", "is forged; begin again without a token")
+        found = self._history.runs(name, before_job_id=before, limit=size + 1)
+        token = paging.make_token(found[size - 1].job_id, scope=scope) if len(found) > size else ""
+        reads = by.may(sync.spec.source, sync.data_type, Role.READER)
+        return [run if reads else redacted_run(run) for run in found[:size]], token
+
+    def fires(
+        self, name: str, *, by: Caller, page_size: int | None = None, page_token: str = ""
+    ) -> tuple[builtins.list[SyncFire], str]:
+        """A page of what became of due times, newest first, and the token of the next. Raises NotFound, Invalid."""
+        size = paging.page_size(page_size, default=DEFAULT_RUNS)
+        self._found(name, by)
+        scope = f"fires\0{name}{by.bound}"
+        before = paging.read_token(page_token, scope=scope)
+        found = self._history.fires(name, before=_time(before), limit=size + 1)
+        token = paging.make_token(found[size - 1].due_time.isoformat(), scope=scope) if len(found) > size else ""
+        return found[:size], token
+
+    def report(self, name: str, job_id: str, *, by: Caller) -> tuple[Job, Sequence[ItemChange]]:
+        """A job of the sync with what it found, and up to 100 items of each kind. Raises NotFound, AccessDenied."""
+        sync = self._found(name, by)
+        check_may(by, sync.spec.source, sync.data_type, f"sync {name!r}")
+        if not job_id:
+            raise Invalid.field("job_id", "is required")
+        self._history.run(name, job_id)
+        job = self._jobs.get(job_id, by=by, history=False)
+        changes = self._history.changes(job_id)
+        if changes or job.error_summaries:
+            self._recorder.read(by, f"job:{job_id}")
+        return job, changes
+
+    def _found(self, name: str, by: Caller) -> Sync:
+        if not name:
+            raise Invalid.field("name", "is required")
+        return self._store.get(name, by.sees)
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError as exc:
+        raise Invalid.field("page_token", "is forged; begin again without a token") from exc

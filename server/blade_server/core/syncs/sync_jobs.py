@@ -1,0 +1,142 @@
+"""Jobs of syncs: made of the order, stored. Every verb that starts one goes through here, and so do due times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from blade_server.core import sql
+from blade_server.core.checks import check_reason, raise_for
+from blade_server.core.jobs.checks import allowed, check_request_id
+from blade_server.core.jobs.ids import fingerprint, new_job_id
+from blade_server.core.jobs.statement import resolve
+from blade_server.core.sources.sources import Sources
+from blade_server.core.syncs.key_hash import key_hash
+from blade_server.core.transform.classifications import highest
+from blade_server.errors import check_may
+from blade_server.model import Job, JobKind, JobSpec, NewJob, RowQuery, Source
+from blade_server.model.access import Caller, Grant, Role
+from blade_server.model.policy import JobPolicy
+from blade_server.model.sync import Sync, SyncSpec, SyncTask
+from blade_server.storage.jobs.new import NewJobs
+from blade_server.storage.sync.syncs import SyncStore
+
+LEVEL = 3
+"""What a server must know to run a job of a sync; see core/jobs/level.py."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Who asks for a job, why, and how the call is told from another one."""
+
+    by: Caller
+    reason: str = ""
+    request_id: str = ""
+
+
+class SyncJobs:
+    """Thread-safe. Raises what the storage raises."""
+
+    def __init__(
+        self, policy: JobPolicy, sources: Sources, store: SyncStore, new_jobs: NewJobs, wake: Callable[[], None]
+    ) -> None:
+        """`wake` is called whenever a job is stored."""
+        self._policy = policy
+        self._sources = sources
+        self._store = store
+        self._new_jobs = new_jobs
+        self._wake = wake
+
+    def start(self, name: str, kind: JobKind, asked: Asked, **told: Any) -> Job:
+        """Stores a PENDING job of the sync as it is now; a repeated call gives the job of the first one.
+
+        Args:
+            name: of the sync.
+            kind: what the job is for.
+            asked: the call.
+            told: further fields of its SyncTask, which are what the call asks for.
+
+        Raises:
+            NotFound, AccessDenied: the sync or its source.
+            Precondition: SYNC_BUSY, or the source is switched off.
+            Invalid, QuotaExceeded: as the start of a job over a query.
+        """
+        stored = self.replayed(asked, sync=name, kind=kind, **told)
+        if stored is not None:
+            return stored
+        new = self.built(self.found(name, by=asked.by), kind, by=asked.by, **told)
+        return self.store(new, asked, sync=name, kind=kind, **told)
+
+    def replayed(self, asked: Asked, **body: Any) -> Job | None:
+        """The job that a call with the same body stored before. Raises Invalid: reason or request id."""
+        raise_for([*check_reason(asked.reason), *check_request_id(asked.request_id)])
+        stored = self._new_jobs.replay(asked.request_id, fingerprint(body), by=asked.by)
+        return None if stored is None else allowed(stored, asked.by)
+
+    def found(self, name: str, *, by: Caller) -> Sync:
+        """The sync, for somebody who may do what his call does. Raises NotFound, AccessDenied."""
+        sync = self._store.get(name, by.sees)
+        check_may(by, sync.spec.source, sync.data_type, f"sync {name!r}")
+        return sync
+
+    def built(self, sync: Sync, kind: JobKind, *, by: Caller, **told: Any) -> NewJob:
+        """A job of the sync, not stored yet; its run is numbered when it is. Raises Invalid, NotFound, Precondition."""
+        spec = sync.spec
+        source, statement, least = self.read(spec, by=by)
+        task = SyncTask(
+            sync=sync.name,
+            kind=kind,
+            run_number=0,
+            spec=spec,
+            key_hash=key_hash(spec, source, statement),
+            etag=sync.etag,
+            **told,
+        )
+        job_spec = JobSpec(
+            sql=spec.sql or statement,
+            source=source.name,
+            data_type=source.data_type,
+            batch_size=spec.batch_size,
+            workers=spec.workers or self._policy.workers,
+            limits=spec.limits,
+            metadata=dict(spec.metadata),
+            classification=spec.classification,
+            item_id=spec.item_id,
+            last_modified=spec.last_modified,
+            min_classification=least,
+            destination=spec.destination,
+        )
+        return NewJob(job_id=new_job_id(), spec=job_spec, source=source, statement=statement, level=LEVEL, task=task)
+
+    def store(self, new: NewJob, asked: Asked, **body: Any) -> Job:
+        """Stores a job that was built for a call with this body. Raises as `start`."""
+        new = replace(new, request_id=asked.request_id, request_hash=fingerprint(body))
+        job = self._new_jobs.add(new, by=asked.by, reason=asked.reason)
+        self._wake()
+        return job
+
+    def read(self, spec: SyncSpec, *, by: Caller) -> tuple[Source, str, str]:
+        """What the sync reads: its source, the statement with its tables resolved, the least classification of items.
+
+        The caller reads what he may read. What items of the sync's own source are called is not his affair: whoever
+        wrote the spec was an EDITOR of it. Of other sources that the SQL reads, items have at least the classification
+        that all of their rows have.
+
+        Raises:
+            Invalid: the SQL or the filter, as `sql` and `filter`.
+            NotFound, AccessDenied, Precondition: the source.
+        """
+        source = self._sources.find("", spec.source, by=by)
+        text = spec.sql or sql.select(source, RowQuery(filter=spec.filter))
+        resolved = resolve(self._sources, text, "", spec.source, by=_as_editor(by, spec.source))
+        others = [other.mapping for other in resolved.read if other.name != source.name]
+        fixed = (one for mapping in others for one in (mapping.min_classification, mapping.classification.value))
+        least = highest(self._policy.direct.source.classifications, *fixed)
+        return resolved.source, resolved.statement, least
+
+
+def _as_editor(by: Caller, source: str) -> Caller:
+    his = by.principal
+    grants = (*his.grants, Grant(role=Role.EDITOR, scope=f"source:{source}", principal=his.name))
+    return replace(by, principal=replace(his, grants=grants))
