@@ -135,13 +135,17 @@ class EngineWorld:
         """Another server's job engine, running."""
         settings = settings or self.settings
         client = Catalog(settings.catalog_url, timeout_s=settings.catalog_timeout_s, settle_s=settings.catalog_settle_s)
-        find = DestinationStore(self.database).get
-        catalogs = Catalogs(client, find=find, connect=partial(connect, destination_policy(settings)))
+        catalogs = self.catalogs(client, settings)
         runner = Runner(EngineTools.of(engine_policy(settings), self.stores, catalogs))
         runner.start()
         self.runners.append(runner)
         self.clients += [client, catalogs]
         return runner
+
+    def catalogs(self, client: Catalog, settings: Settings) -> Catalogs:
+        """All destinations, and the client of the server's own."""
+        find = DestinationStore(self.database).get
+        return Catalogs(client, find=find, connect=partial(connect, destination_policy(settings)))
 
     def begin(self, **request: Any) -> Job:
         """Starts a job over the maintenance source."""

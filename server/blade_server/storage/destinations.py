@@ -22,16 +22,18 @@ _NAMES = 1000
 _SHOWN = 3
 
 
-def hold(connection: Connection, name: str) -> None:
+def hold(connection: Connection, name: str) -> str:
     """Whoever stores what names a destination calls this first: until his transaction ends nobody deletes it.
 
-    Raises NotFound.
+    Returns what tells its catalog apart now (`Destination.identity`), "" for the server's own. Raises NotFound.
     """
     if name == DEFAULT_DESTINATION:
-        return
-    held = select(_destination.c.name).where(_destination.c.name == name).with_for_update(read=True, key_share=True)
-    if connection.execute(held).one_or_none() is None:
+        return ""
+    held = select(_destination).where(_destination.c.name == name).with_for_update(read=True, key_share=True)
+    row = connection.execute(held).one_or_none()
+    if row is None:
         raise _not_found(connection, name)
+    return _from_row(row).identity
 
 
 class DestinationStore:

@@ -212,6 +212,8 @@ sync = Table(
     _text("watermark"),
     Column("feed_version", BigInteger),
     _text("table_id"),
+    # What tells the catalog apart that holds all this; model.destination.Destination.identity.
+    _text("catalog_id"),
     _text("key_hash"),
     _time("last_whole_time"),
     _count("known_items"),

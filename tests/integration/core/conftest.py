@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 from tests.support.access import AsTester, called
 from tests.support.engine import ended, make_world, reaches
+from tests.support.lakes import make_lakes
 from tests.support.warehouses import lent
 
 from blade_sandbox.catalog import CatalogServer
@@ -30,7 +31,7 @@ from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.sources import SourceStore
 
-__all__ = ["ended", "make_world", "reaches"]
+__all__ = ["ended", "make_lakes", "make_world", "reaches"]
 
 TOKEN = "sandbox-secret-token"
 

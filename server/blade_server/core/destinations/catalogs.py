@@ -79,7 +79,7 @@ class Catalogs:
         if identity and identity != destination.identity:
             raise Precondition(
                 f"destination {name!r} is another catalog now, {destination.identity}; it was {identity}: start the "
-                "job anew if its items belong there",
+                "job anew, or forget what a sync knows, if the items belong there",
                 reason=Reason.DESTINATION_CHANGED,
             )
         with self._lock:

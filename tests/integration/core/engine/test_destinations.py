@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-import requests
 from sqlalchemy import text
 from tests.support.access import called
-from tests.support.engine import EngineWorld, maintenance_rows
+from tests.support.engine import maintenance_rows
 from tests.support.waiting import wait_until
 
-from blade_sandbox.catalog import CatalogServer
 from blade_server.errors import NotFound, Precondition, Reason
 from blade_server.model import Status, WaitReason
-from blade_server.model.destination import Destination
-from blade_server.storage.destinations import DestinationStore
-
-
-class Lakes:
-    """Catalogs beside the server's own, and the destinations that lead there."""
-
-    def __init__(self, world: EngineWorld, folder: Path, stack: ExitStack) -> None:
-        self._world = world
-        self._folder = folder
-        self._stack = stack
-        self.store = DestinationStore(world.database)
-
-    def add(self, name: str, port: int = 0, *, options: dict[str, Any] | None = None, **fields: Any) -> CatalogServer:
-        """Starts a catalog and stores the destination; runners that are made after it may send there."""
-        catalog = self.start(name, port, **(options or {}))
-        catalog_id = requests.get(f"{catalog.url}/v1/capabilities", timeout=60).json()["catalogId"]
-        self.store.add(Destination(name=name, url=catalog.url, catalog_id=catalog_id, **fields), by=called())
-        hosts = tuple(urlsplit(one.url).netloc for one in self.store.page("", 100))
-        self._world.settings = self._world.configured(allowed_catalog_hosts=hosts, catalog_timeout_s=2.0)
-        return catalog
-
-    def start(self, folder: str, port: int = 0, **options: Any) -> CatalogServer:
-        return self._stack.enter_context(CatalogServer(directory=self._folder / folder, port=port, **options))
-
-
-@pytest.fixture
-def make_lakes(tmp_path: Path) -> Iterator[Callable[[EngineWorld], Lakes]]:
-    with ExitStack() as stack:
-        yield lambda world: Lakes(world, tmp_path, stack)
 
 
 def test_each_job_goes_to_its_own_destination_though_they_run_at_once(make_world, make_lakes, ended):

@@ -1,4 +1,4 @@
-"""Destinations: catalogs by name."""
+"""Destinations: catalogs by name; and which catalog a sync has its items in."""
 
 from alembic import op
 
@@ -25,10 +25,12 @@ STATEMENTS = (
         update_time timestamptz NOT NULL
     )
     """,
+    # What tells the catalog apart that holds what a sync knows.
+    "ALTER TABLE sync ADD COLUMN catalog_id text NOT NULL DEFAULT ''",
 )
 
 
 def upgrade() -> None:
-    """Makes a table."""
+    """Makes a table, and a column with a constant default, which rewrites nothing."""
     for statement in STATEMENTS:
         op.execute(statement)
