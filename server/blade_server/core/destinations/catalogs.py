@@ -91,7 +91,6 @@ class Catalogs:
             self._clients.pop(name, None)
             self._clients[name] = client
             client.users += 1
-            self._let_go_idle()
         return OpenCatalog(destination=destination, catalog=client.catalog, close=lambda: self._leave(client))
 
     def close(self) -> None:
@@ -106,6 +105,7 @@ class Catalogs:
             client.users -= 1
             if not client.users and self._clients.get(client.destination.name) is not client:
                 client.catalog.close()
+            self._let_go_idle()
 
     def _let_go_idle(self) -> None:
         idle = [name for name, client in self._clients.items() if not client.users]
