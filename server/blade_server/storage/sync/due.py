@@ -6,6 +6,7 @@ became of it, and the job that it starts. So a server that dies leaves nothing h
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,8 @@ from blade_server.storage.outbox import queue
 from blade_server.storage.sync.rows import shown, sync_from
 
 SYNCS = "syncs"
+log = logging.getLogger(__name__)
+
 FIRES_KEPT_S = 30 * 86400.0
 
 _job, _sync, _fire = tables.job, tables.sync, tables.sync_fire
@@ -96,7 +99,7 @@ class DueStore:
         return Waiting(time=time, due=due, queued=queued, next_s=None if next_s is None else float(next_s))
 
     def _syncs(self, connection: Connection, query: Select[Any]) -> list[Sync]:
-        return [sync_from(row) for row in connection.execute(query)]
+        return [sync for row in connection.execute(query) if (sync := _read(row)) is not None]
 
     def settle(
         self, sync: Sync, due: Due, new: NewJob | None, *, by: Caller, otherwise: tuple[FireOutcome, str] | None = None
@@ -223,6 +226,15 @@ class DueStore:
         with self._database.begin() as connection:
             gone = connection.execute(_FORGET, {"kept_s": FIRES_KEPT_S, "slice": slice_rows})
             return gone.rowcount == slice_rows
+
+
+def _read(row: Row[Any]) -> Sync | None:
+    """None: only a newer server can, to whom it is left."""
+    try:
+        return sync_from(row)
+    except (KeyError, TypeError, ValueError) as exc:
+        log.error("sync %s: its row cannot be read, and its due times are left to others", row.name, exc_info=exc)
+        return None
 
 
 def _writes_now() -> Any:
