@@ -93,15 +93,15 @@ def catalog_items(url: str, token: str, data_source: str) -> Generator[dict[str,
     with requests.Session() as session:
         session.trust_env = False
         session.headers["Authorization"] = f"Bearer {token}"
-        query = {"dataSource": data_source, "include": "file", "pageSize": str(_PAGE_ITEMS)}
+        query = {"dataSource": data_source, "include": "file", "limit": str(_PAGE_ITEMS)}
         while True:
             answer = session.get(f"{url}/v1/items", params=query, timeout=60)
             answer.raise_for_status()
             page = orjson.loads(answer.content)
             yield from page["items"]
-            if not page["nextPageToken"]:
+            if "next" not in page:
                 return
-            query["pageToken"] = page["nextPageToken"]
+            query["after"] = page["next"]
 
 
 def compare(rows: Iterable[Row], items: Iterable[Mapping[str, Any]], expected: Expected) -> Findings:

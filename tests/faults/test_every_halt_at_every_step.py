@@ -18,6 +18,7 @@ from tests.support.access import called
 
 from blade_server.app.policies import engine_policy
 from blade_server.catalog import Catalog
+from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.engine import attempts, delivery, halt, run
 from blade_server.core.engine.attempts import Attempts
 from blade_server.core.engine.halt import clock
@@ -179,7 +180,7 @@ class Stage:
         self.runs = 0
 
     def tools(self) -> EngineTools:
-        return EngineTools.of(engine_policy(self.settings), self.world.stores, self.catalog)
+        return EngineTools.of(engine_policy(self.settings), self.world.stores, Catalogs(self.catalog))
 
     def run(self, faults: dict, step: Step | None, halt: str) -> Stepper:
         world = self.world

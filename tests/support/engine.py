@@ -23,6 +23,7 @@ from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
 from blade_server.app.policies import engine_policy, job_policy, source_policy
 from blade_server.catalog import Catalog
 from blade_server.core.audit.recorder import Recorder
+from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import Runner
 from blade_server.core.jobs.jobs import Jobs
@@ -131,7 +132,7 @@ class EngineWorld:
         """Another server's job engine, running."""
         settings = settings or self.settings
         client = Catalog(settings.catalog_url, timeout_s=settings.catalog_timeout_s, settle_s=settings.catalog_settle_s)
-        runner = Runner(EngineTools.of(engine_policy(settings), self.stores, client))
+        runner = Runner(EngineTools.of(engine_policy(settings), self.stores, Catalogs(client)))
         runner.start()
         self.runners.append(runner)
         self.clients.append(client)
@@ -159,17 +160,13 @@ class EngineWorld:
     def held(self, data_source: str = "BLADE:maintenance") -> dict[str, int]:
         """Item ids in the catalog, and how many copies of each."""
         copies: dict[str, int] = {}
-        token = ""
+        query: dict[str, Any] = {"dataSource": data_source, "limit": 1000}
         while True:
-            answer = requests.get(
-                f"{self.catalog.url}/v1/items",
-                params={"dataSource": data_source, "pageSize": 1000, "pageToken": token},
-                timeout=60,
-            ).json()
-            copies.update({item["itemId"]: item["copies"] for item in answer["items"]})
-            token = answer.get("nextPageToken", "")
-            if not token:
+            page = requests.get(f"{self.catalog.url}/v1/items", params=query, timeout=60).json()
+            copies.update({item["itemId"]: item["copies"] for item in page["items"]})
+            if "next" not in page:
                 return copies
+            query["after"] = page["next"]
 
     def catalog_status(self) -> dict[str, Any]:
         """What the catalog has counted."""

@@ -23,8 +23,12 @@ from blade_sandbox.catalog.server import CatalogServer
 )
 @click.option("--no-batch", is_flag=True, help="Take one item a request only.")
 @click.option("--no-lookup", is_flag=True, help="Answer no batch look-ups; HEAD of one item stays.")
+@click.option("--no-deletes", is_flag=True, help="Delete nothing.")
+@click.option("--no-batch-delete", is_flag=True, help="Delete one item a request only.")
+@click.option("--no-list", is_flag=True, help="List no items.")
 @click.option("--append", is_flag=True, help="Keep every upload as another copy instead of replacing by id.")
 @click.option("--max-batch-items", default=500, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--max-delete-items", default=500, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--max-request-bytes", default=32 * 1024 * 1024, show_default=True, type=click.IntRange(1024))
 @click.option(
     "--idempotency-keys", default=10_000, show_default=True, type=click.IntRange(0), help="Keys remembered; 0: none."
@@ -36,8 +40,12 @@ def catalog(  # noqa: PLR0917
     directory: Path | None,
     no_batch: bool,
     no_lookup: bool,
+    no_deletes: bool,
+    no_batch_delete: bool,
+    no_list: bool,
     append: bool,
     max_batch_items: int,
+    max_delete_items: int,
     max_request_bytes: int,
     idempotency_keys: int,
 ) -> None:
@@ -52,8 +60,12 @@ def catalog(  # noqa: PLR0917
         directory=directory or user_data_path("blade") / "sandbox" / "catalog",
         batch=not no_batch,
         lookup=not no_lookup,
+        deletes=not no_deletes,
+        batch_delete=not no_batch_delete,
+        listing=not no_list,
         replace=not append,
         max_batch_items=max_batch_items,
+        max_delete_items=max_delete_items,
         max_request_bytes=max_request_bytes,
         idempotency_keys=idempotency_keys,
     )

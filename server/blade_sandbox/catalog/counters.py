@@ -16,11 +16,12 @@ class Counters:
     def __init__(self) -> None:
         self.requests = 0
         self.uploads = 0
+        self.deletes = 0
         self.concurrent = 0
         self.max_concurrent = 0
         self.started: deque[float] = deque(maxlen=_UPLOADS_SHOWN)
 
-    def enter(self, *, upload: bool) -> None:
+    def enter(self, *, upload: bool, delete: bool) -> None:
         """A request began: its headers are here, its body may not be."""
         self.requests += 1
         self.concurrent += 1
@@ -28,6 +29,8 @@ class Counters:
         if upload:
             self.uploads += 1
             self.started.append(time.time())
+        if delete:
+            self.deletes += 1
 
     def leave(self) -> None:
         """A request ended, answered or not."""
@@ -38,6 +41,7 @@ class Counters:
         return {
             "requests": self.requests,
             "uploads": self.uploads,
+            "deletes": self.deletes,
             "concurrent": self.concurrent,
             "max_concurrent": self.max_concurrent,
             "uploads_started": [datetime.fromtimestamp(at, UTC).isoformat() for at in self.started],

@@ -1,33 +1,39 @@
 """Stands before the catalog's routes: asks for the token, counts, and injects the faults that concern a whole request.
 
-Plain ASGI, because some faults answer nothing at all.
+Plain ASGI, because some faults answer nothing at all (strikes).
 """
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-import socket
-import struct
 
-import orjson
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from blade_sandbox.catalog.counters import Counters
-from blade_sandbox.catalog.fault_switches import UPLOADS, FaultSwitches
+from blade_sandbox.catalog.fault_switches import DELETES, UPLOADS, FaultSwitches
+from blade_sandbox.catalog.strikes import Strikes
+
+_UNAUTHORIZED = JSONResponse(
+    {"error": "this catalog wants 'Authorization: Bearer TOKEN'"}, 401, {"WWW-Authenticate": "Bearer"}
+)
 
 
 class Gate:
-    """The outermost ASGI application; `stopping` ends requests that hang."""
+    """The outermost ASGI application."""
 
     def __init__(self, app: ASGIApp, *, token: str | None, faults: FaultSwitches, counters: Counters) -> None:
         self._app = app
         self._credentials = None if token is None else f"Bearer {token}".encode()
         self._faults = faults
         self._counters = counters
-        self.stopping = asyncio.Event()
+        self._strikes = Strikes(app)
+
+    def stop(self) -> None:
+        """Ends the requests that hang."""
+        self._strikes.stopping.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -38,14 +44,12 @@ class Gate:
         if path == "/healthz":
             await self._app(scope, receive, send)
         elif not self._allowed(scope):
-            await _error(401, "this catalog wants 'Authorization: Bearer TOKEN'", {"WWW-Authenticate": "Bearer"})(
-                scope, receive, send
-            )
+            await _UNAUTHORIZED(scope, receive, send)
         elif not path.startswith("/v1/"):
             await self._app(scope, receive, send)
         else:
             kind = _kind(scope["method"], path)
-            self._counters.enter(upload=kind in UPLOADS)
+            self._counters.enter(upload=kind in UPLOADS, delete=kind in DELETES)
             try:
                 await self._serve(kind, scope, receive, send)
             except ClientDisconnect:
@@ -68,56 +72,23 @@ class Gate:
             await asyncio.sleep(self._faults.latency_s)
         if fault is None:
             await self._app(scope, receive, send)
-        elif fault.name == "status":
-            headers = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
-            await _error(fault.code, f"sandbox fault: status {fault.code}", headers)(scope, receive, send)
-        elif fault.name == "hang":
-            await self._hang(scope, receive)
-        elif fault.name == "drop_reply":
-            await self._app(scope, receive, _swallow)
-            await _close(scope, receive, reset=False)
         else:
-            while (message := await receive())["type"] == "http.request" and message.get("more_body"):
-                pass
-            await _close(scope, receive, reset=True)
-
-    async def _hang(self, scope: Scope, receive: Receive) -> None:
-        left = asyncio.ensure_future(_until_left(receive))
-        stopped = asyncio.ensure_future(self.stopping.wait())
-        await asyncio.wait({left, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        for waiting in (left, stopped):
-            waiting.cancel()
-        await asyncio.gather(left, stopped, return_exceptions=True)
-        await _close(scope, receive, reset=False)
+            await self._strikes.strike(fault, scope, receive, send)
 
 
 def _kind(method: str, path: str) -> str | None:
-    if method == "POST":
-        return {"/v1/items": "single", "/v1/items:batch": "batch", "/v1/items:lookup": "lookup"}.get(path)
     if method == "HEAD":
         return "lookup"
-    return "capabilities" if path == "/v1/capabilities" else None
+    if method == "DELETE" and path.startswith("/v1/items/"):
+        return "delete_single"
+    return _KINDS.get((method, path))
 
 
-def _error(status: int, message: str, headers: dict[str, str]) -> Response:
-    body = orjson.dumps({"error": message})
-    return Response(b"" if status in {204, 304} else body, status, headers, "application/json")
-
-
-async def _swallow(_: Message) -> None:
-    return
-
-
-async def _until_left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _close(scope: Scope, receive: Receive, *, reset: bool) -> None:
-    """Closes the connection without an answer; `reset`: by RST, as a process that was killed."""
-    transport: asyncio.Transport = scope["state"]["transport"]
-    if reset:
-        linger = struct.pack("ii", 1, 0)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    transport.abort()
-    await _until_left(receive)
+_KINDS = {
+    ("POST", "/v1/items"): "single",
+    ("POST", "/v1/items:batch"): "batch",
+    ("POST", "/v1/items:batchDelete"): "delete_batch",
+    ("POST", "/v1/items:lookup"): "lookup",
+    ("GET", "/v1/items"): "list",
+    ("GET", "/v1/capabilities"): "capabilities",
+}

@@ -1,55 +1,35 @@
-"""Takes uploads in: the body within its bounds, the form, the items, the store, the answer."""
+"""Takes uploads in: the body, the form, the items, the store, the answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from blade_sandbox.catalog.bodies import BodyReader
 from blade_sandbox.catalog.fault_switches import FaultSwitches
 from blade_sandbox.catalog.idempotency import Answer, IdempotencyCache
 from blade_sandbox.catalog.multipart import Malformed, boundary_of, split
+from blade_sandbox.catalog.offer import Offer
+from blade_sandbox.catalog.refused import Refused
 from blade_sandbox.catalog.store import Store
 from blade_sandbox.catalog.uploads import Refusal, Upload, read_batch, read_single
-
-_BODIES_AT_ONCE = 8
-"""So many of the largest bodies are held in memory together."""
-
-
-class Refused(Exception):
-    """The whole request gets this status."""
-
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What this catalog takes, and so what it says under capabilities."""
-
-    batch: bool
-    lookup: bool
-    replaces: bool
-    honours_keys: bool
-    max_batch_items: int
-    max_request_bytes: int
 
 
 class Intake:
     """The upload handlers; raise Refused where the whole request is."""
 
-    def __init__(self, store: Store, faults: FaultSwitches, answers: IdempotencyCache, limits: Limits) -> None:
+    def __init__(
+        self, store: Store, faults: FaultSwitches, answers: IdempotencyCache, offer: Offer, bodies: BodyReader
+    ) -> None:
         self._store = store
         self._faults = faults
         self._answers = answers
-        self._limits = limits
-        self._buffered = 0
+        self._offer = offer
+        self._bodies = bodies
 
     async def upload_one(self, request: Request) -> Response:
         """201 CREATED, 200 REPLACED, or why not."""
@@ -57,6 +37,7 @@ class Intake:
 
     async def upload_batch(self, request: Request) -> Response:
         """One result an item, in order."""
+        self._offer.require("batch")
         return await self._upload(request, self._store_batch)
 
     async def _upload(self, request: Request, store: Callable[[bytes, bytes], Answer]) -> Response:
@@ -64,7 +45,7 @@ class Intake:
             boundary = boundary_of(request.headers.get("content-type", ""))
         except Malformed as exc:
             raise Refused(415, str(exc)) from exc
-        body = await self.body(request)
+        body = await self._bodies.read(request)
         key = request.headers.get("idempotency-key")
         answer = self._answers.get(key)
         if answer is None:
@@ -85,8 +66,8 @@ class Intake:
 
     def _store_batch(self, body: bytes, boundary: bytes) -> Answer:
         items = read_batch(split(body, boundary))
-        if len(items) > self._limits.max_batch_items:
-            raise Refused(413, f"{len(items)} items; a batch has at most {self._limits.max_batch_items}")
+        if len(items) > self._offer.limits.max_batch_items:
+            raise Refused(413, f"{len(items)} items; a batch has at most {self._offer.limits.max_batch_items}")
         judged = [self._judged(item) for item in items]
         replaced = iter(self._store.put([item for item in judged if isinstance(item, Upload)]))
         results = [
@@ -101,26 +82,6 @@ class Intake:
         if isinstance(item, Upload) and self._faults.rejects(item.item_id):
             return Refusal(item.item_id, 422, "sandbox fault: reject_ids")
         return item
-
-    async def body(self, request: Request) -> bytes:
-        """All of it; raises Refused as soon as it is too much."""
-        limit = self._limits.max_request_bytes
-        announced = request.headers.get("content-length", "0")
-        if int(announced) > limit:
-            raise Refused(413, f"{announced} bytes; a request has at most {limit}")
-        chunks, size = [], 0
-        try:
-            async for chunk in request.stream():
-                size += len(chunk)
-                self._buffered += len(chunk)
-                if size > limit:
-                    raise Refused(413, f"more than {limit} bytes; a request has at most that")
-                if self._buffered > limit * _BODIES_AT_ONCE:
-                    raise Refused(503, "too many large requests at once", {"Retry-After": "1"})
-                chunks.append(chunk)
-        finally:
-            self._buffered -= size
-        return b"".join(chunks)
 
 
 def _result(item: Upload, *, replaced: bool) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from blade_sandbox.catalog.fault_switches import FaultSwitches
 from blade_sandbox.catalog.gate import Gate
 from blade_sandbox.catalog.handlers import Handlers
 from blade_sandbox.catalog.idempotency import IdempotencyCache
-from blade_sandbox.catalog.intake import Limits
+from blade_sandbox.catalog.offer import Limits
 from blade_sandbox.catalog.store import Store
 
 _BACKLOG = 1024
@@ -43,7 +43,7 @@ class _Connection(H11Protocol):
 class CatalogServer:
     """A sandbox catalog; nothing is opened before `start`.
 
-    Without `batch` and `lookup` it has no capabilities at all, like a catalog that only knows the single upload.
+    Without `batch` and `lookup` it tells no capabilities at all, like a catalog that only knows the single upload.
     What it answered with 2xx is in `directory` and survives the death of the process. All methods may be called
     from any thread.
 
@@ -54,8 +54,12 @@ class CatalogServer:
         directory: where items are kept; of one catalog at a time.
         batch: take many items a request.
         lookup: answer look-ups of many ids.
+        deletes: delete items.
+        batch_delete: many of them a request.
+        listing: list the items of a data source.
         replace: by item id; False: every upload adds a copy, so that doubles can be counted.
-        max_batch_items: items a request.
+        max_batch_items: items a batch.
+        max_delete_items: items a batch of deletes.
         max_request_bytes: bytes a request.
         idempotency_keys: how many are remembered; 0 ignores the header.
     """
@@ -66,18 +70,29 @@ class CatalogServer:
     directory: Path
     batch: bool = True
     lookup: bool = True
+    deletes: bool = True
+    batch_delete: bool = True
+    listing: bool = True
     replace: bool = True
     max_batch_items: int = 500
+    max_delete_items: int = 500
     max_request_bytes: int = 32 * 1024 * 1024
     idempotency_keys: int = 10_000
 
     def __post_init__(self) -> None:
+        there = {
+            "batch": self.batch,
+            "lookup": self.lookup,
+            "deletes": self.deletes,
+            "batch_delete": self.batch_delete,
+            "list": self.listing,
+        }
         self._limits = Limits(
-            batch=self.batch,
-            lookup=self.lookup,
+            functions=frozenset(name for name, is_there in there.items() if is_there),
             replaces=self.replace,
             honours_keys=self.idempotency_keys > 0,
-            max_batch_items=self.max_batch_items if self.batch else 1,
+            max_batch_items=self.max_batch_items,
+            max_delete_items=self.max_delete_items,
             max_request_bytes=self.max_request_bytes,
         )
         self._faults = FaultSwitches()
@@ -150,6 +165,14 @@ class CatalogServer:
 
         return asyncio.run_coroutine_threadsafe(figures(), self._loop).result()
 
+    def deleted(self, data_source: str | None = None, item_id: str | None = None) -> list[dict[str, Any]]:
+        """As `GET /sandbox/deletes`: what became of each delete, oldest first."""
+
+        async def shown() -> list[dict[str, Any]]:
+            return self._handlers.deleted(data_source, item_id)
+
+        return asyncio.run_coroutine_threadsafe(shown(), self._loop).result()
+
     # ------------------------------------------------------------------------------- in the server's thread
 
     async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
@@ -186,7 +209,7 @@ class CatalogServer:
         ready.set()
 
     def _stop(self) -> None:
-        self._gate.stopping.set()
+        self._gate.stop()
         self._server.should_exit = True
 
     async def _set_faults(self, faults: Mapping[str, Any]) -> None:

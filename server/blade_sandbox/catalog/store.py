@@ -9,10 +9,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import sqlite3
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from blade_sandbox.catalog.delete_log import Deleted, DeleteLog
 from blade_sandbox.catalog.uploads import Upload
 
 _SCHEMA = """
@@ -22,6 +25,7 @@ CREATE TABLE IF NOT EXISTS copies (
     classification TEXT NOT NULL, metadata TEXT NOT NULL, timestamp TEXT NOT NULL, file BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS copies_by_item ON copies (source, item_id);
+CREATE TABLE IF NOT EXISTS catalog (id TEXT NOT NULL);
 """
 _MAX_PARAMETERS = 500
 _LISTING = """
@@ -49,6 +53,20 @@ class Stored(NamedTuple):
         """Digest of the file, hexadecimal."""
         return hashlib.sha256(self.file).hexdigest()
 
+    @property
+    def etag(self) -> str:
+        """The entity tag of the file, with its quotes."""
+        return f'"{self.sha256}"'
+
+
+class Wanted(NamedTuple):
+    """An item to be deleted: if its entity tag is one of `etags` (None: whatever it is), and unless it is locked."""
+
+    data_source: str
+    item_id: str
+    etags: frozenset[str] | None
+    locked: bool
+
 
 class Count(NamedTuple):
     """Distinct item ids, and stored copies of them."""
@@ -58,7 +76,12 @@ class Count(NamedTuple):
 
 
 class Store:
-    """Items by data source and id. `replace`: an id is held once; otherwise every upload adds a copy."""
+    """Items by data source and id. `replace`: an id is held once; otherwise every upload adds a copy.
+
+    Attributes:
+        catalog_id: names what is held, whichever process holds it.
+        deletes: what became of each delete.
+    """
 
     def __init__(self, directory: Path, *, replace: bool) -> None:
         """Opens or makes the store; raises RuntimeError if another process has the directory."""
@@ -72,6 +95,8 @@ class Store:
         self._replace = replace
         self._db = sqlite3.connect(directory / "catalog.sqlite3", isolation_level=None)
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;" + _SCHEMA)
+        self.deletes = DeleteLog(self._db)
+        self.catalog_id = self._own_id()
         self._sources = {name: key for key, name in self._db.execute("SELECT id, name FROM data_sources")}
         counts = {
             key: Count(items, copies)
@@ -80,6 +105,13 @@ class Store:
             )
         }
         self._counts = {name: counts.get(key, Count(0, 0)) for name, key in self._sources.items()}
+
+    def _own_id(self) -> str:
+        found = self._db.execute("SELECT id FROM catalog").fetchone()
+        if found is None:
+            found = (str(uuid.uuid4()),)
+            self._db.execute("INSERT INTO catalog VALUES (?)", found)
+        return str(found[0])
 
     def close(self) -> None:
         """Closes the file and lets go of the directory."""
@@ -93,17 +125,22 @@ class Store:
         for at, upload in enumerate(uploads):
             by_source.setdefault(upload.data_source, []).append(at)
         counts = dict(self._counts)
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             for data_source, places in by_source.items():
                 counts[data_source] = self._put_source(data_source, uploads, places, replaced)
+        self._counts = counts
+        return replaced
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")
             self._sources = {name: key for key, name in self._db.execute("SELECT id, name FROM data_sources")}
             raise
-        self._counts = counts
-        return replaced
 
     def _put_source(
         self, data_source: str, uploads: Sequence[Upload], places: Sequence[int], replaced: list[bool]
@@ -136,6 +173,34 @@ class Store:
             self._sources[data_source] = key
         return key
 
+    def delete(self, wanted: Sequence[Wanted]) -> list[Deleted]:
+        """Deletes items with all their copies, one after the other; all that can be or, when it raises, none.
+
+        The status of each: 204 gone, 404 not there, 409 locked, 412 another than wanted.
+        """
+        counts = dict(self._counts)
+        with self._transaction():
+            deleted = [self._delete_one(one) for one in wanted]
+            self.deletes.add(deleted)
+        for one in deleted:
+            if one.status == 204:
+                before = counts[one.data_source]
+                counts[one.data_source] = Count(before.items - 1, before.copies - one.copies)
+        self._counts = counts
+        return deleted
+
+    def _delete_one(self, wanted: Wanted) -> Deleted:
+        data_source, item_id, etags, locked = wanted
+        if locked or etags is not None:
+            held = self.get(data_source, item_id)
+            if held is not None and locked:
+                return Deleted(data_source, item_id, 409, 0)
+            if held is not None and etags is not None and not etags & {held.etag, "*"}:
+                return Deleted(data_source, item_id, 412, 0)
+        place = (self._sources.get(data_source), item_id)
+        copies = self._db.execute("DELETE FROM copies WHERE source = ? AND item_id = ?", place).rowcount
+        return Deleted(data_source, item_id, 204 if copies else 404, copies)
+
     def found(self, data_source: str, item_ids: Sequence[str]) -> set[str]:
         """Which of the ids are held."""
         source = self._sources.get(data_source)
@@ -151,9 +216,9 @@ class Store:
         """The last copy of one item."""
         return next(self._stored(_ONE, (self._sources.get(data_source), item_id, 1)), None)
 
-    def page(self, data_source: str, after: str, size: int) -> list[Stored]:
-        """At most `size` items in order of id (code points), those after the given id."""
-        return list(self._stored(_PAGE, (self._sources.get(data_source), after, size)))
+    def page(self, data_source: str, after: str, size: int) -> Iterator[Stored]:
+        """At most `size` items in order of the bytes of their ids in UTF-8, those after the given id."""
+        return self._stored(_PAGE, (self._sources.get(data_source), after, size))
 
     def _stored(self, query: str, parameters: Iterable[object]) -> Iterator[Stored]:
         return (Stored(*row) for row in self._db.execute(query, tuple(parameters)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +21,29 @@ class Query:
         values: what to bind to them.
         relations: tables made for this statement alone (information_schema), by the name ``sql`` uses.
         pinned: tables read as the version that was current when the statement was translated.
+        changes: tables whose change rows are read, with the first and last of their versions.
     """
 
     sql: str
     values: Mapping[str, Any] = field(default_factory=dict)
     relations: Mapping[str, pa.Table] = field(default_factory=dict)
     pinned: Mapping[TableName, int] = field(default_factory=dict)
+    changes: Sequence[tuple[TableName, int, int]] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowChanges:
+    """How the last step of a write is run instead where the table's change rows are recorded.
+
+    Attributes:
+        step: it returns the rows changed; a MERGE before them, in a column of its own, what became of each.
+        kind: the change type of those rows; empty for MERGE.
+        before: a SELECT of the rows as they are before an update; empty if nothing is updated.
+    """
+
+    step: str
+    kind: str
+    before: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +58,12 @@ class Write:
         zeros: columns of an answer of one row that tells of no files.
         empty: the answer has the columns of ``counts`` and no row.
         drops: the table is gone afterwards.
+        renamed: the name that the table has afterwards.
+        changes: of a statement that changes some rows of a table whose change data feed is on.
+        whole: all rows that there were are gone afterwards, and all that there are then are new.
+        creates: the properties of the table, which is another one afterwards; None: it stays the same table.
+        sets: properties that change; None as a value: which go.
+        parameters: what DESCRIBE HISTORY shows beside the operation.
     """
 
     table: TableName
@@ -53,6 +76,11 @@ class Write:
     empty: bool = False
     drops: bool = False
     renamed: TableName | None = None
+    changes: RowChanges | None = None
+    whole: bool = False
+    creates: Mapping[str, str] | None = None
+    sets: Mapping[str, str | None] = field(default_factory=dict)
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

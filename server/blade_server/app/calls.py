@@ -72,7 +72,15 @@ class Calls:
         jobs = Jobs.over(
             job_policy(settings), state.database, self._job_store, sources, recorder=recorder, wake=jobs_wait
         )
-        syncs = Syncs.over(job_policy(settings), state.database, jobs.show, sources, recorder=recorder, wake=jobs_wait)
+        syncs = Syncs.over(
+            job_policy(settings),
+            state.database,
+            jobs.show,
+            sources,
+            state.catalogs,
+            recorder=recorder,
+            wake=jobs_wait,
+        )
         due = DueStore(state.database, syncs.new_jobs)
         self._scheduler = Scheduler(due, Starts(due, syncs.jobs, self.door), threads=_threads(settings))
         notify, outbox = notify_policy(settings), Outbox(state.database)
@@ -86,7 +94,7 @@ class Calls:
                 rights=Rights(RightsStore(state.database), source_store, self.door),
                 sources=sources,
                 queries=queries,
-                ingest=Ingest(direct.retry, sources, state.catalog, source_store, queries, recorder=recorder),
+                ingest=Ingest(direct, sources, state.catalogs, source_store, queries, recorder=recorder),
                 jobs=jobs,
                 syncs=syncs,
                 feed=self.feed,

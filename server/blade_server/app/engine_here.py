@@ -29,7 +29,7 @@ class EngineHere:
         stack.callback(seen.close)
         stores = Stores.over(state.database, urgent, witness=Witness(seen), clock=state.clock)
         self._policy = engine_policy(settings)
-        self._runner = Runner(EngineTools.of(self._policy, stores, state.catalog))
+        self._runner = Runner(EngineTools.of(self._policy, stores, state.catalogs))
 
     async def open(self) -> None:
         """Has nothing to wait for."""

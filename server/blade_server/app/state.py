@@ -1,4 +1,4 @@
-"""What a process works on: PostgreSQL with its tables up to date, and the catalog."""
+"""What a process works on: PostgreSQL with its tables up to date, and the catalogs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from blade_server.addresses import checked_url
 from blade_server.catalog import Catalog
+from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.jobs.checks import MAX_WORKERS
 from blade_server.settings import Settings
 from blade_server.storage.clock import Clock
@@ -27,12 +28,12 @@ _OF_A_JOB = 3
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """PostgreSQL with its tables up to date, and the catalog."""
+    """PostgreSQL with its tables up to date, and the catalogs."""
 
     url: str
     database: Database
     clock: Clock
-    catalog: Catalog
+    catalogs: Catalogs
 
 
 async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -> State:
@@ -55,7 +56,7 @@ async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -
     stack.callback(database.close)
     clock = Clock()
     await asyncio.to_thread(database.compare, clock)
-    return State(url=url, database=database, clock=clock, catalog=catalog)
+    return State(url=url, database=database, clock=clock, catalogs=Catalogs(catalog))
 
 
 async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:

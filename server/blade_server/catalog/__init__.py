@@ -1,8 +1,12 @@
 """The HTTP catalog: what it can do, which items it has, uploads.
 
     client          Catalog
-    forms           items as the bodies of uploads; which form those take shows nowhere else
+    offer           what the catalog says it can do, remembered
+    deletion        deletes, and the answers to them
+    listing         pages of its list
+    forms           items as the bodies of uploads, which form those take shows nowhere else; paths, raw JSON
     answers         what the catalog says when it says yes, checked
+    bodies          the object in an answer
     contradictions  what says no in an answer that says yes
     failures        its no, and connections that break: one table says what may be tried again
     wire            one request over a kept connection
@@ -12,6 +16,8 @@ Others import the names below from here, and nothing from inside.
 
 from blade_server.catalog.answers import Capabilities, Refusal, Uploaded
 from blade_server.catalog.client import Catalog
+from blade_server.catalog.deletion import Deleted
 from blade_server.catalog.forms.multipart import Encoded, encode
+from blade_server.catalog.listing import Listing
 
-__all__ = ["Capabilities", "Catalog", "Encoded", "Refusal", "Uploaded", "encode"]
+__all__ = ["Capabilities", "Catalog", "Deleted", "Encoded", "Listing", "Refusal", "Uploaded", "encode"]

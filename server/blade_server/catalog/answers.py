@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, NamedTuple
 
-import orjson
-
+from blade_server.catalog.bodies import body_object
 from blade_server.catalog.contradictions import (
     Contradiction,
     contradiction,
+    envelope,
     only_words,
     says_replaced,
     says_stored,
 )
-from blade_server.catalog.failures import Answer, may_be_at_work, may_pass, nonsense, own_words, printable, words_of
+from blade_server.catalog.failures import Answer, may_be_at_work, may_pass, nonsense, printable, words_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,12 @@ class Capabilities:
     """An item that is sent again takes the place of the one that is there."""
     honours_keys: bool = False
     """A request that is sent again under its Idempotency-Key stores nothing more, also while the first is at work."""
+    deletes: bool = False
+    max_delete_items: int = 1
+    """1: no batches of deletes."""
+    lists: bool = False
+    catalog_id: str = ""
+    """What tells this catalog from any other, whatever its URL; empty: it does not say."""
 
 
 class Refusal(NamedTuple):
@@ -73,14 +79,13 @@ class Uploaded:
             mine.update(places[at] for at in theirs)
 
 
-_COUNTS = {"maxBatchItems": 1, "maxRequestBytes": sys.maxsize}
+_COUNTS = {"maxBatchItems": 1, "maxRequestBytes": sys.maxsize, "maxDeleteItems": 1}
 """What capabilities count, and how many it is where they do not say."""
 
 
+_MAX_CATALOG_ID = 200
 _PLAIN = frozenset({"itemId", "status", "outcome"})
 """The fields of a result of the contract."""
-_TOTALS = frozenset({"errors", "hasErrors", "has_errors", "failed", "failures", "rejected"})
-"""By which an answer to a batch tells that some were refused, or how many."""
 _OUTCOMES = (None, "CREATED", "REPLACED")  # no set: whatever is looked for in it need not be hashable
 
 
@@ -93,8 +98,8 @@ class AnswerParser:
     def capabilities(self, answer: Answer) -> Capabilities:
         """Of a 200; what is left out is the careful choice."""
         said = self._sound(answer)
-        items, size = (_count(said.get(name), default) for name, default in _COUNTS.items())
-        if items is None or size is None:
+        items, size, deletes = (_count(said.get(name), default) for name, default in _COUNTS.items())
+        if items is None or size is None or deletes is None:
             what = ", ".join(f"{name} {printable(str(said[name]))}" for name in _COUNTS if name in said)
             raise nonsense(f"says what cannot be of what it takes ({what})", catalog=self.catalog, stores=False)
         return Capabilities(
@@ -103,7 +108,19 @@ class AnswerParser:
             can_look_up=said.get("lookup") is True,
             replaces=said.get("replacesById") is True,
             honours_keys=said.get("idempotencyKeys") is True,
+            deletes=said.get("deletes") is True,
+            max_delete_items=deletes,
+            lists=said.get("list") is True,
+            catalog_id=self._catalog_id(said.get("catalogId")),
         )
+
+    def _catalog_id(self, said: object) -> str:
+        if said is None:
+            return ""
+        if not isinstance(said, str) or len(said) > _MAX_CATALOG_ID or not said.isprintable():
+            what = f"has a catalogId that is no text of at most {_MAX_CATALOG_ID} characters: {printable(str(said))}"
+            raise nonsense(what, catalog=self.catalog, stores=False)
+        return said
 
     def found(self, answer: Answer, asked: Sequence[str]) -> set[str]:
         """The ids of a look-up, all of them asked for."""
@@ -115,7 +132,7 @@ class AnswerParser:
 
     def _sound(self, answer: Answer) -> dict[str, Any]:
         """An object in which nothing tells of a failure, in answer to a question."""
-        said = self._object(answer, stores=False)
+        said = body_object(answer, catalog=self.catalog, stores=False)
         against = contradiction(said, stores=False)
         if against is not None:
             what = f"answered {answer.status} and contradicts itself: {against.words}"
@@ -124,7 +141,7 @@ class AnswerParser:
 
     def item(self, answer: Answer, item_id: str) -> bytes | None:
         """Of a 200 to the question for an item: its file; None if the answer says after all that it is not there."""
-        said = self._object(answer, stores=False)
+        said = body_object(answer, catalog=self.catalog, stores=False)
         if said.get("itemId") == item_id:
             return answer.body
         against = contradiction(said, stores=False)
@@ -136,12 +153,12 @@ class AnswerParser:
 
     def single(self, answer: Answer, item_id: str, *, took_s: float = 0.0) -> Uploaded:
         """Of a 200 or 201 to the upload of one item. Whatever is left out of it contradicts nothing."""
-        said = self._object(answer, stores=True)
+        said = body_object(answer, catalog=self.catalog, stores=True)
         parts = [said]
         if isinstance(results := said.pop("results", None), list):
             if len(results) != 1 or not isinstance(results[0], dict):
                 raise nonsense(f"answered for {len(results)} items and was sent one", catalog=self.catalog, stores=True)
-            parts = [results[0], _envelope(said)]
+            parts = [results[0], envelope(said)]
         if any(part.get("itemId", item_id) != item_id for part in parts):
             raise self._another(item_id)
         found = [against for part in parts if (against := contradiction(part, stores=True))]
@@ -158,14 +175,14 @@ class AnswerParser:
 
         Where the rest of the answer says no, the results that say yes are doubted.
         """
-        said = self._object(answer, stores=True)
+        said = body_object(answer, catalog=self.catalog, stores=True)
         results = said.pop("results", None)
         if not isinstance(results, list) or len(results) != len(item_ids):
             words = words_of(said)
             what = f"did not answer for all {len(item_ids)} items" + (f": {printable(words)}" if words else "")
             raise nonsense(what, catalog=self.catalog, stores=True)
         uploaded = Uploaded() if _all_created(results, item_ids) else self._each(results, item_ids, took_s)
-        if said and (against := contradiction(_envelope(said, len(uploaded.refused)), stores=True)):
+        if said and (against := contradiction(envelope(said, {len(uploaded.refused)}), stores=True)):
             # It names no item: none is refused for good by it.
             refusal = Refusal(f"the answer to its batch contradicts itself: {against.words}", retry=True)
             stored = [place for place in range(len(item_ids)) if place not in uploaded.refused]
@@ -213,44 +230,6 @@ class AnswerParser:
     def _another(self, item_id: str) -> Exception:
         what = f"answered for another item than {printable(item_id)!r}"
         return nonsense(what, catalog=self.catalog, stores=True)
-
-    def _object(self, answer: Answer, *, stores: bool) -> dict[str, Any]:
-        try:
-            said = orjson.loads(answer.body)
-        except ValueError:
-            said = None
-        if not isinstance(said, dict):
-            what = "answered with something that is no JSON object"
-            raise nonsense(what, catalog=self.catalog, stores=stores, at_work=True)
-        if is_problem(answer):
-            what = f"answered {answer.status} with a problem: {own_words(answer.body)}"
-            raise nonsense(what, catalog=self.catalog, stores=stores)
-        return said
-
-
-def is_page(answer: Answer) -> bool:
-    """Whether a body is one that no catalog has for an item: a page for people, or a problem (RFC 9457)."""
-    return _content_type(answer) in {"text/html", "application/xhtml+xml"} or is_problem(answer)
-
-
-def is_problem(answer: Answer) -> bool:
-    """Whether a body is a problem in the words of RFC 9457, whatever the status."""
-    return _content_type(answer) == "application/problem+json"
-
-
-def _content_type(answer: Answer) -> str:
-    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _envelope(said: Mapping[str, Any], refused: int = 0) -> dict[str, Any]:
-    """What an answer says of all its results, but for what these explain: that some, or so many, are refused."""
-    return {name: value for name, value in said.items() if not _is_explained(name, value, refused)}
-
-
-def _is_explained(name: str, value: object, refused: int) -> bool:
-    if name in _TOTALS and refused:
-        return value is True or (type(value) is int and value == refused)
-    return name == "status" and value == 207
 
 
 def _doubt(uploaded: Uploaded, place: int, against: Contradiction, status: int, took_s: float) -> None:

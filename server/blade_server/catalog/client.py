@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 import orjson
@@ -18,18 +17,18 @@ from pydantic import SecretStr
 from blade_server.arrow.arrays import values
 from blade_server.arrow.content import same_item
 from blade_server.arrow.items import Items
-from blade_server.catalog.answers import AnswerParser, Capabilities, Refusal, Uploaded, is_page
-from blade_server.catalog.failures import Answer, refusal
+from blade_server.catalog.answers import AnswerParser, Capabilities, Refusal, Uploaded
+from blade_server.catalog.bodies import is_page
+from blade_server.catalog.deletion import Deleted, Deletion
+from blade_server.catalog.failures import refusal
+from blade_server.catalog.forms.item_path import is_utf8, item_path
 from blade_server.catalog.forms.multipart import Encoded, files
+from blade_server.catalog.listing import Listing, Pages
+from blade_server.catalog.offer import ABSENT, Offer
 from blade_server.catalog.wire.pool import ConnectionPool
-from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable, Precondition, Reason
+from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
 
-_REMEMBER_S = 300.0
 _MAX_LOOKUP_IDS = 1000
-_ABSENT = frozenset({404, 405, 501})
-"""What a catalog answers where it has no such function."""
-_MOVED = frozenset({301, 308})
-"""What a server says that is elsewhere for good, at https:// for example."""
 
 
 class Catalog:
@@ -56,7 +55,9 @@ class Catalog:
         self.settle_s = max(settle_s, timeout_s)
         """After so long since its request an upload without an answer has come to its end."""
         self._parser = AnswerParser(catalog=self._url)
-        self._remembered: tuple[Capabilities, float, int] | None = None
+        self._offer = Offer(self._pool, self._parser)
+        self._deletion = Deletion(self._pool, self._offer, self._exists)
+        self._pages = Pages(self._pool, self._offer)
 
     def close(self) -> None:
         """Closes the kept connections."""
@@ -67,34 +68,11 @@ class Catalog:
 
         Raises CatalogUnavailable, CatalogDenied, and Precondition for a URL that can never work.
         """
-        remembered = self._remembered
-        if remembered is not None:
-            known, until, losses = remembered
-            if time.monotonic() < until and losses == self._pool.losses:
-                return known
-        return self._ask_capabilities()
+        return self._offer.capabilities()
 
     def probe(self) -> None:
         """Asks the catalog for a sign of life, now. Raises CatalogUnavailable, CatalogDenied."""
-        self._ask_capabilities()
-
-    def _ask_capabilities(self) -> Capabilities:
-        losses = self._pool.losses
-        answer = self._pool.request("GET", "/v1/capabilities")
-        if answer.status in _ABSENT:
-            known = Capabilities()
-        elif answer.status == 200:
-            known = self._parser.capabilities(answer)
-        else:
-            self._pool.check_scheme()
-            error = refusal(answer, catalog=self._url, stores=False)
-            if answer.status in _MOVED and not self._pool.answers:  # it would be so for ever
-                raise Precondition(error.message, reason=Reason.CATALOG_UNAVAILABLE)
-            # A probe has no request that could be at fault: what is rejected here is the catalog's own trouble.
-            raise CatalogUnavailable(error.message) if isinstance(error, CatalogRejected) else error
-        self._pool.answers = True
-        self._remembered = (known, time.monotonic() + _REMEMBER_S, losses)
-        return known
+        self._offer.ask()
 
     # ------------------------------------------------------------------------------------------- look-up
 
@@ -103,7 +81,7 @@ class Catalog:
 
         Raises CatalogUnavailable, CatalogDenied, CatalogRejected.
         """
-        sendable = [item_id for item_id in item_ids if _is_utf8(item_id)]
+        sendable = [item_id for item_id in item_ids if is_utf8(item_id)]
         if not self.capabilities().can_look_up or len(sendable) == 1:
             return {item_id for item_id in sendable if self._exists(data_source, item_id)}
         found: set[str] = set()
@@ -122,16 +100,16 @@ class Catalog:
         written = zip(ids, values(files(items)), strict=True)
         return {item_id for item_id, file in written if item_id in there and self._holds(data_source, item_id, file)}
 
-    def _look_up(self, data_source: str, item_ids: list[str]) -> set[str]:
-        body = orjson.dumps({"dataSource": data_source, "itemIds": item_ids})
+    def _look_up(self, data_source: str, item_ids: Sequence[str]) -> set[str]:
+        body = orjson.dumps({"dataSource": data_source, "itemIds": list(item_ids)})
         headers = {"Content-Type": "application/json"}
         answer = self._pool.request("POST", "/v1/items:lookup", body, headers)
         if answer.status != 200:
-            raise self._refusal(answer, "batch look-ups", stores=False)
+            raise self._offer.refusal(answer, "batch look-ups", stores=False)
         return self._parser.found(answer, item_ids)
 
     def _exists(self, data_source: str, item_id: str) -> bool:
-        answer = self._pool.request("HEAD", _item_path(data_source, item_id))
+        answer = self._pool.request("HEAD", item_path(data_source, item_id))
         if answer.status not in {200, 404}:
             raise refusal(answer, catalog=self._url, stores=False)
         if answer.status == 200 and is_page(answer):  # of something that answers so to everything, perhaps
@@ -145,12 +123,36 @@ class Catalog:
 
     def _read_back(self, data_source: str, item_id: str) -> bytes | None:
         """The file of an item; None if it is not there, empty if the catalog gives none back."""
-        answer = self._pool.request("GET", _item_path(data_source, item_id))
+        answer = self._pool.request("GET", item_path(data_source, item_id))
         if answer.status == 200:
             return self._parser.item(answer, item_id)
-        if answer.status not in _ABSENT:
+        if answer.status not in ABSENT:
             raise refusal(answer, catalog=self._url, stores=False)
         return None if answer.status == 404 else b""
+
+    # ------------------------------------------------------------------------------------- lists and deletes
+
+    def list(self, data_source: str, *, after: str = "", limit: int = 1000, files: bool = True) -> Listing:
+        """A page of the items whose ids come after `after`, ascending by their bytes in UTF-8; see `Pages.page`.
+
+        Raises CatalogUnavailable, CatalogDenied, CatalogRejected (a catalog without lists).
+        """
+        return self._pages.page(data_source, after, limit, files=files)
+
+    def delete(
+        self,
+        data_source: str,
+        item_ids: Sequence[str],
+        *,
+        scope: str = "",
+        before_request: Callable[[], object] = lambda: None,
+    ) -> Deleted:
+        """Deletes each of these once and says what became of it; see `Deletion.delete`.
+
+        Raises CatalogUnavailable, CatalogDenied, CatalogRejected, and Precondition (DELETE_REFUSED) where the catalog
+        deletes nothing.
+        """
+        return self._deletion.delete(data_source, item_ids, scope, before_request)
 
     # -------------------------------------------------------------------------------------------- upload
 
@@ -225,17 +227,8 @@ class Catalog:
         if alone:
             raise refusal(answer, catalog=self._url, stores=True, took_s=took_s)
         if answer.status not in {200, 207}:
-            raise self._refusal(answer, "batches", stores=True, took_s=took_s)
+            raise self._offer.refusal(answer, "batches", stores=True, took_s=took_s)
         return self._parser.batch(answer, ids, took_s=took_s)
-
-    def _refusal(
-        self, answer: Answer, function: str, *, stores: bool, took_s: float = 0.0
-    ) -> CatalogUnavailable | CatalogDenied | CatalogRejected:
-        """As `refusal`, for a function the catalog said it has: if it is gone, ask again what there is."""
-        if answer.status not in _ABSENT:
-            return refusal(answer, catalog=self._url, stores=stores, took_s=took_s)
-        self._remembered = None
-        return CatalogUnavailable(f"the catalog at {self._url} takes no {function} any more ({answer.status})")
 
 
 def _requests(encoded: Encoded, can: Capabilities, refused: dict[int, Refusal]) -> list[Sequence[int]]:
@@ -260,20 +253,3 @@ def _requests(encoded: Encoded, can: Capabilities, refused: dict[int, Refusal]) 
 
 def _too_large(size_bytes: int, can: Capabilities) -> Refusal:
     return Refusal(f"the item takes {size_bytes} bytes; the catalog takes {can.max_request_bytes} in a request")
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _item_path(data_source: str, item_id: str) -> str:
-    return f"/v1/items/{_segment(data_source)}/{_segment(item_id)}"
-
-
-def _segment(text: str) -> str:
-    """One segment of a path. The dots too, as `.` and `..` would be taken for steps in the path."""
-    return quote(text, safe="").replace(".", "%2E")

@@ -7,7 +7,7 @@ nothing (`id`, `message`, `warnings`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -70,6 +70,20 @@ def says_replaced(said: Mapping[str, Any]) -> bool | None:
     if outcome is None:
         outcome = next((one for name, one in said.items() if one and name.lower() == "outcome"), None)
     return None if outcome is None else outcome.upper() == "REPLACED"
+
+
+def envelope(said: Mapping[str, Any], refused: Collection[int] = ()) -> dict[str, Any]:
+    """What an answer says of all its results, but for what these explain: that some are refused, or how many.
+
+    `refused`: the numbers that it may tell.
+    """
+    return {name: value for name, value in said.items() if not _is_explained(name, value, refused)}
+
+
+def _is_explained(name: str, value: object, refused: Collection[int]) -> bool:
+    if name in _TOTALS and any(refused):
+        return value is True or (type(value) is int and value in refused)
+    return name == "status" and value == 207
 
 
 def _plain(said: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -142,6 +156,8 @@ def _text(value: Any) -> str:
         return "..."
 
 
+_TOTALS = frozenset({"errors", "hasErrors", "has_errors", "failed", "failures", "rejected"})
+"""By which an answer to a batch tells that some were refused, or how many."""
 _INNER = frozenset({"data", "result"})
 _ANSWERS = frozenset({"itemid", "status", "outcome"})
 """The fields of the contract that answer for an item."""

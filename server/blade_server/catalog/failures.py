@@ -35,6 +35,10 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class AnswerTooLong(CatalogUnavailable):
+    """An answer is longer than any that is read: perhaps less was to be asked for."""
+
+
 class _Left(IntEnum):
     """What a request may have left behind that got no good answer."""
 

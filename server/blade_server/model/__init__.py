@@ -6,6 +6,7 @@ Times are aware and in UTC. Counts are items, sizes bytes, durations seconds.
     source          a table and its mapping
     item            a row as the catalog gets it, and a row that did not get there
     job             what was asked for, its status and counters
+    destination     a catalog by name (imported by its own name)
     sync            a standing order, what its runs are told and what it knows (imported by its own name)
     sync_report     what a run of a sync found and did (imported by its own name)
     new_job         a job on its way into the table

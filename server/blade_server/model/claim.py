@@ -10,10 +10,17 @@ from blade_server.model.sync import SyncTask
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to run: at first with the tables resolved; from the first claim on with pinned versions and counted."""
+    """What to run: at first with the tables resolved; from the first claim on with pinned versions and counted.
+
+    `version` is that of the source's table; None: it has none. Of jobs of syncs: whether all rows of the source are
+    read (`whole`), and if not, after which value of the cursor (`since`).
+    """
 
     statement: str
     announced: int | None = None
+    version: int | None = None
+    whole: bool = True
+    since: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.model.error_reason import Reason
 from blade_server.model.item import ItemError
 from blade_server.model.source import Overrides, Source
@@ -105,7 +106,9 @@ class JobSpec:
     item_id: str = ""
     last_modified: str | None = None
     min_classification: str = ""
-    destination: str = "default"
+    destination: str = DEFAULT_DESTINATION
+    catalog_id: str = ""
+    """`Destination.identity` when the job was started; empty: whichever catalog is there."""
 
     @property
     def overrides(self) -> Overrides:

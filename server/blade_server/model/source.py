@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from blade_server.model.destination import DEFAULT_DESTINATION
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
@@ -20,6 +22,7 @@ class SourceConfig:
     credentials: str = ""
     items_per_second: float = 0.0
     max_running_jobs: int = 0
+    destination: str = DEFAULT_DESTINATION
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from blade_server.model.destination import DEFAULT_DESTINATION as DEFAULT_DESTINATION  # noqa: PLC0414 - for its users
 from blade_server.model.job import JobKind, JobLimits, Status
 from blade_server.model.source import Overrides
 from blade_server.model.sync_report import SyncCounts, SyncMode, SyncReport
-
-DEFAULT_DESTINATION = "default"
-"""The server's own catalog, of BLADE_CATALOG_URL."""
 
 
 class Deletes(StrEnum):
@@ -164,7 +162,8 @@ class SyncState:
     """What a sync knows beside its items; changed by COMPLETED runs alone, but for `generation`.
 
     `generation` rises whenever the state of items changes (a fold, a reset), and fences who writes. `key_hash` is that
-    of the last run over all rows. `table_id` tells another table under the name.
+    of the last run over all rows. `table_id` tells another table under the name. `doubtful`: the database was put back
+    to an older state, so that what is known of items need not be so.
     """
 
     generation: int = 0
@@ -176,6 +175,7 @@ class SyncState:
     last_whole_time: datetime | None = None
     known_items: int = 0
     dirty_items: int = 0
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

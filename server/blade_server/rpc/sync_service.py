@@ -151,7 +151,7 @@ class SyncService(SyncServiceServicer):
         return pb.GetSyncReportResponse(job=job_message(job), changes=[change_message(change) for change in changes])
 
     async def GetSyncItem(self, request: pb.GetSyncItemRequest, context: Context) -> pb.GetSyncItemResponse:
-        item = await self._threads.stored(self._syncs.show.item, request.name, request.item_id, by=current())
+        item = await self._threads.stored(self._syncs.item, request.name, request.item_id, by=current())
         return pb.GetSyncItemResponse(item=item_message(item))
 
     async def CloneSync(self, request: pb.CloneSyncRequest, context: Context) -> pb.CloneSyncResponse:

@@ -195,6 +195,10 @@ sync = Table(
     _time("last_whole_time"),
     _count("known_items"),
     _count("dirty_items"),
+    # This database was older than the work once: what is known need not be so.
+    Column("doubtful", Boolean, nullable=False, server_default="false"),
+    # Until then a request of an earlier run may be at work in the destination.
+    _time("unsettled_until"),
     # What happened so far.
     _time("last_success_time"),
     _text("last_job_id"),
@@ -222,6 +226,8 @@ sync_block = Table(
     # The least key that the block may have; those of the next block end it.
     Column("low", LargeBinary, primary_key=True),
     Column("size", Integer, nullable=False),
+    # How many of the items have a mark.
+    _count("marked", Integer),
     # Ascending, 16 bytes for each item; the others in the same order. See core/engine/sync/state.py.
     Column("keys", LargeBinary, nullable=False),
     Column("contents", LargeBinary, nullable=False),

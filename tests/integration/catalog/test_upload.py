@@ -15,7 +15,7 @@ ODD_IDS = ["a/b", ".", "..", "%2F", "ü ☃ 💥", 'q"uote', "line\r\nbreak", "n
 
 
 def held(sandbox, data_source="BLADE:m"):
-    query = {"dataSource": data_source, "include": "file", "pageSize": 5000}
+    query = {"dataSource": data_source, "include": "file", "limit": 5000}
     return requests.get(sandbox.url + "/v1/items", params=query, timeout=60).json()["items"]
 
 

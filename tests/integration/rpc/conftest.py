@@ -79,6 +79,8 @@ class RpcWorld:
             "jobs": self.jobs,
             "audit": self.audit,
             "rights": SimpleNamespace(),
+            "syncs": SimpleNamespace(),
+            "notifications": SimpleNamespace(),
         }
         threads = Threads(stored=self.settings.database_pool_size, streams=self.settings.max_direct_queries)
         core = Core(**parts, feed=self.feed)

@@ -30,9 +30,10 @@ from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
 from blade_server.core.access.tokens import new_id, new_token
 from blade_server.core.jobs.ids import new_job_id
-from blade_server.model import NewJob
+from blade_server.model import JobKind, NewJob
 from blade_server.model.access import Role
 from blade_server.model.policy import AccessPolicy
+from blade_server.model.sync import Sync, SyncOwner, SyncSpec, SyncTask
 from blade_server.rpc.methods import needs_of
 from blade_server.rpc.server import _DESCRIPTORS
 from blade_server.storage.access import AccessStore
@@ -40,6 +41,7 @@ from blade_server.storage.database import Database
 from blade_server.storage.jobs.new import NewJobs
 from blade_server.storage.rights import RightsStore
 from blade_server.storage.sources import SourceStore
+from blade_server.storage.sync.syncs import SyncStore
 from blade_server.web.transcoder.rules import Rule, rules_of
 
 NEEDS = needs_of(_DESCRIPTORS)
@@ -58,9 +60,12 @@ class Object:
     source: str
     data_type: str
     job_id: str
+    sync: str
+    run_id: str
 
 
-UNKNOWN = Object(source="nothing", data_type="nothing", job_id="job-zzzzzzzzzzzzzzzzzzzz")
+_NO_JOB = "job-zzzzzzzzzzzzzzzzzzzz"
+UNKNOWN = Object(source="nothing", data_type="nothing", job_id=_NO_JOB, sync="nothing", run_id=_NO_JOB)
 
 ABOUT: dict[str, Any] = {
     "ConfigService/AddSource": lambda o: {
@@ -91,6 +96,25 @@ ABOUT: dict[str, Any] = {
     "JobService/UpdateJobLimits": lambda o: {"job_id": o.job_id, "limits": {"items_per_second": 5}},
     "JobService/ListItemErrors": lambda o: {"job_id": o.job_id},
     "JobService/RetryFailedItems": lambda o: {"job_id": o.job_id},
+    "SyncService/CreateSync": lambda o: {
+        "sync": {"name": "brand-new", "spec": {"source": o.source, "sql": "DELETE FROM parts"}},
+    },
+    "SyncService/ListSyncs": None,
+    "SyncService/UpdateSync": lambda o: {"sync": {"name": o.sync, "etag": "no", "spec": {"batch_size": 7}}},
+    "SyncService/DeleteSync": lambda o: {"name": o.sync, "etag": "no"},
+    "SyncService/GetSyncReport": lambda o: {"name": o.sync, "job_id": o.run_id},
+    "SyncService/GetSyncItem": lambda o: {"name": o.sync, "item_id": "P-1"},
+    "SyncService/CloneSync": lambda o: {"name": o.sync, "new_name": "copy", "spec": {"sql": "DELETE FROM parts"}},
+    "SyncService/ApplyPlan": lambda o: {"name": o.sync, "job_id": o.run_id},
+    "SyncService/AcceptDeletes": lambda o: {"name": o.sync, "job_id": o.run_id, "reason": "gone"},
+    **{
+        f"SyncService/{method}": lambda o: {"name": o.sync}
+        for method in (
+            *("GetSync", "RunSync", "PauseSync", "ResumeSync", "OwnSync", "PlanSync", "VerifySync", "ResetSyncState"),
+            *("ListSyncRuns", "ListSyncFires"),
+        )
+    },
+    "SyncService/BackfillSync": lambda o: {"name": o.sync, "column": "n", "from": "1"},
     "AccessService/WhoAmI": None,
     "AccessService/CheckAccess": None,
     "AccessService/CreateToken": None,
@@ -178,7 +202,13 @@ class World:
             level=1,
         )
         job = NewJobs(self.database, max_open=10).add(new, by=called())
-        return Object(source=name, data_type=data_type, job_id=job.job_id)
+        spec = SyncSpec(source=name, sql=f"SELECT *, 'classified words' AS word FROM {name}")
+        owner = SyncOwner(name="anybody", kind="off")
+        sync = Sync(name=f"{name}-sync", spec=spec, data_type=data_type, owner=owner)
+        stored = SyncStore(self.database).add(sync, by=called())
+        task = SyncTask(sync=sync.name, kind=JobKind.SYNC, run_number=0, spec=spec, key_hash="", etag=stored.etag)
+        run = NewJobs(self.database, max_open=10).add(replace(new, job_id=new_job_id(), task=task), by=called())
+        return Object(source=name, data_type=data_type, job_id=job.job_id, sync=sync.name, run_id=run.job_id)
 
     def token(self, *grants: tuple[Role, str]) -> str:
         self._names = getattr(self, "_names", itertools.count())
@@ -216,6 +246,7 @@ class World:
             "SELECT t::text FROM source t ORDER BY 1",
             "SELECT job_id, status, revision, spec::text FROM job ORDER BY 1",  # the rest changes by itself
             "SELECT t::text FROM job_event t ORDER BY 1",
+            "SELECT t::text FROM sync t ORDER BY 1",
             "SELECT t::text FROM access_grant t ORDER BY 1",
             "SELECT token_id, revoke_time FROM access_token ORDER BY 1",
         )
@@ -353,7 +384,8 @@ def _holds(role: Role, needed: Role) -> bool:
 
 def let_through(status: str, reason: str = "") -> str:
     """OK for every end of a call that was let through."""
-    return status if status in (*REFUSED, "NOT_FOUND") and reason != "ACCESS_NOT_FOUND" else "OK"
+    found_nothing = ("ACCESS_NOT_FOUND", "ITEM_NOT_FOUND")
+    return status if status in (*REFUSED, "NOT_FOUND") and reason not in found_nothing else "OK"
 
 
 def reason_of(details: bytes) -> str:
@@ -372,7 +404,7 @@ def test_every_method_has_a_row_and_every_row_a_method() -> None:
 
 def test_what_names_an_object_says_so_in_its_option() -> None:
     """A request with the name of a source or a job in it is about one, so a grant on one must be enough for it."""
-    names = {"job_id", "source", "name", "data_type"}
+    names = {"job_id", "source", "name", "data_type", "sync"}
 
     def is_named(method: MethodDescriptor) -> bool:
         fields: list[FieldDescriptor] = list(method.input_type.fields)
@@ -445,13 +477,13 @@ def test_the_method_is_refused_before_its_request_is_read(world: World) -> None:
 def test_what_one_may_not_see_is_as_unknown_as_what_is_not(world: World) -> None:
     """Everything that is answered is the same, but for the name that was asked for."""
     authorization = f"Bearer {world.token((Role.EDITOR, 'source:parts'))}"
-    unknown = Object(source="zalaries", data_type="zalary", job_id=UNKNOWN.job_id)
+    unknown = Object(source="zalaries", data_type="zalary", job_id=_NO_JOB, sync="zalaries-sync", run_id=_NO_JOB)
 
     def words(method: str, about: Object) -> tuple[str, str, bytes, bytes]:
         status, message, details, got = world.answer(
             method, serialised(method, request_of(method, about)), authorization
         )
-        for value in (about.job_id, about.source, about.data_type):
+        for value in (about.run_id, about.job_id, about.sync, about.source, about.data_type):
             message = message.replace(value, "NAME")
             details = details.replace(value.encode(), b"NAME")
         return status, message, details, got
@@ -465,7 +497,12 @@ def test_what_one_may_not_see_is_as_unknown_as_what_is_not(world: World) -> None
 
 def test_lists_show_what_the_caller_may_see_and_nothing_of_the_rest(world: World) -> None:
     authorization = f"Bearer {world.token((Role.VIEWER, 'data_type:part'))}"
-    lists = {"ListSources": "ConfigService", "ListJobs": "JobService", "WhoAmI": "AccessService"}
+    lists = {
+        "ListSources": "ConfigService",
+        "ListJobs": "JobService",
+        "ListSyncs": "SyncService",
+        "WhoAmI": "AccessService",
+    }
     for name, service in lists.items():
         _, _, _, got = world.answer(f"blade.v1.{service}/{name}", b"", authorization)
         assert b"salar" not in got, name
@@ -475,6 +512,7 @@ def test_lists_show_what_the_caller_may_see_and_nothing_of_the_rest(world: World
 def test_sql_and_words_of_the_warehouse_are_for_readers(world: World) -> None:
     viewer, reader = (f"Bearer {world.token((role, 'source:parts'))}" for role in (Role.VIEWER, Role.READER))
     request = {"JobService/GetJob": {"id": world.right.job_id}, "JobService/WatchJob": {"job_id": world.right.job_id}}
+    request |= {"SyncService/GetSync": {"name": world.right.sync}, "SyncService/ListSyncs": {"source": "parts"}}
     for name, fields in {**request, "JobService/ListJobs": {"source": "parts"}}.items():
         method = f"blade.v1.{name}"
         sent = serialised(method, fields)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as replace_fields
+
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
 from blade_sandbox.warehouse.session.session import Session
 from blade_sandbox.warehouse.sql.table_copy import copy_table
@@ -32,5 +34,5 @@ def create_table(reader: TokenReader, session: Session, lakehouse: Lakehouse) ->
     target = session.full_name(name)
     found = copy_table(lakehouse, source, target, quiet=quiet, replace=replace, rows=True, version=version)
     if isinstance(found, Write):
-        return Write(table=target, operation="CLONE", steps=found.steps, zeros=_CLONED)
+        return replace_fields(found, operation="CLONE", zeros=_CLONED)
     return found

@@ -57,8 +57,17 @@ def _table(lakehouse: Lakehouse, name: TableName, wanted: str | None, extended: 
             ("Type", found.kind, ""),
             ("Comment", found.comment, ""),
             ("Provider", "delta", ""),
+            ("Table Properties", f"[{','.join(f'{key}={value}' for key, value in _properties(lakehouse, name))}]", ""),
         ]
     return text_table(["col_name", "data_type", "comment"], rows)
+
+
+def _properties(lakehouse: Lakehouse, name: TableName) -> list[tuple[str, str]]:
+    cursor = lakehouse.cursor()
+    try:
+        return sorted(lakehouse.history.metadata.of(cursor, name).properties.items())
+    finally:
+        cursor.close()
 
 
 def _column(columns: list[TableColumn], wanted: str) -> pa.Table:
@@ -88,7 +97,9 @@ def _history(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Com
                 "userId": pa.array(["sandbox" for _ in found], text),
                 "userName": pa.array(["sandbox" for _ in found], text),
                 "operation": pa.array([entry.operation for entry in found], text),
-                "operationParameters": pa.array([[] for _ in found], pa.map_(text, text)),
+                "operationParameters": pa.array(
+                    [list(entry.parameters.items()) for entry in found], pa.map_(text, text)
+                ),
                 "job": pa.array([None for _ in found], text),
                 "notebook": pa.array([None for _ in found], text),
                 "clusterId": pa.array([None for _ in found], text),
@@ -112,13 +123,15 @@ def _detail(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Comm
         lakehouse.require_table(name)
         cursor = lakehouse.cursor()
         versions = lakehouse.history.versions(cursor, name)
+        metadata = lakehouse.history.metadata.of(cursor, name)
         cursor.close()
+        text = pa.string()
         changed = versions[0].timestamp if versions else datetime.datetime.now(datetime.UTC)
         created = versions[-1].timestamp if versions else changed
         return pa.table(
             {
                 "format": pa.array(["delta"]),
-                "id": pa.array([".".join(name.parts)]),
+                "id": pa.array([metadata.id]),
                 "name": pa.array([".".join(name.parts)]),
                 "description": pa.array([None], pa.string()),
                 "location": pa.array([""]),
@@ -127,8 +140,9 @@ def _detail(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Comm
                 "partitionColumns": pa.array([[]], pa.list_(pa.string())),
                 "numFiles": pa.array([1], pa.int64()),
                 "sizeInBytes": pa.array([0], pa.int64()),
+                "properties": pa.array([sorted(metadata.properties.items())], pa.map_(text, text)),
                 "minReaderVersion": pa.array([1], pa.int32()),
-                "minWriterVersion": pa.array([2], pa.int32()),
+                "minWriterVersion": pa.array([4 if metadata.records_changes else 2], pa.int32()),
             }
         )
 

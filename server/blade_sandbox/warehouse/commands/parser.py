@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from blade_sandbox.warehouse.commands import catalogs, clone, describe, maintenance, settings, show, volumes
+from blade_sandbox.warehouse.commands import (
+    catalogs,
+    clone,
+    describe,
+    maintenance,
+    restore,
+    settings,
+    show,
+    table_properties,
+    volumes,
+)
 from blade_sandbox.warehouse.errors import unsupported
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
 from blade_sandbox.warehouse.session.session import Session
@@ -30,11 +40,12 @@ def parse(tokens: StatementTokens, session: Session, lakehouse: Lakehouse) -> St
     return None
 
 
-_UNSUPPORTED = {"GRANT", "REVOKE", "COPY", "CACHE", "UNCACHE", "CLEAR", "RESTORE", "CALL", "LOAD", "MSCK", "REPAIR",
+_UNSUPPORTED = {"GRANT", "REVOKE", "COPY", "CACHE", "UNCACHE", "CLEAR", "CALL", "LOAD", "MSCK", "REPAIR",
                 "DECLARE", "EXECUTE", "BEGIN", "SYNC", "FSCK", "REORG", "UNDROP", "EXPORT", "IMPORT", "ATTACH",
                 "DETACH", "PRAGMA", "INSTALL", "CHECKPOINT"}  # fmt: skip
 
 _READERS: dict[str, tuple[Callable[[TokenReader, Session, Lakehouse], Statement | None], ...]] = {
+    "ALTER": (table_properties.alter,),
     "ANALYZE": (maintenance.analyze,),
     "CREATE": (catalogs.create, volumes.create, clone.create_table),
     "DESC": (describe.describe,),
@@ -46,6 +57,7 @@ _READERS: dict[str, tuple[Callable[[TokenReader, Session, Lakehouse], Statement 
     "PUT": (volumes.put,),
     "REMOVE": (volumes.remove,),
     "RESET": (settings.reset,),
+    "RESTORE": (restore.restore,),
     "SET": (settings.set_,),
     "SHOW": (show.show,),
     "USE": (settings.use,),

@@ -1,4 +1,4 @@
-"""SHOW CATALOGS, SCHEMAS, TABLES, VIEWS, COLUMNS, CREATE TABLE, with the columns Databricks answers."""
+"""SHOW CATALOGS, SCHEMAS, TABLES, VIEWS, COLUMNS, CREATE TABLE, TBLPROPERTIES, with the columns Databricks answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 from blade_sandbox.warehouse.answers import answering, settings_table, text_table
 from blade_sandbox.warehouse.errors import catalog_not_found, unsupported
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
+from blade_sandbox.warehouse.lake.table_metadata import property_name
 from blade_sandbox.warehouse.session.session import Session
 from blade_sandbox.warehouse.sql.tokens import TokenReader
 from blade_sandbox.warehouse.statements import Command
@@ -37,8 +38,7 @@ def show(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Command
     if reader.accept("CREATE", "TABLE"):
         return _create_table(reader, session, lakehouse)
     if reader.accept("TBLPROPERTIES"):
-        table = session.full_name(reader.name())
-        return answering(lambda: (lakehouse.require_table(table), settings_table([("delta.minReaderVersion", "1")]))[1])
+        return _properties(reader, session, lakehouse)
     raise unsupported(f"SHOW {reader.rest()}")
 
 
@@ -132,6 +132,31 @@ def _columns(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Com
     def build() -> pa.Table:
         lakehouse.require_table(table)
         return text_table(["col_name"], [(column.name,) for column in lakehouse.columns(table)])
+
+    return answering(build)
+
+
+def _properties(reader: TokenReader, session: Session, lakehouse: Lakehouse) -> Command:
+    """All properties of a table, or the one in brackets."""
+    table = session.full_name(reader.name())
+    wanted = None
+    if reader.accept("("):
+        parts = reader.try_name(parts=9)
+        wanted = property_name(reader.string() if parts is None else ".".join(parts))
+        reader.expect(")")
+    reader.end()
+
+    def build() -> pa.Table:
+        lakehouse.require_table(table)
+        cursor = lakehouse.cursor()
+        metadata = lakehouse.history.metadata.of(cursor, table)
+        cursor.close()
+        versions = {"delta.minReaderVersion": "1", "delta.minWriterVersion": "4" if metadata.records_changes else "2"}
+        found = {**versions, **metadata.properties}
+        if wanted is None:
+            return settings_table(sorted(found.items()))
+        missing = f"Table {'.'.join(table.parts)} does not have property: {wanted}"
+        return settings_table([(wanted, found.get(wanted, missing))])
 
     return answering(build)
 

@@ -9,12 +9,16 @@ after later writes. A bounded number of copies is kept, those asked for longest.
 from __future__ import annotations
 
 import datetime
+import json
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import duckdb
 
 from blade_sandbox.warehouse.errors import SqlError
+from blade_sandbox.warehouse.lake.change_feed import ChangeFeed
+from blade_sandbox.warehouse.lake.table_metadata import TableMetadata
 from blade_sandbox.warehouse.lake.table_names import TableName, identifier
 
 KEEP_VERSIONS = 16
@@ -38,10 +42,16 @@ class Version:
     timestamp: datetime.datetime
     operation: str
     kept: bool
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
 
 
 class History:
-    """The versions of all tables, stored beside them in the same database."""
+    """The versions of all tables, stored beside them in the same database.
+
+    Attributes:
+        metadata: ids and properties of the tables.
+        feed: the change rows of their versions.
+    """
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
@@ -49,6 +59,10 @@ class History:
             f"CREATE TABLE IF NOT EXISTS {_SCHEMA}.log (catalog VARCHAR, schema VARCHAR, name VARCHAR,"
             " version BIGINT, logged TIMESTAMP, operation VARCHAR, copy VARCHAR)"
         )
+        # A database file may be of an older release.
+        cursor.execute(f"ALTER TABLE {_SCHEMA}.log ADD COLUMN IF NOT EXISTS parameters VARCHAR")
+        self.metadata = TableMetadata(cursor, VERSIONS_SCHEMA)
+        self.feed = ChangeFeed(cursor)
         self._asked: set[tuple[TableName, int]] = set()
         self._lock = threading.Lock()
 
@@ -59,10 +73,24 @@ class History:
             self._ask(name, found[0].version)
         return found
 
-    def created(self, cursor: duckdb.DuckDBPyConnection, name: TableName, operation: str) -> None:
-        """Log a new table; one that replaces another of its name goes on counting."""
+    def next(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> tuple[int, datetime.datetime]:
+        """Number and time of the version that a write is about to make."""
         found = self._log(cursor, name)
-        self._append(cursor, name, found[0].version + 1 if found else 0, operation)
+        return found[0].version + 1 if found else 0, datetime.datetime.now(datetime.UTC)
+
+    def created(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        name: TableName,
+        operation: str,
+        *,
+        properties: Mapping[str, str] | None = None,
+        at: datetime.datetime | None = None,
+    ) -> None:
+        """Log a new table; one that replaces another of its name goes on counting."""
+        properties = properties or {}
+        self.metadata.created(cursor, name, properties)
+        self.written(cursor, name, operation, parameters={"properties": json.dumps(dict(properties))}, at=at)
 
     def keep(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> None:
         """Copy the current content aside if it may be asked for again; call it before a write."""
@@ -83,9 +111,22 @@ class History:
         )
         self._prune(cursor, name)
 
-    def written(self, cursor: duckdb.DuckDBPyConnection, name: TableName, operation: str) -> None:
-        """Log a write that has happened."""
-        self.created(cursor, name, operation)
+    def written(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        name: TableName,
+        operation: str,
+        *,
+        parameters: Mapping[str, str | None] | None = None,
+        at: datetime.datetime | None = None,
+    ) -> None:
+        """Log a write that has happened; ``at`` is what ``next`` gave."""
+        version, now = self.next(cursor, name)
+        cursor.execute(
+            f"INSERT INTO {_SCHEMA}.log BY NAME SELECT ? AS catalog, ? AS schema, ? AS name, ? AS version,"
+            " ? AS logged, ? AS operation, ? AS parameters",
+            [*name.parts, version, (at or now).replace(tzinfo=None), operation, json.dumps(dict(parameters or {}))],
+        )
 
     def dropped(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> None:
         """Forget a table with all its versions."""
@@ -94,11 +135,14 @@ class History:
         for copy in self._copies(cursor, name):
             cursor.execute(f"DROP TABLE IF EXISTS {_SCHEMA}.{identifier(copy)}")
         cursor.execute(f"DELETE FROM {_SCHEMA}.log WHERE catalog = ? AND schema = ? AND name = ?", [*name.parts])
+        self.feed.dropped(cursor, name)
+        self.metadata.dropped(cursor, name)
 
     def renamed(self, cursor: duckdb.DuckDBPyConnection, name: TableName, new: TableName) -> None:
-        """Log a rename; the versions before it are forgotten."""
+        """Log a rename; the versions before it are forgotten, with their change rows."""
+        self.metadata.renamed(cursor, name, new)
         self.dropped(cursor, name)
-        self.created(cursor, new, "RENAME")
+        self.written(cursor, new, "RENAME")
 
     def relation(self, cursor: duckdb.DuckDBPyConnection, name: TableName, version: int) -> tuple[str, str] | None:
         """The copy (DuckDB schema, table) that holds a version; None: the table itself is this version.
@@ -144,27 +188,53 @@ class History:
             else "The table has no versions.",
         )
 
+    def version_since(self, cursor: duckdb.DuckDBPyConnection, name: TableName, at: datetime.datetime) -> int:
+        """The first version that is not older than a time.
+
+        Raises:
+            SqlError: all of them are.
+        """
+        self.check_not_after(cursor, name, at)
+        return min(entry.version for entry in self._log(cursor, name) if entry.timestamp >= at)
+
+    def check_not_after(self, cursor: duckdb.DuckDBPyConnection, name: TableName, at: datetime.datetime) -> None:
+        """Raises SqlError if the current version is older than that."""
+        latest = self._log(cursor, name)[0].timestamp
+        if at > latest:
+            raise SqlError(
+                "DELTA_TIMESTAMP_GREATER_THAN_COMMIT",
+                "42816",
+                f"The provided timestamp ({at:%Y-%m-%d %H:%M:%S.%f}) is after the latest version available to this\n"
+                f"table ({'.'.join(name.parts)}). Please use a timestamp before or at {latest:%Y-%m-%d %H:%M:%S.%f}.",
+            )
+
+    def vacuumed(self, cursor: duckdb.DuckDBPyConnection, name: TableName, before: datetime.datetime) -> None:
+        """Forget the change rows of versions that are older than that."""
+        old = [entry.version for entry in self._log(cursor, name) if entry.timestamp <= before]
+        if old:
+            self.feed.vacuumed(cursor, name, max(old))
+
     def _ask(self, name: TableName, version: int) -> None:
         with self._lock:
             self._asked.add((name, version))
 
     def _log(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> list[Version]:
         found = cursor.execute(
-            f"SELECT version, epoch_us(logged), operation, copy IS NOT NULL FROM {_SCHEMA}.log"
+            f"SELECT version, epoch_us(logged), operation, copy IS NOT NULL, parameters FROM {_SCHEMA}.log"
             " WHERE catalog = ? AND schema = ? AND name = ? ORDER BY version DESC",
             [*name.parts],
         ).fetchall()
         epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
         return [
-            Version(version=version, timestamp=epoch + datetime.timedelta(microseconds=at), operation=what, kept=kept)
-            for version, at, what, kept in found
+            Version(
+                version=version,
+                timestamp=epoch + datetime.timedelta(microseconds=at),
+                operation=what,
+                kept=kept,
+                parameters=json.loads(parameters or "{}"),
+            )
+            for version, at, what, kept, parameters in found
         ]
-
-    def _append(self, cursor: duckdb.DuckDBPyConnection, name: TableName, version: int, operation: str) -> None:
-        cursor.execute(
-            f"INSERT INTO {_SCHEMA}.log VALUES (?, ?, ?, ?, ?, ?, NULL)",
-            [*name.parts, version, datetime.datetime.now(datetime.UTC).replace(tzinfo=None), operation],
-        )
 
     def _copies(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> list[str]:
         found = cursor.execute(

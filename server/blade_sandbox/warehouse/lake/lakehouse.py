@@ -8,6 +8,7 @@ named ``main.blade`` (Unity Catalog allows no dot in a name, so this is unambigu
 # ruff: noqa: S608 - names are quoted identifiers, values are bound
 from __future__ import annotations
 
+import datetime
 import re
 import tempfile
 import threading
@@ -157,6 +158,15 @@ class Lakehouse:
                 self.history.created(cursor, name, "CREATE OR REPLACE TABLE AS SELECT")
             finally:
                 cursor.close()
+
+    def vacuum(self, name: TableName, older_than: datetime.timedelta) -> None:
+        """Forget the change rows of a table's versions that are older."""
+        cursor = self.cursor()
+        try:
+            with self.writing():
+                self.history.vacuumed(cursor, name, datetime.datetime.now(datetime.UTC) - older_than)
+        finally:
+            cursor.close()
 
     def rows(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run a small query on the catalog itself."""

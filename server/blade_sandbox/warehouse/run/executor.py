@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -12,16 +11,14 @@ from blade_sandbox.warehouse.errors import unsupported
 from blade_sandbox.warehouse.lake import sql_types
 from blade_sandbox.warehouse.lake.lakehouse import Cursor, Lakehouse
 from blade_sandbox.warehouse.lake.table_names import identifier
+from blade_sandbox.warehouse.run.commit import Counted, commit, run_steps
 from blade_sandbox.warehouse.run.operation import Operation
 from blade_sandbox.warehouse.run.result import Result
+from blade_sandbox.warehouse.run.stale import StaleVersionError
 from blade_sandbox.warehouse.run.wire_format import Column, WireFormat
 from blade_sandbox.warehouse.statements import Query, Statement, Write
 
 BATCH_ROWS = 8192
-
-
-class StaleVersionError(Exception):
-    """A table was written to after the statement was translated; translate it again."""
 
 
 class Executor:
@@ -89,13 +86,15 @@ class Executor:
         return result
 
     def _check_pinned(self, query: Query) -> None:
-        if not query.pinned:
+        if not query.pinned and not query.changes:
             return
         cursor = self._lakehouse.cursor()
         try:
             for name, version in query.pinned.items():
                 if self._lakehouse.history.latest(cursor, name) != version:
                     raise StaleVersionError(f"version {version} of {'.'.join(name.parts)} is no longer the current one")
+            for name, first, last in query.changes:
+                self._lakehouse.history.feed.changes(cursor, name, first, last)
         finally:
             cursor.close()
 
@@ -105,13 +104,10 @@ class Executor:
         with self._lakehouse.writing(operation.cancelled):
             cursor.execute("BEGIN")
             try:
-                if transaction is None and self._lakehouse.tables(write.table):
-                    self._lakehouse.history.keep(cursor, write.table)
-                counted: list[tuple[Any, ...]] = []
-                for step in write.steps:
-                    counted = self._step(cursor, step, write.values)
                 if transaction is None:
-                    self._log(cursor, write)
+                    counted = commit(cursor, write, self._lakehouse)
+                else:
+                    counted = run_steps(cursor, write.steps, write.values)
                 cursor.execute("COMMIT")
             except BaseException:
                 cursor.execute("ROLLBACK")
@@ -128,19 +124,6 @@ class Executor:
         operation.changed_rows = counts[0]
         columns = {name: pa.array([count], pa.int64()) for name, count in zip(write.counts, counts, strict=True)}
         return table_result(pa.table(columns), wire)
-
-    def _log(self, cursor: Cursor, write: Write) -> None:
-        history = self._lakehouse.history
-        if write.drops:
-            history.dropped(cursor, write.table)
-        elif write.renamed is not None:
-            history.renamed(cursor, write.table, write.renamed)
-        else:
-            history.written(cursor, write.table, write.operation)
-
-    def _step(self, cursor: Cursor, step: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        used = {name: value for name, value in values.items() if f"${name}" in step}
-        return cursor.execute(step, used or None).fetchall()
 
 
 def table_result(table: pa.Table, wire: WireFormat) -> Result:
@@ -182,7 +165,7 @@ def _columns(relation: duckdb.DuckDBPyRelation, zone: str) -> list[Column]:
         raise unsupported(str(exc)) from exc
 
 
-def _counts(names: tuple[str, ...], counted: list[tuple[Any, ...]]) -> list[int]:
+def _counts(names: tuple[str, ...], counted: Counted) -> list[int]:
     """The numbers for the count columns: DuckDB gives one number, or for MERGE one action a row."""
     if "num_updated_rows" in names:
         actions = [str(row[0]) for row in counted]

@@ -13,9 +13,10 @@ from blade_sandbox.warehouse.entrance import translate
 from blade_sandbox.warehouse.errors import SYNTAX_ERROR, UNSUPPORTED, SqlError
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
 from blade_sandbox.warehouse.run import transaction_control
-from blade_sandbox.warehouse.run.executor import Executor, StaleVersionError, table_result
+from blade_sandbox.warehouse.run.executor import Executor, table_result
 from blade_sandbox.warehouse.run.operation import Operation
 from blade_sandbox.warehouse.run.result import Result
+from blade_sandbox.warehouse.run.stale import StaleVersionError
 from blade_sandbox.warehouse.run.wire_format import WireFormat
 from blade_sandbox.warehouse.sql.tokens import tokenize
 

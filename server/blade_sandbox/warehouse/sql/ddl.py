@@ -10,6 +10,7 @@ from sqlglot import exp
 from blade_sandbox.warehouse.answers import NO_ROWS, doing, nothing
 from blade_sandbox.warehouse.errors import SqlError, schema_not_found, table_exists, unsupported
 from blade_sandbox.warehouse.lake.lakehouse import Cursor
+from blade_sandbox.warehouse.lake.table_metadata import property_name
 from blade_sandbox.warehouse.lake.table_names import TableName, identifier
 from blade_sandbox.warehouse.sql.dml import ALWAYS, INSERTED
 from blade_sandbox.warehouse.sql.functions import adapt
@@ -56,6 +57,8 @@ def _create(tree: exp.Create, kind: str, resolver: Resolver, bindings: Bindings)
     query = tree.args.get("expression")
     if query is not None:
         resolver.resolve(query)
+    if resolver.changes and kind == "VIEW":
+        raise unsupported("a view over table_changes()")
     if temporary:
         return _temporary_view(target, query, resolver, bindings)
     name = resolver.name(target)
@@ -77,7 +80,21 @@ def _create(tree: exp.Create, kind: str, resolver: Resolver, bindings: Bindings)
         relations=resolver.relations,
         counts=INSERTED if kind == "TABLE" and query is not None else (),
         empty=True,
+        whole=kind == "TABLE",
+        creates=_properties(properties) if kind == "TABLE" else None,
     )
+
+
+def _properties(properties: exp.Properties | None) -> dict[str, str]:
+    """TBLPROPERTIES (name = value, ...), the names in quotes or without."""
+    found = {}
+    for prop in properties.expressions if properties else ():
+        if type(prop) is exp.Property:
+            name = prop.this.sql("databricks") if isinstance(prop.this, exp.Dot) else prop.this.name
+            value = prop.args["value"]
+            written = value.sql("databricks").lower() if isinstance(value, exp.Boolean) else value.name
+            found[property_name(name.replace("`", ""))] = written
+    return found
 
 
 def _quoted(name: str) -> exp.Identifier:

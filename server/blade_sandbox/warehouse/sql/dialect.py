@@ -18,7 +18,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from blade_sandbox.warehouse.errors import syntax_error, unsupported
 from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
 from blade_sandbox.warehouse.session.session import Session
-from blade_sandbox.warehouse.sql import ddl, dml
+from blade_sandbox.warehouse.sql import ddl, dml, table_changes
 from blade_sandbox.warehouse.sql.column_names import name_columns
 from blade_sandbox.warehouse.sql.functions import adapt
 from blade_sandbox.warehouse.sql.parameters import POSITIONAL, Bindings
@@ -51,6 +51,7 @@ def plan(
             values=bindings.values,
             relations=resolver.relations,
             pinned=resolver.pinned,
+            changes=resolver.changes,
         )
     if isinstance(tree, (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable)):
         return dml.plan(tree, resolver, bindings)
@@ -100,6 +101,9 @@ def _bind(tree: exp.Expr, bindings: Bindings) -> None:
     for call in list(tree.find_all(exp.Anonymous)):
         if call.name.upper() == "IDENTIFIER" and isinstance(call.parent, exp.Table):
             _bind_identifier(call, bindings)
+    for table in list(tree.find_all(exp.Table)):
+        if table_changes.is_call(table):
+            table_changes.bind(table, bindings.text)
     for placeholder in list(tree.find_all(exp.Placeholder)):
         placeholder.replace(bindings.value(placeholder.name))
 

@@ -11,6 +11,7 @@ from blade_sandbox.warehouse.sql.functions import adapt
 from blade_sandbox.warehouse.sql.parameters import Bindings
 from blade_sandbox.warehouse.sql.render import render
 from blade_sandbox.warehouse.sql.resolve import Resolver
+from blade_sandbox.warehouse.sql.row_changes import row_changes
 from blade_sandbox.warehouse.statements import Statement, Write
 
 ALWAYS = "always"
@@ -19,6 +20,12 @@ ALWAYS = "always"
 AFFECTED = ("num_affected_rows",)
 INSERTED = ("num_affected_rows", "num_inserted_rows")
 MERGED = ("num_affected_rows", "num_updated_rows", "num_deleted_rows", "num_inserted_rows")
+_COUNTS: dict[type[exp.Expr], tuple[str, ...]] = {
+    exp.Insert: INSERTED,
+    exp.Update: AFFECTED,
+    exp.Delete: AFFECTED,
+    exp.Merge: MERGED,
+}
 
 
 def plan(tree: exp.Expr, resolver: Resolver, bindings: Bindings) -> Statement:
@@ -30,37 +37,38 @@ def plan(tree: exp.Expr, resolver: Resolver, bindings: Bindings) -> Statement:
     if isinstance(tree, exp.TruncateTable):
         name = resolver.name(tree.expressions[0])
         resolver.require_writable(name)
-        return Write(table=name, operation="TRUNCATE", steps=(f"DELETE FROM {name.sql}",))
+        return Write(table=name, operation="TRUNCATE", steps=(f"DELETE FROM {name.sql}",), whole=True)
     target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
     if not isinstance(target, exp.Table):
         raise unsupported(f"writing to {tree.this.sql('databricks')}")
     name = resolver.name(target)
     steps: tuple[str, ...] = ()
-    operation = "WRITE"
-    counts: tuple[str, ...] = INSERTED
+    whole = isinstance(tree, exp.Delete) and tree.args.get("where") is None
     if isinstance(tree, exp.Insert):
         if tree.args.get("where") or tree.args.get("partition"):
             raise unsupported("INSERT with REPLACE WHERE or PARTITION")
         if tree.args.get("overwrite"):
             tree.set("overwrite", False)
             steps = (f"DELETE FROM {resolver.place(name)}",)
-    else:
-        operation = type(tree).__name__.upper()
-        counts = MERGED if isinstance(tree, exp.Merge) else AFFECTED
+            whole = True
     _unqualify(tree, {name.table, (target.alias or name.table).lower()})
     if isinstance(tree, exp.Merge):
         tree.set("returning", exp.Returning(expressions=[exp.column("merge_action")]))
     resolver.require_writable(name)
+    recorded = resolver.records_changes(name)
     if isinstance(tree, exp.Insert):
         _check_identities(tree, name, resolver)
     resolver.resolve(tree)
+    adapted = adapt(tree, ansi=resolver.session.ansi)
     return Write(
         table=name,
-        operation=operation,
-        steps=(*steps, render(adapt(tree, ansi=resolver.session.ansi))),
+        operation="WRITE" if isinstance(tree, exp.Insert) else type(tree).__name__.upper(),
+        steps=(*steps, render(adapted)),
         values=bindings.values,
         relations=resolver.relations,
-        counts=counts,
+        counts=_COUNTS[type(tree)],
+        changes=row_changes(adapted) if recorded and not whole else None,
+        whole=whole,
     )
 
 

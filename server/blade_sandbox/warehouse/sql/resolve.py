@@ -6,8 +6,6 @@ reported in Databricks' words and by its full name. Column names that spell out 
 
 from __future__ import annotations
 
-import datetime
-import zoneinfo
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -19,6 +17,8 @@ from blade_sandbox.warehouse.lake.lakehouse import Lakehouse
 from blade_sandbox.warehouse.lake.table_names import TableName, identifier
 from blade_sandbox.warehouse.session.session import Session
 from blade_sandbox.warehouse.session.transactions import not_supported
+from blade_sandbox.warehouse.sql import table_changes
+from blade_sandbox.warehouse.sql.timestamps import timestamp
 
 
 @dataclass(kw_only=True)
@@ -28,12 +28,14 @@ class Resolver:
     Attributes:
         relations: tables made for this statement (information_schema), by the name that stands for them.
         pinned: tables to be read as a version that is the current one.
+        changes: tables whose change rows are read, with the first and last of their versions.
     """
 
     session: Session
     lakehouse: Lakehouse
     relations: dict[str, pa.Table] = field(default_factory=dict)
     pinned: dict[TableName, int] = field(default_factory=dict)
+    changes: list[tuple[TableName, int, int]] = field(default_factory=list)
     _sources: dict[tuple[str, ...], tuple[str, str]] = field(default_factory=dict)
 
     def name(self, table: exp.Table) -> TableName:
@@ -47,7 +49,9 @@ class Resolver:
             SqlError: a table or version does not exist, or a path like parquet.`/file` is read.
         """
         for table in list(tree.find_all(exp.Table)):
-            if isinstance(table.this, exp.Func):
+            if table_changes.is_call(table):
+                self._read_changes(table)
+            elif isinstance(table.this, exp.Func):
                 _check_table_function(table)
             elif not _is_cte(table):
                 self._resolve_table(table)
@@ -67,6 +71,25 @@ class Resolver:
             raise SqlError(
                 "EXPECT_TABLE_NOT_VIEW.NO_ALTERNATIVE", "42809", f"`{'`.`'.join(name.parts)}` is a view, not a table."
             )
+
+    def records_changes(self, name: TableName) -> bool:
+        """Whether the change data feed of a table to be written to is on.
+
+        Raises:
+            SqlError: it is, and a transaction is open.
+        """
+        cursor = self.lakehouse.cursor()
+        try:
+            recorded = self.lakehouse.history.metadata.of(cursor, name).records_changes
+        finally:
+            cursor.close()
+        if recorded and self.session.transaction is not None:
+            raise not_supported(
+                "WRITE_TABLE_WITH_CDF",
+                f"Writing to {'.'.join(name.parts)}, a table with change data feed enabled, is not supported in a "
+                "transaction.",
+            )
+        return recorded
 
     def _resolve_table(self, table: exp.Table) -> None:
         parts = _parts(table)
@@ -101,6 +124,12 @@ class Resolver:
             raise unsupported("a view in a transaction")
         return transaction.snapshot(name), name.table
 
+    def _read_changes(self, table: exp.Table) -> None:
+        if self.session.transaction is not None:
+            raise not_supported("CDF_READ", "table_changes() is not supported in a transaction.")
+        name, first, last = table_changes.rewrite(table, self.session, self.lakehouse)
+        self.changes.append((name, first, last))
+
     def _remember(self, name: TableName, physical_schema: str) -> None:
         self._sources[name.parts] = (physical_schema, name.table)
         if name.catalog == self.session.catalog:
@@ -113,7 +142,8 @@ class Resolver:
         try:
             wanted = version.expression
             if str(version.this).upper() == "TIMESTAMP":
-                at = _timestamp(wanted, self.session.zone)
+                text = wanted.this.name if isinstance(wanted, exp.Cast) else wanted.name
+                at = timestamp(text, self.session.zone, "TIMESTAMP AS OF")
                 number = self.lakehouse.history.version_at(cursor, name, at)
             elif isinstance(wanted, exp.Literal) and wanted.name.isdigit():
                 number = int(wanted.name)
@@ -205,12 +235,3 @@ def _is_cte(table: exp.Table) -> bool:
             return True
         node = node.parent
     return False
-
-
-def _timestamp(value: exp.Expr, zone: str) -> datetime.datetime:
-    text = value.this.name if isinstance(value, exp.Cast) else value.name
-    try:
-        at = datetime.datetime.fromisoformat(text)
-    except ValueError as exc:
-        raise unsupported("TIMESTAMP AS OF anything but a timestamp in quotes") from exc
-    return at.replace(tzinfo=zoneinfo.ZoneInfo(zone)) if at.tzinfo is None else at

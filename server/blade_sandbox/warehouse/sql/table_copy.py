@@ -19,7 +19,7 @@ def copy_table(
     rows: bool = False,
     version: int | None = None,
 ) -> Statement:
-    """A table like another.
+    """A table like another; with its rows, its properties come too.
 
     Raises:
         SqlError: the source, its version or the target's schema is not there, or the target is (without ``quiet``).
@@ -34,6 +34,7 @@ def copy_table(
     cursor = lakehouse.cursor()
     try:
         kept = None if version is None else lakehouse.history.relation(cursor, source, version)
+        properties = lakehouse.history.metadata.of(cursor, source).properties if rows else {}
         steps = [*lakehouse.definition(cursor, source, target.sql)]
     finally:
         cursor.close()
@@ -43,4 +44,4 @@ def copy_table(
         content = f"{identifier(kept[0])}.{identifier(kept[1])}"
     if rows:
         steps.append(f"INSERT INTO {target.sql} SELECT * FROM {content}")  # noqa: S608 - quoted identifiers
-    return Write(table=target, operation="CREATE TABLE", steps=tuple(steps))
+    return Write(table=target, operation="CREATE TABLE", steps=tuple(steps), whole=True, creates=properties)

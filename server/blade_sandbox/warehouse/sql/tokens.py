@@ -93,6 +93,11 @@ class TokenReader:
         """Consume one of these words if it is next."""
         return any(self.accept(word) for word in words)
 
+    def expect(self, word: str) -> None:
+        """Consume this word. Raises SqlError if it is not next."""
+        if not self.accept(word):
+            raise syntax_error(self.next().text)
+
     def name(self, *, parts: int = 3) -> tuple[str, ...]:
         """A dotted name of up to so many parts. Raises SqlError if there is none or it is longer."""
         found = [self._part()]
@@ -103,11 +108,11 @@ class TokenReader:
             raise syntax_error(found[-1])
         return tuple(found)
 
-    def try_name(self) -> tuple[str, ...] | None:
-        """A dotted name if one is next; None, and nothing consumed, if not."""
+    def try_name(self, *, parts: int = 3) -> tuple[str, ...] | None:
+        """A dotted name of up to so many parts if one is next; None, and nothing consumed, if not."""
         at = self._at
         try:
-            return self.name()
+            return self.name(parts=parts)
         except SqlError:
             self._at = at
             return None

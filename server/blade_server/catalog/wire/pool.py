@@ -23,7 +23,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import requote_uri, select_proxy
 
 from blade_server.addresses import checked_proxy, checked_url, is_never, speaks_otherwise
-from blade_server.catalog.failures import Answer, breakage, nonsense
+from blade_server.catalog.failures import Answer, AnswerTooLong, breakage
 from blade_server.catalog.wire.exchange import TooLong, exchange
 from blade_server.errors import Precondition, Reason
 
@@ -102,7 +102,8 @@ class ConnectionPool:
             self.check_scheme()
             raise breakage(exc, catalog=self.url, stores=stores) from exc
         except TooLong as exc:
-            raise nonsense(f"sent more than {_MAX_ANSWER_BYTES} bytes", catalog=self.url, stores=stores) from exc
+            message = f"the catalog at {self.url} sent more than {_MAX_ANSWER_BYTES} bytes"
+            raise AnswerTooLong(message, maybe_stored=stores) from exc
 
     def check_scheme(self) -> None:
         """Raises Precondition if the port speaks TLS and the URL says otherwise, or reverse: waiting would not help.

@@ -14,13 +14,15 @@ from blade_server.catalog import Catalog, Encoded, Uploaded, encode
 from blade_server.core import retry
 from blade_server.core.audit.recorder import Recorder
 from blade_server.core.checks import raise_for
+from blade_server.core.destinations.catalogs import Catalogs, OpenCatalog
 from blade_server.core.direct.queries import Queries
 from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
-from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable, Invalid
+from blade_server.core.transform.classifications import is_above
+from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable, Invalid, Precondition, Reason
 from blade_server.model import Item
 from blade_server.model.access import Caller
-from blade_server.model.policy import RetryPolicy
+from blade_server.model.policy import DirectPolicy
 from blade_server.storage.sources import SourceStore
 
 T = TypeVar("T")
@@ -48,17 +50,18 @@ class Ingest:
 
     def __init__(
         self,
-        policy: RetryPolicy,
+        policy: DirectPolicy,
         sources: Sources,
-        catalog: Catalog,
+        catalogs: Catalogs,
         store: SourceStore,
         queries: Queries,
         *,
         recorder: Recorder,
     ) -> None:
-        self._retry = policy
+        self._retry = policy.retry
+        self._classifications = policy.source.classifications
         self._sources = sources
-        self._catalog = catalog
+        self._catalogs = catalogs
         self._store = store
         self._queries = queries
         self._recorder = recorder
@@ -72,6 +75,7 @@ class Ingest:
         item_id: str,
         replace: bool = False,
         metadata: Mapping[str, str] | None = None,
+        destination: str = "",
     ) -> Ingested:
         """Bring one item into the catalog. Repeating the call is safe.
 
@@ -79,20 +83,22 @@ class Ingest:
 
         Raises:
             NotFound: no row has the id.
-            Precondition: two rows have it, or the row cannot become an item.
+            Precondition: two rows have it, the row cannot become an item, or the destination does not take it.
             CatalogRejected, CatalogDenied, CatalogUnavailable, Warehouse...: as they are, after the retries.
         """
         raise_for(check_pairs("metadata", metadata or {}))
         if not item_id:
             raise Invalid.field("item_id", "is required")
         found = self._sources.find(data_type, source, by=by)
-        existed = self._tried(lambda: item_id in self._catalog.existing(found.data_source, [item_id]))
-        if existed and not replace:
-            return Ingested(outcome=IngestOutcome.ALREADY_EXISTS)
-        with self._recorder.outside(by, f"source:{found.name}", "upload of an item"):
-            item = self._tried(lambda: self._queries.item_of(found, item_id, metadata or {}))
-            encoded = encode(found.data_source, Items.of([item]))
-            replaced = self._upload(encoded) or existed
+        with self._catalogs.open(destination or found.config.destination) as opened:
+            existed = self._tried(lambda: item_id in opened.catalog.existing(found.data_source, [item_id]))
+            if existed and not replace:
+                return Ingested(outcome=IngestOutcome.ALREADY_EXISTS)
+            with self._recorder.outside(by, f"source:{found.name}", "upload of an item"):
+                item = self._tried(lambda: self._queries.item_of(found, item_id, metadata or {}))
+                self._check_ceiling(opened, item)
+                encoded = encode(found.data_source, Items.of([item]))
+                replaced = self._upload(opened.catalog, encoded) or existed
         self._store.count_items(found.name, 1)
         return Ingested(
             outcome=IngestOutcome.REPLACED if replaced else IngestOutcome.CREATED,
@@ -100,12 +106,21 @@ class Ingest:
             bytes_uploaded=encoded.size_bytes,
         )
 
-    def _upload(self, encoded: Encoded) -> bool:
+    def _check_ceiling(self, opened: OpenCatalog, item: Item) -> None:
+        to = opened.destination
+        if not is_above(self._classifications, item.classification, to.ceiling):
+            return
+        raise Precondition(
+            f"item {item.item_id!r} is {item.classification}, and destination {to.name!r} takes items up to {to.ceiling}",
+            reason=Reason.CLASSIFICATION_ABOVE_CEILING,
+        )
+
+    def _upload(self, catalog: Catalog, encoded: Encoded) -> bool:
         """Whether the catalog says that it replaced an item.
 
         After an answer that was lost it looks whether the item arrived: a catalog may not replace by id.
         """
-        upload = _Upload(self._catalog, encoded)
+        upload = _Upload(catalog, encoded)
         try:
             return bool(self._tried(upload.attempt).replaced)
         except CatalogUnavailable as exc:

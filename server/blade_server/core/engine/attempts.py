@@ -48,6 +48,7 @@ class Attempts:
         self._passes.leave()
         self._passes.close()
         self._run.query.close()
+        self._run.close_destination()
 
     def _work(self) -> None:
         attempt = 0
@@ -84,10 +85,11 @@ class Attempts:
 
     def _attempt(self) -> None:
         run = self._run
+        run.open_destination()
         self._let_settle()
         warehouse = run.query.connect()
         self._plan(warehouse)
-        reading = run.query.reading(warehouse, first_block=run.next_block)
+        reading = run.query.reading(warehouse, first_block=run.next_block, ceiling=run.endpoint.destination.ceiling)
         for _ in self._passes.deliver(reading):
             if self._control.halted is Halt.PAUSE:
                 self._pause()

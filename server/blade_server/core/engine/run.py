@@ -9,14 +9,15 @@ from queue import Queue
 from typing import Self
 
 from blade_server.catalog import Catalog
+from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.engine.batches import Chunk, End, Report
+from blade_server.core.engine.endpoints import Endpoint, Endpoints
 from blade_server.core.engine.halt import Control, Halt
 from blade_server.core.engine.ledger import Mark, first_block_of
 from blade_server.core.engine.read.job_query import JobQuery
 from blade_server.core.engine.record.progress import Progress, Reported
 from blade_server.core.engine.record.recorder import Recorder
 from blade_server.core.engine.upload.limiter import Limiter
-from blade_server.core.engine.upload.throttle import Throttle
 from blade_server.errors import BladeError, Reason
 from blade_server.model import Action, Claim, Flags, Status, WaitReason
 from blade_server.model.policy import EnginePolicy
@@ -25,8 +26,6 @@ from blade_server.storage.engine.stores import Stores
 Message = Chunk | End | Report | BaseException | None
 """What a job's other threads tell its own; None only wakes it."""
 
-_CATALOG = "catalog"
-
 
 @dataclass(frozen=True, kw_only=True)
 class EngineTools:
@@ -34,17 +33,12 @@ class EngineTools:
 
     policy: EnginePolicy
     stores: Stores
-    catalog: Catalog
-    throttle: Throttle
+    endpoints: Endpoints
 
     @classmethod
-    def of(cls, policy: EnginePolicy, stores: Stores, catalog: Catalog) -> Self:
-        """With a throttle that shares its holds with all replicas."""
-        throttle = Throttle(
-            hold=lambda seconds: stores.holds.hold(_CATALOG, seconds),
-            held_for=lambda: stores.holds.held_for(_CATALOG),
-        )
-        return cls(policy=policy, stores=stores, catalog=catalog, throttle=throttle)
+    def of(cls, policy: EnginePolicy, stores: Stores, catalogs: Catalogs) -> Self:
+        """With throttles that share their holds with all replicas."""
+        return cls(policy=policy, stores=stores, endpoints=Endpoints(catalogs, stores.holds))
 
 
 class Run:
@@ -61,8 +55,9 @@ class Run:
         self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control)
         self.limiter = Limiter(self.limits.items_per_second)
         self.inbox: Queue[Message] = Queue()
-        self.settled_at = time.monotonic() + _settling_s(tools, claim)
+        self._began = self.settled_at = time.monotonic()
         """When uploads of earlier claims and passes have come to their end, on the monotonic clock."""
+        self._endpoint: Endpoint | None = None
         self.next_block = first_block_of(claim.epoch)
         """Number of the next block in the ledger."""
         self.holding = False
@@ -75,6 +70,34 @@ class Run:
         )
         """What callers want, as last heard; a pause or cancel may have been asked of the server that died."""
         self._flags_lock = threading.Lock()
+
+    def open_destination(self) -> None:
+        """Once for a claim, before anything else; harmless if repeated. Raises as `Endpoints.open`."""
+        if self._endpoint is None:
+            self._endpoint = self.tools.endpoints.open(self.claim.job.spec)
+            self.settled_at = self._began + self._settling_s()
+
+    def close_destination(self) -> None:
+        """Nothing is sent any more."""
+        if self._endpoint is not None:
+            self._endpoint.close()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the items go, once that is open."""
+        assert self._endpoint is not None
+        return self._endpoint
+
+    @property
+    def catalog(self) -> Catalog:
+        """Of the job's destination."""
+        return self.endpoint.catalog
+
+    def _settling_s(self) -> float:
+        """How long uploads of earlier claims may be at work; after a restore a server may not know it lost the job."""
+        if self.claim.doubtful:
+            return self.tools.policy.lease_s + self.catalog.settle_s
+        return self.catalog.settle_s if self.claim.epoch > 1 else 0.0
 
     def tell(self, message: Message) -> None:
         """Puts it into the inbox, after it is counted. Any thread."""
@@ -150,7 +173,7 @@ class Run:
     def replaces(self) -> bool:
         """Whether the catalog puts the same item in its own place: then it may arrive twice. Blocks."""
         try:
-            return self.tools.catalog.capabilities().replaces
+            return self.catalog.capabilities().replaces
         except BladeError:
             return False
 
@@ -165,10 +188,3 @@ class Run:
         limit = self.reported.too_many_errors(self.limits)
         if limit is not None:
             raise BladeError(limit, reason=Reason.TOO_MANY_ERRORS)
-
-
-def _settling_s(tools: EngineTools, claim: Claim) -> float:
-    """How long uploads of earlier claims may be at work; after a restore a server may not know that it lost the job."""
-    if claim.doubtful:
-        return tools.policy.lease_s + tools.catalog.settle_s
-    return tools.catalog.settle_s if claim.epoch > 1 else 0.0

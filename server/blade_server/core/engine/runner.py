@@ -165,7 +165,7 @@ class Runner:
             elif not running.over:
                 running.run.lose()
         with suppress(StorageUnavailable):  # then holds of other replicas are heard of at the next beat
-            self._tools.throttle.refresh()
+            self._tools.endpoints.refresh()
 
     def _has_room(self) -> bool:
         """Held pauses take up no place; when as many are held as may run, the oldest lets its cursor go."""

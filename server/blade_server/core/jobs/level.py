@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from blade_server.core.transform.item_ids import Template
 from blade_server.model import JobSpec, Source
-from blade_server.model.sync import DEFAULT_DESTINATION
+from blade_server.model.destination import DEFAULT_DESTINATION
 
 
 def level(spec: JobSpec, source: Source) -> int:

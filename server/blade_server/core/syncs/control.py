@@ -11,6 +11,8 @@ from blade_server.model.sync import Sync
 from blade_server.storage.sync.control import SyncControl
 from blade_server.storage.sync.syncs import SyncStore
 
+MAX_RESET_IDS = 10_000
+
 
 class ControlSyncs:
     """Thread-safe; each call is one short transaction. Raises what the storage raises; Invalid for the reason."""

@@ -14,8 +14,8 @@ def key_hash(spec: SyncSpec, source: Source, statement: str) -> str:
     """Another hash means that what was known says nothing about deletes.
 
     The statement with its tables resolved (and no versions pinned), where the table is, the mapping and what the sync
-    puts in its place. Not in it is what changes how items are sent, or adds the same to all of them: `metadata`, limits,
-    batch size, guards, schedule.
+    puts in its place. Not in it is what changes how items are sent, or adds the same to all of them: `metadata`,
+    limits, batch size, guards, schedule.
 
     Args:
         spec: of the sync.

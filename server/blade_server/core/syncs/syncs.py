@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from blade_server.core.audit.recorder import Recorder
+from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.jobs.show import ShowJobs
 from blade_server.core.schedule.due_times import first_due
 from blade_server.core.sources.sources import Sources
@@ -17,6 +18,7 @@ from blade_server.core.syncs.checked import Checked
 from blade_server.core.syncs.clone import CloneSync
 from blade_server.core.syncs.control import ControlSyncs
 from blade_server.core.syncs.create import CreateSync
+from blade_server.core.syncs.item import ShowSyncItem
 from blade_server.core.syncs.plan import PlanSync
 from blade_server.core.syncs.run import RunSync
 from blade_server.core.syncs.show import ShowSyncs
@@ -29,6 +31,7 @@ from blade_server.storage.jobs.new import NewJobs
 from blade_server.storage.notifications import NotificationStore
 from blade_server.storage.sync.control import SyncControl
 from blade_server.storage.sync.history import SyncHistory
+from blade_server.storage.sync.items import ItemStore
 from blade_server.storage.sync.syncs import SyncStore
 
 
@@ -39,6 +42,7 @@ class Syncs:
     create: CreateSync
     clone: CloneSync
     show: ShowSyncs
+    item: ShowSyncItem
     update: UpdateSync
     control: ControlSyncs
     run: RunSync
@@ -58,6 +62,7 @@ class Syncs:
         database: Database,
         show_jobs: ShowJobs,
         sources: Sources,
+        catalogs: Catalogs,
         *,
         recorder: Recorder,
         wake: Callable[[], None],
@@ -66,11 +71,12 @@ class Syncs:
         store, history = SyncStore(database, first_due), SyncHistory(database)
         new_jobs = NewJobs(database, max_open=policy.max_open_jobs, max_own=policy.max_own_jobs)
         jobs = SyncJobs(policy, sources, store, new_jobs, wake)
-        checked = Checked(policy.direct.source, jobs, NotificationStore(database))
+        checked = Checked(policy.direct.source, jobs, catalogs, NotificationStore(database))
         return cls(
             create=CreateSync(store, checked),
             clone=CloneSync(store, jobs, checked),
             show=ShowSyncs(store, history, show_jobs, recorder),
+            item=ShowSyncItem(jobs, ItemStore(database), recorder),
             update=UpdateSync(store, jobs, checked),
             control=ControlSyncs(store, SyncControl(database, first_due)),
             run=RunSync(jobs),

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from blade_server.arrow.arrays import AnyArray, as_bytes, as_text, values
 from blade_server.arrow.items import Items
-from blade_server.core.transform.classifications import highest, raised
+from blade_server.core.transform.classifications import above, highest, raised
 from blade_server.core.transform.columns import find_column, require_column, rows_where
 from blade_server.core.transform.item_ids import Template, TemplateError, trimmed
 from blade_server.core.transform.json_columns import plain_type, readable, row_texts, unreadable_rows
@@ -69,6 +69,7 @@ class Transform:
         known_classifications: Sequence[str],
         metadata: Mapping[str, str],
         overrides: Overrides | None = None,
+        ceiling: str = "",
     ) -> None:
         """Compile the mapping of `source` for a schema.
 
@@ -109,6 +110,9 @@ class Transform:
             _check_classification(self._plain.field(self._classification), self._field(_CLASSIFICATION))
         if self._least and self._least not in known_classifications:
             raise Invalid.field("mapping.min_classification", f"{_shown(self._least)} is not one this server knows")
+        self._ceiling = ceiling
+        if ceiling and ceiling not in known_classifications:
+            raise Invalid.field("destination.ceiling", f"{_shown(ceiling)} is not one this server knows")
 
     def __call__(self, batch: pa.RecordBatch) -> Transformed:
         """Transform a batch of the schema. Never fails for what a row holds."""
@@ -216,7 +220,12 @@ class Transform:
             known = ", ".join(values(self._known))
             message = f"classification {_shown(found[row].as_py())} is not one this server knows; known: {known}"
             faults.setdefault(row, _Fault(Reason.UNKNOWN_CLASSIFICATION, field, message))
-        return raised(found, self._known, self._least) if self._least else found
+        found = raised(found, self._known, self._least) if self._least else found
+        if self._ceiling:
+            for row in rows_where(above(found, self._known, self._ceiling)):
+                message = f"the item is {_shown(found[row].as_py())}, above the destination's ceiling {self._ceiling}"
+                faults.setdefault(row, _Fault(Reason.CLASSIFICATION_ABOVE_CEILING, field, message))
+        return found
 
     def _times(self, batch: pa.RecordBatch, faults: _Faults) -> pa.StringArray:
         if self._last_modified is None:

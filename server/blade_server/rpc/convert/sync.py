@@ -12,6 +12,7 @@ from blade.v1 import sync_pb2
 from blade_server import model
 from blade_server.errors import Invalid
 from blade_server.model import sync as m
+from blade_server.model.sync_report import SyncMode
 from blade_server.rpc.convert.fields import numbers_of, optional, seconds
 from blade_server.rpc.convert.job import KINDS, STATUSES, limits_from
 from blade_server.rpc.convert.sync_report import MODES, counts_message, report_message
@@ -34,7 +35,7 @@ def spec_from(spec: sync_pb2.SyncSpec) -> m.SyncSpec:
         sql=spec.sql,
         filter=spec.filter,
         destination=spec.destination or m.DEFAULT_DESTINATION,
-        mode=_choice(MODES, spec.mode, m.SyncMode.CHANGED, "mode"),
+        mode=_choice(MODES, spec.mode, SyncMode.CHANGED, "mode"),
         cursor=_cursor_from(spec.cursor) if spec.HasField("cursor") else None,
         schedule=_schedule_from(spec.schedule) if spec.HasField("schedule") else None,
         deletes=_choice(DELETES, spec.deletes, m.Deletes.KEEP, "deletes"),

@@ -7,6 +7,7 @@ nothing written. `leases.py` gives claims out.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
@@ -35,7 +36,7 @@ class ClaimStore:
             self._update(
                 connection,
                 claim,
-                plan={"statement": plan.statement, "announced": plan.announced},
+                plan=asdict(plan),
                 total_items=total_items,
             )
             ring(connection, claim.job_id)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, text, update
 
+from blade_server.storage import tables
 from blade_server.storage.database import CHANNEL, Database
 from blade_server.storage.jobs.rows import ring_queue
 
@@ -32,6 +33,7 @@ def doubt_open_jobs(connection: Connection, why: str) -> int:
     Returns how many there are.
     """
     jobs = len(connection.execute(_DOUBT, {"channel": CHANNEL}).all())
+    connection.execute(update(tables.sync).values(doubtful=True))
     ring_queue(connection)
     log.error(
         "the database is older than the work (%s): a backup was restored, or a standby took over that had not heard "

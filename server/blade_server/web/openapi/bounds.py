@@ -15,7 +15,11 @@ from blade_server.core.jobs.preview import MAX_PREVIEW_ROWS
 from blade_server.core.paging import MAX_PAGE_SIZE
 from blade_server.core.sources import rules
 from blade_server.core.sql.parse import MAX_FILTER_BYTES, MAX_SQL_BYTES
+from blade_server.core.syncs.backfill import MAX_VALUE_CHARACTERS
+from blade_server.core.syncs.control import MAX_RESET_IDS
+from blade_server.core.syncs.rules import MAX_NOTIFICATIONS, MAX_PAUSE_AFTER_FAILURES, MAX_SCOPE_CHARACTERS
 from blade_server.core.transform.transform import MAX_ITEM_ID_CHARACTERS
+from blade_server.web.transcoder.conventions import STARTS
 
 Bounds = Mapping[str, Any]
 
@@ -28,6 +32,7 @@ _REQUEST_ID = {"maxLength": MAX_REQUEST_ID_CHARACTERS}
 _SQL = {"maxLength": MAX_SQL_BYTES}
 _TABLE = ("catalog", "schema", "table")
 _PAGE = {"minimum": 1, "maximum": MAX_PAGE_SIZE}
+_CONTROLS = ("Update", "Delete", "Pause", "Resume", "Own", "Clone")
 
 BOUNDS: Mapping[str, Bounds] = {
     "AddSourceRequest.request_id": _REQUEST_ID,
@@ -72,6 +77,26 @@ BOUNDS: Mapping[str, Bounds] = {
     "UpdateJobLimitsRequest.reason": _REASON,
     "RetryFailedItemsRequest.reason": _REASON,
     "RetryFailedItemsRequest.request_id": _REQUEST_ID,
+    "Sync.name": {"pattern": f"^{rules.NAME.pattern}$"},
+    "SyncSpec.sql": _SQL,
+    "SyncSpec.filter": {"maxLength": MAX_FILTER_BYTES},
+    "SyncSpec.scope": {"maxLength": MAX_SCOPE_CHARACTERS},
+    "SyncSpec.batch_size": {"minimum": 1, "maximum": MAX_BATCH_SIZE},
+    "SyncSpec.workers": {"minimum": 1, "maximum": MAX_WORKERS},
+    "SyncSpec.metadata": _PAIRS,
+    "SyncSpec.item_id": {"maxLength": rules.MAX_TEMPLATE_CHARACTERS},
+    "SyncSpec.last_modified": _NAME,
+    "SyncSpec.pause_after_failures": {"minimum": 0, "maximum": MAX_PAUSE_AFTER_FAILURES},
+    "SyncSpec.notifications": {"maxItems": MAX_NOTIFICATIONS},
+    "CloneSyncRequest.new_name": {"pattern": f"^{rules.NAME.pattern}$"},
+    "BackfillSyncRequest.from": {"maxLength": MAX_VALUE_CHARACTERS},
+    "BackfillSyncRequest.to": {"maxLength": MAX_VALUE_CHARACTERS},
+    "ResetSyncStateRequest.item_ids": {"maxItems": MAX_RESET_IDS},
+    "GetSyncItemRequest.item_id": {"maxLength": MAX_ITEM_ID_CHARACTERS},
+    **{f"{what}Request.page_size": _PAGE for what in ("ListSyncs", "ListSyncRuns", "ListSyncFires")},
+    **{f"{verb}SyncRequest.reason": _REASON for verb in (*_CONTROLS, "Run", "Verify", "Backfill")},
+    **{f"{call}Request.reason": _REASON for call in ("ApplyPlan", "AcceptDeletes", "ResetSyncState")},
+    **{f"{call}Request.request_id": _REQUEST_ID for call in ("CreateSync", *STARTS)},
 }
 """By message and field, without the package."""
 
@@ -86,6 +111,10 @@ REQUIRED: Mapping[str, Bounds] = {
         },
     },
     "UpdateJobLimits": {"required": ["limits"]},
+    "CreateSync": {"required": ["name", "spec"], "properties": {"name": {}, "spec": {"required": ["source"]}}},
+    "ApplyPlan": {"required": ["jobId"]},
+    "AcceptDeletes": {"required": ["jobId", "reason"]},
+    "CloneSync": {"required": ["newName"]},
 }
 """What the body of a call must have, by method: a message is sent in several calls."""
 
@@ -99,21 +128,30 @@ _ERRORS: Mapping[str, str] = {
     ),
     "401": "UNAUTHENTICATED: the caller did not say who he is, or in a way that is not good (any more).",
     "403": "PERMISSION_DENIED: the caller may not do this; `ErrorInfo` names the role that is needed.",
-    "404": "NOT_FOUND: there is no such source, job or item.",
+    "404": "NOT_FOUND: there is no such source, sync, job or item.",
     "409": "ALREADY_EXISTS: the name is taken. ABORTED: somebody else changed it meanwhile.",
     "429": "RESOURCE_EXHAUSTED: too many of something at once; the header `retry-after` says when to call again.",
     "5XX": "UNAVAILABLE (503), DEADLINE_EXCEEDED (504), or a bug (500), with an incident id that the server's log has.",
 }
 _ONLY: Mapping[str, frozenset[str]] = {
-    "409": frozenset({"AddSource", "UpdateSource", "RemoveSource"}),
+    "409": frozenset(
+        {
+            *("AddSource", "UpdateSource", "RemoveSource"),
+            *("CreateSync", "UpdateSync", "DeleteSync", "CloneSync", *STARTS),
+        }
+    ),
     "429": frozenset(
-        {"QueryItems", "GetItem", "IngestItem", "PreviewItems", "StartQueryJob", "WatchJob", "RetryFailedItems"}
+        {
+            *("QueryItems", "GetItem", "IngestItem", "PreviewItems", "StartQueryJob", "WatchJob", "RetryFailedItems"),
+            *STARTS,
+        }
     ),
 }
 _NOTHING_TO_FIND = frozenset(
     {
         "ListSources",
         "ListJobs",
+        "ListSyncs",
         "WhoAmI",
         "ListTokens",
         "ListGrants",

@@ -19,6 +19,10 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         },
     },
     "blade.v1.JobService.StartQueryJob": {"sql": "SELECT * FROM maintenance WHERE priority = 'HIGH'"},
+    "blade.v1.SyncService.CreateSync": {
+        "name": "maintenance",
+        "spec": {"source": "blade-maintenance", "schedule": {"cron": "30 2 * * *", "timeZone": "UTC"}},
+    },
     "blade.v1.JobService.PreviewItems": {"sql": "SELECT * FROM maintenance", "limit": 10},
 }
 """By method."""

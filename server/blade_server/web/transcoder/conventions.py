@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_STARTS = ("RunSync", "PlanSync", "ApplyPlan", "VerifySync", "BackfillSync", "AcceptDeletes")
+STARTS = ("RunSync", "PlanSync", "ApplyPlan", "VerifySync", "BackfillSync", "AcceptDeletes")
+"""Calls that start a job of a sync."""
 SUCCESS_CODES: Mapping[str, int] = {
     "blade.v1.JobService.StartQueryJob": 202,
-    **{f"blade.v1.SyncService.{method}": 202 for method in _STARTS},
+    **{f"blade.v1.SyncService.{method}": 202 for method in STARTS},
 }
 """HTTP codes other than 200, by method: the job is accepted, not done."""
 

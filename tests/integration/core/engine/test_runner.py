@@ -46,7 +46,7 @@ class Counting(Leases):
 def with_stores(runner: Runner, **stores) -> EngineTools:
     """The tools of a runner, with these stores instead of its own."""
     tools = runner._tools
-    return EngineTools.of(tools.policy, replace(tools.stores, **stores), tools.catalog)
+    return EngineTools.of(tools.policy, replace(tools.stores, **stores), tools.endpoints._catalogs)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -45,6 +46,41 @@ class Caller:
         form = [field for item_id in item_ids for field in self.fields(item_id, **parts)]
         return self.session.post(self.url + "/v1/items:batch", files=form, headers=headers, timeout=60)
 
+    def delete(self, item_id: str, data_source: str = "BLADE:m", **headers: str) -> requests.Response:
+        """`headers` as names in Python: if_match, idempotency_key."""
+        path = f"/v1/items/{quote(data_source, safe='')}/{quote(item_id, safe='')}"
+        return self.session.delete(self.url + path, headers=_headers(headers), timeout=60)
+
+    def delete_batch(self, items: object, **headers: str) -> requests.Response:
+        """Items as ids of BLADE:m, or anything else as it is."""
+        if isinstance(items, list):
+            items = [{"dataSource": "BLADE:m", "itemId": one} if isinstance(one, str) else one for one in items]
+        url, body = self.url + "/v1/items:batchDelete", {"items": items}
+        return self.session.post(url, json=body, headers=_headers(headers), timeout=60)
+
+    def statuses(self, items: list[Any]) -> list[int]:
+        """Of a batch of deletes, a status an item."""
+        return [result["status"] for result in self.delete_batch(items).json()["results"]]
+
+    def pages(self, **query: Any) -> Iterator[list[dict[str, Any]]]:
+        """The list of BLADE:m, page by page, each asked for when the one before it has been looked at."""
+        query = {"dataSource": "BLADE:m"} | query
+        while True:
+            page = self.get("/v1/items", params=query).json()
+            yield page["items"]
+            if "next" not in page:
+                return
+            query["after"] = page["next"]
+
+    def listed(self, **query: Any) -> list[str]:
+        """All item ids of BLADE:m, in the order in which they come."""
+        return [item["itemId"] for page in self.pages(**query) for item in page]
+
+    def deleted(self, item_id: str) -> list[int]:
+        """What became of the deletes of an item, in their order."""
+        found = self.get("/sandbox/deletes", params={"itemId": item_id}).json()["deletes"]
+        return [one["status"] for one in found]
+
     def set_faults(self, **faults: Any) -> requests.Response:
         return self.session.post(self.url + "/sandbox/faults", json=faults, timeout=60)
 
@@ -53,6 +89,10 @@ class Caller:
 
     def count(self, data_source: str = "BLADE:m") -> dict[str, int]:
         return self.get("/v1/items:count", params={"dataSource": data_source}).json()
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 @pytest.fixture

@@ -159,9 +159,11 @@ def test_an_uploader_that_leaves_in_the_middle_stores_nothing(catalog):
     "query",
     [
         {},
-        {"dataSource": "x", "pageSize": "0"},
-        {"dataSource": "x", "pageSize": "x"},
-        {"dataSource": "x", "pageToken": "é"},
+        {"dataSource": ""},
+        {"dataSource": "x", "limit": "0"},
+        {"dataSource": "x", "limit": "5001"},
+        {"dataSource": "x", "limit": "x"},
+        {"dataSource": "x", "limit": "-1"},
     ],
 )
 def test_a_wrong_listing_is_refused(catalog, query):

@@ -19,6 +19,9 @@ from blade.v1 import (
     job_service_pb2,
     query_service_pb2,
     source_pb2,
+    sync_pb2,
+    sync_report_pb2,
+    sync_service_pb2,
 )
 from blade_server.web.openapi import document
 from blade_server.web.openapi.bounds import BOUNDS
@@ -31,8 +34,9 @@ SERVICES = (
     job_service_pb2,
     access_service_pb2,
     audit_service_pb2,
+    sync_service_pb2,
 )
-MODULES = (*SERVICES, access_pb2, error_reason_pb2, item_pb2, job_pb2, source_pb2)
+MODULES = (*SERVICES, access_pb2, error_reason_pb2, item_pb2, job_pb2, source_pb2, sync_pb2, sync_report_pb2)
 
 
 @pytest.fixture(scope="module")

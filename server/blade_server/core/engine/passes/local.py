@@ -10,7 +10,7 @@ reader thread --chunks--> the job's thread --batches--> upload threads
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from queue import Empty
 
 from blade_server.core.engine.batches import Batch, Chunk, End, Report
@@ -19,9 +19,10 @@ from blade_server.core.engine.halt import Halt, HaltedError
 from blade_server.core.engine.read.reader import Pass
 from blade_server.core.engine.run import Message, Run
 from blade_server.core.engine.upload.outage import Outage
-from blade_server.core.engine.upload.pace import Pace
+from blade_server.core.engine.upload.pace import Pace, SharedRate
 from blade_server.core.engine.upload.send_batch import SendTools, send_batch
 from blade_server.core.engine.upload.threads import UploadThreads
+from blade_server.storage.engine.paces import PaceStore
 
 
 class LocalPasses:
@@ -31,7 +32,7 @@ class LocalPasses:
         """Nothing runs yet."""
         self._run = run
         self._uploads = UploadThreads(
-            partial(send_batch, tools=_send_tools(run)),
+            self._send,
             run.control,
             run.tell,
             threads=run.claim.job.spec.workers,
@@ -42,6 +43,13 @@ class LocalPasses:
         """What ended the last pass early."""
         self.rows_read = 0
         """Rows of the result, once a pass got to its end."""
+
+    def _send(self, batch: Batch) -> Iterator[Report]:
+        return send_batch(batch, self._send_tools)
+
+    @cached_property
+    def _send_tools(self) -> SendTools:
+        return _send_tools(self._run)
 
     def close(self) -> None:
         """Ends the upload threads, each after what it holds."""
@@ -131,24 +139,30 @@ class LocalPasses:
 
 
 def _send_tools(run: Run) -> SendTools:
-    tools, job = run.tools, run.claim.job
+    tools, job, endpoint = run.tools, run.claim.job, run.endpoint
     source = job.source
-    pace = Pace(
-        run.limiter,
-        tools.throttle,
-        source_rate=source.config.items_per_second,
-        source_turn=lambda items: tools.stores.paces.reserve(
-            f"source:{source.name}", items, source.config.items_per_second
-        ),
-    )
+    rates = {
+        f"source:{source.name}": source.config.items_per_second,
+        f"destination:{job.spec.destination}": endpoint.destination.items_per_second,
+    }
     return SendTools(
-        catalog=tools.catalog,
+        catalog=endpoint.catalog,
         control=run.control,
-        pace=pace,
-        throttle=tools.throttle,
+        pace=Pace(
+            run.limiter,
+            endpoint.throttle,
+            shared=[
+                SharedRate(rate, partial(_turn, tools.stores.paces, key, rate)) for key, rate in rates.items() if rate
+            ],
+        ),
+        throttle=endpoint.throttle,
         outage=Outage(tools.policy.patience_s),
         retry=tools.policy.retry,
         data_source=source.data_source,
         scope=job.job_id,
         skip_existing=job.spec.skip_existing,
     )
+
+
+def _turn(paces: PaceStore, key: str, rate: float, items: int) -> float:
+    return paces.reserve(key, items, rate)

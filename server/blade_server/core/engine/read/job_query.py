@@ -4,6 +4,8 @@ they all came.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -88,12 +90,15 @@ class JobQuery:
             self._only = np.unique(np.concatenate(chunks))
         return self._only
 
-    def reading(self, warehouse: Warehouse, *, first_block: int) -> Pass:
-        """One pass over the planned result, whose blocks in the ledger begin at this number."""
+    def reading(self, warehouse: Warehouse, *, first_block: int, ceiling: str = "") -> Pass:
+        """One pass over the planned result, whose blocks in the ledger begin at this number.
+
+        `ceiling`: the highest classification that the job's destination takes.
+        """
         return Pass(
             warehouse=warehouse,
             statement=self._plan.statement,
-            transform=self._transform,
+            transform=partial(self._transform, ceiling),
             ledger=self._ledger(first_block),
             only=self._failed(),
             expected_rows=self._plan.announced,
@@ -112,7 +117,7 @@ class JobQuery:
             past, lambda keys: ledgers.known_keys(job_id, first_block, keys), expected_rows=self._plan.announced
         )
 
-    def _transform(self, schema: pa.Schema) -> Transform:
+    def _transform(self, ceiling: str, schema: pa.Schema) -> Transform:
         """Raises Precondition, Invalid."""
         job = self._claim.job
         warehouse_id = target(self._policy.warehouse, job.source.config).warehouse_id
@@ -123,6 +128,7 @@ class JobQuery:
             known_classifications=self._policy.classifications,
             metadata=item_metadata(job.source, warehouse_id, pairs),
             overrides=job.spec.overrides,
+            ceiling=ceiling,
         )
 
     def check_whole(self, warehouse: Warehouse, rows_read: int, processed: int) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from blade_server.core.engine.halt import Control
 from blade_server.core.engine.upload.limiter import Limiter
@@ -15,24 +16,29 @@ LISTEN_EVERY_S = 0.5
 """How long somebody who waits for the rate may not have heard of a new one."""
 
 
-class Pace:
-    """The pace of one job: the slowest of its own limit, its source's and the catalog's."""
+class SharedRate(NamedTuple):
+    """Items a second over all jobs and replicas: of a source or a destination.
 
-    def __init__(
-        self, limiter: Limiter, throttle: Throttle, *, source_rate: float, source_turn: Callable[[int], float]
-    ) -> None:
-        """`source_turn` reserves the turn of so many items over all replicas and returns the seconds to wait for it."""
+    `turn` reserves the turn of so many items and returns the seconds to wait for it; raises StorageUnavailable.
+    """
+
+    items_per_second: float
+    turn: Callable[[int], float]
+
+
+class Pace:
+    """The pace of one job: the slowest of its own limit, those it shares with others, and the catalog's."""
+
+    def __init__(self, limiter: Limiter, throttle: Throttle, shared: Sequence[SharedRate] = ()) -> None:
         self._limiter = limiter
         self._throttle = throttle
-        self._source_rate = source_rate
-        self._source_turn = source_turn
+        self._shared = shared
         self._turn = threading.Lock()
 
     @property
     def largest(self) -> int | None:
         """Most items to send at once so that the flow is even: half a second's worth; None: any number."""
-        rates = [rate for rate in (self._limiter.rate, self._source_rate) if rate]
-        steps = [max(1, int(rate / 2)) for rate in rates]
+        steps = [max(1, int(rate / 2)) for rate in self._rates()]
         if self._throttle.largest is not None:
             steps.append(self._throttle.largest)
         return min(steps, default=None)
@@ -49,7 +55,7 @@ class Pace:
         throttled_s = self._throttle.reserve(items)
         if throttled_s > 0:
             control.wait(throttled_s, WaitReason.CATALOG_THROTTLED, "going slower after the catalog asked for it")
-        if self._limiter.rate or self._source_rate:
+        if self._rates():
             self._wait_for_rate(items, control)
 
     def _wait_for_rate(self, items: int, control: Control) -> None:
@@ -57,8 +63,8 @@ class Pace:
         while not self._turn.acquire(timeout=LISTEN_EVERY_S):
             control.check()
         try:
-            if self._source_rate:  # promised to these items over all replicas: the job's own limits change nothing
-                self._sleep(self._source_turn(items), control)
+            if self._shared:  # promised to these items over all replicas: the job's own limits change nothing
+                self._sleep(max(rate.turn(items) for rate in self._shared), control)
             changes = -1
             while changes != self._limiter.changes:
                 changes = self._limiter.changes
@@ -73,4 +79,8 @@ class Pace:
             control.wait(min(left, LISTEN_EVERY_S), WaitReason.RATE_LIMITED, f"{self._slowest():g} items/s")
 
     def _slowest(self) -> float:
-        return min((rate for rate in (self._limiter.rate, self._source_rate) if rate), default=0.0)
+        return min(self._rates(), default=0.0)
+
+    def _rates(self) -> list[float]:
+        rates = [self._limiter.rate, *(shared.items_per_second for shared in self._shared)]
+        return [rate for rate in rates if rate]

@@ -52,6 +52,8 @@ STATEMENTS = (
         last_whole_time timestamptz,
         known_items bigint NOT NULL DEFAULT 0,
         dirty_items bigint NOT NULL DEFAULT 0,
+        doubtful boolean NOT NULL DEFAULT false,
+        unsettled_until timestamptz,
         last_success_time timestamptz,
         last_job_id text NOT NULL DEFAULT '',
         failures integer NOT NULL DEFAULT 0,
@@ -71,6 +73,7 @@ STATEMENTS = (
         sync text COLLATE "C" NOT NULL REFERENCES sync (name) ON DELETE CASCADE,
         low bytea NOT NULL,
         size integer NOT NULL,
+        marked integer NOT NULL DEFAULT 0,
         keys bytea NOT NULL,
         contents bytea NOT NULL,
         runs bytea NOT NULL,
@@ -79,6 +82,11 @@ STATEMENTS = (
         PRIMARY KEY (sync, low)
     )
     """,
+    # Keys and digests cannot be made smaller.
+    """
+    ALTER TABLE sync_block ALTER COLUMN keys SET STORAGE EXTERNAL, ALTER COLUMN contents SET STORAGE EXTERNAL
+    """,
+    "ALTER TABLE job_block ALTER COLUMN contents SET STORAGE EXTERNAL",
     """
     CREATE TABLE sync_missing (
         sync text COLLATE "C" NOT NULL REFERENCES sync (name) ON DELETE CASCADE,

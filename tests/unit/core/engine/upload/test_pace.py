@@ -7,7 +7,7 @@ from tests.support.clock import Clock
 
 from blade_server.core.engine.upload import limiter, pace, throttle
 from blade_server.core.engine.upload.limiter import Limiter
-from blade_server.core.engine.upload.pace import LISTEN_EVERY_S, Pace
+from blade_server.core.engine.upload.pace import LISTEN_EVERY_S, Pace, SharedRate
 from blade_server.core.engine.upload.throttle import Throttle
 from blade_server.model import WaitReason
 
@@ -102,7 +102,7 @@ def test_a_change_of_a_jobs_limits_does_not_cut_the_sources_turn_short(clock, ch
     limiter = Limiter(0.0)
     waits = Waits(clock, lambda: change(limiter))
     free = Throttle(lambda _seconds: None, unheld)
-    Pace(limiter, free, source_rate=10.0, source_turn=lambda _items: 3.0).wait(30, waits)
+    Pace(limiter, free, [SharedRate(10.0, lambda _items: 3.0)]).wait(30, waits)
     assert waits.waited_s == pytest.approx(3.0)
 
 
@@ -111,5 +111,5 @@ def test_a_new_limit_of_a_job_is_heard_by_those_who_wait_for_the_old_one(clock):
     limiter.reserve(1000)
     waits = Waits(clock, lambda: limiter.set_rate(0.0))
     free = Throttle(lambda _seconds: None, unheld)
-    Pace(limiter, free, source_rate=0.0, source_turn=lambda _items: 0.0).wait(30, waits)
+    Pace(limiter, free).wait(30, waits)
     assert waits.waited_s == pytest.approx(LISTEN_EVERY_S)

@@ -518,7 +518,7 @@ def test_a_catalog_that_asks_to_come_again_at_once_for_ever_is_waited_for_until_
     catalog = Cued(lambda _ids: Uploaded())
     monkeypatch.setattr(catalog, function, throttled)
     throttle = Throttle(lambda _seconds: None, lambda: 0.0)
-    pace = Pace(Limiter(0.0), throttle, source_rate=0.0, source_turn=lambda _items: 0.0)
+    pace = Pace(Limiter(0.0), throttle)
     tools = replace(send_tools(catalog, skip=True), throttle=throttle, pace=pace)
     monkeypatch.setattr(tools.control, "wait", wait)
     batch = a_batch(2, uncertain=(0, 1) if function == "stored" else ())

@@ -1,0 +1,4 @@
+"""Catalogs by name.
+
+catalogs     their clients, open while somebody uses them
+"""
