@@ -11,8 +11,10 @@ from sqlalchemy import text
 from tests.support.access import called
 from tests.support.nouns import a_source
 
+from blade_server.catalog import Catalog
 from blade_server.core.access.door import Door, owner_of
 from blade_server.core.audit.recorder import Recorder
+from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.due.scheduler import Scheduler
 from blade_server.core.due.starts import Starts
 from blade_server.core.jobs.show import ShowJobs
@@ -52,21 +54,24 @@ class DueWorld:
         self.sources = Sources(policy, SourceStore(self.database), recorder)
         job_policy = JobPolicy(direct=DirectPolicy(source=policy, retry=RetryPolicy()), max_open_jobs=max_open)
         self.jobs = JobStore(self.database)
+        self._catalog = Catalog("")
         self.syncs = Syncs.over(
             job_policy,
             self.database,
             ShowJobs(self.jobs, recorder),
             self.sources,
+            Catalogs(self._catalog),
             recorder=recorder,
             wake=lambda: None,
         )
         self.door = Door(AccessPolicy(), AccessStore(self.database))
         self.store = DueStore(self.database, self.syncs.new_jobs)
-        self.starts = Starts(self.store, self.syncs.jobs, self.door)
-        self.scheduler = Scheduler(self.store, self.starts, threads=4)
+        self.starts = Starts(self.store, self.syncs.jobs, self.sources, self.door)
+        self.scheduler = Scheduler(self.store, self.starts)
         self.claims, self.leases = ClaimStore(self.database), Leases(self.database)
 
     def close(self) -> None:
+        self._catalog.close()
         self.database.close()
 
     # ------------------------------------------------------------------------------------------------ what there is
@@ -110,11 +115,7 @@ class DueWorld:
 
     def look(self) -> None:
         """What the scheduler does when it looks, here and now."""
-        waiting = self.store.waiting(server="test", limit=1000)
-        for sync in waiting.due:
-            self.starts.settle(sync, waiting.time)
-        for sync in waiting.queued:
-            self.starts.start_queued(sync)
+        self.starts.settle(self.store.waiting(server="test", limit=1000))
 
     def end(self, status: Status = Status.COMPLETED) -> str:
         """Some server claims the next job and ends it so; its id."""

@@ -80,10 +80,13 @@ class SyncJobs:
         check_may(by, sync.spec.source, sync.data_type, f"sync {name!r}")
         return sync
 
-    def built(self, sync: Sync, kind: JobKind, *, by: Caller, **told: Any) -> NewJob:
-        """A job of the sync, not stored yet; its run is numbered when it is. Raises Invalid, NotFound, Precondition."""
+    def built(self, sync: Sync, kind: JobKind, *, by: Caller, source: Source | None = None, **told: Any) -> NewJob:
+        """A job of the sync, not stored yet; its run is numbered when it is. Raises Invalid, NotFound, Precondition.
+
+        `source`: that of the sync, if it was found already.
+        """
         spec = sync.spec
-        source, statement, least = self.read(spec, by=by)
+        source, statement, least = self.read(spec, by=by, source=source)
         task = SyncTask(
             sync=sync.name,
             kind=kind,
@@ -116,7 +119,7 @@ class SyncJobs:
         self._wake()
         return job
 
-    def read(self, spec: SyncSpec, *, by: Caller) -> tuple[Source, str, str]:
+    def read(self, spec: SyncSpec, *, by: Caller, source: Source | None = None) -> tuple[Source, str, str]:
         """What the sync reads: its source, the statement with its tables resolved, the least classification of items.
 
         The caller reads what he may read. What items of the sync's own source are called is not his affair: whoever
@@ -127,9 +130,10 @@ class SyncJobs:
             Invalid: the SQL or the filter, as `sql` and `filter`.
             NotFound, AccessDenied, Precondition: the source.
         """
-        source = self._sources.find("", spec.source, by=by)
-        text = spec.sql or sql.select(source, RowQuery(filter=spec.filter))
-        resolved = resolve(self._sources, text, "", spec.source, by=_as_editor(by, spec.source))
+        source = source or self._sources.find("", spec.source, by=by)
+        if not spec.sql:
+            return source, sql.select(source, RowQuery(filter=spec.filter)), ""
+        resolved = resolve(self._sources, spec.sql, "", spec.source, by=_as_editor(by, spec.source))
         others = [other.mapping for other in resolved.read if other.name != source.name]
         fixed = (one for mapping in others for one in (mapping.min_classification, mapping.classification.value))
         least = highest(self._policy.direct.source.classifications, *fixed)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from blade_server.errors import Invalid, NotFound, QuotaExceeded, Reason
@@ -14,10 +17,27 @@ from blade_server.model.sync import SyncTask
 from blade_server.storage import audit, tables
 from blade_server.storage.codec import source_document, spec_document, task_document
 from blade_server.storage.database import Database
-from blade_server.storage.jobs.rows import QUEUED, add_event, job_from, not_found, ring, ring_queue
+from blade_server.storage.jobs.rows import QUEUED, add_event, job_from, not_found, ring, ring_queue, storable
 from blade_server.storage.jobs.runs import begin_run
 
 _job = tables.job
+
+_NEW = insert(_job).values(create_time=func.now(), update_time=func.now())
+_LAST_JOBS = text(
+    """
+    UPDATE source SET last_job_id = new.job_id
+    FROM unnest(CAST(:names AS text[]), CAST(:job_ids AS text[])) AS new (name, job_id) WHERE source.name = new.name
+    """
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A job of a sync that is to be stored with others. Its run has its number already."""
+
+    new: NewJob
+    by: Caller
+    reason: str
 
 
 class NewJobs:
@@ -55,7 +75,7 @@ class NewJobs:
         if new.parent_job_id:
             self._hold_parent(connection, new.parent_job_id)
         task = begin_run(connection, new.task) if new.task else None
-        row = connection.execute(insert(_job).values(_columns(new, task, by)).returning(_job)).one()
+        row = connection.execute(_NEW.values(_columns(new, task, by)).returning(_job)).one()
         add_event(connection, new.job_id, EventKind.CREATED, actor=by.name, reason=reason)
         if new.parent_job_id:
             detail = f"by {new.job_id}"
@@ -66,6 +86,44 @@ class NewJobs:
         ring_queue(connection)
         audit.write_all(connection, [(by, deed) for deed in _deeds(new, reason)])
         return job_from(row)
+
+    def refused(self, connection: Connection, wanted: Sequence[Wanted]) -> dict[str, NotFound | QuotaExceeded]:
+        """Which of these jobs have no source or no room, by their ids. The sources of all are held from here on."""
+        names = sorted({one.new.source.name for one in wanted})
+        held = select(tables.source.c.name).where(tables.source.c.name.in_(names)).order_by(tables.source.c.name)
+        known = set(connection.execute(held.with_for_update(key_share=True)).scalars())
+        still_open = select(_job.c.starter).where(_job.c.status.not_in(FINAL)).limit(self._max_open)
+        own = Counter(connection.execute(still_open).scalars())
+        refused: dict[str, NotFound | QuotaExceeded] = {}
+        for one in wanted:
+            starter = one.by.principal.name
+            if one.new.source.name not in known:
+                refused[one.new.job_id] = _no_source(one.new.source.name)
+            elif own.total() >= self._max_open:
+                refused[one.new.job_id] = self._full()
+            elif self._max_own and own[starter] >= self._max_own:
+                refused[one.new.job_id] = self._his_own(starter)
+            else:
+                own[starter] += 1
+        return refused
+
+    def insert_all(self, connection: Connection, wanted: Sequence[Wanted]) -> None:
+        """Stores jobs that are not `refused`, at the end of a transaction that does more, as `insert`."""
+        connection.execute(_NEW, [_columns(one.new, one.new.task, one.by) for one in wanted])
+        events = [
+            {
+                "job_id": one.new.job_id,
+                "kind": EventKind.CREATED,
+                "actor": storable(one.by.name),
+                "reason": storable(one.reason),
+            }
+            for one in wanted
+        ]
+        connection.execute(insert(tables.job_event).values(time=func.clock_timestamp()), events)
+        last = {one.new.source.name: one.new.job_id for one in wanted}
+        connection.execute(_LAST_JOBS, {"names": list(last), "job_ids": list(last.values())})
+        ring_queue(connection)
+        audit.write_all(connection, [(one.by, deed) for one in wanted for deed in _deeds(one.new, one.reason)])
 
     def replay(self, request_id: str, request_hash: str, *, by: Caller) -> Job | None:
         """The job that an earlier call with this id and body stored. Raises Invalid as `add`."""
@@ -98,28 +156,35 @@ class NewJobs:
         # The lock keeps RemoveSource out until this job is stored.
         held = select(tables.source.c.name).where(tables.source.c.name == source).with_for_update(key_share=True)
         if connection.execute(held).one_or_none() is None:
-            raise NotFound(
-                f"source {source!r} was removed meanwhile",
-                reason=Reason.SOURCE_NOT_FOUND,
-            )
+            raise _no_source(source)
 
     def _check_room(self, connection: Connection, by: Caller) -> None:
         still_open = select(_job.c.job_id).where(_job.c.status.not_in(FINAL))
         if _are(connection, still_open, self._max_open):
-            raise QuotaExceeded(
-                f"{self._max_open} jobs are not final, which is the limit (BLADE_MAX_OPEN_JOBS); wait for some to end",
-                subject="open jobs",
-                retry_after_s=30,
-            )
+            raise self._full()
         if not self._max_own or by.principal.kind is Kind.OFF:
             return
         if _are(connection, still_open.where(_job.c.starter == by.principal.name), self._max_own):
-            raise QuotaExceeded(
-                f"{by.principal.name!r} has {self._max_own} jobs that are not final, the limit of one principal "
-                "(BLADE_PRINCIPAL_JOBS); wait for some to end",
-                subject="open jobs of a principal",
-                retry_after_s=30,
-            )
+            raise self._his_own(by.principal.name)
+
+    def _full(self) -> QuotaExceeded:
+        return QuotaExceeded(
+            f"{self._max_open} jobs are not final, which is the limit (BLADE_MAX_OPEN_JOBS); wait for some to end",
+            subject="open jobs",
+            retry_after_s=30,
+        )
+
+    def _his_own(self, name: str) -> QuotaExceeded:
+        return QuotaExceeded(
+            f"{name!r} has {self._max_own} jobs that are not final, the limit of one principal "
+            "(BLADE_PRINCIPAL_JOBS); wait for some to end",
+            subject="open jobs of a principal",
+            retry_after_s=30,
+        )
+
+
+def _no_source(name: str) -> NotFound:
+    return NotFound(f"source {name!r} was removed meanwhile", reason=Reason.SOURCE_NOT_FOUND)
 
 
 def _columns(new: NewJob, task: SyncTask | None, by: Caller) -> dict[str, Any]:
@@ -138,8 +203,6 @@ def _columns(new: NewJob, task: SyncTask | None, by: Caller) -> dict[str, Any]:
         "level": new.level,
         **_of_sync(task),
         "starter": by.principal.name,
-        "create_time": func.now(),
-        "update_time": func.now(),
         "revision": 1,
         **QUEUED,
     }

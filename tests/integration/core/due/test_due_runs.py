@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -182,7 +184,7 @@ def test_an_owner_who_lost_his_rights_blocks_it_until_he_has_them_or_another_tak
 def test_the_operator_may_as_long_as_there_is_one(world: DueWorld, kind: str, token: str, outcome: str) -> None:
     world.add_sync()
     world.take_grants()
-    owner = '{"name": "admin", "kind": "%s", "groups": []}' % kind
+    owner = json.dumps({"name": "admin", "kind": kind, "groups": []})
     world.run("UPDATE sync SET owner = CAST(:owner AS jsonb)", owner=owner)
     world.run(
         "INSERT INTO access_token (token_id, principal, kind, hash, create_time, expire_time) "
@@ -315,8 +317,6 @@ def test_a_cancel_is_no_failure_and_nobody_is_told(world: DueWorld) -> None:
 
 
 def test_another_schedule_counts_from_when_it_was_stored(world: DueWorld) -> None:
-    from dataclasses import replace
-
     world.add_sync()
     world.due()
     by = called()

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import islice, product
+from itertools import islice, pairwise, product
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -129,7 +129,7 @@ def test_every_goes_by_the_clock_and_not_by_when_one_asks(every_s: float) -> Non
     schedule = Schedule(every_s=every_s)
     begin = datetime(2026, 3, 29, 0, 30, 7, 3, tzinfo=UTC)
     times = list(islice(_chain(schedule, begin), 50))
-    assert {later - earlier for earlier, later in zip(times, times[1:], strict=False)} == {timedelta(seconds=every_s)}
+    assert {later - earlier for earlier, later in pairwise(times)} == {timedelta(seconds=every_s)}
     assert all(time.timestamp() % every_s == 0 for time in times)
     assert begin < times[0] <= begin + timedelta(seconds=every_s)
 
