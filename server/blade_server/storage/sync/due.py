@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, exists, func, select, text
-from sqlalchemy.dialects.postgresql import insert
 
 from blade_server.errors import BladeError, QuotaExceeded
 from blade_server.model.due import Due, Settlement
@@ -22,6 +21,7 @@ from blade_server.model.sync import FireOutcome, Overlap, Sync, SyncFire
 from blade_server.storage import tables
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.new import NewJobs, Wanted
+from blade_server.storage.jobs.rows import storable
 from blade_server.storage.jobs.runs import OPEN
 from blade_server.storage.outbox import queue
 from blade_server.storage.sync.late import tell_late
@@ -38,6 +38,18 @@ _NEXT = text(
     """
     SELECT extract(epoch FROM min(next_due) - clock_timestamp())::float8 FROM sync
     WHERE next_due IS NOT NULL AND NOT paused
+    """
+)
+
+_WRITE_FIRES = text(
+    """
+    INSERT INTO sync_fire (sync, due_time, outcome, job_id, detail, time)
+    SELECT sync, due_time, outcome, job_id, detail, clock_timestamp()
+    FROM unnest(CAST(:syncs AS text[]), CAST(:times AS timestamptz[]), CAST(:outcomes AS text[]),
+                CAST(:job_ids AS text[]), CAST(:details AS text[])) AS new (sync, due_time, outcome, job_id, detail)
+    ON CONFLICT (sync, due_time) DO UPDATE
+        SET outcome = EXCLUDED.outcome, job_id = EXCLUDED.job_id, detail = EXCLUDED.detail, time = EXCLUDED.time
+        WHERE sync_fire.outcome = 'QUEUED'
     """
 )
 
@@ -154,23 +166,15 @@ class DueStore:
         """What became of due times. One that waited has a row already, another may have one only after a change back
         to an old schedule: that row stays.
         """
-        rows = [
-            {
-                "sync": fate.sync.name,
-                "due_time": fire.due_time,
-                "outcome": fire.outcome,
-                "job_id": fire.job_id,
-                "detail": fire.detail,
-            }
-            for fate in fates
-            for fire in fate.fires
-        ]
-        written = insert(_fire).values(time=func.clock_timestamp())
-        new = {name: written.excluded[name] for name in ("outcome", "job_id", "detail", "time")}
-        waited = _fire.c.outcome == FireOutcome.QUEUED
-        connection.execute(
-            written.on_conflict_do_update(index_elements=["sync", "due_time"], set_=new, where=waited), rows
-        )
+        fires = [(fate.sync.name, fire) for fate in fates for fire in fate.fires]
+        values = {
+            "syncs": [name for name, _ in fires],
+            "times": [fire.due_time for _, fire in fires],
+            "outcomes": [fire.outcome.value for _, fire in fires],
+            "job_ids": [fire.job_id for _, fire in fires],
+            "details": [storable(fire.detail) for _, fire in fires],
+        }
+        connection.execute(_WRITE_FIRES, values)
 
     def _move_on(self, connection: Connection, fates: Sequence[_Fate]) -> dict[str, Row[Any]]:
         """Sets the next due times; the number of the new run and the generation of what each sync knows."""
