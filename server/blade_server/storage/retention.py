@@ -22,8 +22,8 @@ JOBS_AT_ONCE = 100
 _ENDED_WITH_LEDGER = text(
     """
     SELECT job_id FROM job WHERE end_time IS NOT NULL AND ledger_kept
-      -- What the job of a sync did is to go into what the sync knows.
-      AND folded
+      -- What the ledger of a run says goes into what its sync knows first.
+      AND (folded OR NOT EXISTS (SELECT FROM sync WHERE name = job.sync AND create_time <= job.create_time))
     ORDER BY end_time LIMIT :limit FOR UPDATE SKIP LOCKED
     """
 )
@@ -32,7 +32,7 @@ _OUTLIVED = text(
     """
     SELECT job_id FROM job
     WHERE end_time < now() - make_interval(secs => :age)
-      AND folded
+      AND (folded OR NOT EXISTS (SELECT FROM sync WHERE name = job.sync AND create_time <= job.create_time))
       -- A retry takes its items from the errors of its parent.
       AND NOT EXISTS (SELECT FROM job AS child
                       WHERE child.parent_job_id = job.job_id AND child.parent_job_id <> '' AND child.end_time IS NULL)

@@ -10,11 +10,15 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Iterator
 
 from blade_server.core import retry
 from blade_server.core.engine.halt import Halt, HaltedError
 from blade_server.core.engine.passes.local import LocalPasses
 from blade_server.core.engine.run import Run
+from blade_server.core.engine.sync.absence import Absence
+from blade_server.core.engine.sync.guards import Reading
+from blade_server.core.engine.sync.sync_job import SyncJob
 from blade_server.errors import BladeError, LeaseLost, Reason, StatementCancelled, StorageUnavailable
 from blade_server.model import Action, Status, WaitReason
 from blade_server.warehouse import Warehouse
@@ -29,9 +33,16 @@ class Attempts:
         self._run = run
         self._control = run.control
         self._passes = LocalPasses(run)
+        self._ended = False
 
     def run(self) -> None:
         """Runs the job until it is final, handed back or lost; `close` comes after it. Never raises."""
+        self._live()
+        run = self._run
+        if self._ended and run.sync is not None and run.sync.task.writes:
+            run.sync.fold(run.settle_s, lambda: not run.stopping)
+
+    def _live(self) -> None:
         try:
             self._run.obey(self._run.flags)
             self._work()
@@ -86,22 +97,73 @@ class Attempts:
     def _attempt(self) -> None:
         run = self._run
         run.open_destination()
+        if run.sync is not None:
+            run.sync.prepare(self._control, run.settle_s)
         self._let_settle()
         warehouse = run.query.connect()
         self._plan(warehouse)
         reading = run.query.reading(warehouse, first_block=run.next_block, ceiling=run.endpoint.destination.ceiling)
-        for _ in self._passes.deliver(reading):
-            if self._control.halted is Halt.PAUSE:
-                self._pause()
+        self._let_deletes_settle()
+        self._through(self._passes.deliver(reading))
         gone = run.query.check_whole(warehouse, self._passes.rows_read, run.progress.processed)
         if gone:  # a retry ends with as many rows as its parent's errors
             run.recorder.skip(gone)
             run.record()
+        if run.sync is not None:
+            self._delete_absent(run.sync)
+            self._finish(Status.COMPLETED, run.sync.words())
+            return
         done = run.progress
         words = f"Completed: {done.success} uploaded, {done.error} failed, {done.skipped} skipped"
         if gone:
             words += f" ({gone} of them not found again in the source)"
-        run.recorder.finish(Status.COMPLETED, words)
+        self._finish(Status.COMPLETED, words)
+
+    def _through(self, turns: Iterator[None]) -> None:
+        """To the end of a pass, with any number of pauses."""
+        for _ in turns:
+            if self._control.halted is Halt.PAUSE:
+                self._pause()
+
+    def _delete_absent(self, sync: SyncJob) -> None:
+        """After a reading of all rows: what it did not show, as far as that is asked for and no guard holds it back."""
+        run, seen = self._run, self._passes.seen
+        assert seen is not None
+        sync.read(seen)
+        if not sync.shows_absence:
+            return
+        reading = Reading(
+            rows=self._passes.rows_read,
+            announced=sync.findings.plan.announced,
+            rows_without_id=seen.rows_without_id,
+            spec_changed=sync.state.key_hash != sync.task.key_hash,
+        )
+        self._passes.leave()
+        absence = Absence(sync, reading, run.query.deletes.done)
+        absent = absence.to_delete(can_delete=run.catalog.capabilities().deletes)
+        self._through(self._passes.delete(absent))
+        self._passes.leave()
+        if absence.trusted:
+            for some in absence.never_sent():
+                run.recorder.forget(run.next_block, some.keys)
+                run.next_block += 1
+                run.record()
+
+    def _let_deletes_settle(self) -> None:
+        """Rows that can be others now may be there again, while an earlier claim's deletes of them are at work."""
+        run = self._run
+        wait_s = run.settled_at - time.monotonic()
+        if wait_s > 0 and run.query.deletes.open and not run.query.pinned:
+            detail = "deletes that the server before may have begun have time to end"
+            self._control.wait(wait_s, WaitReason.RECOVERING, detail)
+
+    def _finish(self, status: Status, operation: str, error: Reason | None = None, message: str = "") -> None:
+        run, end = self._run, None
+        if run.sync is not None:
+            settled_at = max(self._passes.settled_at, run.settled_at)
+            end = run.sync.end(max(0.0, settled_at - time.monotonic()), completed=status is Status.COMPLETED)
+        run.recorder.finish(status, operation, error, message, end)
+        self._ended = True
 
     def _let_settle(self) -> None:
         """All rows of a doubtful job are uncertain, and there is no room to hold them all back. Raises HaltedError."""
@@ -124,7 +186,7 @@ class Attempts:
         run.progress.total = run.query.total()
 
     def _back_off(self, failure: BladeError, attempt: int) -> None:
-        policy = self._run.tools.policy.retry
+        policy = self._run.retry
         if not failure.transient or attempt > policy.attempts:
             raise failure
         seconds = retry.delay_s(attempt, policy.base_s, failure)
@@ -180,7 +242,7 @@ class Attempts:
         try:
             match self._control.halted:
                 case Halt.CANCEL:
-                    run.recorder.finish(Status.CANCELLED, "Cancelled")
+                    self._finish(Status.CANCELLED, "Cancelled")
                 case Halt.STOP:
                     if run.flags.status is Status.RUNNING:
                         run.recorder.unsent(self._passes.returned)
@@ -209,7 +271,7 @@ class Attempts:
                 incident = secrets.token_hex(4)
                 log.error("incident %s: job %s met a bug", incident, self._run.claim.job_id, exc_info=exc)
                 reason, message = Reason.INTERNAL, f"a bug in BLADE; the server's log tells more at incident {incident}"
-            self._run.recorder.finish(Status.FAILED, "Failed", reason, message)
+            self._finish(Status.FAILED, "Failed", reason, message)
         except LeaseLost as lost:
             log.info("%s", lost)
 

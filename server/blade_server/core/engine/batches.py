@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from blade_server.arrow.items import Items
 from blade_server.catalog import Encoded, encode
@@ -20,35 +22,79 @@ BATCH_BYTES = 8 << 20
 ENCODED_BYTES = BATCH_BYTES
 """About so many bytes of items are encoded at a time."""
 
+FACTS = np.dtype([("content", "<u8"), ("created", np.bool_), ("adopts", np.bool_)])
+"""What a sync's run knows of each item that it sends: the digest of its content, whether the sync did not know it, and
+whether an equal one that is there already is taken for its own."""
+Facts: TypeAlias = "NDArray[np.void]"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Equal:
+    """Rows of which a sync's run has nothing to send: they stand in the ledger as `mark`, and are counted.
+
+    `again`: places of items that are equal to what was sent and were not so when they were read last; `contents` are
+    the digests of those.
+    """
+
+    keys: Sequence[bytes]
+    mark: Mark
+    again: Sequence[int] = ()
+    contents: bytes = b""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunk:
-    """Some rows of the result that have to be processed. `keys` and `uncertain` (places) are those of `items`."""
+    """Some rows of the result that have to be processed. `keys`, `uncertain` (places) and `facts` are those of `items`.
+
+    `facts` are of a sync's run, see FACTS; `equal` are the rows for whose items it has nothing to do.
+    """
 
     items: Items
     keys: Sequence[bytes]
     uncertain: frozenset[int] = frozenset()
     errors: Sequence[tuple[bytes, ItemError]] = ()
+    facts: Facts | None = None
+    equal: Equal | None = None
 
     def parted(self) -> tuple[Chunk, Chunk]:
         """What is certain, with the errors, and what is uncertain."""
         certain = [at for at in range(len(self.items)) if at not in self.uncertain]
         uncertain = sorted(self.uncertain)
         return (
-            Chunk(items=self.items.take(certain), keys=[self.keys[at] for at in certain], errors=self.errors),
+            Chunk(
+                items=self.items.take(certain),
+                keys=[self.keys[at] for at in certain],
+                errors=self.errors,
+                facts=None if self.facts is None else self.facts[certain],
+            ),
             Chunk(
                 items=self.items.take(uncertain),
                 keys=[self.keys[at] for at in uncertain],
                 uncertain=frozenset(range(len(uncertain))),
+                facts=None if self.facts is None else self.facts[uncertain],
             ),
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class End:
-    """The result is read to its end."""
+    """The result is read to its end. `seen`: what a sync's run looked for on the way."""
 
     rows_read: int
+    seen: Seen | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class Seen:
+    """What a reading has met: rows without an item id, and of the cursor column its type, the greatest value (as text;
+    empty: none) and how many have none. `future`: a greater value lay too far ahead to be one.
+    """
+
+    rows_without_id: int = 0
+    cursor_kind: pa.DataType | None = None
+    watermark: str = ""
+    null_cursors: int = 0
+    future: str = ""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -66,6 +112,8 @@ class Doubt:
     scope: str = ""
     free: bool = False
     """It may be sent again although a request may be at work: the catalog bears that, some only of the same request."""
+    adopts: bool = False
+    """Nothing was sent: if an equal item is there, it need not be."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -100,7 +148,8 @@ class Batch:
     keys and `errors`. `marks` and what is known of the way of single items (`doubts`, `groups`, `failures`, `verdicts`)
     belong to the thread that holds the batch, `recorded` (the marks, as far as reports have arrived) to the job's
     thread. `due`: when something can be done for the items that are left, on the monotonic clock. `answers` counts
-    those after which an item has to be sent anew, and not the same request again.
+    those after which an item has to be sent anew, and not the same request again. `facts` are of a sync's run;
+    `item_ids` of a batch that deletes, which has no items.
     """
 
     __slots__ = (
@@ -109,8 +158,10 @@ class Batch:
         "due",
         "encoded",
         "errors",
+        "facts",
         "failures",
         "groups",
+        "item_ids",
         "keys",
         "marks",
         "number",
@@ -128,6 +179,7 @@ class Batch:
         uncertain: Iterable[int] = (),
         settled_at: float = 0.0,
         errors: Sequence[tuple[bytes, ItemError]] = (),
+        facts: Facts | None = None,
     ) -> None:
         """`uncertain`: places that an earlier claim may have sent; until `settled_at` that may be under way."""
         self.number = number
@@ -135,7 +187,13 @@ class Batch:
         self.encoded = encoded
         self.marks = bytearray(len(keys))
         self.recorded = bytearray(len(keys))
+        self.facts = facts
+        self.item_ids: Sequence[str] | None = None
         self.doubts = {at: Doubt(settled_at=settled_at) for at in uncertain}
+        if facts is not None:
+            for at, doubt in self.doubts.items():
+                if facts["adopts"][at]:
+                    doubt.adopts, doubt.settled_at = True, 0.0
         self.groups: list[Group] = []
         self.failures: dict[int, int] = {}
         self.verdicts: dict[int, Verdict] = {}
@@ -143,6 +201,18 @@ class Batch:
         self.due = 0.0
         self.errors = errors
         self.size_bytes = encoded.size_bytes if encoded is not None else 0
+
+    @classmethod
+    def of_deletes(cls, number: int, keys: Sequence[bytes], item_ids: Sequence[str]) -> Batch:
+        """Items to delete."""
+        batch = cls(number, keys)
+        batch.item_ids = item_ids
+        return batch
+
+    @property
+    def deletes(self) -> bool:
+        """Whether its items are deleted, and not sent."""
+        return self.item_ids is not None
 
     @property
     def items(self) -> Items:
@@ -153,7 +223,7 @@ class Batch:
     @property
     def open(self) -> list[int]:
         """The places of the items that nothing has become of yet."""
-        if self.encoded is None or Mark.INTENDED not in self.marks:
+        if (self.encoded is None and self.item_ids is None) or Mark.INTENDED not in self.marks:
             return []
         return [at for at, mark in enumerate(self.marks) if mark == Mark.INTENDED]
 
@@ -172,6 +242,16 @@ class Batch:
     def record(self, places: Sequence[int], mark: Mark) -> None:
         """The same, now that the job's thread has heard of it."""
         _put(self.recorded, places, mark)
+
+    def record_sent(self, places: Sequence[int]) -> int:
+        """They were sent; of a sync's run, some of them are new to it: how many."""
+        _put(self.recorded, places, Mark.SUCCESS)
+        if self.facts is None:
+            return 0
+        created = [at for at in places if self.facts["created"][at]]
+        if created:
+            _put(self.recorded, created, Mark.CREATED)
+        return len(created)
 
 
 def _put(marks: bytearray, places: Sequence[int], mark: Mark) -> None:
@@ -207,6 +287,7 @@ class Supply:
         self._items: Items | None = None
         self._keys: list[bytes] = []
         self._uncertain: set[int] = set()
+        self._facts: Facts | None = None
         self._at = 0
         self._encoded: Encoded | None = None
         self._encoded_from = 0
@@ -240,7 +321,8 @@ class Supply:
         start, encoded = self._at, self._next_encoded(self._items, min(left, self._batch_size))
         self._at = stop = start + len(encoded)
         uncertain = [at - start for at in range(start, stop) if at in self._uncertain] if self._uncertain else ()
-        return Batch(number, self._keys[start:stop], encoded, uncertain=uncertain, settled_at=settled_at)
+        facts = None if self._facts is None else self._facts[start:stop]
+        return Batch(number, self._keys[start:stop], encoded, uncertain=uncertain, settled_at=settled_at, facts=facts)
 
     @property
     def _full(self) -> bool:
@@ -258,6 +340,9 @@ class Supply:
         self._items = Items.joined([self._items[rest:], chunk.items]) if shift and self._items else chunk.items
         self._keys = [*self._keys[rest:], *chunk.keys]
         self._uncertain = {at - rest for at in self._uncertain if at >= rest} | {at + shift for at in chunk.uncertain}
+        if chunk.facts is not None:
+            left = [] if self._facts is None else [self._facts[rest:]]
+            self._facts = np.concatenate([*left, chunk.facts])
         self._at, self._encoded = 0, None
 
     def _next_encoded(self, items: Items, most: int) -> Encoded:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from blade_server.core.engine.batches import Batch, Chunk, Doubt, End, Report, Supply
+from blade_server.core.engine.batches import Batch, Chunk, Doubt, End, Equal, Report, Seen, Supply
 from blade_server.core.engine.ledger import Mark
 from blade_server.core.engine.read.reader import Pass, Reader
 from blade_server.core.engine.run import Run
@@ -57,6 +57,11 @@ class Delivery:
         return self._end.rows_read if self._end else 0
 
     @property
+    def seen(self) -> Seen | None:
+        """What the reading of a sync's run has met, once it is at its end."""
+        return self._end.seen if self._end else None
+
+    @property
     def _idle(self) -> bool:
         return not (self._uploads.flying or self._uploads.returned or self._supply or self._doubtful)
 
@@ -64,13 +69,25 @@ class Delivery:
         """What the reader sent. What an earlier claim may have sent gets batches of its own: they may have to wait."""
         if isinstance(message, End):
             self._end = message
-        elif message.uncertain:
-            certain, uncertain = message.parted()
-            mostly_certain = len(certain.items) >= len(uncertain.items)
-            self._supply.add(certain, counts=mostly_certain)
-            self._doubtful.add(uncertain, counts=not mostly_certain)
+            return
+        if message.equal is not None:
+            self._take_equal(message.equal)
+        if message.uncertain:
+            self._take_uncertain(message)
         else:
             self._supply.add(message)
+
+    def _take_equal(self, equal: Equal) -> None:
+        """Rows that are done with as soon as they are recorded."""
+        self._run.reported.begin(len(equal.keys))
+        self._run.reported.add(len(equal.keys), errors=False, limits=self._run.limits)
+        self.next_block += self._recorder.add_equal(self.next_block, equal, self._pass.ledger.written)
+
+    def _take_uncertain(self, chunk: Chunk) -> None:
+        certain, uncertain = chunk.parted()
+        mostly_certain = len(certain.items) >= len(uncertain.items)
+        self._supply.add(certain, counts=mostly_certain)
+        self._doubtful.add(uncertain, counts=not mostly_certain)
 
     def dispatch(self) -> None:
         """Gives the upload threads what they have room for, after it is written down."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from typing import Protocol, TypeVar
 
 from blade_server.model import WaitReason
+
+T = TypeVar("T")
 
 
 class Halt(StrEnum):
@@ -35,6 +38,13 @@ def clock() -> float:
 
 
 _STRENGTH = {halt: strength for strength, halt in enumerate(Halt)}
+
+
+class Insist(Protocol):
+    """Calls again and again while PostgreSQL is away; raises LeaseLost if the job must be left meanwhile."""
+
+    def __call__(self, call: Callable[[], T], /) -> T:
+        """What the call returns."""
 
 
 class HaltedError(Exception):

@@ -9,7 +9,8 @@ it.
 
 In this process three structures answer "have I seen this key?" in bounded memory:
 
-- `Past`: what earlier claims of the job recorded, 8 bytes a row, sorted; loaded only after a crash or a hand-over.
+- `Past`: what earlier claims of the job recorded, 8 bytes a row, sorted; loaded only after a crash or a hand-over. The
+  deletes of a sync's run stand apart in it: they are of no row.
 - a Bloom filter of at most 64 MiB over the rows of this claim: "no" is certain, "yes" is checked in the ledger.
 - the keys that are read but not yet in the ledger.
 
@@ -28,6 +29,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from blade_server.arrow.arrays import as_bytes, values
+from blade_server.model import Block
 
 KEY_BYTES = 16
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -42,6 +44,18 @@ class Mark(IntEnum):
     SKIPPED = 3
     UNSENT = 4
     """Handed back before it was sent."""
+    CREATED = 5
+    """Sent, and its sync did not know it before."""
+    UNCHANGED = 6
+    """There already as it is."""
+    DELETED = 7
+    DOUBTED = 8
+    """Given up, and it may be there all the same."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it counts as an error."""
+        return self in {Mark.ERROR, Mark.DOUBTED}
 
 
 def item_key(item_id: str) -> bytes:
@@ -102,20 +116,53 @@ def first_block_of(epoch: int) -> int:
     return epoch << 32
 
 
+class Deletes:
+    """What earlier claims of the job deleted, or were about to, by the first 8 bytes of their keys."""
+
+    def __init__(self) -> None:
+        self.done: set[int] = set()
+        """Recorded: gone, or refused. The heads of their keys."""
+        self.open: set[int] = set()
+        """They may be at work."""
+
+    def add(self, block: Block) -> None:
+        """Takes in a block of deletes; what was handed back was not deleted."""
+        for head, mark in zip(heads([block.keys]).tolist(), block.outcomes, strict=True):
+            if mark == Mark.INTENDED:
+                self.open.add(head)
+            elif mark != Mark.UNSENT:
+                self.done.add(head)
+
+    def __bool__(self) -> bool:
+        return bool(self.done or self.open)
+
+    def __contains__(self, key: object) -> bool:
+        assert isinstance(key, bytes)
+        head = int.from_bytes(key[:8], "big")
+        return head in self.done or head in self.open
+
+
 class Past:
     """What earlier claims recorded, and which of it this claim has met again. 9 bytes a row.
 
-    `doubtful`: the ledger may lack what was sent, so that all else is uncertain.
+    `doubtful`: the ledger may lack what was sent, so that all else is uncertain. `deletes`: what they deleted, which
+    may be items of rows that are there again.
     """
 
     def __init__(
-        self, keys: NDArray[np.uint64], uncertain: frozenset[bytes] = frozenset(), *, doubtful: bool = False
+        self,
+        keys: NDArray[np.uint64],
+        uncertain: frozenset[bytes] = frozenset(),
+        *,
+        doubtful: bool = False,
+        deletes: Deletes | None = None,
     ) -> None:
         keys.sort()
         self._keys = keys
         self._met = np.zeros(len(keys), dtype=np.bool_)
         self._uncertain = uncertain
         self._doubtful = doubtful
+        self.deletes = deletes or Deletes()
 
     @classmethod
     def none(cls, *, doubtful: bool = False) -> Past:
@@ -123,20 +170,24 @@ class Past:
         return cls(np.empty(0, dtype=np.uint64), doubtful=doubtful)
 
     @classmethod
-    def load(cls, size: int, blocks: Iterable[tuple[bytes, bytes]], *, doubtful: bool = False) -> Past:
-        """From (keys, marks) blocks of at most `size` rows in all."""
+    def load(cls, size: int, blocks: Iterable[Block], *, doubtful: bool = False) -> Past:
+        """From blocks of at most `size` rows in all."""
         keys = np.empty(size, dtype=np.uint64)
         uncertain: set[bytes] = set()
+        deletes = Deletes()
         used = 0
-        for digests, marks in blocks:
-            mark = np.frombuffer(marks, dtype=np.uint8)
-            head = np.frombuffer(digests, dtype=">u8")[::2]
-            recorded = head[(mark >= Mark.SUCCESS) & (mark <= Mark.SKIPPED)]
+        for block in blocks:
+            if block.deletes:
+                deletes.add(block)
+                continue
+            mark = np.frombuffer(block.outcomes, dtype=np.uint8)
+            head = np.frombuffer(block.keys, dtype=">u8")[::2]
+            recorded = head[(mark != Mark.INTENDED) & (mark != Mark.UNSENT)]
             keys[used : used + len(recorded)] = recorded
             used += len(recorded)
             for at in np.flatnonzero(mark == Mark.INTENDED):
-                uncertain.add(digests[at * KEY_BYTES : (at + 1) * KEY_BYTES])
-        return cls(keys[:used], frozenset(uncertain), doubtful=doubtful)
+                uncertain.add(block.keys[at * KEY_BYTES : (at + 1) * KEY_BYTES])
+        return cls(keys[:used], frozenset(uncertain), doubtful=doubtful, deletes=deletes)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -155,11 +206,12 @@ class Past:
     @property
     def certain(self) -> bool:
         """Whether nothing can have been sent but what is recorded."""
-        return not (self._doubtful or self._uncertain)
+        return not (self._doubtful or self._uncertain or self.deletes)
 
     def verdict(self, key: bytes) -> Verdict:
         """Over a row that is not recorded."""
-        return Verdict.UNCERTAIN if self._doubtful or key in self._uncertain else Verdict.NEW
+        uncertain = self._doubtful or key in self._uncertain or key in self.deletes
+        return Verdict.UNCERTAIN if uncertain else Verdict.NEW
 
     def meet(self, positions: NDArray[np.int64]) -> None:
         """Remembers that these were met."""

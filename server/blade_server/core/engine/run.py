@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Queue
-from typing import Self
+from typing import Self, TypeVar
 
 from blade_server.catalog import Catalog
 from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.engine.batches import Chunk, End, Report
 from blade_server.core.engine.endpoints import Endpoint, Endpoints
 from blade_server.core.engine.halt import Control, Halt
-from blade_server.core.engine.ledger import Mark, first_block_of
+from blade_server.core.engine.ledger import first_block_of
 from blade_server.core.engine.read.job_query import JobQuery
 from blade_server.core.engine.record.progress import Progress, Reported
 from blade_server.core.engine.record.recorder import Recorder
+from blade_server.core.engine.sync.sync_job import SyncJob
 from blade_server.core.engine.upload.limiter import Limiter
 from blade_server.errors import BladeError, Reason
 from blade_server.model import Action, Claim, Flags, Status, WaitReason
-from blade_server.model.policy import EnginePolicy
+from blade_server.model.policy import EnginePolicy, RetryPolicy
 from blade_server.storage.engine.stores import Stores
+
+T = TypeVar("T")
 
 Message = Chunk | End | Report | BaseException | None
 """What a job's other threads tell its own; None only wakes it."""
@@ -51,8 +55,19 @@ class Run:
         self.control = Control(lease_until)
         self.progress = Progress(claim.job, claim.job.spec.batch_size)
         self.reported = Reported(claim.job)
-        self.recorder = Recorder(tools.stores, claim, self.control, self.progress)
-        self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control)
+        self.sync = (
+            None
+            if claim.task is None
+            else SyncJob(claim, claim.task, tools.stores.syncs, self.insist)
+        )
+        """What a job of a sync has beside others."""
+        findings = self.sync.findings if self.sync else None
+        self.recorder = Recorder(tools.stores, claim, self.control, self.progress, findings)
+        self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control, self.sync)
+        self.retry = _retry(tools.policy.retry, claim)
+        """How failures are borne."""
+        self.stopping = False
+        """Whether this server is stopping: what can be done by another is left."""
         self.limiter = Limiter(self.limits.items_per_second)
         self.inbox: Queue[Message] = Queue()
         self._began = self.settled_at = time.monotonic()
@@ -93,6 +108,11 @@ class Run:
         """Of the job's destination."""
         return self.endpoint.catalog
 
+    @property
+    def settle_s(self) -> float:
+        """How long a request without an answer may be at work in the destination, once that is open."""
+        return 0.0 if self._endpoint is None else self.catalog.settle_s
+
     def _settling_s(self) -> float:
         """How long uploads of earlier claims may be at work; after a restore a server may not know it lost the job."""
         if self.claim.doubtful:
@@ -110,9 +130,9 @@ class Run:
 
         The job's own thread, which hears of it later, may be asking PostgreSQL meanwhile.
         """
-        if not report.places:
+        if not report.places or report.batch.deletes:
             return
-        failed = report.mark is Mark.ERROR
+        failed = report.mark.failed
         limit = self.reported.add(len(report.places), errors=failed, limits=self.limits)
         if limit is not None and self.control.halted is not Halt.FAIL:
             self.control.halt(Halt.FAIL)
@@ -131,6 +151,7 @@ class Run:
 
     def stop(self) -> None:
         """This server is stopping, or needs the place of a held pause: hand the job back."""
+        self.stopping = True
         self._halt(Halt.STOP)
 
     def obey(self, flags: Flags | None) -> None:
@@ -162,6 +183,10 @@ class Run:
 
     # --------------------------------------------------------------------------------------- the job's own thread
 
+    def insist(self, call: Callable[[], T]) -> T:
+        """Calls again and again while PostgreSQL is away. Raises LeaseLost if the job must be left meanwhile."""
+        return self.recorder.insist(call)
+
     def record(self, reason: WaitReason | None = None, detail: str = "") -> None:
         """Commits what there is to commit, and obeys what is heard on that occasion."""
         self.obey(self.recorder.record(reason, detail))
@@ -188,3 +213,14 @@ class Run:
         limit = self.reported.too_many_errors(self.limits)
         if limit is not None:
             raise BladeError(limit, reason=Reason.TOO_MANY_ERRORS)
+
+
+def _retry(policy: RetryPolicy, claim: Claim) -> RetryPolicy:
+    """The server's, but for what the sync has of its own."""
+    if claim.task is None:
+        return policy
+    own = claim.task.spec.retry
+    return RetryPolicy(
+        attempts=policy.attempts if own.attempts is None else own.attempts,
+        base_s=policy.base_s if own.base_s is None else own.base_s,
+    )

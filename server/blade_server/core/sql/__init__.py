@@ -8,6 +8,7 @@
     resolve      names of sources -> names of tables
     parameters   `:name` in filters: all there, all used, read as the right type
     build        statements of BLADE's own: select, look-up, count, preview, pin
+    part         a part of a query's rows: by a cursor, a window, or item ids
     item_id_sql  item id templates as SQL expressions
     bounded      how long reading may take, and who waits for whom
     apart        the process in which long SQL is read
@@ -28,6 +29,7 @@ from blade_server.core.sql.build import (
     tables,
 )
 from blade_server.core.sql.parse import MAX_FILTER_BYTES, MAX_NESTING, MAX_SQL_BYTES
+from blade_server.core.sql.part import since, within
 from blade_server.core.sql.resolve import Reach, Resolved, resolve, table_name
 
 __all__ = [
@@ -45,6 +47,8 @@ __all__ = [
     "pin",
     "resolve",
     "select",
+    "since",
     "table_name",
     "tables",
+    "within",
 ]

@@ -14,11 +14,12 @@ from sqlalchemy import Connection, func, select, update
 
 from blade_server.errors import LeaseLost, Reason
 from blade_server.model import Action, Claim, EventKind, Flags, Plan, Status, WaitReason
+from blade_server.model.sync_end import SyncEnd
 from blade_server.storage import tables
 from blade_server.storage.codec import limits_from
 from blade_server.storage.database import Database
-from blade_server.storage.jobs.endings import tell_end
 from blade_server.storage.jobs.rows import CHANGED, SETTLED, add_event, count_for_source, ring, ring_queue, storable
+from blade_server.storage.jobs.sync_end import end_in_sync
 
 _job = tables.job
 _PROCESSED = _job.c.success_count + _job.c.error_count + _job.c.skipped_count
@@ -97,15 +98,23 @@ class ClaimStore:
                 ring_queue(connection)
 
     def finish(
-        self, claim: Claim, status: Status, *, operation: str, error: Reason | None = None, message: str = ""
+        self,
+        claim: Claim,
+        status: Status,
+        *,
+        operation: str,
+        error: Reason | None = None,
+        message: str = "",
+        sync_end: SyncEnd | None = None,
     ) -> None:
-        """Writes the final status, once and for good, and counts the job's items for its source."""
+        """Writes the final status, once and for good, and counts the job's items for its source and its sync."""
         kind = EventKind(status.value)
         with self._database.begin() as connection:
             self._update(connection, claim, **ended(status, operation=operation, error=error, message=message))
             add_event(connection, claim.job_id, kind, actor=claim.owner, detail=message)
             count_for_source(connection, claim.job_id)
-            tell_end(connection, claim.job_id, status)
+            if claim.task is not None:
+                end_in_sync(connection, claim.job_id, status, sync_end)
             ring(connection, claim.job_id)
             ring_queue(connection)  # its source may have been at its limit of jobs
 

@@ -24,6 +24,7 @@ from blade_server.storage.engine.claims import ended, flags_from
 from blade_server.storage.engine.restored import doubt_open_jobs
 from blade_server.storage.engine.witness import Counts, Witness, counts_from, missing
 from blade_server.storage.jobs.rows import add_event, count_for_source, job_from, ring
+from blade_server.storage.jobs.sync_end import end_in_sync
 
 log = logging.getLogger(__name__)
 
@@ -209,6 +210,7 @@ class Leases:
         )
         add_event(connection, job_id, EventKind.FAILED, actor=owner, detail=message)
         count_for_source(connection, job_id)
+        end_in_sync(connection, job_id, Status.FAILED)
         ring(connection, job_id)
 
     def beat(self, owner: str, claims: Sequence[Claim], lease_s: float) -> dict[str, Flags]:

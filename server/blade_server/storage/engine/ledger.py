@@ -7,6 +7,7 @@ outcomes are made and read is in `core/engine/ledger.py`; here they are bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
@@ -30,6 +31,29 @@ _INTEND = text(
     """
 )
 
+_INTEND_OF_SYNC = text(
+    """
+    INSERT INTO job_block (job_id, block, digests, outcomes, contents, item_ids, deletes)
+    SELECT :job_id, new.*
+    FROM unnest(CAST(:numbers AS bigint[]), CAST(:keys AS bytea[]), CAST(:outcomes AS bytea[]),
+                CAST(:contents AS bytea[]), CAST(:item_ids AS bytea[]), CAST(:deletes AS boolean[]))
+         AS new (block, digests, outcomes, contents, item_ids, deletes)
+    WHERE EXISTS (SELECT FROM job WHERE job_id = :job_id AND epoch = :epoch AND owner = :owner
+                  AND status = 'RUNNING' FOR SHARE)
+    ON CONFLICT (job_id, block) DO UPDATE SET outcomes = EXCLUDED.outcomes
+    """
+)
+
+_ADD = text(
+    """
+    INSERT INTO job_block (job_id, block, digests, outcomes, contents, item_ids, deletes)
+    SELECT :job_id, new.*
+    FROM unnest(CAST(:numbers AS bigint[]), CAST(:keys AS bytea[]), CAST(:outcomes AS bytea[]),
+                CAST(:contents AS bytea[]), CAST(:item_ids AS bytea[]), CAST(:deletes AS boolean[]))
+         AS new (block, digests, outcomes, contents, item_ids, deletes)
+    """
+)
+
 _OUTCOMES = text(
     """
     UPDATE job_block SET outcomes = done.outcomes
@@ -47,14 +71,10 @@ class LedgerStore:
 
     def intend(self, claim: Claim, blocks: Sequence[Block]) -> None:
         """Writes down what is about to be sent. Repeating it is harmless."""
-        values = {
-            **fence_values(claim),
-            "numbers": [block.number for block in blocks],
-            "keys": [block.keys for block in blocks],
-            "outcomes": [block.outcomes for block in blocks],
-        }
+        intend = _INTEND if claim.task is None else _INTEND_OF_SYNC
+        values = _values(blocks) if claim.task is None else _values_of_sync(blocks)
         with self._database.begin() as connection:
-            if connection.execute(_INTEND, values).rowcount != len(blocks):
+            if connection.execute(intend, {**fence_values(claim), **values}).rowcount != len(blocks):
                 raise lost(claim)
 
     def blocks(self, job_id: str, *, chunk: int = 2000) -> Iterator[list[Block]]:
@@ -62,7 +82,7 @@ class LedgerStore:
         after = -1
         while True:
             query = (
-                select(_block.c.block, _block.c.digests, _block.c.outcomes)
+                select(_block.c.block, _block.c.digests, _block.c.outcomes, _block.c.deletes)
                 .where(_block.c.job_id == job_id, _block.c.block > after)
                 .order_by(_block.c.block)
                 .limit(chunk)
@@ -72,7 +92,10 @@ class LedgerStore:
             if not rows:
                 return
             after = rows[-1].block
-            yield [Block(number=row.block, keys=bytes(row.digests), outcomes=bytes(row.outcomes)) for row in rows]
+            yield [
+                Block(number=row.block, keys=bytes(row.digests), outcomes=bytes(row.outcomes), deletes=row.deletes)
+                for row in rows
+            ]
 
     def size(self, job_id: str) -> int:
         """Rows in the ledger of a job."""
@@ -87,7 +110,7 @@ class LedgerStore:
             SELECT DISTINCT part.key FROM job_block,
                 LATERAL (SELECT substring(digests FROM at * 16 + 1 FOR 16) AS key
                          FROM generate_series(0, length(digests) / 16 - 1) AS at) AS part
-            WHERE job_id = :job_id AND block >= :since_block
+            WHERE job_id = :job_id AND block >= :since_block AND NOT deletes
               AND part.key = ANY(CAST(:keys AS bytea[]))
             """
         )
@@ -112,6 +135,28 @@ class LedgerStore:
                 return
             after = rows[-1].seq
             yield [bytes(row.key) for row in rows]
+
+
+def _values(blocks: Sequence[Block]) -> dict[str, Any]:
+    return {
+        "numbers": [block.number for block in blocks],
+        "keys": [block.keys for block in blocks],
+        "outcomes": [block.outcomes for block in blocks],
+    }
+
+
+def _values_of_sync(blocks: Sequence[Block]) -> dict[str, Any]:
+    return {
+        **_values(blocks),
+        "contents": [block.contents for block in blocks],
+        "item_ids": [block.item_ids for block in blocks],
+        "deletes": [block.deletes for block in blocks],
+    }
+
+
+def add_blocks(connection: Connection, job_id: str, blocks: Sequence[Block]) -> None:
+    """Writes down rows that nothing had to be intended for; whoever calls holds the fence."""
+    connection.execute(_ADD, {"job_id": job_id, **_values_of_sync(blocks)})
 
 
 def set_outcomes(connection: Connection, job_id: str, blocks: Sequence[Block]) -> bool:

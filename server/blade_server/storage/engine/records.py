@@ -12,9 +12,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from blade_server.errors import LeaseLost, Reason
 from blade_server.model import Claim, Flags, ItemError, Record, Status
 from blade_server.storage import tables
+from blade_server.storage.codec import report_document
 from blade_server.storage.database import Database
 from blade_server.storage.engine.claims import FLAG_COLUMNS, fence, flags_from, lost
-from blade_server.storage.engine.ledger import set_outcomes
+from blade_server.storage.engine.ledger import add_blocks, set_outcomes
 from blade_server.storage.engine.restored import doubt_open_jobs
 from blade_server.storage.jobs.rows import ring, storable
 
@@ -82,6 +83,7 @@ class RecordStore:
                 ),
                 wait_reason=display.wait_reason,
                 wait_detail=storable(display.wait_detail),
+                **({"report": report_document(record.report)} if record.report else {}),
                 **({"deaths": 0} if record.success or record.error or record.skipped else {}),
                 revision=_job.c.revision + 1,
                 update_time=func.now(),
@@ -93,6 +95,8 @@ class RecordStore:
             raise _NotNextError
         if record.blocks and not set_outcomes(connection, claim.job_id, record.blocks):
             raise _OlderError(f"it lacks what job {claim.job_id} was about to send")
+        if record.new_blocks:
+            add_blocks(connection, claim.job_id, record.new_blocks)
         ring(connection, claim.job_id)
         return flags_from(row)
 

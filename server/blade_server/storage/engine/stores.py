@@ -13,6 +13,7 @@ from blade_server.storage.engine.ledger import LedgerStore
 from blade_server.storage.engine.paces import PaceStore
 from blade_server.storage.engine.records import RecordStore
 from blade_server.storage.engine.witness import Witness
+from blade_server.storage.sync.stores import SyncStores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class Stores:
     ledgers: LedgerStore
     records: RecordStore
     paces: PaceStore
+    syncs: SyncStores
 
     @classmethod
     def over(
@@ -38,4 +40,5 @@ class Stores:
             ledgers=LedgerStore(database),
             records=RecordStore(database),
             paces=PaceStore(database),
+            syncs=SyncStores.over(database),
         )

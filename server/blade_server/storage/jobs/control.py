@@ -28,6 +28,7 @@ from blade_server.storage.jobs.rows import (
     ring,
     ring_queue,
 )
+from blade_server.storage.jobs.sync_end import end_in_sync
 
 _job = tables.job
 
@@ -114,6 +115,7 @@ class JobControl:
         """What becomes of its columns."""
         add_event(connection, job_id, EventKind.CANCELLED, actor=by.name)
         count_for_source(connection, job_id)
+        end_in_sync(connection, job_id, Status.CANCELLED)
         paused = _job.c.paused_s + func.extract("epoch", func.now() - _job.c.pause_time) if row.pause_time else None
         return {
             "status": Status.CANCELLED,

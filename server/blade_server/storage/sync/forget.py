@@ -19,6 +19,7 @@ NOTHING_KNOWN: dict[str, Any] = {
     "last_whole_time": None,
     "known_items": 0,
     "dirty_items": 0,
+    "doubtful": False,
 }
 """The columns of a sync that knows of no item."""
 

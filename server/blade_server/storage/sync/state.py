@@ -64,10 +64,16 @@ class StateStore:
         with self._database.read() as connection:
             return [bytes(low) for low in connection.execute(query).scalars()]
 
-    def blocks_at(self, sync: str, lows: Sequence[bytes]) -> list[SyncBlock]:
-        """The blocks that begin there, in their order, without ids."""
+    def blocks_at(self, sync: str, lows: Sequence[bytes], *, with_ids: bool = False) -> list[SyncBlock]:
+        """The blocks that begin there, in their order."""
         with self._database.read() as connection:
-            return read_blocks(connection, sync, lows=lows, with_ids=False)
+            return read_blocks(connection, sync, lows=lows, with_ids=with_ids)
+
+    def size(self, sync: str) -> int:
+        """Items in all blocks."""
+        query = select(func.coalesce(func.sum(_block.c.size), 0)).where(_block.c.sync == sync)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def marked(self, sync: str) -> Iterator[SyncBlock]:
         """The blocks that have items with marks, in their order."""
@@ -86,7 +92,7 @@ def read_blocks(
     lows: Sequence[bytes] | None = None,
 ) -> list[SyncBlock]:
     """Blocks in their order: those that begin at `lows`, or else the next ones `after` one."""
-    columns = [_block.c.low, _block.c.keys, _block.c.contents, _block.c.marks]
+    columns: list[Any] = [_block.c.low, _block.c["keys"], _block.c.contents, _block.c.marks]
     columns += [_block.c.runs, _block.c.item_ids] if with_ids else []
     query = select(*columns).where(_block.c.sync == sync).order_by(_block.c.low)
     if lows is not None:
@@ -102,7 +108,7 @@ def block_from(row: Row[Any]) -> SyncBlock:
     values = row._mapping
     return SyncBlock(
         low=bytes(row.low),
-        keys=bytes(row.keys),
+        keys=bytes(values["keys"]),
         contents=bytes(row.contents),
         marks=bytes(row.marks),
         runs=bytes(values.get("runs", b"")),

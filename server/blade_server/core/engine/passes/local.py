@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from functools import cached_property, partial
 from queue import Empty
 
-from blade_server.core.engine.batches import Batch, Chunk, End, Report
+from blade_server.core.engine.batches import Batch, Chunk, End, Report, Seen
+from blade_server.core.engine.deletion import Deletion
 from blade_server.core.engine.delivery import Delivery
 from blade_server.core.engine.halt import Halt, HaltedError
 from blade_server.core.engine.read.reader import Pass
 from blade_server.core.engine.run import Message, Run
+from blade_server.core.engine.sync.known import Absent
+from blade_server.core.engine.upload.delete_batch import delete_batch
 from blade_server.core.engine.upload.outage import Outage
 from blade_server.core.engine.upload.pace import Pace, SharedRate
 from blade_server.core.engine.upload.send_batch import SendTools, send_batch
@@ -38,18 +41,26 @@ class LocalPasses:
             threads=run.claim.job.spec.workers,
             name=run.claim.job_id,
         )
-        self._delivery: Delivery | None = None
+        self._outage = Outage(run.tools.policy.patience_s)
+        self._delivery: Delivery | Deletion | None = None
         self.failure: BaseException | None = None
         """What ended the last pass early."""
         self.rows_read = 0
         """Rows of the result, once a pass got to its end."""
+        self.seen: Seen | None = None
+        """What that pass of a sync's run has met."""
 
     def _send(self, batch: Batch) -> Iterator[Report]:
-        return send_batch(batch, self._send_tools)
+        return (delete_batch if batch.deletes else send_batch)(batch, self._send_tools)
 
     @cached_property
     def _send_tools(self) -> SendTools:
-        return _send_tools(self._run)
+        return _send_tools(self._run, self._outage)
+
+    @property
+    def settled_at(self) -> float:
+        """Until then a request of this claim may be at work (monotonic); 0: it got an answer to each."""
+        return self._outage.settled_at
 
     def close(self) -> None:
         """Ends the upload threads, each after what it holds."""
@@ -70,9 +81,19 @@ class LocalPasses:
 
         Between them whoever iterates may pause. Raises what ended the pass early.
         """
+        delivery = Delivery(self._run, reading, self._uploads)
+        yield from self._turns(delivery)
+        self.rows_read, self.seen = delivery.rows_read, delivery.seen
+
+    def delete(self, absent: Iterator[Absent]) -> Iterator[None]:
+        """Deletes items and gets each of them recorded, by turns as `deliver`; after it, and once."""
+        self.leave()
+        yield from self._turns(Deletion(self._run, absent, self._uploads))
+
+    def _turns(self, delivery: Delivery | Deletion) -> Iterator[None]:
         run = self._run
         self.failure = None
-        delivery = self._delivery = Delivery(run, reading, self._uploads)
+        self._delivery = delivery
         delivery.start()
         run.progress.went_on()
         run.reported.anew()
@@ -86,7 +107,6 @@ class LocalPasses:
             self.take(0.1)
         run.record()
         run.check_errors()
-        self.rows_read = delivery.rows_read
 
     def _raise_if_over(self) -> None:
         if self.failure is not None:
@@ -113,7 +133,7 @@ class LocalPasses:
                 if message.left:
                     self._uploads.take_back(message.batch)
             case Chunk() | End():
-                if self._delivery is not None:
+                if isinstance(self._delivery, Delivery):
                     self._delivery.take(message)
             case BaseException():
                 self.failure = self.failure or message
@@ -138,7 +158,7 @@ class LocalPasses:
             self._delivery = None
 
 
-def _send_tools(run: Run) -> SendTools:
+def _send_tools(run: Run, outage: Outage) -> SendTools:
     tools, job, endpoint = run.tools, run.claim.job, run.endpoint
     source = job.source
     rates = {
@@ -156,8 +176,8 @@ def _send_tools(run: Run) -> SendTools:
             ],
         ),
         throttle=endpoint.throttle,
-        outage=Outage(tools.policy.patience_s),
-        retry=tools.policy.retry,
+        outage=outage,
+        retry=run.retry,
         data_source=source.data_source,
         scope=job.job_id,
         skip_existing=job.spec.skip_existing,

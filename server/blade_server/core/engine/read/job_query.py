@@ -11,9 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from blade_server.core.engine.halt import Control
-from blade_server.core.engine.ledger import Ledger, Past, first_block_of, heads
+from blade_server.core.engine.ledger import Deletes, Ledger, Past, first_block_of, heads
 from blade_server.core.engine.read.plan import count_rows, make_plan
 from blade_server.core.engine.read.reader import Pass
+from blade_server.core.engine.read.sync_plan import make_sync_plan
+from blade_server.core.engine.sync.sync_job import SyncJob
 from blade_server.core.sources.credentials import target
 from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import Transform
@@ -27,9 +29,18 @@ from blade_server.warehouse import Warehouse
 class JobQuery:
     """Belongs to the job's thread, but for `cancel`."""
 
-    def __init__(self, claim: Claim, policy: SourcePolicy, ledgers: LedgerStore, control: Control) -> None:
-        """Opens nothing yet."""
+    def __init__(
+        self,
+        claim: Claim,
+        policy: SourcePolicy,
+        ledgers: LedgerStore,
+        control: Control,
+        sync: SyncJob | None = None,
+    ) -> None:
+        """Opens nothing yet. `sync`: of a job of one."""
         self._claim = claim
+        self._sync = sync
+        self._deletes = Deletes()
         self._plan = claim.plan
         self._only: NDArray[np.uint64] | None = None
         self._policy = policy
@@ -67,7 +78,10 @@ class JobQuery:
         self._planning = True
         try:
             self._control.check()
-            return make_plan(warehouse, self._plan.statement, batch_size=self._claim.job.spec.batch_size)
+            job, statement = self._claim.job, self._plan.statement
+            if self._sync is not None:
+                return make_sync_plan(warehouse, statement, job, self._sync)
+            return make_plan(warehouse, statement, batch_size=job.spec.batch_size)
         finally:
             self._planning = False
 
@@ -95,6 +109,8 @@ class JobQuery:
 
         `ceiling`: the highest classification that the job's destination takes.
         """
+        if self._sync is not None:
+            self._sync.planned(self._plan)
         return Pass(
             warehouse=warehouse,
             statement=self._plan.statement,
@@ -103,7 +119,18 @@ class JobQuery:
             only=self._failed(),
             expected_rows=self._plan.announced,
             first_block=first_block,
+            comparison=None if self._sync is None else self._sync.comparison(),
         )
+
+    @property
+    def deletes(self) -> Deletes:
+        """What earlier claims and readings of the job deleted, as of the last reading."""
+        return self._deletes
+
+    @property
+    def pinned(self) -> bool:
+        """Whether every reading sees the same rows."""
+        return self._plan.version is not None
 
     def _ledger(self, first_block: int) -> Ledger:
         ledgers, job_id = self._ledgers, self._claim.job_id
@@ -111,8 +138,9 @@ class JobQuery:
         if first_block == first_block_of(epoch=1):  # before that there can be none: spare small jobs the question
             past = Past.none(doubtful=doubtful)
         else:
-            blocks = ((block.keys, block.outcomes) for some in ledgers.blocks(job_id) for block in some)
+            blocks = (block for some in ledgers.blocks(job_id) for block in some)
             past = Past.load(ledgers.size(job_id), blocks, doubtful=doubtful)
+        self._deletes = past.deletes
         return Ledger(
             past, lambda keys: ledgers.known_keys(job_id, first_block, keys), expected_rows=self._plan.announced
         )

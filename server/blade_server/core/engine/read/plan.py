@@ -19,16 +19,29 @@ MAX_BATCHES = 2**31
 def make_plan(warehouse: Warehouse, statement: str, *, batch_size: int) -> Plan:
     """Pins the tables to their versions of now and counts the rows; once for a job, so that re-runs see the same rows.
 
-    What has no versions (a view, another format) stays as it is. Raises what the warehouse raises.
+    Raises what the warehouse raises.
     """
-    versions = {}
+    pinned = sql.pin(statement, versions_of(warehouse, statement))
+    return Plan(statement=pinned, announced=announced_rows(warehouse, pinned, batch_size=batch_size))
+
+
+def versions_of(warehouse: Warehouse, statement: str) -> dict[str, int]:
+    """The newest versions of the tables that a statement reads, by their quoted full names.
+
+    What has no versions (a view, another format) is left out. Raises what the warehouse raises.
+    """
+    versions: dict[str, int] = {}
     for table in sql.tables(statement):
         try:
             versions[table] = int(_scalar(warehouse, sql.history(table)))
         except WarehouseRefused:
             log.info("%s has no versions: a re-run sees it as it is then", table)
-    pinned = sql.pin(statement, versions)
-    announced = count_rows(warehouse, pinned)
+    return versions
+
+
+def announced_rows(warehouse: Warehouse, statement: str, *, batch_size: int) -> int:
+    """How many rows a statement has. Raises BladeError for more than a job can take, and what the warehouse raises."""
+    announced = count_rows(warehouse, statement)
     most = min(MAX_ITEMS, MAX_BATCHES * batch_size)
     if announced > most:
         raise BladeError(
@@ -36,7 +49,7 @@ def make_plan(warehouse: Warehouse, statement: str, *, batch_size: int) -> Plan:
             "with a WHERE",
             reason=Reason.INVALID_SQL,
         )
-    return Plan(statement=pinned, announced=announced)
+    return announced
 
 
 def count_rows(warehouse: Warehouse, statement: str) -> int:

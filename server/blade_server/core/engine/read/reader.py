@@ -27,6 +27,7 @@ from blade_server.core.engine.ledger import (
     item_keys,
     rejected_key,
 )
+from blade_server.core.engine.sync.comparison import Comparison
 from blade_server.core.transform.json_columns import text_bytes
 from blade_server.core.transform.transform import Rejected, Transform, Transformed
 from blade_server.errors import Reason
@@ -46,7 +47,7 @@ class Pass:
 
     `transform` makes, for the result's schema, what makes its rows items. `only` restricts the job to rows with these
     keys (sorted, see ledger.heads): a retry of failed items. `expected_rows`: None if nobody knows. `first_block`
-    numbers the first batch.
+    numbers the first batch. `comparison`: of a sync's run, whose rows have their columns in the order of names.
     """
 
     warehouse: Warehouse
@@ -56,6 +57,7 @@ class Pass:
     only: NDArray[np.uint64] | None = None
     expected_rows: int | None = None
     first_block: int = 0
+    comparison: Comparison | None = None
 
 
 class Reader:
@@ -65,6 +67,7 @@ class Reader:
         self._pass = reading
         self._only = reading.only
         self._ledger = reading.ledger
+        self._comparison = reading.comparison
         self._contents = Contents(reading.expected_rows)
         self._inbox = inbox
         self._room = threading.Semaphore(AHEAD)
@@ -94,30 +97,57 @@ class Reader:
         result = self._pass.warehouse.execute(self._pass.statement, max_batch_rows=CHUNK_ROWS)
         try:
             self.began.set()
-            transform = self._pass.transform(result.schema)
+            order = self._order(result.schema)
+            transform = self._pass.transform(pa.schema([result.schema.field(at) for at in order]))
             for batch in result:
-                for part in _slices(batch):
+                for part in _slices(batch.select(order)):
                     chunk = self._chunk(transform, part)
                     self._room.acquire()
                     if self._left:
                         return
                     self._inbox(chunk)
             if not self._left:
-                self._inbox(End(rows_read=result.rows_read))
+                seen = self._comparison.seen if self._comparison else None
+                self._inbox(End(rows_read=result.rows_read, seen=seen))
         finally:
             result.close()
 
+    def _order(self, schema: pa.Schema) -> list[int]:
+        """In which the columns are taken: a sync's items are the same whatever the order of the table's."""
+        places = range(len(schema.names))
+        if self._comparison is None:
+            return list(places)
+        self._comparison.begin(schema)
+        return sorted(places, key=schema.names.__getitem__)
+
+    def _transformed(self, transform: Transform, batch: pa.RecordBatch) -> Transformed:
+        if self._only is not None:
+            return self._failed_before(transform, batch)
+        if self._comparison is None:
+            return transform(batch)
+        batch, without = self._comparison.without_cursor(batch)
+        items, rejected = transform(batch)
+        if without is not None:
+            rejected += self._comparison.rejected(transform(without), transform.fingerprints(without))
+        self._comparison.saw_rejected(rejected)
+        return Transformed(items, rejected)
+
     def _chunk(self, transform: Transform, batch: pa.RecordBatch) -> Chunk:
-        items, rejected = transform(batch) if self._only is None else self._failed_before(transform, batch)
+        items, rejected = self._transformed(transform, batch)
         ids = item_keys(items.ids)
-        keys, verdicts, repeated = self._ledger.admit(ids)
+        admitted = self._ledger.admit(ids)
+        keys, verdicts, repeated = admitted
         likeness = self._contents.compare(ids, items.rows, repeated)
         errors = self._rejections(rejected)
         if not verdicts.any():  # nearly always all are NEW
+            if self._comparison is not None:
+                return self._comparison.compare(items, ids, admitted, errors)
             return Chunk(items=items, keys=keys, errors=errors)
         again = np.flatnonzero(verdicts == Verdict.DUPLICATE)
         duplicates = _duplicates(items.take(again), likeness[again].tolist(), transform.item_id_field)
         errors += zip((keys[at] for at in again.tolist()), duplicates, strict=True)
+        if self._comparison is not None:
+            return self._comparison.compare(items, ids, admitted, errors)
         kept = np.flatnonzero(verdicts <= Verdict.UNCERTAIN)
         return Chunk(
             items=items.take(kept),

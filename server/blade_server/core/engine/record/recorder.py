@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from blade_server.core.engine.batches import Batch, Report
+from blade_server.arrow.packed_ids import packed
+from blade_server.core.engine.batches import Batch, Equal, Report
 from blade_server.core.engine.halt import Control, Halt
 from blade_server.core.engine.ledger import Mark
 from blade_server.core.engine.record.progress import Progress
+from blade_server.core.engine.sync.findings import Findings
 from blade_server.errors import LeaseLost, Reason, StorageUnavailable
 from blade_server.model import Block, Claim, Display, Flags, ItemError, Job, Plan, Record, Status, WaitReason
+from blade_server.model.sync_end import SyncEnd
 from blade_server.storage.engine.stores import Stores
 
 T = TypeVar("T")
@@ -30,7 +34,11 @@ class Recorder:
     job is another's, or when it must be left and PostgreSQL does not come back.
     """
 
-    def __init__(self, stores: Stores, claim: Claim, control: Control, progress: Progress) -> None:
+    def __init__(
+        self, stores: Stores, claim: Claim, control: Control, progress: Progress, findings: Findings | None = None
+    ) -> None:
+        """`findings`: of a sync's run."""
+        self._findings = findings
         self._claims = stores.claims
         self._ledgers = stores.ledgers
         self._records = stores.records
@@ -43,7 +51,9 @@ class Recorder:
         self._forget()
 
     def _forget(self) -> None:
-        self._counts = {Mark.SUCCESS: 0, Mark.ERROR: 0, Mark.SKIPPED: 0}
+        self._success = self._error = self._skipped = 0
+        self._new_blocks: list[Block] = []
+        self._unwritten: list[tuple[Sequence[bytes], Callable[[Iterable[bytes]], None]]] = []
         self._bytes_uploaded = 0
         self._errors: list[tuple[bytes, ItemError]] = []
         self._touched: dict[int, Batch] = {}
@@ -59,12 +69,51 @@ class Recorder:
         self._bytes_uploaded += report.bytes_uploaded
         self._errors.extend(report.errors)
         self._touched[report.batch.number] = report.batch
-        report.batch.record(report.places, report.mark)
-        self._counts[report.mark] += len(report.places)
+        if report.batch.deletes:
+            report.batch.record(report.places, report.mark)
+            self._find(report.mark, len(report.places), deletes=True)
+            return
+        if report.mark is Mark.SUCCESS:
+            created = report.batch.record_sent(report.places)
+            self._find(Mark.CREATED, created)
+            self._find(Mark.SUCCESS, len(report.places) - created)
+        else:
+            report.batch.record(report.places, report.mark)
+            self._find(report.mark, len(report.places))
+        self._count(report.mark, len(report.places))
+
+    def add_equal(self, number: int, equal: Equal, written: Callable[[Iterable[bytes]], None]) -> int:
+        """Takes in rows that nothing was intended for: they go into the ledger, as blocks from this number on, with the
+        next record, and `written` is told. Returns how many blocks they take.
+        """
+        self._since = self._since or time.monotonic()
+        blocks = _blocks_of_equal(number, equal)
+        self._new_blocks += blocks
+        self._unwritten.append((equal.keys, written))
+        self._find(equal.mark, len(equal.keys))
+        self._count(equal.mark, len(equal.keys))
+        return len(blocks)
+
+    def forget(self, number: int, keys: Sequence[bytes]) -> None:
+        """Items that are nowhere need no delete: the sync forgets them. As a block of this number."""
+        outcomes = bytes([Mark.DELETED]) * len(keys)
+        self._new_blocks.append(Block(number=number, keys=b"".join(keys), outcomes=outcomes, deletes=True))
+
+    def _find(self, mark: Mark, items: int, *, deletes: bool = False) -> None:
+        if self._findings is not None and items:
+            self._findings.add(mark, items, deletes=deletes)
+
+    def _count(self, mark: Mark, rows: int) -> None:
+        if mark.failed:
+            self._error += rows
+        elif mark in {Mark.SKIPPED, Mark.UNCHANGED}:
+            self._skipped += rows
+        else:
+            self._success += rows
 
     def skip(self, rows: int) -> None:
         """Counts rows that the source no longer has."""
-        self._counts[Mark.SKIPPED] += rows
+        self._skipped += rows
 
     def unsent(self, batches: Sequence[Batch]) -> None:
         """Marks what was intended and certainly not sent, so that nobody has to look it up."""
@@ -94,31 +143,36 @@ class Recorder:
 
         None, and nothing is written, if nothing has changed.
         """
-        rows = sum(self._counts.values())
+        rows = self._success + self._error + self._skipped
         display = self._progress.display(reason, detail, adding=rows)
         self._shown_at = time.monotonic()
-        if not rows and not self._touched and display == self._shown:
+        if not (rows or self._touched or self._new_blocks) and display == self._shown:
             return None
         record = Record(
             number=self._number + 1,
-            success=self._counts[Mark.SUCCESS],
-            error=self._counts[Mark.ERROR],
-            skipped=self._counts[Mark.SKIPPED],
+            success=self._success,
+            error=self._error,
+            skipped=self._skipped,
             bytes_uploaded=self._bytes_uploaded,
             blocks=[Block(number=b.number, keys=b"", outcomes=bytes(b.recorded)) for b in self._touched.values()],
+            new_blocks=self._new_blocks,
             errors=self._errors,
             display=display,
+            report=None if self._findings is None else self._findings.report(),
         )
+        unwritten = self._unwritten
         self._forget()
         flags = self.insist(lambda: self._records.record(self._claim, record))
         self._number = record.number  # not before: a number that is left out looks like one that is gone
         self._progress.committed(record.success, record.error, record.skipped)
+        for keys, written in unwritten:
+            written(keys)
         self._shown = display
         return flags
 
     def record_rest(self) -> Flags | None:
         """As `record`, if there are outcomes that are not yet committed."""
-        return self.record() if self._touched else None
+        return self.record() if self._touched or self._new_blocks else None
 
     # ------------------------------------------------------------------------------------------------- states
 
@@ -128,7 +182,8 @@ class Recorder:
 
     def intend(self, batches: Sequence[Batch]) -> None:
         """Writes down what is about to be sent."""
-        blocks = [Block(number=b.number, keys=b"".join(b.keys), outcomes=bytes(b.recorded)) for b in batches]
+        block = _plain_block if self._findings is None else _sync_block
+        blocks = [block(batch) for batch in batches]
         self.insist(lambda: self._ledgers.intend(self._claim, blocks))
 
     def paused(self) -> Flags | None:
@@ -139,9 +194,20 @@ class Recorder:
         """Hands the job back."""
         self.insist(lambda: self._claims.release(self._claim, detail))
 
-    def finish(self, status: Status, operation: str, error: Reason | None = None, message: str = "") -> None:
+    def finish(
+        self,
+        status: Status,
+        operation: str,
+        error: Reason | None = None,
+        message: str = "",
+        sync_end: SyncEnd | None = None,
+    ) -> None:
         """Writes the final status."""
-        self.insist(lambda: self._claims.finish(self._claim, status, operation=operation, error=error, message=message))
+        self.insist(
+            lambda: self._claims.finish(
+                self._claim, status, operation=operation, error=error, message=message, sync_end=sync_end
+            )
+        )
 
     def insist(self, call: Callable[[], T]) -> T:
         """Calls again and again while PostgreSQL is away."""
@@ -155,6 +221,41 @@ class Recorder:
                 if halted is Halt.LOST or (halted is Halt.STOP and time.monotonic() > gives_up):
                     raise LeaseLost(f"job {self._claim.job_id} is left while PostgreSQL is away") from None
                 time.sleep(STORAGE_PAUSE_S)
+
+
+def _plain_block(batch: Batch) -> Block:
+    return Block(number=batch.number, keys=b"".join(batch.keys), outcomes=bytes(batch.recorded))
+
+
+def _sync_block(batch: Batch) -> Block:
+    """With what the sync will know of the items; of rows that were rejected, their ids."""
+    item_ids = contents = None
+    if batch.facts is not None and batch.encoded is not None:
+        contents = batch.facts["content"].tobytes()
+        item_ids = packed(batch.items.ids)
+    elif not batch.deletes:
+        item_ids = packed([error.item_id if _may_be_mended(error) else "" for _, error in batch.errors])
+    return replace(_plain_block(batch), contents=contents, item_ids=item_ids, deletes=batch.deletes)
+
+
+def _may_be_mended(error: ItemError) -> bool:
+    """Whether the row is to be read again by its id: not a second row of an id, nor one that every run reads."""
+    return error.reason not in {Reason.DUPLICATE_ITEM_ID, Reason.CURSOR_UNUSABLE}
+
+
+def _blocks_of_equal(number: int, equal: Equal) -> list[Block]:
+    """Those that are as they were sent again, with their digests, apart from the others."""
+    again, rest = set(equal.again), equal.keys
+    blocks = []
+    if again:
+        keys = b"".join(equal.keys[at] for at in equal.again)
+        outcomes = bytes([equal.mark]) * len(again)
+        blocks.append(Block(number=number, keys=keys, outcomes=outcomes, contents=equal.contents))
+        rest = [key for at, key in enumerate(equal.keys) if at not in again]
+    if rest:
+        outcomes = bytes([equal.mark]) * len(rest)
+        blocks.append(Block(number=number + len(blocks), keys=b"".join(rest), outcomes=outcomes))
+    return blocks
 
 
 def _as_claimed(job: Job) -> Display:

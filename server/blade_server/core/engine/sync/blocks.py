@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +51,7 @@ class Keys(NamedTuple):
     @classmethod
     def of(cls, keys: bytes) -> Keys:
         """From 16 bytes each."""
-        halves = np.frombuffer(keys, ">u8").reshape(-1, 2)
+        halves = np.frombuffer(keys, np.dtype(">u8")).reshape(-1, 2)
         return cls(halves[:, 0].astype(np.uint64), halves[:, 1].astype(np.uint64))
 
     @classmethod
@@ -61,6 +62,11 @@ class Keys(NamedTuple):
     def take(self, places: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Keys:
         """Those at these places."""
         return Keys(self.heads[places], self.tails[places])
+
+    def cut(self) -> list[bytes]:
+        """Each of them."""
+        keys = self.bytes()
+        return [keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)]
 
     def bytes(self) -> bytes:
         """16 bytes each."""
@@ -176,7 +182,7 @@ class Columns:
         count = -(-len(self) // USUAL)
         bounds = [len(self) * part // count for part in range(count + 1)]
         blocks = []
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in pairwise(bounds):
             part = Columns(
                 keys=self.keys.take(slice(begin, end)),
                 contents=self.contents[begin:end],

@@ -53,7 +53,7 @@ _OF_SENDS = _table(
 )
 _OF_EQUALS = _table(UNCHANGED=Effect.CLEAN)
 _OF_REJECTS = _table(ERROR=Effect.FAILED)
-_OF_DELETES = _table(INTENDED=Effect.DELETE_OPEN, DELETED=Effect.GONE)
+_OF_DELETES = _table(INTENDED=Effect.DELETE_OPEN, DOUBTED=Effect.DELETE_OPEN, DELETED=Effect.GONE)
 _MARKS_OF_NEW = np.zeros(len(Effect), np.uint8)
 _MARKS_OF_NEW[Effect.FAILED] = ItemMark.DIRTY | ItemMark.NEVER_SENT
 _MARKS_OF_NEW[Effect.DOUBTED] = ItemMark.DIRTY | ItemMark.UNCERTAIN
@@ -208,10 +208,10 @@ def _changed(known: Columns, effects: Effects, at: NDArray[np.int64], run: int) 
     contents, runs, marks = known.contents.copy(), known.runs.copy(), known.marks.copy()
     sent = kinds == Effect.SENT
     contents[at[sent]], runs[at[sent]], marks[at[sent]] = effects.contents[sent], run, 0
-    marks[at[kinds == Effect.FAILED]] |= ItemMark.DIRTY
+    marks[at[kinds == Effect.FAILED]] |= np.uint8(ItemMark.DIRTY)
     marks[at[kinds == Effect.CLEAN]] &= ~np.uint8(ItemMark.DIRTY)
     open_ = np.isin(kinds, [Effect.OPEN, Effect.DOUBTED])
     marks[at[open_]] &= ~np.uint8(ItemMark.NEVER_SENT)
-    marks[at[open_ | (kinds == Effect.DELETE_OPEN)]] |= ItemMark.UNCERTAIN
-    marks[at[kinds == Effect.DOUBTED]] |= ItemMark.DIRTY
+    marks[at[open_ | (kinds == Effect.DELETE_OPEN)]] |= np.uint8(ItemMark.UNCERTAIN)
+    marks[at[kinds == Effect.DOUBTED]] |= np.uint8(ItemMark.DIRTY)
     return Columns(keys=known.keys, contents=contents, runs=runs, marks=marks, ids=known.ids)

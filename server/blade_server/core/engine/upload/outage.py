@@ -24,6 +24,12 @@ class Outage:
         self._ask_at = 0.0
         self._well_since = time.monotonic()
         self._last_good_start = 0.0
+        self.settled_at = 0.0
+        """Until then a request that got no answer may be at work (monotonic); 0: none was met."""
+
+    def unanswered(self, settled_at: float) -> None:
+        """A request may be at work until then, whatever is sent after it."""
+        self.settled_at = max(self.settled_at, settled_at)
 
     def passed(self, began: float) -> None:
         """An upload that began then was answered well."""

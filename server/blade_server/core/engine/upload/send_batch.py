@@ -231,6 +231,8 @@ class _Sending:
         if unclear:
             self._doubt(unclear, 0.0)
             self._doubt([part[at] for at in uploaded.at_work], self._sent_at + self._settle_s)
+            if uploaded.at_work:
+                self._tools.outage.unanswered(self._sent_at + self._settle_s)
             batch.answers += 1
             reason = next(iter(unclear.values()))
             raise CatalogUnavailable(f"the catalog could not take {len(unclear)} of {len(part)} items: {reason}")
@@ -328,7 +330,10 @@ class _Sending:
             except CatalogRejected as exc:  # a look-up that is refused says nothing about the items
                 raise CatalogUnavailable(exc.message) from exc
             known = [at for at, item_id in zip(some, items.item_ids, strict=True) if item_id in ids]
-            yield from self._became(mark, known)
+            doubts = self._batch.doubts
+            adopted = [at for at in known if at in doubts and doubts[at].adopts]
+            yield from self._became(Mark.UNCHANGED, adopted)
+            yield from self._became(mark, [at for at in known if at not in set(adopted)] if adopted else known)
             found.update(known)
         return found
 
@@ -348,6 +353,8 @@ class _Sending:
         part = self._still_open(part)
         if exc.maybe_stored:
             self._doubt(part, self._sent_at + self._settle_s if exc.at_work else 0.0)
+            if exc.at_work:
+                tools.outage.unanswered(self._sent_at + self._settle_s)
         if exc.throttled:
             tools.throttle.slow_down(exc.retry_after_s if exc.retry_after_s is not None else tools.retry.base_s)
         elif not exc.maybe_stored and self._says_nothing(part):
@@ -439,7 +446,7 @@ class _Sending:
         outage, verdict = self._tools.outage, Verdict(exc, 2 * (self._tools.retry.attempts + 1))
         if at in self._batch.verdicts and outage.out_of_patience:  # then it is the look-ups that fail
             message = f"it may be in the catalog all the same, which cannot be looked up: {exc.message}"
-            yield from self._give_up(at, verdict._replace(error=CatalogUnavailable(message)))
+            yield from self._give_up(at, verdict._replace(error=CatalogUnavailable(message)), Mark.DOUBTED)
         elif outage.convicts(since):
             yield from self._give_up_unless_stored(at, verdict)
 
@@ -454,9 +461,9 @@ class _Sending:
         self._batch.verdicts[at] = verdict
         self._doubt([at], 0.0)
 
-    def _give_up(self, at: int, verdict: Verdict) -> Iterator[Report]:
+    def _give_up(self, at: int, verdict: Verdict, mark: Mark = Mark.ERROR) -> Iterator[Report]:
         error = _error(self._batch.items[at], verdict.error.reason, verdict.error.message, verdict.attempts)
-        yield from self._became(Mark.ERROR, [at], errors=[(self._batch.keys[at], error)])
+        yield from self._became(mark, [at], errors=[(self._batch.keys[at], error)])
 
     def _back_off(self, exc: CatalogUnavailable, attempt: int) -> None:
         retries = self._tools.retry

@@ -1,0 +1,21 @@
+"""What the end of a run changes of what its sync knows beside its items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from blade_server.model.sync_report import SyncReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncEnd:
+    """What a run found, and what a COMPLETED one moves; None: that stays as it is.
+
+    `key_hash`: of a run over all rows. `unsettled_s`: so long requests of it may be at work yet, whatever its status.
+    """
+
+    report: SyncReport
+    watermark: str | None = None
+    key_hash: str | None = None
+    table_id: str | None = None
+    unsettled_s: float = 0.0
