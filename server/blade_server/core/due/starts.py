@@ -10,7 +10,7 @@ from blade_server.core.due.decide import decide
 from blade_server.core.sources.sources import Sources
 from blade_server.core.syncs.sync_jobs import SyncJobs
 from blade_server.errors import AccessDenied, BladeError, Invalid, QuotaExceeded, check_may
-from blade_server.model import JobKind, NewJob, Source
+from blade_server.model import NewJob, Source
 from blade_server.model.access import Caller, Principal, Role
 from blade_server.model.due import Due, Settlement
 from blade_server.model.sync import FireOutcome, Sync, SyncOwner
@@ -80,7 +80,7 @@ class Starts:
         if source is not None:
             check_may(by, source.name, source.data_type, f"source {source.name!r}")
         usable = self._sources.check_usable(sync.spec.source, source, by=by)
-        return self._jobs.built(sync, JobKind.SYNC, by=by, source=usable)
+        return self._jobs.due(sync, usable, by=by)
 
 
 class _AtOnce:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,13 +80,16 @@ class SyncJobs:
         check_may(by, sync.spec.source, sync.data_type, f"sync {name!r}")
         return sync
 
-    def built(self, sync: Sync, kind: JobKind, *, by: Caller, source: Source | None = None, **told: Any) -> NewJob:
-        """A job of the sync, not stored yet; its run is numbered when it is. Raises Invalid, NotFound, Precondition.
+    def due(self, sync: Sync, source: Source, *, by: Caller) -> NewJob:
+        """The job of a due run, not stored yet. `source`: that of the sync, which he may use. Raises Invalid."""
+        return self._of(sync, JobKind.SYNC, self.read(sync.spec, by=by, source=source), {})
 
-        `source`: that of the sync, if it was found already.
-        """
-        spec = sync.spec
-        source, statement, least = self.read(spec, by=by, source=source)
+    def built(self, sync: Sync, kind: JobKind, *, by: Caller, **told: Any) -> NewJob:
+        """A job of the sync, not stored yet; its run is numbered when it is. Raises Invalid, NotFound, Precondition."""
+        return self._of(sync, kind, self.read(sync.spec, by=by), told)
+
+    def _of(self, sync: Sync, kind: JobKind, read: tuple[Source, str, str], told: Mapping[str, Any]) -> NewJob:
+        spec, (source, statement, least) = sync.spec, read
         task = SyncTask(
             sync=sync.name,
             kind=kind,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,11 +87,15 @@ class NewJobs:
         audit.write_all(connection, [(by, deed) for deed in _deeds(new, reason)])
         return job_from(row)
 
-    def refused(self, connection: Connection, wanted: Sequence[Wanted]) -> dict[str, NotFound | QuotaExceeded]:
-        """Which of these jobs have no source or no room, by their ids. The sources of all are held from here on."""
-        names = sorted({one.new.source.name for one in wanted})
+    def hold_sources(self, connection: Connection, names: Collection[str]) -> frozenset[str]:
+        """Those of these sources that there are, kept from being removed; before any row of a sync is locked."""
         held = select(tables.source.c.name).where(tables.source.c.name.in_(names)).order_by(tables.source.c.name)
-        known = set(connection.execute(held.with_for_update(key_share=True)).scalars())
+        return frozenset(connection.execute(held.with_for_update(key_share=True)).scalars())
+
+    def refused(
+        self, connection: Connection, wanted: Sequence[Wanted], known: Collection[str]
+    ) -> dict[str, NotFound | QuotaExceeded]:
+        """Which of these jobs have no source among the `known` ones, or no room, by their ids."""
         still_open = select(_job.c.starter).where(_job.c.status.not_in(FINAL)).limit(self._max_open)
         own = Counter(connection.execute(still_open).scalars())
         refused: dict[str, NotFound | QuotaExceeded] = {}

@@ -7,7 +7,7 @@ became of it, and the job that it starts. So a server that dies leaves nothing h
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -113,8 +113,10 @@ class DueStore:
         Those that are no longer this server's to settle are left as they are.
         """
         with self._database.begin() as connection:
+            sources = {one.new.source.name for one in settlements if one.new is not None}
+            known = self._new_jobs.hold_sources(connection, sources)
             mine = self._held(connection, settlements)
-            fates = self._fates(connection, mine)
+            fates = self._fates(connection, mine, known)
             if not fates:
                 return 0
             for fate in fates:
@@ -139,13 +141,17 @@ class DueStore:
                 held.append((one, row.queued))
         return held
 
-    def _fates(self, connection: Connection, mine: Sequence[tuple[Settlement, bool]]) -> list[_Fate]:
+    def _fates(
+        self, connection: Connection, mine: Sequence[tuple[Settlement, bool]], sources: Collection[str]
+    ) -> list[_Fate]:
         names = [one.sync.name for one, _ in mine]
         writers = self._writers(connection, names)
         waiting = self._waiting_times(connection, [one.sync.name for one, _ in mine if one.due is None])
         fates = [_fate(one, queued, writers.get(one.sync.name, ""), waiting.get(one.sync.name)) for one, queued in mine]
         known = [fate for fate in fates if fate is not None]
-        refused = self._new_jobs.refused(connection, [fate.wanted for fate in known if fate.wanted is not None])
+        refused = self._new_jobs.refused(
+            connection, [fate.wanted for fate in known if fate.wanted is not None], sources
+        )
         return [fate.refused(refused) for fate in known]
 
     def _writers(self, connection: Connection, names: Sequence[str]) -> dict[str, str]:
