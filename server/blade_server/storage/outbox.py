@@ -50,7 +50,8 @@ _QUEUE = text(
 _TAKE = text(
     """
     WITH next AS (
-        SELECT found.message_id FROM notification CROSS JOIN LATERAL (
+        SELECT found.message_id, notification.url, notification.secret, notification.format
+        FROM notification CROSS JOIN LATERAL (
             SELECT message_id FROM outbox
             WHERE outbox.notification = notification.name AND state = 'WAITING'
               AND next_attempt_time <= clock_timestamp()
@@ -58,12 +59,9 @@ _TAKE = text(
         ) AS found
         WHERE notification.name <> ALL(CAST(:busy AS text[])) LIMIT :limit
     )
-    UPDATE outbox SET attempts = attempts + 1,
+    UPDATE outbox SET attempts = outbox.attempts + 1,
         next_attempt_time = clock_timestamp() + make_interval(secs => :lease_s)
-    FROM next JOIN outbox AS mine USING (message_id) JOIN notification ON notification.name = mine.notification
-    WHERE outbox.message_id = next.message_id
-    RETURNING outbox.message_id, outbox.notification, outbox.sync, outbox.event, outbox.data, outbox.create_time,
-              outbox.attempts, notification.url, notification.secret, notification.format
+    FROM next WHERE outbox.message_id = next.message_id RETURNING outbox.*, next.url, next.secret, next.format
     """
 )
 
