@@ -30,7 +30,6 @@ LEASE_S = 120.0
 """So long nobody else sends a message that somebody has taken: more than any attempt takes."""
 PATIENCE_S = 86400.0
 """After so long a message that nobody took is dead."""
-KEPT_S = 7 * 86400.0
 
 _outbox, _notification = tables.outbox, tables.notification
 _NEW_ID = "'msg_' || replace(gen_random_uuid()::text, '-', '')"
@@ -89,13 +88,6 @@ _WAIT = text(
     """
     SELECT extract(epoch FROM min(next_attempt_time) - clock_timestamp())::float8 FROM outbox
     WHERE state = 'WAITING' AND notification <> ALL(CAST(:busy AS text[]))
-    """
-)
-
-_FORGET = text(
-    """
-    DELETE FROM outbox WHERE seq = ANY(ARRAY(
-        SELECT seq FROM outbox WHERE end_time < now() - make_interval(secs => :kept_s) LIMIT :slice))
     """
 )
 
@@ -164,12 +156,6 @@ class Outbox:
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(_outbox.c.seq.desc()).limit(limit)).all()
         return [(row.seq, _delivery(row)) for row in rows]
-
-    def forget(self, *, slice_rows: int) -> bool:
-        """Deletes a slice of the messages that ended long ago. True if there may be more."""
-        with self._database.begin() as connection:
-            gone = connection.execute(_FORGET, {"kept_s": KEPT_S, "slice": slice_rows})
-            return gone.rowcount == slice_rows
 
 
 def _taken(row: Row[Any]) -> Taken:

@@ -30,6 +30,7 @@ from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
 from blade_server.core.access.tokens import new_id, new_token
 from blade_server.core.jobs.ids import new_job_id
+from blade_server.core.schedule.due_times import first_due
 from blade_server.model import JobKind, NewJob
 from blade_server.model.access import Role
 from blade_server.model.policy import AccessPolicy
@@ -123,6 +124,18 @@ ABOUT: dict[str, Any] = {
     "AccessService/CreateGrant": None,
     "AccessService/ListGrants": None,
     "AccessService/RevokeGrant": None,
+    **{
+        f"NotificationService/{method}": None
+        for method in (
+            "CreateNotification",
+            "GetNotification",
+            "ListNotifications",
+            "UpdateNotification",
+            "DeleteNotification",
+            "TestNotification",
+            "ListDeliveries",
+        )
+    },
     "AuditService/ListAuditEntries": None,
     "AuditService/ExportAuditLog": None,
     "AuditService/VerifyAuditLog": None,
@@ -131,7 +144,15 @@ ABOUT: dict[str, Any] = {
 
 What names none and would change something is sent empty, which is wrong for every other reason but access.
 """
-CLOSED = {"AccessService/RevokeToken": {"token_id": "none"}, "AccessService/RevokeGrant": {"grant_id": "none"}}
+CLOSED = {
+    "AccessService/RevokeToken": {"token_id": "none"},
+    "AccessService/RevokeGrant": {"grant_id": "none"},
+    "NotificationService/UpdateNotification": {"notification": {"name": "none", "disabled": True}},
+    **{
+        f"NotificationService/{method}": {"name": "none"}
+        for method in ("GetNotification", "DeleteNotification", "TestNotification", "ListDeliveries")
+    },
+}
 """Where REST has no path for an empty one."""
 _GRANT = (
     "INSERT INTO access_grant (grant_id, principal, role, scope, create_time) VALUES (:id, :name, :role, :scope, now())"
@@ -205,7 +226,7 @@ class World:
         spec = SyncSpec(source=name, sql=f"SELECT *, 'classified words' AS word FROM {name}")
         owner = SyncOwner(name="anybody", kind="off")
         sync = Sync(name=f"{name}-sync", spec=spec, data_type=data_type, owner=owner)
-        stored = SyncStore(self.database).add(sync, by=called())
+        stored = SyncStore(self.database, first_due).add(sync, by=called())
         task = SyncTask(sync=sync.name, kind=JobKind.SYNC, run_number=0, spec=spec, key_hash="", etag=stored.etag)
         run = NewJobs(self.database, max_open=10).add(replace(new, job_id=new_job_id(), task=task), by=called())
         return Object(source=name, data_type=data_type, job_id=job.job_id, sync=sync.name, run_id=run.job_id)
@@ -384,7 +405,7 @@ def _holds(role: Role, needed: Role) -> bool:
 
 def let_through(status: str, reason: str = "") -> str:
     """OK for every end of a call that was let through."""
-    found_nothing = ("ACCESS_NOT_FOUND", "ITEM_NOT_FOUND")
+    found_nothing = ("ACCESS_NOT_FOUND", "ITEM_NOT_FOUND", "NOTIFICATION_NOT_FOUND")
     return status if status in (*REFUSED, "NOT_FOUND") and reason not in found_nothing else "OK"
 
 
@@ -405,6 +426,7 @@ def test_every_method_has_a_row_and_every_row_a_method() -> None:
 def test_what_names_an_object_says_so_in_its_option() -> None:
     """A request with the name of a source or a job in it is about one, so a grant on one must be enough for it."""
     names = {"job_id", "source", "name", "data_type", "sync"}
+    of_the_server = "blade.v1.NotificationService/"
 
     def is_named(method: MethodDescriptor) -> bool:
         fields: list[FieldDescriptor] = list(method.input_type.fields)
@@ -413,7 +435,10 @@ def test_what_names_an_object_says_so_in_its_option() -> None:
     named = {
         name for name, method in METHODS.items() if is_named(method) and short(name) != "AccessService/CheckAccess"
     }
-    assert named == {name for name, needs in NEEDS.items() if needs.anywhere}
+    anywhere = {name for name, needs in NEEDS.items() if needs.anywhere}
+    assert {name for name in named ^ anywhere if not name.startswith(of_the_server)} == set()
+    seen = {f"{of_the_server}{method}" for method in ("GetNotification", "ListNotifications")}
+    assert {name for name in anywhere if name.startswith(of_the_server)} == seen
 
 
 def test_all_is_served_and_one_method_alone_is_for_everybody(world: World) -> None:

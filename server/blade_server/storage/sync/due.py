@@ -30,8 +30,6 @@ from blade_server.storage.sync.rows import shown, sync_from
 SYNCS = "syncs"
 log = logging.getLogger(__name__)
 
-FIRES_KEPT_S = 30 * 86400.0
-
 _job, _sync, _fire = tables.job, tables.sync, tables.sync_fire
 
 _NEXT = text(
@@ -61,13 +59,6 @@ _MOVE_ON = text(
                 CAST(:queued AS boolean[]), CAST(:runs AS integer[])) AS mine (name, moves, next_due, queued, runs)
     WHERE sync.name = mine.name
     RETURNING sync.name, sync.run_number, sync.generation
-    """
-)
-
-_FORGET = text(
-    """
-    DELETE FROM sync_fire WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM sync_fire WHERE time < now() - make_interval(secs => :kept_s) LIMIT :slice))
     """
 )
 
@@ -213,12 +204,6 @@ class DueStore:
     def tell_late(self, *, limit: int) -> int:
         """See `late`."""
         return tell_late(self._database, limit=limit)
-
-    def forget_fires(self, *, slice_rows: int) -> bool:
-        """Deletes a slice of what is known of due times of long ago. True if there may be more."""
-        with self._database.begin() as connection:
-            gone = connection.execute(_FORGET, {"kept_s": FIRES_KEPT_S, "slice": slice_rows})
-            return gone.rowcount == slice_rows
 
 
 def _read(row: Row[Any]) -> Sync | None:

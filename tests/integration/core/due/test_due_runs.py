@@ -14,6 +14,7 @@ from tests.support.due import OWNER, DueWorld
 from blade_server.model import Status
 from blade_server.model.access import Role
 from blade_server.model.sync import CatchUp, Overlap, Schedule
+from blade_server.storage.retention import Retention
 
 HOUR = timedelta(hours=1)
 
@@ -333,8 +334,9 @@ def test_what_became_of_due_times_is_kept_for_a_month(world: DueWorld) -> None:
     world.add_sync()
     world.due()
     world.look()
-    assert not world.store.forget_fires(slice_rows=10)
+    retention = Retention(world.database, slice_rows=10)
+    assert not retention.forget_fires()
     assert len(world.fires()) == 1
     world.run("UPDATE sync_fire SET time = now() - interval '31 days'")
-    world.store.forget_fires(slice_rows=10)
+    assert not retention.forget_fires()
     assert world.fires() == []

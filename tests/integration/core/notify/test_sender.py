@@ -24,6 +24,7 @@ from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.notifications import NotificationStore
 from blade_server.storage.outbox import Outbox, queue
+from blade_server.storage.retention import Retention
 
 HOOK, SLACK = "env:BLADE_SECRET_HOOK", "env:BLADE_SECRET_SLACK"
 
@@ -350,5 +351,5 @@ def test_deliveries_come_newest_first_in_pages_and_go_after_a_week(world: World)
     page, token = world.notifications.deliveries("ops", by=called(), page_size=1, page_token=token)
     assert ([each.message.event for each in page], token) == (["LATE"], "")
     world.run("UPDATE outbox SET end_time = now() - interval '8 days', state = 'DEAD' WHERE event = 'LATE'")
-    world.outbox.forget(slice_rows=10)
+    Retention(world.database).forget_messages()
     assert [row.event for row in world.rows()] == ["RECOVERED"]
