@@ -125,9 +125,9 @@ def test_a_reset_forgets_all_and_deletes_nothing(syncs, sync, database, set_job)
     run = syncs.run("maintenance", asked())
     know(database, 5)
     with pytest.raises(Precondition):
-        syncs.control.reset("maintenance")
+        syncs.reset("maintenance")
     set_job(run.job_id, status="CANCELLED")
-    reset, forgotten = syncs.control.reset("maintenance", reason="again")
+    reset, forgotten = syncs.reset("maintenance", reason="again")
     assert (reset.state.known_items, reset.state.generation, forgotten) == (0, 1, 5)
     assert left(database) == {"blocks": 0, "missing": 0, "not folded": 0}
     assert audited(database, "sync:maintenance")[-1] == ("again", "5 items forgotten")
@@ -140,7 +140,7 @@ def test_who_may_only_look_changes_nothing(syncs, sync) -> None:
         lambda **who: syncs.update("maintenance", lambda spec: replace(spec, batch_size=7), **who),
         lambda **who: syncs.control.pause("maintenance", **who),
         lambda **who: syncs.control.delete("maintenance", **who),
-        lambda **who: syncs.control.reset("maintenance", **who),
+        lambda **who: syncs.reset("maintenance", **who),
         lambda **who: syncs.control.own("maintenance", **who),
     ):
         with pytest.raises(AccessDenied):
