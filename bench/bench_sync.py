@@ -20,7 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import text
 
-from blade_sandbox.sandbox import HTTP_PATH, TOKEN, Ports, Sandbox
+from world import HERE, HTTP_PATH, TOKEN, Process
+
+from blade_sandbox.check import warehouse_rows
 from blade_server.app.policies import engine_policy, job_policy, source_policy
 from blade_server.catalog import Catalog
 from blade_server.core.audit.recorder import Recorder
@@ -47,7 +49,7 @@ from blade_server.storage.migrate import migrate
 from blade_server.storage.sources import SourceStore
 from blade_server.storage.sync.folds import FoldSlice, Unfolded
 
-BY = Caller(principal=Principal(name="bench", kind=Kind.OFF, grants=EVERYTHING_GRANTS), needs=Role.ADMIN, claims="bench")
+BY = Caller(principal=Principal(name="bench", kind=Kind.OFF, grants=EVERYTHING_GRANTS), needs=Role.ADMIN)
 TABLE = "main.bench.items"
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -76,16 +78,15 @@ class Bench:
 
     def __init__(self, folder: Path, rows: int, url: str) -> None:
         pq.write_table(table(rows), folder / "rows.parquet")
-        self.sandbox = Sandbox(
-            folder, tables={TABLE: folder / "rows.parquet"}, ports=Ports(warehouse=0, catalog=0)
-        )
-        self.sandbox.start()
+        leash = ["-P", "-m", "blade_sandbox.leash", "sandbox", "warehouse", "--port=0", f"--token={TOKEN}"]
+        options = ["--warehouse-id=bench", f"--table={TABLE}={folder / 'rows.parquet'}"]
+        self.warehouse = Process([*leash, *options], r"(http://127.0.0.1:\d+)", folder / "warehouse.log")
+        self.sink = Process([str(HERE / "sink.py")], r"(http://127.0.0.1:\d+)", folder / "sink.log")
         settings = Settings(
-            DATABRICKS_SERVER_HOSTNAME=self.sandbox.warehouse_url,
+            DATABRICKS_SERVER_HOSTNAME=self.warehouse.found,
             DATABRICKS_HTTP_PATH=HTTP_PATH,
             DATABRICKS_TOKEN=TOKEN,
-            catalog_url=self.sandbox.catalog_url,
-            catalog_token=TOKEN,
+            catalog_url=self.sink.found,
         )
         migrate(url)
         self.database = Database(url)
@@ -93,7 +94,7 @@ class Bench:
         recorder = Recorder(AuditStore(self.database))
         self.sources = Sources(source_policy(settings), SourceStore(self.database), recorder)
         policy = job_policy(settings)
-        self.client = Catalog(settings.catalog_url, settings.catalog_token)
+        self.client = Catalog(settings.catalog_url)
         self.stores = Stores.over(self.database, Database(url, pool_size=4))
         catalogs = Catalogs(self.client)
         self.runner = Runner(EngineTools.of(engine_policy(settings), self.stores, catalogs))
@@ -187,10 +188,8 @@ def measure(bench: Bench, rows: int, known: int) -> None:
     bench.run("cursor")
     if known:
         know(bench, "cursor", known)
-    from blade_sandbox.check import warehouse_rows
-
     changes = f"UPDATE {TABLE} SET priority = 'X', last_modified = TIMESTAMP '2024-06-01' WHERE number < 1000"
-    for _ in warehouse_rows(bench.sandbox.warehouse_url, HTTP_PATH, TOKEN, changes):
+    for _ in warehouse_rows(bench.warehouse.found, HTTP_PATH, TOKEN, changes):
         pass
     before = bench.written()
     job, took_s, fold_s = bench.run("cursor")
@@ -210,7 +209,8 @@ def main() -> None:
             measure(bench, arguments.rows, arguments.known)
         finally:
             bench.runner.stop(5)
-            bench.sandbox.stop()
+            bench.warehouse.stop()
+            bench.sink.stop()
 
 
 if __name__ == "__main__":
