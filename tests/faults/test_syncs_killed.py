@@ -15,6 +15,7 @@ import pytest
 from tests.faults.engine_process import EngineProcess, Moment
 from tests.support.access import called
 from tests.support.syncs import SyncWorld, make_sync_world
+from tests.support.waiting import wait_until
 
 from blade_server.errors import Precondition
 from blade_server.model import Status
@@ -150,13 +151,17 @@ class Model:
         assert self.syncs.world.held() == dict(self.sent)
 
 
-def test_killed_at_each_step(make_engines):
+PARTS = 4
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_at_each_step(make_engines, part):
     engines = make_engines()
     syncs, model = engines.syncs, Model(engines.syncs)
     engines.start()
     assert engines.wait(syncs.begin()).status is Status.COMPLETED
     model.check()
-    for number, moment in enumerate(STEPS):
+    for number, moment in enumerate(STEPS[len(STEPS) * part // PARTS : len(STEPS) * (part + 1) // PARTS]):
         print(number, moment)
         syncs.sql(f"UPDATE {{t}} SET priority = 'P{number}' WHERE number % 4 = 1")
         syncs.sql("DELETE FROM {t} WHERE number % 4 = 2")
@@ -168,7 +173,9 @@ def test_killed_at_each_step(make_engines):
         killed = engines.kills
         job = engines.wait(syncs.begin())
         assert job.status is Status.COMPLETED, (moment, job)
-        assert engines.kills == killed + 1, f"{moment} never came"
+        if engines.kills == killed:  # it may come after all else
+            wait_until(lambda: engines.died, 20, str(moment))
+            engines.replace()
         model.check()
         engines.replace()
         last = engines.wait(syncs.begin())
