@@ -174,7 +174,7 @@ def test_killed_at_each_step(make_engines, part):
         job = engines.wait(syncs.begin())
         assert job.status is Status.COMPLETED, (moment, job)
         if engines.kills == killed:  # it may come after all else
-            wait_until(lambda: engines.died, 20, str(moment))
+            wait_until(lambda: engines.died, 20)
             engines.replace()
         model.check()
         engines.replace()
