@@ -81,6 +81,10 @@ ABOUT: dict[str, Any] = {
     },
     "ConfigService/RemoveSource": lambda o: {"name": o.source, "etag": "no"},
     "ConfigService/TestSource": lambda o: {"name": o.source},
+    **{
+        f"DestinationService/{verb}Destination{'s' if verb == 'List' else ''}": None
+        for verb in ("Create", "Get", "List", "Update", "Delete", "Test")
+    },
     "QueryService/QueryItems": lambda o: {"data_type": o.data_type, "source": o.source},
     "QueryService/QueryArrow": lambda o: {"data_type": o.data_type, "source": o.source},
     "QueryService/GetItem": lambda o: {"data_type": o.data_type, "source": o.source, "item_id": "P-1"},
@@ -131,8 +135,13 @@ ABOUT: dict[str, Any] = {
 
 What names none and would change something is sent empty, which is wrong for every other reason but access.
 """
-CLOSED = {"AccessService/RevokeToken": {"token_id": "none"}, "AccessService/RevokeGrant": {"grant_id": "none"}}
-"""Where REST has no path for an empty one."""
+CLOSED: dict[str, dict[str, Any]] = {
+    "AccessService/RevokeToken": {"token_id": "none"},
+    "AccessService/RevokeGrant": {"grant_id": "none"},
+    "DestinationService/UpdateDestination": {"destination": {"name": "default"}},
+    **{f"DestinationService/{verb}Destination": {"name": "default"} for verb in ("Get", "Delete", "Test")},
+}
+"""Where REST has no path for an empty one. The destination `default` is there, and nobody can change it."""
 _GRANT = (
     "INSERT INTO access_grant (grant_id, principal, role, scope, create_time) VALUES (:id, :name, :role, :scope, now())"
 )
@@ -244,6 +253,7 @@ class World:
         """All that a call may change."""
         queries = (
             "SELECT t::text FROM source t ORDER BY 1",
+            "SELECT t::text FROM destination t ORDER BY 1",
             "SELECT job_id, status, revision, spec::text FROM job ORDER BY 1",  # the rest changes by itself
             "SELECT t::text FROM job_event t ORDER BY 1",
             "SELECT t::text FROM sync t ORDER BY 1",
@@ -410,10 +420,16 @@ def test_what_names_an_object_says_so_in_its_option() -> None:
         fields: list[FieldDescriptor] = list(method.input_type.fields)
         return any(field.name in names for field in fields) or method.name == "GetJob"
 
-    named = {
-        name for name, method in METHODS.items() if is_named(method) and short(name) != "AccessService/CheckAccess"
+    others = {"AccessService/CheckAccess"} | {name for name in ABOUT if name.startswith("DestinationService/")}
+    named = {name for name, method in METHODS.items() if is_named(method) and short(name) not in others}
+    assert named == {name for name, needs in NEEDS.items() if needs.anywhere and short(name) not in others}
+
+
+def test_a_destination_is_seen_with_a_role_on_any_source_and_changed_with_one_on_all() -> None:
+    anywhere = {
+        name.partition("/")[2] for name, needs in NEEDS.items() if "DestinationService/" in name and needs.anywhere
     }
-    assert named == {name for name, needs in NEEDS.items() if needs.anywhere}
+    assert anywhere == {"GetDestination", "ListDestinations", "TestDestination"}
 
 
 def test_all_is_served_and_one_method_alone_is_for_everybody(world: World) -> None:

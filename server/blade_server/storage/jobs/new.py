@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, insert, select, update
@@ -14,8 +15,9 @@ from blade_server.model.sync import SyncTask
 from blade_server.storage import audit, tables
 from blade_server.storage.codec import source_document, spec_document, task_document
 from blade_server.storage.database import Database
+from blade_server.storage.destinations import hold
 from blade_server.storage.jobs.rows import QUEUED, add_event, job_from, not_found, ring, ring_queue
-from blade_server.storage.jobs.runs import begin_run
+from blade_server.storage.jobs.runs import begin_run, place_of
 
 _job = tables.job
 
@@ -51,10 +53,14 @@ class NewJobs:
         if stored is not None:
             return stored
         self._check_source(connection, new.source.name)
+        catalog_id = hold(connection, new.spec.destination)
         self._check_room(connection, by)
         if new.parent_job_id:
             self._hold_parent(connection, new.parent_job_id)
         task = begin_run(connection, new.task) if new.task else None
+        if task is not None:
+            catalog_id = place_of(connection, task, catalog_id)
+            new = replace(new, spec=replace(new.spec, catalog_id=catalog_id))
         row = connection.execute(insert(_job).values(_columns(new, task, by)).returning(_job)).one()
         add_event(connection, new.job_id, EventKind.CREATED, actor=by.name, reason=reason)
         if new.parent_job_id:

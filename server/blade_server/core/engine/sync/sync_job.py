@@ -136,6 +136,7 @@ class SyncJob:
         findings, spec = self.findings, self.task.spec
         self._cursor_kind = seen.cursor_kind
         findings.rows_without_id = seen.rows_without_id
+        findings.above_ceiling = seen.above_ceiling
         findings.null_cursors = seen.null_cursors
         findings.watermark = seen.watermark
         if seen.future and spec.cursor is not None:
@@ -151,9 +152,10 @@ class SyncJob:
         findings, task = self.findings, self.task
         moves = completed and task.kind is JobKind.SYNC
         whole = moves and findings.plan.whole
+        watermark = self._watermark() if moves else None  # which may warn
         return SyncEnd(
             report=findings.report(),
-            watermark=self._watermark() if moves else None,
+            watermark=watermark,
             key_hash=task.key_hash if whole else None,
             unsettled_s=unsettled_s,
         )
