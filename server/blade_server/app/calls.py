@@ -10,6 +10,7 @@ from blade_server.addresses import is_loopback
 from blade_server.app.operator import OwnToken, admit
 from blade_server.app.policies import (
     access_policy,
+    destination_policy,
     direct_policy,
     job_policy,
     notify_policy,
@@ -22,6 +23,7 @@ from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
 from blade_server.core.access.sessions import Sessions
 from blade_server.core.audit.audit import Audit
+from blade_server.core.destinations.destinations import Destinations
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.due.scheduler import Scheduler
@@ -39,6 +41,7 @@ from blade_server.settings import Settings
 from blade_server.storage.access import AccessStore
 from blade_server.storage.audit import AuditStore
 from blade_server.storage.clock import Clock
+from blade_server.storage.destinations import DestinationStore
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.notifications import NotificationStore
 from blade_server.storage.outbox import Outbox
@@ -91,6 +94,12 @@ class Calls:
             core=Core(
                 rights=Rights(RightsStore(state.database), source_store, self.door),
                 sources=sources,
+                destinations=Destinations(
+                    destination_policy(settings),
+                    DestinationStore(state.database),
+                    state.catalogs.own,
+                    recorder,
+                ),
                 queries=queries,
                 ingest=Ingest(direct, sources, state.catalogs, source_store, queries, recorder=recorder),
                 jobs=jobs,

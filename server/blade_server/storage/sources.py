@@ -17,6 +17,7 @@ from blade_server.storage import audit, tables
 from blade_server.storage.access import deed_of, lock_rights, take_grants
 from blade_server.storage.codec import config_from, mapping_from
 from blade_server.storage.database import Database
+from blade_server.storage.destinations import hold
 from blade_server.storage.within import within
 
 _source = tables.source
@@ -114,6 +115,7 @@ class SourceStore:
                 stored = self._replay(connection, request_id, request_hash, by)
                 if stored is not None:
                     return stored
+                hold(connection, source.config.destination)
                 row = connection.execute(insert(_source).values(values).returning(_source)).one()
                 audit.write(connection, by, _about(source.name))
                 return _from_row(row)
@@ -187,6 +189,7 @@ class SourceStore:
             before = self._lock(connection, source.name, expected_etag, by)
             if before != source.data_type:
                 _check_no_syncs(connection, source.name, "its data type cannot change: their items would be others")
+            hold(connection, source.config.destination)
             connection.execute(update(_source).where(_source.c.name == source.name).values(_columns(source)))
             stored = _from_row(connection.execute(_shown(by.sees).where(_source.c.name == source.name)).one())
             audit.write(connection, by, _about(source.name))

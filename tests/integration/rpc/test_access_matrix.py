@@ -82,6 +82,10 @@ ABOUT: dict[str, Any] = {
     },
     "ConfigService/RemoveSource": lambda o: {"name": o.source, "etag": "no"},
     "ConfigService/TestSource": lambda o: {"name": o.source},
+    **{
+        f"DestinationService/{verb}Destination{'s' if verb == 'List' else ''}": None
+        for verb in ("Create", "Get", "List", "Update", "Delete", "Test")
+    },
     "QueryService/QueryItems": lambda o: {"data_type": o.data_type, "source": o.source},
     "QueryService/QueryArrow": lambda o: {"data_type": o.data_type, "source": o.source},
     "QueryService/GetItem": lambda o: {"data_type": o.data_type, "source": o.source, "item_id": "P-1"},
@@ -144,16 +148,18 @@ ABOUT: dict[str, Any] = {
 
 What names none and would change something is sent empty, which is wrong for every other reason but access.
 """
-CLOSED = {
+CLOSED: dict[str, dict[str, Any]] = {
     "AccessService/RevokeToken": {"token_id": "none"},
     "AccessService/RevokeGrant": {"grant_id": "none"},
+    "DestinationService/UpdateDestination": {"destination": {"name": "default"}},
+    **{f"DestinationService/{verb}Destination": {"name": "default"} for verb in ("Get", "Delete", "Test")},
     "NotificationService/UpdateNotification": {"notification": {"name": "none", "disabled": True}},
     **{
         f"NotificationService/{method}": {"name": "none"}
         for method in ("GetNotification", "DeleteNotification", "TestNotification", "ListDeliveries")
     },
 }
-"""Where REST has no path for an empty one."""
+"""Where REST has no path for an empty one. The destination `default` is there, and nobody can change it."""
 _GRANT = (
     "INSERT INTO access_grant (grant_id, principal, role, scope, create_time) VALUES (:id, :name, :role, :scope, now())"
 )
@@ -265,6 +271,7 @@ class World:
         """All that a call may change."""
         queries = (
             "SELECT t::text FROM source t ORDER BY 1",
+            "SELECT t::text FROM destination t ORDER BY 1",
             "SELECT job_id, status, revision, spec::text FROM job ORDER BY 1",  # the rest changes by itself
             "SELECT t::text FROM job_event t ORDER BY 1",
             "SELECT t::text FROM sync t ORDER BY 1",
@@ -426,19 +433,31 @@ def test_every_method_has_a_row_and_every_row_a_method() -> None:
 def test_what_names_an_object_says_so_in_its_option() -> None:
     """A request with the name of a source or a job in it is about one, so a grant on one must be enough for it."""
     names = {"job_id", "source", "name", "data_type", "sync"}
-    of_the_server = "blade.v1.NotificationService/"
 
     def is_named(method: MethodDescriptor) -> bool:
         fields: list[FieldDescriptor] = list(method.input_type.fields)
         return any(field.name in names for field in fields) or method.name == "GetJob"
 
-    named = {
-        name for name, method in METHODS.items() if is_named(method) and short(name) != "AccessService/CheckAccess"
+    of_the_server = ("DestinationService/", "NotificationService/")
+    others = {"AccessService/CheckAccess"} | {name for name in ABOUT if name.startswith(of_the_server)}
+    named = {name for name, method in METHODS.items() if is_named(method) and short(name) not in others}
+    assert named == {name for name, needs in NEEDS.items() if needs.anywhere and short(name) not in others}
+
+
+def test_a_destination_is_seen_with_a_role_on_any_source_and_changed_with_one_on_all() -> None:
+    anywhere = {
+        name.partition("/")[2] for name, needs in NEEDS.items() if "DestinationService/" in name and needs.anywhere
     }
-    anywhere = {name for name, needs in NEEDS.items() if needs.anywhere}
-    assert {name for name in named ^ anywhere if not name.startswith(of_the_server)} == set()
-    seen = {f"{of_the_server}{method}" for method in ("GetNotification", "ListNotifications")}
-    assert {name for name in anywhere if name.startswith(of_the_server)} == seen
+    assert anywhere == {"GetDestination", "ListDestinations", "TestDestination"}
+
+
+def test_a_notification_is_seen_with_a_role_on_any_source_and_changed_with_one_on_all() -> None:
+    methods = {name.partition("/")[2]: needs for name, needs in NEEDS.items() if "NotificationService/" in name}
+    seen = {"GetNotification", "ListNotifications"}
+    assert {name for name, needs in methods.items() if needs.anywhere} == seen
+    reading = {name for name, needs in methods.items() if needs.role is Role.VIEWER}
+    assert reading == {*seen, "ListDeliveries"}
+    assert all(needs.role is Role.EDITOR for name, needs in methods.items() if name not in reading)
 
 
 def test_all_is_served_and_one_method_alone_is_for_everybody(world: World) -> None:

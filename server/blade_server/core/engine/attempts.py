@@ -137,6 +137,7 @@ class Attempts:
             announced=sync.findings.plan.announced,
             rows_without_id=seen.rows_without_id,
             spec_changed=sync.state.key_hash != sync.task.key_hash,
+            above_ceiling=seen.above_ceiling,
         )
         self._passes.leave()
         absence = Absence(sync, reading, run.query.deletes.done)

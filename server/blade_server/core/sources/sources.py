@@ -30,6 +30,7 @@ from blade_server.errors import (
 )
 from blade_server.model import Source
 from blade_server.model.access import Caller, Role, Scope
+from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.sources import SourceStore
 
@@ -37,7 +38,7 @@ DEFAULT_PAGE_SIZE = 100
 MAX_REQUEST_ID_CHARACTERS = 128
 _UPDATE_ATTEMPTS = 3
 
-_UNTESTED = {"display_name", "enabled", "config.items_per_second", "config.max_running_jobs"}
+_UNTESTED = {"display_name", "enabled", "config.items_per_second", "config.max_running_jobs", "config.destination"}
 """What can change without another connection test."""
 
 _PATHS = {
@@ -45,7 +46,7 @@ _PATHS = {
     "data_type",
     "enabled",
     *(f"config.{name}" for name in ("catalog", "schema", "table", "warehouse_id", "host", "credentials")),
-    *(f"config.{name}" for name in ("items_per_second", "max_running_jobs")),
+    *(f"config.{name}" for name in ("items_per_second", "max_running_jobs", "destination")),
     *(f"mapping.{name}" for name in ("item_id", "last_modified", "classification", "min_classification", "metadata")),
 }
 
@@ -303,6 +304,8 @@ def _fingerprint(source: Source) -> str:
         document["mapping"]["last_modified"] = ""
     elif not source.mapping.last_modified:
         document["mapping"]["last_modified"] = None
+    if source.config.destination == DEFAULT_DESTINATION:  # the only one that older servers know
+        del document["config"]["destination"]
     if not source.mapping.min_classification:  # which older servers do not have
         del document["mapping"]["min_classification"]
     return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
