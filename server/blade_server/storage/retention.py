@@ -18,6 +18,8 @@ PRUNE_LOCK = 0x424C4144455052
 SLICE = 10_000
 """Most rows of one deletion: half a second, also with the largest errors."""
 JOBS_AT_ONCE = 100
+FIRES_KEPT_S = 30 * 86400.0
+MESSAGES_KEPT_S = 7 * 86400.0
 
 _ENDED_WITH_LEDGER = text(
     """
@@ -123,6 +125,24 @@ class Retention:
         )
         with self._database.begin() as connection:
             connection.execute(over, {"idle": SESSION_IDLE_S})
+
+    def forget_fires(self) -> bool:
+        """Deletes a slice of what is known of due times of long ago. True if there may be more."""
+        return self._forget("sync_fire", "time", FIRES_KEPT_S)
+
+    def forget_messages(self) -> bool:
+        """Deletes a slice of the messages that were delivered or given up long ago. True if there may be more."""
+        return self._forget("outbox", "end_time", MESSAGES_KEPT_S)
+
+    def _forget(self, table: str, time: str, kept_s: float) -> bool:
+        past = text(
+            f"""
+            DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+                SELECT ctid FROM {table} WHERE {time} < now() - make_interval(secs => :kept_s) LIMIT :slice))
+            """  # noqa: S608 - names from this file
+        )
+        with self._database.begin() as connection:
+            return connection.execute(past, {"kept_s": kept_s, "slice": self._slice}).rowcount == self._slice
 
     def _jobs(self, connection: Connection, query: Any, **values: float) -> list[str]:
         """The next jobs, locked; none if another replica is at it."""
