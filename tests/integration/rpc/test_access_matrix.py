@@ -434,7 +434,6 @@ def test_every_method_has_a_row_and_every_row_a_method() -> None:
 def test_what_names_an_object_says_so_in_its_option() -> None:
     """A request with the name of a source or a job in it is about one, so a grant on one must be enough for it."""
     names = {"job_id", "source", "name", "data_type", "sync"}
-    of_the_server = "blade.v1.NotificationService/"
 
     def is_named(method: MethodDescriptor) -> bool:
         fields: list[FieldDescriptor] = list(method.input_type.fields)
@@ -446,18 +445,20 @@ def test_what_names_an_object_says_so_in_its_option() -> None:
     assert named == {name for name, needs in NEEDS.items() if needs.anywhere and short(name) not in others}
 
 
-@pytest.mark.parametrize(
-    ("service", "seen"),
-    [
-        ("DestinationService", {"GetDestination", "ListDestinations", "TestDestination"}),
-        ("NotificationService", {"GetNotification", "ListNotifications"}),
-    ],
-)
-def test_what_is_the_servers_is_seen_with_a_role_on_any_source_and_changed_with_one_on_all(
-    service: str, seen: set[str]
-) -> None:
-    anywhere = {name.partition("/")[2] for name, needs in NEEDS.items() if f".{service}/" in name and needs.anywhere}
-    assert anywhere == seen
+def test_a_destination_is_seen_with_a_role_on_any_source_and_changed_with_one_on_all() -> None:
+    anywhere = {
+        name.partition("/")[2] for name, needs in NEEDS.items() if "DestinationService/" in name and needs.anywhere
+    }
+    assert anywhere == {"GetDestination", "ListDestinations", "TestDestination"}
+
+
+def test_a_notification_is_seen_with_a_role_on_any_source_and_changed_with_one_on_all() -> None:
+    methods = {name.partition("/")[2]: needs for name, needs in NEEDS.items() if "NotificationService/" in name}
+    seen = {"GetNotification", "ListNotifications"}
+    assert {name for name, needs in methods.items() if needs.anywhere} == seen
+    reading = {name for name, needs in methods.items() if needs.role is Role.VIEWER}
+    assert reading == {*seen, "ListDeliveries"}
+    assert all(needs.role is Role.EDITOR for name, needs in methods.items() if name not in reading)
 
 
 def test_all_is_served_and_two_methods_alone_are_for_everybody(world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +42,19 @@ class Wanted:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What jobs name. `destinations`: what tells the catalog of each apart now, or that there is none."""
+
+    sources: frozenset[str]
+    destinations: Mapping[str, str | NotFound]
+
+    def catalog_id(self, new: NewJob) -> str:
+        """What tells the catalog of a job's destination apart now; "" for the server's own."""
+        found = self.destinations[new.spec.destination]
+        return "" if isinstance(found, NotFound) else found
+
+
 class NewJobs:
     """All methods are one transaction each and raise StorageUnavailable if PostgreSQL does not answer."""
 
@@ -78,7 +91,9 @@ class NewJobs:
         if new.parent_job_id:
             self._hold_parent(connection, new.parent_job_id)
         task = begin_run(connection, new.task) if new.task else None
-        new = _placed(connection, new, task, catalog_id)
+        if task is not None:
+            catalog_id = place_of(connection, task, catalog_id)
+            new = replace(new, spec=replace(new.spec, catalog_id=catalog_id))
         row = connection.execute(_NEW.values(_columns(new, task, by)).returning(_job)).one()
         add_event(connection, new.job_id, EventKind.CREATED, actor=by.name, reason=reason)
         if new.parent_job_id:
@@ -91,22 +106,33 @@ class NewJobs:
         audit.write_all(connection, [(by, deed) for deed in _deeds(new, reason)])
         return job_from(row)
 
-    def hold_sources(self, connection: Connection, names: Collection[str]) -> frozenset[str]:
-        """Those of these sources that there are, kept from being removed; before any row of a sync is locked."""
+    def hold(self, connection: Connection, new_jobs: Sequence[NewJob]) -> Held:
+        """Keeps what these jobs name from being removed; before any row of a sync is locked."""
+        names = {new.source.name for new in new_jobs}
         held = select(tables.source.c.name).where(tables.source.c.name.in_(names)).order_by(tables.source.c.name)
-        return frozenset(connection.execute(held.with_for_update(key_share=True)).scalars())
+        sources = frozenset(connection.execute(held.with_for_update(key_share=True)).scalars())
+        destinations: dict[str, str | NotFound] = {}
+        for name in sorted({new.spec.destination for new in new_jobs}):
+            try:
+                destinations[name] = hold(connection, name)
+            except NotFound as exc:
+                destinations[name] = exc
+        return Held(sources=sources, destinations=destinations)
 
     def refused(
-        self, connection: Connection, wanted: Sequence[Wanted], known: Collection[str]
+        self, connection: Connection, wanted: Sequence[Wanted], held: Held
     ) -> dict[str, NotFound | QuotaExceeded]:
-        """Which of these jobs have no source among the `known` ones, or no room, by their ids."""
+        """Which of these jobs have no source, no destination or no room, by their ids."""
         still_open = select(_job.c.starter).where(_job.c.status.not_in(FINAL)).limit(self._max_open)
         own = Counter(connection.execute(still_open).scalars())
         refused: dict[str, NotFound | QuotaExceeded] = {}
         for one in wanted:
             starter = one.by.principal.name
-            if one.new.source.name not in known:
+            destination = held.destinations[one.new.spec.destination]
+            if one.new.source.name not in held.sources:
                 refused[one.new.job_id] = _no_source(one.new.source.name)
+            elif isinstance(destination, NotFound):
+                refused[one.new.job_id] = destination
             elif own.total() >= self._max_open:
                 refused[one.new.job_id] = self._full()
             elif self._max_own and own[starter] >= self._max_own:

@@ -7,7 +7,7 @@ became of it, and the job that it starts. So a server that dies leaves nothing h
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ from blade_server.model.notification import NotificationEvent
 from blade_server.model.sync import FireOutcome, Overlap, Sync, SyncFire
 from blade_server.storage import tables
 from blade_server.storage.database import Database
-from blade_server.storage.jobs.new import NewJobs, Wanted
+from blade_server.storage.jobs.new import Held, NewJobs, Wanted
 from blade_server.storage.jobs.rows import storable
 from blade_server.storage.jobs.runs import OPEN
 from blade_server.storage.outbox import queue
@@ -54,11 +54,14 @@ _WRITE_FIRES = text(
 _MOVE_ON = text(
     """
     UPDATE sync SET next_due = CASE WHEN mine.moves THEN mine.next_due ELSE sync.next_due END, queued = mine.queued,
-        run_number = sync.run_number + mine.runs
+        run_number = sync.run_number + mine.runs,
+        -- That of the first run that writes, until what the sync knows is forgotten.
+        catalog_id = CASE WHEN sync.catalog_id = '' THEN mine.catalog_id ELSE sync.catalog_id END
     FROM unnest(CAST(:names AS text[]), CAST(:moves AS boolean[]), CAST(:next AS timestamptz[]),
-                CAST(:queued AS boolean[]), CAST(:runs AS integer[])) AS mine (name, moves, next_due, queued, runs)
+                CAST(:queued AS boolean[]), CAST(:runs AS integer[]), CAST(:catalogs AS text[]))
+        AS mine (name, moves, next_due, queued, runs, catalog_id)
     WHERE sync.name = mine.name
-    RETURNING sync.name, sync.run_number, sync.generation
+    RETURNING sync.name, sync.run_number, sync.generation, sync.catalog_id
     """
 )
 
@@ -104,20 +107,19 @@ class DueStore:
         Those that are no longer this server's to settle are left as they are.
         """
         with self._database.begin() as connection:
-            sources = {one.new.source.name for one in settlements if one.new is not None}
-            known = self._new_jobs.hold_sources(connection, sources)
-            mine = self._held(connection, settlements)
-            fates = self._fates(connection, mine, known)
+            held = self._new_jobs.hold(connection, [one.new for one in settlements if one.new is not None])
+            mine = self._mine(connection, settlements)
+            fates = self._fates(connection, mine, held)
             if not fates:
                 return 0
             for fate in fates:
                 if fate.fire.outcome is FireOutcome.BLOCKED:
                     self._tell_blocked(connection, fate.sync, fate.fire)
             self._write_fires(connection, fates)
-            self._start(connection, fates, self._move_on(connection, fates))
+            self._start(connection, fates, self._move_on(connection, fates, held))
             return len(fates)
 
-    def _held(self, connection: Connection, settlements: Sequence[Settlement]) -> list[tuple[Settlement, bool]]:
+    def _mine(self, connection: Connection, settlements: Sequence[Settlement]) -> list[tuple[Settlement, bool]]:
         """Those whose sync is still as it was and nobody else has, locked; with each whether a run of it waits."""
         wanted: dict[str, Settlement] = {}
         for one in settlements:
@@ -132,17 +134,14 @@ class DueStore:
                 held.append((one, row.queued))
         return held
 
-    def _fates(
-        self, connection: Connection, mine: Sequence[tuple[Settlement, bool]], sources: Collection[str]
-    ) -> list[_Fate]:
+    def _fates(self, connection: Connection, mine: Sequence[tuple[Settlement, bool]], held: Held) -> list[_Fate]:
         names = [one.sync.name for one, _ in mine]
         writers = self._writers(connection, names)
         waiting = self._waiting_times(connection, [one.sync.name for one, _ in mine if one.due is None])
         fates = [_fate(one, queued, writers.get(one.sync.name, ""), waiting.get(one.sync.name)) for one, queued in mine]
         known = [fate for fate in fates if fate is not None]
-        refused = self._new_jobs.refused(
-            connection, [fate.wanted for fate in known if fate.wanted is not None], sources
-        )
+        wanted = [fate.wanted for fate in known if fate.wanted is not None]
+        refused = self._new_jobs.refused(connection, wanted, held)
         return [fate.refused(refused) for fate in known]
 
     def _writers(self, connection: Connection, names: Sequence[str]) -> dict[str, str]:
@@ -173,14 +172,15 @@ class DueStore:
         }
         connection.execute(_WRITE_FIRES, values)
 
-    def _move_on(self, connection: Connection, fates: Sequence[_Fate]) -> dict[str, Row[Any]]:
-        """Sets the next due times; the number of the new run and the generation of what each sync knows."""
+    def _move_on(self, connection: Connection, fates: Sequence[_Fate], held: Held) -> dict[str, Row[Any]]:
+        """Sets the next due times; the number of the new run, the generation of what each sync knows, its catalog."""
         values = {
             "names": [fate.sync.name for fate in fates],
             "moves": [fate.moves for fate in fates],
             "next": [fate.next_time for fate in fates],
             "queued": [fate.queued for fate in fates],
             "runs": [int(fate.wanted is not None) for fate in fates],
+            "catalogs": ["" if fate.wanted is None else held.catalog_id(fate.wanted.new) for fate in fates],
         }
         return {row.name: row for row in connection.execute(_MOVE_ON, values)}
 
@@ -298,7 +298,8 @@ def _numbered(wanted: Wanted, row: Row[Any]) -> Wanted:
     """As `begin_run` does it for one job; the row of its sync is locked."""
     assert wanted.new.task is not None
     task = replace(wanted.new.task, run_number=row.run_number, state_generation=row.generation)
-    return replace(wanted, new=replace(wanted.new, task=task))
+    spec = replace(wanted.new.spec, catalog_id=row.catalog_id)
+    return replace(wanted, new=replace(wanted.new, task=task, spec=spec))
 
 
 def _missed(due: Due, first: datetime) -> SyncFire:
