@@ -260,6 +260,9 @@ class Attempts:
         try:
             self._control.halt(Halt.FAIL)
             self._passes.drain()
+            if self._run.sync is not None:  # what its next job need not look up
+                self._run.recorder.unsent(self._passes.returned)
+                self._run.record_rest()
             if self._clock_is_wrong():
                 log.warning("job %s is handed back: %s", self._run.claim.job_id, exc)
                 self._run.recorder.release("it failed on a server whose clock is wrong")

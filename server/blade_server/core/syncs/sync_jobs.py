@@ -14,7 +14,7 @@ from blade_server.core.jobs.statement import resolve
 from blade_server.core.sources.sources import Sources
 from blade_server.core.syncs.key_hash import key_hash
 from blade_server.core.transform.classifications import highest
-from blade_server.errors import check_may
+from blade_server.errors import Conflict, check_may
 from blade_server.model import Job, JobKind, JobSpec, NewJob, RowQuery, Source
 from blade_server.model.access import Caller, Grant, Role
 from blade_server.model.policy import JobPolicy
@@ -24,6 +24,7 @@ from blade_server.storage.sync.syncs import SyncStore
 
 LEVEL = 3
 """What a server must know to run a job of a sync; see core/jobs/level.py."""
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +66,14 @@ class SyncJobs:
         stored = self.replayed(asked, sync=name, kind=kind, **told)
         if stored is not None:
             return stored
-        new = self.built(self.found(name, by=asked.by), kind, by=asked.by, **told)
-        return self.store(new, asked, sync=name, kind=kind, **told)
+        for attempt in range(_ATTEMPTS):
+            new = self.built(self.found(name, by=asked.by), kind, by=asked.by, **told)
+            try:
+                return self.store(new, asked, sync=name, kind=kind, **told)
+            except Conflict:  # somebody changed the sync in between: what it is now counts
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
 
     def replayed(self, asked: Asked, **body: Any) -> Job | None:
         """The job that a call with the same body stored before. Raises Invalid: reason or request id."""

@@ -40,6 +40,8 @@ class ItemMark(IntFlag):
     """It may have been sent or deleted when a run ended early: it is looked up before it is sent or deleted."""
     NEVER_SENT = 4
     """It was certainly never stored."""
+    UNCONFIRMED = 8
+    """It is UNCERTAIN, and was never known to be stored."""
 
 
 class Keys(NamedTuple):

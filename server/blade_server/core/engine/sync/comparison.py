@@ -142,7 +142,8 @@ class Comparison:
     ) -> Facts:
         facts = np.zeros(len(chosen), FACTS)
         facts["content"] = contents[chosen]
-        facts["created"] = ~found.known[chosen] | (found.marks[chosen] & ItemMark.NEVER_SENT > 0)
+        never = ItemMark.NEVER_SENT | ItemMark.UNCONFIRMED
+        facts["created"] = ~found.known[chosen] | (found.marks[chosen] & never > 0)
         if self._wanted.adopts:
             facts["adopts"] = ~found.known[chosen] & (verdicts[chosen] == Verdict.NEW)
         return facts

@@ -56,8 +56,8 @@ _OF_REJECTS = _table(ERROR=Effect.FAILED)
 _OF_DELETES = _table(INTENDED=Effect.DELETE_OPEN, DOUBTED=Effect.DELETE_OPEN, DELETED=Effect.GONE)
 _MARKS_OF_NEW = np.zeros(len(Effect), np.uint8)
 _MARKS_OF_NEW[Effect.FAILED] = ItemMark.DIRTY | ItemMark.NEVER_SENT
-_MARKS_OF_NEW[Effect.DOUBTED] = ItemMark.DIRTY | ItemMark.UNCERTAIN
-_MARKS_OF_NEW[Effect.OPEN] = ItemMark.UNCERTAIN
+_MARKS_OF_NEW[Effect.DOUBTED] = ItemMark.DIRTY | ItemMark.UNCERTAIN | ItemMark.UNCONFIRMED
+_MARKS_OF_NEW[Effect.OPEN] = ItemMark.UNCERTAIN | ItemMark.UNCONFIRMED
 _MAKES_NEW = np.isin(np.arange(len(Effect)), [Effect.SENT, Effect.FAILED, Effect.DOUBTED, Effect.OPEN])
 
 
@@ -211,7 +211,7 @@ def _changed(known: Columns, effects: Effects, at: NDArray[np.int64], run: int) 
     marks[at[kinds == Effect.FAILED]] |= np.uint8(ItemMark.DIRTY)
     marks[at[kinds == Effect.CLEAN]] &= ~np.uint8(ItemMark.DIRTY)
     open_ = np.isin(kinds, [Effect.OPEN, Effect.DOUBTED])
-    marks[at[open_]] &= ~np.uint8(ItemMark.NEVER_SENT)
+    marks[at[open_ & (marks[at] & ItemMark.NEVER_SENT > 0)]] ^= np.uint8(ItemMark.NEVER_SENT | ItemMark.UNCONFIRMED)
     marks[at[open_ | (kinds == Effect.DELETE_OPEN)]] |= np.uint8(ItemMark.UNCERTAIN)
     marks[at[kinds == Effect.DOUBTED]] |= np.uint8(ItemMark.DIRTY)
     return Columns(keys=known.keys, contents=contents, runs=runs, marks=marks, ids=known.ids)

@@ -152,9 +152,10 @@ class SyncJob:
         findings, task = self.findings, self.task
         moves = completed and task.kind is JobKind.SYNC
         whole = moves and findings.plan.whole
+        watermark = self._watermark() if moves else None  # which may warn
         return SyncEnd(
             report=findings.report(),
-            watermark=self._watermark() if moves else None,
+            watermark=watermark,
             key_hash=task.key_hash if whole else None,
             unsettled_s=unsettled_s,
         )

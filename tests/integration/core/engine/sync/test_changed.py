@@ -20,7 +20,7 @@ def test_a_first_run_a_second_with_nothing_to_do_and_one_after_changes(make_sync
     syncs.sql("UPDATE {t} SET priority = 'CHANGED' WHERE number % 100 = 7")
     syncs.sql("DELETE FROM {t} WHERE number BETWEEN 20 AND 24")
     syncs.sql(
-        "INSERT INTO {t} SELECT 'NEW-1', tail_number, priority, 1000, classification, last_modified FROM {t} WHERE number = 1"
+        "INSERT INTO {t} SELECT 'NEW-1', tail_number, priority, 1000, classification, last_modified FROM {t} LIMIT 1"
     )
     third = syncs.run()
     assert counts(third) == {"created": 1, "updated": 3, "unchanged": 292, "deleted": 5}, third
