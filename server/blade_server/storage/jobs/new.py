@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 from blade_server.errors import Invalid, NotFound, QuotaExceeded, Reason
 from blade_server.model import FINAL, EventKind, Job, NewJob, Status
 from blade_server.model.access import Caller, Deed, Kind
-from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.model.sync import SyncTask
 from blade_server.storage import audit, tables
 from blade_server.storage.codec import source_document, spec_document, task_document
@@ -143,8 +142,7 @@ class NewJobs:
 
     def insert_all(self, connection: Connection, wanted: Sequence[Wanted]) -> None:
         """Stores jobs that are not `refused`, at the end of a transaction that does more, as `insert`."""
-        jobs = [_placed(connection, one.new, one.new.task, hold(connection, one.new.spec.destination)) for one in wanted]
-        connection.execute(_NEW, [_columns(new, new.task, one.by) for new, one in zip(jobs, wanted, strict=True)])
+        connection.execute(_NEW, [_columns(one.new, one.new.task, one.by) for one in wanted])
         events = [
             {
                 "job_id": one.new.job_id,
@@ -216,13 +214,6 @@ class NewJobs:
             subject="open jobs of a principal",
             retry_after_s=30,
         )
-
-
-def _placed(connection: Connection, new: NewJob, task: SyncTask | None, catalog_id: str) -> NewJob:
-    """A job that knows which catalog it is for, where that is not the server's own. `catalog_id`: of now."""
-    if task is None or new.spec.destination == DEFAULT_DESTINATION:
-        return new
-    return replace(new, spec=replace(new.spec, catalog_id=place_of(connection, task, catalog_id)))
 
 
 def _no_source(name: str) -> NotFound:
