@@ -50,9 +50,7 @@ STEPS = [
     *(Moment(f"{_STORAGE}.engine.claims:ClaimStore", "set_plan", after) for after in (False, True)),
     *(Moment(f"{_STORAGE}.sync.missing:MissingStore", "forget_others", after) for after in (False, True)),
     *(Moment(f"{_STORAGE}.sync.folds:FoldStore", "finish", after) for after in (False, True)),
-    Moment(f"{_STORAGE}.sync.folds:FoldSlice", "put"),
-    Moment(f"{_STORAGE}.sync.folds:FoldSlice", "count", after=True),
-    Moment(f"{_STORAGE}.sync.folds:FoldStore", "slice", nth=2),
+    *(Moment(f"{_STORAGE}.sync.folds:FoldSlice", "put", after) for after in (False, True)),
 ]
 
 
