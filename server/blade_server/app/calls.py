@@ -57,7 +57,7 @@ class Calls:
             Threads(stored=settings.database_pool_size, streams=settings.max_direct_queries),
             door=self.door,
             core=Core(
-                rights=Rights(RightsStore(state.database), source_store, self.door),
+                rights=Rights(RightsStore(state.database), source_store, self.door, settings.classifications),
                 sources=sources,
                 queries=queries,
                 ingest=Ingest(direct.retry, sources, state.catalog, source_store, queries, recorder=recorder),

@@ -49,6 +49,7 @@ PUBLIC = {method for method, needs in NEEDS.items() if needs.public}
 GARBAGE = b"\xff\xfe no message \x00"
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 TIMEOUT_S = 30.0
+ORDER = ("UNCLASS", "CUI", "SECRET")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +111,10 @@ What names none and would change something is sent empty, which is wrong for eve
 CLOSED = {"AccessService/RevokeToken": {"token_id": "none"}, "AccessService/RevokeGrant": {"grant_id": "none"}}
 """Where REST has no path for an empty one."""
 _GRANT = (
-    "INSERT INTO access_grant (grant_id, principal, role, scope, create_time) VALUES (:id, :name, :role, :scope, now())"
+    "INSERT INTO access_grant (grant_id, principal, role, scope, ceiling, create_time) "
+    "VALUES (:id, :name, :role, :scope, :ceiling, now())"
 )
+MASKED = "unseen_column"
 BY_DATA_TYPE = {"ConfigService/AddSource"}
 """A new source is allowed on its data type, whether there are others of it or not."""
 
@@ -131,7 +134,9 @@ class World:
     def __init__(self, url: str) -> None:
         self.database = Database(url, pool_size=4)
         access = AccessStore(self.database)
-        self.rights = Rights(RightsStore(self.database), SourceStore(self.database), Door(AccessPolicy(), access))
+        self.rights = Rights(
+            RightsStore(self.database), SourceStore(self.database), Door(AccessPolicy(), access), ORDER
+        )
         self.right, self.wrong = self._object("parts", "part"), self._object("salaries", "salary")
         self.server = Served(
             "--json",
@@ -167,11 +172,12 @@ class World:
 
     def _object(self, name: str, data_type: str) -> Object:
         config = replace(a_source().config, table=name, host="no.host")  # nobody is asked
-        source = replace(a_source(), name=name, data_type=data_type, config=config)
+        mapping = replace(a_source().mapping, masked_columns=(MASKED,))
+        source = replace(a_source(), name=name, data_type=data_type, config=config, mapping=mapping)
         SourceStore(self.database).add(source, by=called())
         new = NewJob(
             job_id=new_job_id(),
-            spec=a_spec(sql="SELECT 'classified words'", source=name, data_type=data_type),
+            spec=a_spec(sql="SELECT 'classified words'", source=name, data_type=data_type, masked_columns=(MASKED,)),
             source=source,
             statement="SELECT 'classified words'",
             request_hash="",
@@ -180,12 +186,14 @@ class World:
         job = NewJobs(self.database, max_open=10).add(new, by=called())
         return Object(source=name, data_type=data_type, job_id=job.job_id)
 
-    def token(self, *grants: tuple[Role, str]) -> str:
+    def token(self, *grants: tuple[Role, str], ceiling: str = "") -> str:
+        """Of somebody new with these grants; a ceiling is that of those that can have one."""
         self._names = getattr(self, "_names", itertools.count())
         name = f"caller-{next(self._names)}"
         with self.database.begin() as connection:
             for role, scope in grants:  # also those that CreateGrant refuses
-                values = {"id": new_id(), "name": name, "role": role.name, "scope": scope}
+                upto = ceiling if role in (Role.READER, Role.OPERATOR) else ""
+                values = {"id": new_id(), "name": name, "role": role.name, "scope": scope, "ceiling": upto}
                 connection.execute(sqlalchemy.text(_GRANT), values)
         return self.rights.create_token(name, by=called(), lifetime_s=0)[0]
 
@@ -406,11 +414,13 @@ def test_nobody_gets_in_whatever_he_sends(world: World) -> None:
     assert world.state() == before
 
 
-@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("caller", [*CALLERS, "READER on source:parts below", "OPERATOR on * below"])
 def test_a_caller_may_what_the_option_says(world: World, caller: str) -> None:
-    authorization = f"Bearer {world.token(*CALLERS[caller])}"
+    """A ceiling takes rows away, and no call."""
+    grants = CALLERS[caller.removesuffix(" below")]
+    authorization = f"Bearer {world.token(*grants, ceiling='UNCLASS' if caller.endswith(' below') else '')}"
     calls = [
-        (expected(method, CALLERS[caller], about), method, about)
+        (expected(method, grants, about), method, about)
         for method in sorted(world.served)
         for about in (world.right, world.wrong, UNKNOWN)
     ]
@@ -481,3 +491,31 @@ def test_sql_and_words_of_the_warehouse_are_for_readers(world: World) -> None:
         for authorization, whole in ((viewer, False), (reader, True), (viewer, False)):
             got = world.answer(method, sent, authorization)[3]
             assert (b"classified words" in got) is whole, name
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.READER, Role.OPERATOR, Role.EDITOR])
+def test_a_masked_column_is_named_to_editors_alone(world: World, role: Role) -> None:
+    authorization = f"Bearer {world.token((role, '*'))}"
+    named = set()
+    for method in sorted(world.served):
+        for about in (world.right, UNKNOWN):
+            got = world.answer(method, serialised(method, request_of(method, about)), authorization)
+            if MASKED in repr(got):
+                named.add(short(method))
+    assert named == ({"ConfigService/GetSource", "ConfigService/ListSources"} if role is Role.EDITOR else set())
+
+
+def test_failed_rows_are_for_those_for_whom_all_is_there_that_the_job_read(world: World) -> None:
+    """The job of this world was started without a ceiling."""
+    whole, below = (world.token((Role.OPERATOR, "source:parts"), ceiling=ceiling) for ceiling in ("", "SECRET"))
+    for method, fields in (
+        ("JobService/GetJob", {"id": world.right.job_id}),
+        ("JobService/WatchJob", {"job_id": world.right.job_id}),
+        ("JobService/ListJobs", {"source": "parts"}),
+        ("JobService/UpdateJobLimits", {"job_id": world.right.job_id, "limits": {"items_per_second": 5}}),
+    ):
+        sent = serialised(f"blade.v1.{method}", fields)
+        for token, shown in ((below, False), (whole, True), (below, False)):
+            got = world.answer(f"blade.v1.{method}", sent, f"Bearer {token}")
+            assert got[0] == "OK", method
+            assert (b"classified words" in got[3]) is shown, method

@@ -18,8 +18,8 @@ from blade_server.core.direct.queries import Queries
 from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
 from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable, Invalid
-from blade_server.model import Item
-from blade_server.model.access import Caller
+from blade_server.model import Item, Source
+from blade_server.model.access import Caller, View
 from blade_server.model.policy import RetryPolicy
 from blade_server.storage.sources import SourceStore
 
@@ -78,7 +78,7 @@ class Ingest:
         Args: as in blade.v1.IngestItemRequest.
 
         Raises:
-            NotFound: no row has the id.
+            NotFound: no row that is there for the caller has the id.
             Precondition: two rows have it, or the row cannot become an item.
             CatalogRejected, CatalogDenied, CatalogUnavailable, Warehouse...: as they are, after the retries.
         """
@@ -86,11 +86,16 @@ class Ingest:
         if not item_id:
             raise Invalid.field("item_id", "is required")
         found = self._sources.find(data_type, source, by=by)
+        view = self._sources.view(found, by=by)
+        item: Item | None = None
+        if view.ceiling:  # else an answer of the catalog would tell of items above it
+            self._recorder.read(by, f"source:{found.name}")
+            item = self._row(found, view, item_id, metadata)
         existed = self._tried(lambda: item_id in self._catalog.existing(found.data_source, [item_id]))
         if existed and not replace:
             return Ingested(outcome=IngestOutcome.ALREADY_EXISTS)
         with self._recorder.outside(by, f"source:{found.name}", "upload of an item"):
-            item = self._tried(lambda: self._queries.item_of(found, item_id, metadata or {}))
+            item = item or self._row(found, view, item_id, metadata)
             encoded = encode(found.data_source, Items.of([item]))
             replaced = self._upload(encoded) or existed
         self._store.count_items(found.name, 1)
@@ -99,6 +104,9 @@ class Ingest:
             item=item,
             bytes_uploaded=encoded.size_bytes,
         )
+
+    def _row(self, source: Source, view: View, item_id: str, metadata: Mapping[str, str] | None) -> Item:
+        return self._tried(lambda: self._queries.item_of(source, view, item_id, metadata or {}))
 
     def _upload(self, encoded: Encoded) -> bool:
         """Whether the catalog says that it replaced an item.

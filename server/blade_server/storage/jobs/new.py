@@ -79,8 +79,7 @@ class NewJobs:
                 )
                 ring(connection, job_id)
                 ring_queue(connection)
-                detail = f"retry of {parent_job_id}" if parent_job_id else ""
-                audit.write(connection, by, Deed(about=f"job:{job_id}", reason=reason, detail=detail))
+                audit.write(connection, by, Deed(about=f"job:{job_id}", reason=reason, detail=_detail(new)))
                 return job_from(row)
         except IntegrityError:  # two calls with one request id at the same moment
             stored = self.replay(new.request_id, new.request_hash, by=by)
@@ -141,6 +140,16 @@ class NewJobs:
                 subject="open jobs of a principal",
                 retry_after_s=30,
             )
+
+
+def _detail(new: NewJob) -> str:
+    """What the audit log is told: also what was not there for the starter, of which he and others learn nothing."""
+    words = [f"retry of {new.parent_job_id}"] if new.parent_job_id else []
+    if new.spec.ceiling:
+        words.append(f"rows of {new.source.name} up to {new.spec.ceiling}")
+    if new.spec.masked_columns:
+        words.append(f"{len(new.spec.masked_columns)} of its columns masked")
+    return ", ".join(words)
 
 
 def _are(connection: Connection, jobs: Select[Any], many: int) -> bool:
