@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pyarrow as pa
 import pytest
 import requests
 from sqlalchemy import create_engine, make_url, text
@@ -72,16 +73,14 @@ def _forms(value: str) -> set[str]:
 
 
 def test_every_secret_of_the_settings_has_one(tmp_path: Path) -> None:
-    assert {variable(name) for name in files_of_secrets()} <= Secrets(tmp_path).values.keys()
-    files = {variable(name) for name in Settings.model_fields if name.endswith("token_file")}
-    assert files <= Secrets(tmp_path).values.keys()
+    known = Secrets(tmp_path).values.keys()
+    assert {variable(name) for name in files_of_secrets()} <= known
+    assert {variable(name) for name in Settings.model_fields if name.endswith("token_file")} <= known
 
 
 @pytest.fixture
 def warehouse(hidden: Secrets) -> Iterator[Sandbox]:
     with Sandbox(tables={}, token=hidden.values["credentials env:"]) as warehouse:
-        import pyarrow as pa
-
         rows = maintenance_rows(40)
         rows["last_modified"][7] = None
         rows["classification"][3] = "NOT ONE"
@@ -205,7 +204,6 @@ def _use(call: Calls, hidden: Secrets, values: dict[str, str]) -> list[str]:
         ("by-oauth", {}),
         ("by-file", {"credentials": "file:warehouse"}),
         ("pasted", {"credentials": values["credentials written out"]}),
-        ("pasted-behind", {"credentials": f"env:{values['credentials written out']}"}),
         ("elsewhere", {"credentials": "env:DATABRICKS_MINE", "host": "https://other.example"}),
     ):
         assert not call("POST", f"/configure/blade/{name}", admin, json=source(name, **config)).ok, name

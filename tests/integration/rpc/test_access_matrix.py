@@ -30,8 +30,8 @@ from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
 from blade_server.core.access.tokens import new_id, new_token
 from blade_server.core.jobs.ids import new_job_id
-from blade_server.model import NewJob
-from blade_server.model.access import Role
+from blade_server.model import NewJob, Source
+from blade_server.model.access import Role, Scope
 from blade_server.model.policy import AccessPolicy
 from blade_server.rpc.methods import needs_of
 from blade_server.rpc.server import _DESCRIPTORS
@@ -175,16 +175,24 @@ class World:
         mapping = replace(a_source().mapping, masked_columns=(MASKED,))
         source = replace(a_source(), name=name, data_type=data_type, config=config, mapping=mapping)
         SourceStore(self.database).add(source, by=called())
+        return Object(source=name, data_type=data_type, job_id=self.job(source))
+
+    def job(self, source: Source) -> str:
+        """Of a new job that nobody runs."""
         new = NewJob(
             job_id=new_job_id(),
-            spec=a_spec(sql="SELECT 'classified words'", source=name, data_type=data_type, masked_columns=(MASKED,)),
+            spec=a_spec(
+                sql="SELECT 'classified words'",
+                source=source.name,
+                data_type=source.data_type,
+                masked_columns=(MASKED,),
+            ),
             source=source,
             statement="SELECT 'classified words'",
             request_hash="",
             level=1,
         )
-        job = NewJobs(self.database, max_open=10).add(new, by=called())
-        return Object(source=name, data_type=data_type, job_id=job.job_id)
+        return NewJobs(self.database, max_open=10).add(new, by=called()).job_id
 
     def token(self, *grants: tuple[Role, str], ceiling: str = "") -> str:
         """Of somebody new with these grants; a ceiling is that of those that can have one."""
@@ -507,12 +515,14 @@ def test_a_masked_column_is_named_to_editors_alone(world: World, role: Role) -> 
 
 def test_failed_rows_are_for_those_for_whom_all_is_there_that_the_job_read(world: World) -> None:
     """The job of this world was started without a ceiling."""
+    job_id = world.job(SourceStore(world.database).get("parts", Scope(all=True)))
     whole, below = (world.token((Role.OPERATOR, "source:parts"), ceiling=ceiling) for ceiling in ("", "SECRET"))
     for method, fields in (
-        ("JobService/GetJob", {"id": world.right.job_id}),
-        ("JobService/WatchJob", {"job_id": world.right.job_id}),
+        ("JobService/GetJob", {"id": job_id}),
+        ("JobService/WatchJob", {"job_id": job_id}),
         ("JobService/ListJobs", {"source": "parts"}),
-        ("JobService/UpdateJobLimits", {"job_id": world.right.job_id, "limits": {"items_per_second": 5}}),
+        ("JobService/UpdateJobLimits", {"job_id": job_id, "limits": {"items_per_second": 5}}),
+        ("JobService/CancelJob", {"job_id": job_id}),
     ):
         sent = serialised(f"blade.v1.{method}", fields)
         for token, shown in ((below, False), (whole, True), (below, False)):

@@ -81,7 +81,7 @@ def ingest(world: EngineWorld, queries: Queries) -> Iterator[AsTester]:
 
 
 def items(queries: Queries, by: Caller, **query: object) -> list[str]:
-    stream = queries.items(RowQuery(source="marked", order_by=["item_id"], **query), by=by)
+    stream = queries.items(RowQuery(**{"source": "marked", "order_by": ["item_id"]} | query), by=by)
     try:
         found = list(stream)
         assert "pay" not in str([item.data_json for batch in found for item in batch.items]) or by is EDITOR
