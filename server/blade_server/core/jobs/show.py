@@ -93,9 +93,8 @@ class ShowJobs:
         )
         page = found[: min(size, _fitting(found))]
         more = len(found) > len(page)
-        return [self.for_caller(job, by=by) for job in page], paging.make_token(
-            page[-1].job_id, scope=scope
-        ) if more else ""
+        next_token = paging.make_token(page[-1].job_id, scope=scope) if more else ""
+        return [self.for_caller(job, by=by) for job in page], next_token
 
     def errors(
         self, job_id: str, *, by: Caller, page_size: int | None = None, page_token: str = ""

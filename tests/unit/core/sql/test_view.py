@@ -48,6 +48,10 @@ def test_the_rest_of_the_text_stays_as_it_was_written(view: View) -> None:
         assert resolved(text, view) == wanted
 
 
+def test_a_ceiling_that_is_not_known_any_more_lets_nothing_through() -> None:
+    assert "AS `source_rows` WHERE FALSE) AS `parts`" in resolved("SELECT a FROM parts", View(ceiling="GONE"))
+
+
 def test_who_may_read_all_of_it_gets_what_he_got(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not a word of the statement changes, and the text is not read once more."""
     reads = []
