@@ -192,7 +192,7 @@ class World:
             request_hash="",
             level=1,
         )
-        return NewJobs(self.database, max_open=10).add(new, by=called()).job_id
+        return NewJobs(self.database, max_open=1000).add(new, by=called()).job_id
 
     def token(self, *grants: tuple[Role, str], ceiling: str = "") -> str:
         """Of somebody new with these grants; a ceiling is that of those that can have one."""
