@@ -454,7 +454,9 @@ access_grant = Table(
     Column("scope", Text, nullable=False),
     _text("created_by"),
     _time("create_time", nullable=False),
-    UniqueConstraint("principal", "group_name", "role", "scope"),
+    # The highest classification of rows that it lets through; empty: no ceiling.
+    _text("ceiling"),
+    UniqueConstraint("principal", "group_name", "role", "scope", "ceiling", name="access_grant_once"),
     Index("ix_access_grant_group", "group_name", postgresql_where=text("group_name <> ''")),
 )
 

@@ -246,8 +246,7 @@ def _deeds(new: NewJob, reason: str) -> list[Deed]:
     if new.task is not None:
         started = Deed(about=f"sync:{new.task.sync}", reason=reason, detail=f"{new.task.kind} as {new.job_id}")
         return [started, Deed(about=about, reason=reason, detail=f"{new.task.kind} of sync {new.task.sync}")]
-    detail = f"retry of {new.parent_job_id}" if new.parent_job_id else ""
-    return [Deed(about=about, reason=reason, detail=detail)]
+    return [Deed(about=about, reason=reason, detail=_detail(new))]
 
 
 def _of_sync(task: SyncTask | None) -> dict[str, Any]:
@@ -260,6 +259,16 @@ def _of_sync(task: SyncTask | None) -> dict[str, Any]:
         "writes": task.writes,
         "folded": not task.writes,
     }
+
+
+def _detail(new: NewJob) -> str:
+    """What the audit log is told: also what was not there for the starter, of which he and others learn nothing."""
+    words = [f"retry of {new.parent_job_id}"] if new.parent_job_id else []
+    if new.spec.ceiling:
+        words.append(f"rows of {new.source.name} up to {new.spec.ceiling}")
+    if new.spec.masked_columns:
+        words.append(f"{len(new.spec.masked_columns)} of its columns masked")
+    return ", ".join(words)
 
 
 def _are(connection: Connection, jobs: Select[Any], many: int) -> bool:
