@@ -169,8 +169,8 @@ class SyncJobs:
 
 def _in_part(source: str, by: Caller) -> AccessDenied:
     return AccessDenied(
-        f"a part of source {source!r} is not there for {by.principal.name!r}, and this needs all of it: ask somebody who "
-        "has the role EDITOR on it",
+        f"a part of source {source!r} is not there for {by.principal.name!r}, and this needs all of it: ask somebody "
+        "who has the role EDITOR on it",
         metadata={"source": source, "principal": by.principal.name},
     )
 
