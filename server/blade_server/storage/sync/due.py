@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, func, select, text
+from sqlalchemy import Connection, Row, Select, exists, func, literal, null, select, text
 
 from blade_server.errors import BladeError, QuotaExceeded
 from blade_server.model.due import Due, Settlement
@@ -25,12 +25,19 @@ from blade_server.storage.jobs.rows import storable
 from blade_server.storage.jobs.runs import OPEN
 from blade_server.storage.outbox import queue
 from blade_server.storage.sync.late import tell_late
-from blade_server.storage.sync.rows import shown, sync_from
+from blade_server.storage.sync.rows import sync_from
 
 SYNCS = "syncs"
 log = logging.getLogger(__name__)
 
 _job, _sync, _fire = tables.job, tables.sync, tables.sync_fire
+_BARE = select(
+    _sync,
+    literal("").label("running_job_id"),
+    null().label("run_job_id"),
+    func.now().label("read_time"),
+)
+"""Syncs without their runs, which are dear to look for and of no use here."""
 
 _NEXT = text(
     """
@@ -89,8 +96,8 @@ class DueStore:
     def waiting(self, *, server: str, limit: int) -> Waiting:
         """At most `limit` syncs of each kind, for each server in another order, so that they do not meet."""
         mixed = func.md5(_sync.c.name + server)
-        come = shown().where(_sync.c.next_due <= func.clock_timestamp(), ~_sync.c.paused)
-        free = shown().where(_sync.c.queued, ~_sync.c.paused, ~_writes_now())
+        come = _BARE.where(_sync.c.next_due <= func.clock_timestamp(), ~_sync.c.paused)
+        free = _BARE.where(_sync.c.queued, ~_sync.c.paused, ~_writes_now())
         with self._database.read() as connection:
             time = connection.execute(select(func.clock_timestamp())).scalar_one()
             due = self._syncs(connection, come.order_by(mixed).limit(limit))
