@@ -51,8 +51,6 @@ from blade_server.storage.sources import SourceStore
 from blade_server.storage.sync.due import DueStore
 from blade_server.web.app import Web
 
-_DUE_THREADS = 4
-
 
 class Calls:
     """Answers calls, over gRPC and HTTP. Belongs to the event loop it is made in."""
@@ -85,7 +83,7 @@ class Calls:
             wake=jobs_wait,
         )
         due = DueStore(state.database, syncs.new_jobs)
-        self._scheduler = Scheduler(due, Starts(due, syncs.jobs, self.door), threads=_threads(settings))
+        self._scheduler = Scheduler(due, Starts(due, syncs.jobs, sources, self.door))
         notify, outbox = notify_policy(settings), Outbox(state.database)
         self._sender = Sender(notify, outbox)
         self.feed = Feed(self._job_store.get_many, max_watchers=settings.max_watchers)
@@ -191,8 +189,3 @@ class Calls:
     async def stop_starting(self) -> None:
         """Starts nothing that is due any more, and sends no more messages; what is under way ends."""
         await asyncio.gather(asyncio.to_thread(self._scheduler.stop), asyncio.to_thread(self._sender.stop))
-
-
-def _threads(settings: Settings) -> int:
-    """For due times: they leave connections to the calls."""
-    return max(1, min(_DUE_THREADS, settings.database_pool_size // 4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -160,6 +161,10 @@ class SourceStore:
         """The sources of a data type, by name."""
         query = _shown(seen).where(_source.c.data_type == data_type, _seen(seen))
         return self._select(query.order_by(_source.c.name))
+
+    def named(self, names: Collection[str]) -> list[Source]:
+        """Those of these names that there are."""
+        return self._select(_shown(Scope(all=True)).where(_source.c.name.in_(sorted(names))))
 
     def all(self, seen: Scope) -> list[Source]:
         """Every source, by name."""

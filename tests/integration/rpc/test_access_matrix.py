@@ -30,6 +30,7 @@ from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
 from blade_server.core.access.tokens import new_id, new_token
 from blade_server.core.jobs.ids import new_job_id
+from blade_server.core.schedule.due_times import first_due
 from blade_server.model import JobKind, NewJob
 from blade_server.model.access import Role
 from blade_server.model.policy import AccessPolicy
@@ -127,6 +128,18 @@ ABOUT: dict[str, Any] = {
     "AccessService/CreateGrant": None,
     "AccessService/ListGrants": None,
     "AccessService/RevokeGrant": None,
+    **{
+        f"NotificationService/{method}": None
+        for method in (
+            "CreateNotification",
+            "GetNotification",
+            "ListNotifications",
+            "UpdateNotification",
+            "DeleteNotification",
+            "TestNotification",
+            "ListDeliveries",
+        )
+    },
     "AuditService/ListAuditEntries": None,
     "AuditService/ExportAuditLog": None,
     "AuditService/VerifyAuditLog": None,
@@ -140,6 +153,11 @@ CLOSED: dict[str, dict[str, Any]] = {
     "AccessService/RevokeGrant": {"grant_id": "none"},
     "DestinationService/UpdateDestination": {"destination": {"name": "default"}},
     **{f"DestinationService/{verb}Destination": {"name": "default"} for verb in ("Get", "Delete", "Test")},
+    "NotificationService/UpdateNotification": {"notification": {"name": "none", "disabled": True}},
+    **{
+        f"NotificationService/{method}": {"name": "none"}
+        for method in ("GetNotification", "DeleteNotification", "TestNotification", "ListDeliveries")
+    },
 }
 """Where REST has no path for an empty one. The destination `default` is there, and nobody can change it."""
 _GRANT = (
@@ -214,7 +232,7 @@ class World:
         spec = SyncSpec(source=name, sql=f"SELECT *, 'classified words' AS word FROM {name}")
         owner = SyncOwner(name="anybody", kind="off")
         sync = Sync(name=f"{name}-sync", spec=spec, data_type=data_type, owner=owner)
-        stored = SyncStore(self.database).add(sync, by=called())
+        stored = SyncStore(self.database, first_due).add(sync, by=called())
         task = SyncTask(sync=sync.name, kind=JobKind.SYNC, run_number=0, spec=spec, key_hash="", etag=stored.etag)
         run = NewJobs(self.database, max_open=10).add(replace(new, job_id=new_job_id(), task=task), by=called())
         return Object(source=name, data_type=data_type, job_id=job.job_id, sync=sync.name, run_id=run.job_id)
@@ -394,7 +412,7 @@ def _holds(role: Role, needed: Role) -> bool:
 
 def let_through(status: str, reason: str = "") -> str:
     """OK for every end of a call that was let through."""
-    found_nothing = ("ACCESS_NOT_FOUND", "ITEM_NOT_FOUND")
+    found_nothing = ("ACCESS_NOT_FOUND", "ITEM_NOT_FOUND", "NOTIFICATION_NOT_FOUND")
     return status if status in (*REFUSED, "NOT_FOUND") and reason not in found_nothing else "OK"
 
 
@@ -420,7 +438,8 @@ def test_what_names_an_object_says_so_in_its_option() -> None:
         fields: list[FieldDescriptor] = list(method.input_type.fields)
         return any(field.name in names for field in fields) or method.name == "GetJob"
 
-    others = {"AccessService/CheckAccess"} | {name for name in ABOUT if name.startswith("DestinationService/")}
+    of_the_server = ("DestinationService/", "NotificationService/")
+    others = {"AccessService/CheckAccess"} | {name for name in ABOUT if name.startswith(of_the_server)}
     named = {name for name, method in METHODS.items() if is_named(method) and short(name) not in others}
     assert named == {name for name, needs in NEEDS.items() if needs.anywhere and short(name) not in others}
 
@@ -430,6 +449,15 @@ def test_a_destination_is_seen_with_a_role_on_any_source_and_changed_with_one_on
         name.partition("/")[2] for name, needs in NEEDS.items() if "DestinationService/" in name and needs.anywhere
     }
     assert anywhere == {"GetDestination", "ListDestinations", "TestDestination"}
+
+
+def test_a_notification_is_seen_with_a_role_on_any_source_and_changed_with_one_on_all() -> None:
+    methods = {name.partition("/")[2]: needs for name, needs in NEEDS.items() if "NotificationService/" in name}
+    seen = {"GetNotification", "ListNotifications"}
+    assert {name for name, needs in methods.items() if needs.anywhere} == seen
+    reading = {name for name, needs in methods.items() if needs.role is Role.VIEWER}
+    assert reading == {*seen, "ListDeliveries"}
+    assert all(needs.role is Role.EDITOR for name, needs in methods.items() if name not in reading)
 
 
 def test_all_is_served_and_one_method_alone_is_for_everybody(world: World) -> None:

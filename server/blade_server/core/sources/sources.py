@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Set
+from collections.abc import Collection, Mapping, Set
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -95,6 +95,16 @@ class Sources:
         if not name:
             raise Invalid.field("name", "is required")
         return _allowed(self._store.get(name, by.sees), by)
+
+    def named(self, names: Collection[str]) -> Mapping[str, Source]:
+        """Those of these names that there are, for whoever asks `check_usable` about each."""
+        return {source.name: source for source in self._store.named(names)}
+
+    def check_usable(self, name: str, source: Source | None, *, by: Caller) -> Source:
+        """A source as `find` gives it. Raises as `find`, of a name."""
+        if source is None or not by.sees.covers(source.name, source.data_type):
+            return self.find("", name, by=by)
+        return _enabled(_allowed(source, by))
 
     def all(self, *, by: Caller) -> builtins.list[Source]:
         """Every source that the caller may know of, by name."""
