@@ -284,6 +284,18 @@ class TestAccess:
         asked = next(request for name, request in world.calls if name == "RevokeGrant")
         assert asked.reason == "left the team"
 
+    def test_a_grant_goes_up_to_a_classification(self, world, page, expect, enter):
+        enter("/#/access", *EVERYTHING)
+        page.get_by_text("Grant a role").first.click()
+        page.get_by_label("Name", exact=True).fill("mia")
+        page.locator("#grant-role").select_option("READER")
+        page.get_by_label("Up to").fill("CUI")
+        page.get_by_role("button", name="Grant a role").click()
+        row = page.get_by_role("table", name="Grants").get_by_role("row").filter(has_text="mia")
+        expect(row).to_contain_text("CUI")
+        asked = next(request for name, request in world.calls if name == "CreateGrant")
+        assert asked.grant.ceiling == "CUI"
+
     def test_a_token_is_revoked_after_a_question(self, world, page, expect, enter):
         enter("/#/access", *EVERYTHING)
         page.get_by_text("Make a token").first.click()

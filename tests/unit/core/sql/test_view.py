@@ -65,6 +65,13 @@ def test_who_may_read_all_of_it_gets_what_he_got(monkeypatch: pytest.MonkeyPatch
     assert sql.select(PARTS, RowQuery(), view=WHOLE) == "SELECT * FROM `main`.`blade`.`t`"
 
 
+def test_long_sql_is_read_elsewhere_under_the_same_view() -> None:
+    many = ", ".join(map(str, range(200)))
+    assert (
+        resolved(f"SELECT a FROM parts WHERE a IN ({many})") == f"SELECT a FROM {ROWS} AS `parts` WHERE a IN ({many})"
+    )
+
+
 def test_a_name_of_his_own_never_stands_for_the_rows() -> None:
     text = resolved("WITH source_rows AS (SELECT 1 AS level) SELECT `SOURCE_ROWS_1` FROM parts, source_rows")
     assert "AS `source_rows_2` WHERE" in text
