@@ -30,6 +30,10 @@ KEEP_NEWEST = 4
 SMALL_TABLE_ROWS = 100_000
 """Tables up to this size are copied before every write, larger ones only if the version was asked for."""
 
+LARGE_TABLE_ROWS = 1_000_000
+KEEP_LARGE = 2
+"""Copies kept of a table that is larger than that: each takes as much memory as the table."""
+
 VERSIONS_SCHEMA = ".versions"
 _SCHEMA = identifier(VERSIONS_SCHEMA)
 
@@ -99,17 +103,16 @@ class History:
             return
         with self._lock:
             asked = (name, current) in self._asked
-        if not asked:
-            (count,) = cursor.execute(f"SELECT count(*) FROM {name.sql}").fetchall()[0]
-            if count > SMALL_TABLE_ROWS:
-                return
+        (rows,) = cursor.execute(f"SELECT count(*) FROM {name.sql}").fetchall()[0]
+        if not asked and rows > SMALL_TABLE_ROWS:
+            return
         copy = _copy(name, current)
         cursor.execute(f"CREATE OR REPLACE TABLE {_SCHEMA}.{identifier(copy)} AS SELECT * FROM {name.sql}")
         cursor.execute(
             f"UPDATE {_SCHEMA}.log SET copy = ? WHERE catalog = ? AND schema = ? AND name = ? AND version = ?",
             [copy, *name.parts, current],
         )
-        self._prune(cursor, name)
+        self._prune(cursor, name, rows)
 
     def written(
         self,
@@ -244,12 +247,13 @@ class History:
         ).fetchall()
         return [copy for (copy,) in found]
 
-    def _prune(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> None:
+    def _prune(self, cursor: duckdb.DuckDBPyConnection, name: TableName, rows: int) -> None:
         copies = self._copies(cursor, name)
         with self._lock:
             asked = {_copy(name, version) for owner, version in self._asked if owner == name}
-        by_worth = sorted(copies[:-KEEP_NEWEST], key=lambda copy: (copy in asked, copies.index(copy)))
-        for copy in by_worth[: max(0, len(copies) - KEEP_VERSIONS)]:
+        newest, most = (1, KEEP_LARGE) if rows > LARGE_TABLE_ROWS else (KEEP_NEWEST, KEEP_VERSIONS)
+        by_worth = sorted(copies[:-newest], key=lambda copy: (copy in asked, copies.index(copy)))
+        for copy in by_worth[: max(0, len(copies) - most)]:
             cursor.execute(f"DROP TABLE IF EXISTS {_SCHEMA}.{identifier(copy)}")
             cursor.execute(f"UPDATE {_SCHEMA}.log SET copy = NULL WHERE copy = ?", [copy])
 

@@ -70,6 +70,7 @@ class Caller:
             yield page["items"]
             if "next" not in page:
                 return
+            assert page["next"].encode() > query.get("after", "").encode()
             query["after"] = page["next"]
 
     def listed(self, **query: Any) -> list[str]:
