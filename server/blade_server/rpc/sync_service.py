@@ -122,7 +122,7 @@ class SyncService(SyncServiceServicer):
 
     async def ResetSyncState(self, request: pb.ResetSyncStateRequest, context: Context) -> pb.ResetSyncStateResponse:
         sync, forgotten = await self._threads.stored(
-            self._syncs.control.reset, request.name, list(request.item_ids), by=current(), reason=request.reason
+            self._syncs.reset, request.name, list(request.item_ids), by=current(), reason=request.reason
         )
         return pb.ResetSyncStateResponse(sync=sync_message(sync), items_forgotten=forgotten)
 

@@ -245,7 +245,7 @@ class SyncServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResetSyncState(self, request, context):
-        """ResetSyncState forgets what the sync knows, of all items or of some, so that the next run sends them again; nothing is deleted.
+        """ResetSyncState forgets what the sync knows, of all items or of some, so that the next run sends them again, whatever its mode; nothing is deleted.
         FAILED_PRECONDITION (SYNC_BUSY) while a job of it writes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

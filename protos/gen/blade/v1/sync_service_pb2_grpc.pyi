@@ -71,7 +71,7 @@ class SyncServiceStub:
     which rows are gone: where it read too few, or rows without an id.
     """
     ResetSyncState: _grpc.UnaryUnaryMultiCallable[_sync_service_pb2.ResetSyncStateRequest, _sync_service_pb2.ResetSyncStateResponse]
-    """ResetSyncState forgets what the sync knows, of all items or of some, so that the next run sends them again; nothing is deleted.
+    """ResetSyncState forgets what the sync knows, of all items or of some, so that the next run sends them again, whatever its mode; nothing is deleted.
     FAILED_PRECONDITION (SYNC_BUSY) while a job of it writes.
     """
     ListSyncRuns: _grpc.UnaryUnaryMultiCallable[_sync_service_pb2.ListSyncRunsRequest, _sync_service_pb2.ListSyncRunsResponse]
@@ -128,7 +128,7 @@ class SyncServiceAsyncStub(SyncServiceStub):
     which rows are gone: where it read too few, or rows without an id.
     """
     ResetSyncState: _aio.UnaryUnaryMultiCallable[_sync_service_pb2.ResetSyncStateRequest, _sync_service_pb2.ResetSyncStateResponse]  # type: ignore[assignment]
-    """ResetSyncState forgets what the sync knows, of all items or of some, so that the next run sends them again; nothing is deleted.
+    """ResetSyncState forgets what the sync knows, of all items or of some, so that the next run sends them again, whatever its mode; nothing is deleted.
     FAILED_PRECONDITION (SYNC_BUSY) while a job of it writes.
     """
     ListSyncRuns: _aio.UnaryUnaryMultiCallable[_sync_service_pb2.ListSyncRunsRequest, _sync_service_pb2.ListSyncRunsResponse]  # type: ignore[assignment]
@@ -272,7 +272,7 @@ class SyncServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sync_service_pb2.ResetSyncStateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sync_service_pb2.ResetSyncStateResponse, _abc.Awaitable[_sync_service_pb2.ResetSyncStateResponse]]:
-        """ResetSyncState forgets what the sync knows, of all items or of some, so that the next run sends them again; nothing is deleted.
+        """ResetSyncState forgets what the sync knows, of all items or of some, so that the next run sends them again, whatever its mode; nothing is deleted.
         FAILED_PRECONDITION (SYNC_BUSY) while a job of it writes.
         """
 

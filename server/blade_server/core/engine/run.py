@@ -55,11 +55,7 @@ class Run:
         self.control = Control(lease_until)
         self.progress = Progress(claim.job, claim.job.spec.batch_size)
         self.reported = Reported(claim.job)
-        self.sync = (
-            None
-            if claim.task is None
-            else SyncJob(claim, claim.task, tools.stores.syncs, self.insist)
-        )
+        self.sync = None if claim.task is None else SyncJob(claim, claim.task, tools.stores.syncs, self.insist)
         """What a job of a sync has beside others."""
         findings = self.sync.findings if self.sync else None
         self.recorder = Recorder(tools.stores, claim, self.control, self.progress, findings)

@@ -1,8 +1,6 @@
-"""What callers do to a sync: pause, resume, own, delete, reset what it knows."""
+"""What callers do to a sync: pause, resume, own, delete."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from blade_server.core.access.door import owner_of
 from blade_server.core.checks import check_reason, raise_for
@@ -10,8 +8,6 @@ from blade_server.model.access import Caller
 from blade_server.model.sync import Sync
 from blade_server.storage.sync.control import SyncControl
 from blade_server.storage.sync.syncs import SyncStore
-
-MAX_RESET_IDS = 10_000
 
 
 class ControlSyncs:
@@ -40,8 +36,3 @@ class ControlSyncs:
         """Takes the sync away with what it knows; how many items stay in the destination. Precondition SYNC_BUSY."""
         raise_for(check_reason(reason))
         return self._store.remove(name, etag, by=by, reason=reason)
-
-    def reset(self, name: str, item_ids: Sequence[str] = (), *, by: Caller, reason: str = "") -> tuple[Sync, int]:
-        """Forgets all items, or these; the sync, and how many were forgotten. Precondition SYNC_BUSY."""
-        raise_for(check_reason(reason))
-        return self._store.reset(name, by=by, reason=reason)

@@ -20,6 +20,7 @@ from blade_server.core.syncs.control import ControlSyncs
 from blade_server.core.syncs.create import CreateSync
 from blade_server.core.syncs.item import ShowSyncItem
 from blade_server.core.syncs.plan import PlanSync
+from blade_server.core.syncs.reset import ResetSyncState
 from blade_server.core.syncs.run import RunSync
 from blade_server.core.syncs.show import ShowSyncs
 from blade_server.core.syncs.sync_jobs import SyncJobs
@@ -32,6 +33,7 @@ from blade_server.storage.notifications import NotificationStore
 from blade_server.storage.sync.control import SyncControl
 from blade_server.storage.sync.history import SyncHistory
 from blade_server.storage.sync.items import ItemStore
+from blade_server.storage.sync.resets import ResetStore
 from blade_server.storage.sync.syncs import SyncStore
 
 
@@ -45,6 +47,7 @@ class Syncs:
     item: ShowSyncItem
     update: UpdateSync
     control: ControlSyncs
+    reset: ResetSyncState
     run: RunSync
     plan: PlanSync
     apply: ApplyPlan
@@ -79,6 +82,7 @@ class Syncs:
             item=ShowSyncItem(jobs, ItemStore(database), recorder),
             update=UpdateSync(store, jobs, checked),
             control=ControlSyncs(store, SyncControl(database, first_due)),
+            reset=ResetSyncState(ResetStore(database)),
             run=RunSync(jobs),
             plan=PlanSync(jobs),
             apply=ApplyPlan(jobs, history),

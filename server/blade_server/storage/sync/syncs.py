@@ -173,15 +173,3 @@ class SyncStore:
             left = f"{row.known_items} items stay in destination {row.destination}"
             audit.write(connection, by, Deed(about=f"sync:{name}", reason=reason, detail=left))
             return int(row.known_items)
-
-    def reset(self, name: str, *, by: Caller, reason: str) -> tuple[Sync, int]:
-        """Forgets all items; the sync, and how many they were. Raises NotFound; Precondition while a job writes."""
-        with self._database.begin() as connection:
-            row = locked(connection, name, by)
-            check_idle(connection, name)
-            forget_items(connection, name)
-            connection.execute(update(_sync).where(_sync.c.name == name).values(NOTHING_KNOWN))
-            sync = one(connection, name, by.sees)
-            detail = f"{row.known_items} items forgotten"
-            audit.write(connection, by, Deed(about=f"sync:{name}", reason=reason, detail=detail))
-            return sync, int(row.known_items)

@@ -16,7 +16,7 @@ from blade_server.core.paging import MAX_PAGE_SIZE
 from blade_server.core.sources import rules
 from blade_server.core.sql.parse import MAX_FILTER_BYTES, MAX_SQL_BYTES
 from blade_server.core.syncs.backfill import MAX_VALUE_CHARACTERS
-from blade_server.core.syncs.control import MAX_RESET_IDS
+from blade_server.core.syncs.reset import MAX_IDS as MAX_RESET_IDS
 from blade_server.core.syncs.rules import MAX_NOTIFICATIONS, MAX_PAUSE_AFTER_FAILURES, MAX_SCOPE_CHARACTERS
 from blade_server.core.transform.transform import MAX_ITEM_ID_CHARACTERS
 from blade_server.web.transcoder.conventions import STARTS

@@ -23,8 +23,13 @@ from blade_server.core.engine.ledger import (
     item_keys,
     repeat_key,
 )
+from blade_server.model import Block
 
 NOTHING = np.empty(0, dtype=np.uint64)
+
+
+def block(keys, outcomes, **more):
+    return Block(number=1, keys=keys, outcomes=outcomes, **more)
 
 
 def no_past():
@@ -37,7 +42,7 @@ def verdicts(ledger, ids):
 
 def past_of(marks):
     keys = b"".join(item_key(item_id) for item_id in marks)
-    return Past.load(len(marks), [(keys, bytes(marks.values()))])
+    return Past.load(len(marks), [block(keys, bytes(marks.values()))])
 
 
 def test_new_rows_are_new_and_a_second_row_with_an_id_is_a_duplicate():
@@ -96,7 +101,7 @@ def test_a_row_that_is_done_and_comes_twice_is_a_duplicate_the_second_time():
 
 def test_a_duplicate_that_an_earlier_claim_recorded_is_done():
     keys = item_key("a") + repeat_key(item_key("a"), 1)
-    past = Past.load(2, [(keys, bytes([Mark.SUCCESS, Mark.ERROR]))])
+    past = Past.load(2, [block(keys, bytes([Mark.SUCCESS, Mark.ERROR]))])
     ledger = Ledger(past, lambda keys: set())
     assert verdicts(ledger, ["a", "a", "a"]) == [Verdict.DONE, Verdict.DONE, Verdict.DUPLICATE]
 
@@ -109,7 +114,7 @@ def test_any_number_of_crashes_and_any_order_record_each_row_once(seed):
     recorded: dict[bytes, Mark] = {}
     for _ in range(6):
         choose.shuffle(rows)
-        past = Past.load(len(recorded), [(b"".join(recorded), bytes(recorded.values()))])
+        past = Past.load(len(recorded), [block(b"".join(recorded), bytes(recorded.values()))])
         written: set[bytes] = set()
         ledger = Ledger(past, lambda keys, written=written: written & set(keys))
         crash_at = choose.randrange(len(rows) + 1)
@@ -123,7 +128,7 @@ def test_any_number_of_crashes_and_any_order_record_each_row_once(seed):
                 ledger.written([key])
                 written.add(key)
                 recorded[key] = Mark.ERROR if verdict == Verdict.DUPLICATE else Mark.SUCCESS
-    past = Past.load(len(recorded), [(b"".join(recorded), bytes(recorded.values()))])
+    past = Past.load(len(recorded), [block(b"".join(recorded), bytes(recorded.values()))])
     ledger = Ledger(past, lambda keys: set())
     for key, verdict in zip(*ledger.admit([item_key(row) for row in rows])[:2], strict=True):
         if verdict != Verdict.DONE:
@@ -212,8 +217,25 @@ def test_a_large_job_without_a_repeated_id_remembers_little_of_its_contents():
 
 def test_in_a_doubtful_ledger_all_is_uncertain_that_is_not_recorded():
     keys = b"".join(map(item_key, ["sent", "failed", "handed back"]))
-    past = Past.load(3, [(keys, bytes([Mark.SUCCESS, Mark.ERROR, Mark.UNSENT]))], doubtful=True)
+    past = Past.load(3, [block(keys, bytes([Mark.SUCCESS, Mark.ERROR, Mark.UNSENT]))], doubtful=True)
     ledger = Ledger(past, lambda keys: set())
     rows = ["sent", "failed", "handed back", "never heard of", "never heard of"]
     done, unsure = Verdict.DONE, Verdict.UNCERTAIN
     assert verdicts(ledger, rows) == [done, done, unsure, unsure, Verdict.DUPLICATE]
+
+
+def test_what_earlier_claims_deleted_is_no_row_and_is_looked_up_when_it_is_one_again():
+    keys = b"".join(map(item_key, ["gone", "handed back", "at work"]))
+    deletes = block(keys, bytes([Mark.DELETED, Mark.UNSENT, Mark.INTENDED]), deletes=True)
+    past = Past.load(3, [deletes])
+    assert len(past) == 0
+    assert (len(past.deletes.done), len(past.deletes.open)) == (1, 1)
+    rows = ["gone", "handed back", "at work", "another"]
+    new, unsure = Verdict.NEW, Verdict.UNCERTAIN
+    assert verdicts(Ledger(past, lambda keys: set()), rows) == [unsure, new, unsure, new]
+
+
+def test_rows_that_were_there_already_or_given_up_in_doubt_are_done():
+    marks = {"a": Mark.CREATED, "b": Mark.UNCHANGED, "c": Mark.DOUBTED, "d": Mark.INTENDED}
+    rows = verdicts(Ledger(past_of(marks), lambda keys: set()), [*marks, "e"])
+    assert rows == [Verdict.DONE, Verdict.DONE, Verdict.DONE, Verdict.UNCERTAIN, Verdict.NEW]

@@ -319,7 +319,7 @@ def test_a_catalog_whose_look_ups_fail_for_ever_ends_in_errors_that_say_so():
     catalog = Cued(answer)
     catalog.stored = broken
     reports = sent(catalog, 2, patience_s=0.05)
-    assert outcomes(reports) == [(0, Mark.ERROR), (1, Mark.ERROR)]
+    assert outcomes(reports) == [(0, Mark.DOUBTED), (1, Mark.DOUBTED)]
     assert all(
         "may be in the catalog all the same" in error.message for report in reports for _, error in report.errors
     )
