@@ -17,7 +17,7 @@ Others import the names below from here, and nothing from inside.
 from blade_server.catalog.answers import Capabilities, Refusal, Uploaded
 from blade_server.catalog.client import Catalog
 from blade_server.catalog.deletion import Deleted
-from blade_server.catalog.forms.multipart import Encoded, encode
+from blade_server.catalog.forms.multipart import Encoded, encode, files
 from blade_server.catalog.listing import Listing
 
-__all__ = ["Capabilities", "Catalog", "Deleted", "Encoded", "Listing", "Refusal", "Uploaded", "encode"]
+__all__ = ["Capabilities", "Catalog", "Deleted", "Encoded", "Listing", "Refusal", "Uploaded", "encode", "files"]

@@ -17,10 +17,11 @@ from blade_server.core.engine.halt import Halt, HaltedError
 from blade_server.core.engine.passes.local import LocalPasses
 from blade_server.core.engine.run import Run
 from blade_server.core.engine.sync.absence import Absence
+from blade_server.core.engine.sync.catalog_reads import CatalogReads
 from blade_server.core.engine.sync.guards import Reading
 from blade_server.core.engine.sync.sync_job import SyncJob
 from blade_server.errors import BladeError, LeaseLost, Reason, StatementCancelled, StorageUnavailable
-from blade_server.model import Action, Status, WaitReason
+from blade_server.model import Action, JobKind, Status, WaitReason
 from blade_server.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class Attempts:
         run.open_destination()
         if run.sync is not None:
             run.sync.prepare(self._control, run.settle_s)
+            run.sync.reads(CatalogReads(run.catalog, run.claim.job.source.data_source, self._control, run.retry))
         self._let_settle()
         warehouse = run.query.connect()
         self._plan(warehouse)
@@ -130,8 +132,8 @@ class Attempts:
         run, seen = self._run, self._passes.seen
         assert seen is not None
         sync.read(seen)
-        if not sync.shows_absence:
-            return
+        whole = sync.shows_absence
+        can_delete = whole and run.catalog.capabilities().deletes
         reading = Reading(
             rows=self._passes.rows_read,
             announced=sync.findings.plan.announced,
@@ -139,8 +141,13 @@ class Attempts:
             spec_changed=sync.state.key_hash != sync.task.key_hash,
         )
         self._passes.leave()
+        if sync.task.kind is JobKind.PLAN:
+            sync.foresee(reading if whole else None, can_delete=can_delete)
+            return
+        if not whole:
+            return
         absence = Absence(sync, reading, run.query.deletes.done)
-        absent = absence.to_delete(can_delete=run.catalog.capabilities().deletes)
+        absent = absence.to_delete(can_delete=can_delete)
         self._through(self._passes.delete(absent))
         self._passes.leave()
         if absence.trusted:
