@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import text
-
 from world import HERE, HTTP_PATH, TOKEN, Process
 
 from blade_sandbox.check import warehouse_rows

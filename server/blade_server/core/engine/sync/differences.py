@@ -19,7 +19,8 @@ def differences(before: bytes, after: bytes) -> list[FieldChange]:
         return []
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     return [
-        FieldChange(field=name, before=_shown(old.get(name)), after=_shown(new.get(name))) for name in names[:MAX_FIELDS]
+        FieldChange(field=name, before=_shown(old.get(name)), after=_shown(new.get(name)))
+        for name in names[:MAX_FIELDS]
     ]
 
 

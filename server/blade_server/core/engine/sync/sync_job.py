@@ -24,7 +24,9 @@ from blade_server.core.engine.sync.forecast import Forecast
 from blade_server.core.engine.sync.foreseen import foresee, sample_deletes
 from blade_server.core.engine.sync.guards import Reading
 from blade_server.core.engine.sync.known import KnownItems, LoadedItems, LookedUpItems
-from blade_server.core.engine.sync.samples import Sample
+from blade_server.core.engine.sync.proof import Rows
+from blade_server.core.engine.sync.samples import Sample, Samples
+from blade_server.core.engine.sync.verified import Repair, TakeIn
 from blade_server.errors import BladeError, Precondition, Reason
 from blade_server.model import Claim, JobKind, Plan, WaitReason
 from blade_server.model.sync import ChangeKind, ItemChange, NullCursor, SyncState, SyncTask
@@ -56,6 +58,8 @@ class SyncJob:
         self._planned: Plan | None = None
         self._reads: CatalogReads | None = None
         self._forecast: Forecast | None = None
+        self._rows: Rows | None = None
+        self.samples = Samples()
         self._changes: list[ItemChange] = []
 
     @property
@@ -141,6 +145,9 @@ class SyncJob:
 
     def comparison(self) -> Comparison:
         """For one reading of the planned rows."""
+        if self.task.kind is JobKind.VERIFY:
+            self._rows, self.samples = Rows(self.findings.plan.announced), Samples()
+            return Repair(self._rows, self.samples) if self.task.repair else TakeIn(self._rows)
         if self._known is None:
             self._known = self.insist(self._load)
         spec, cursor = self.task.spec, self.task.spec.cursor
@@ -192,10 +199,16 @@ class SyncJob:
 
     # ------------------------------------------------------------------------------------------------ planning
 
+    @property
+    def catalog(self) -> CatalogReads:
+        """How the catalog is asked."""
+        assert self._reads is not None
+        return self._reads
+
     def foresee(self, reading: Reading | None, *, can_delete: bool) -> None:
         """What a run would do, after a reading; None: of rows that say nothing of what is gone."""
-        forecast, reads = self._forecast, self._reads
-        assert forecast is not None and reads is not None
+        forecast = self._forecast
+        assert forecast is not None
         samples = forecast.samples
         self.findings.foresee(**{name: forecast.counts[name] for name in ("created", "updated", "unchanged")})
         if reading is not None:
@@ -205,16 +218,43 @@ class SyncJob:
                 objection, count = foreseen.objection, len(foreseen.withheld.heads)
                 self.findings.withhold(objection.reason, count, objection.words)
             self.insist(lambda: sample_deletes(foreseen, samples, self.stores.states, self.task.sync))
-        self._changes = [*samples.changes(*(kind for kind in ChangeKind if kind is not ChangeKind.UPDATE))]
-        self._changes += [self._update(sample, reads) for sample in samples.of(ChangeKind.UPDATE)]
+        self._show(samples)
 
-    @staticmethod
-    def _update(sample: Sample, reads: CatalogReads) -> ItemChange:
-        there = reads.file(sample.item_id) if sample.file else b""
+    def _show(self, samples: Samples) -> None:
+        self._changes = samples.changes(*(kind for kind in ChangeKind if kind is not ChangeKind.UPDATE))
+        self._changes += [self._update(sample) for sample in samples.of(ChangeKind.UPDATE)]
+
+    def _update(self, sample: Sample) -> ItemChange:
+        there = self.catalog.file(sample.item_id) if sample.file else b""
         change = ItemChange(kind=ChangeKind.UPDATE, item_id=sample.item_id, detail=sample.detail)
         if there is None:
             return replace(change, detail="the catalog does not have it any more")
         return replace(change, fields=differences(there, sample.file)) if there else change
+
+    # ----------------------------------------------------------------------------------------------- verifying
+
+    @property
+    def rows(self) -> Rows:
+        """What a VERIFY has read."""
+        assert self._rows is not None
+        return self._rows
+
+    def own_items(self) -> KnownItems | None:
+        """What tells this sync's items from those of others; None: all are its own."""
+        return self.insist(self._load) if self.task.spec.scope else None
+
+    def verified(self, *, missing: int, different: int, extra: int, equal: int) -> None:
+        """So many items are not as they should be; where they are sent, each is counted when it is."""
+        self.findings.foresee(deleted=extra)
+        if not self.task.repair:
+            self.findings.foresee(created=missing, updated=different, unchanged=equal)
+
+    def show_verified(self) -> None:
+        """Keeps samples; after all else."""
+        self._show(self.samples)
+        state = self.insist(lambda: self.stores.states.get(self.task.sync))
+        if state is not None and state.generation != self.state.generation:
+            self.findings.warn("another run of the sync has ended meanwhile: what it did may seem to be wrong")
 
     # -------------------------------------------------------------------------------------------------- ending
 
@@ -234,10 +274,16 @@ class SyncJob:
 
     def words(self) -> str:
         """What was done, for people."""
+        if self.task.kind is JobKind.VERIFY:
+            missing, different, equal = self.rows.counts()
+            found = f"{missing} missing, {different} different, {self.findings.count('deleted')} extra, {equal} equal"
+            return f"Compared: {found}" + ("; what was missing or different is sent" if self.task.repair else "")
         counts = ("created", "updated", "unchanged", "deleted", "failed")
         done = ", ".join(f"{self.findings.count(name)} {name}" for name in counts)
         withheld = self.findings.withheld_items
-        return f"{'Completed' if self.task.writes else 'Would be'}: {done}" + (f"; {withheld} deletes withheld" if withheld else "")
+        return f"{'Completed' if self.task.writes else 'Would be'}: {done}" + (
+            f"; {withheld} deletes withheld" if withheld else ""
+        )
 
     def _watermark(self) -> str | None:
         """The new one; None: it stays, since not all that was to be read can be read again later."""
