@@ -93,6 +93,27 @@ class MissingStore:
             sync, _missing.c.runs_missed + 1 >= runs, or_(and_(counted, _missing.c.first_time <= since), grace_s <= 0)
         )
 
+    def noted_by_others(self, sync: str, job_id: str, limit: int) -> list[str]:
+        """The ids of at most so many that other runs were the last ones to note."""
+        query = select(_missing.c.item_id).where(_missing.c.sync == sync, _missing.c.last_job_id != job_id)
+        with self._database.read() as connection:
+            return list(connection.execute(query.order_by(_missing.c.key).limit(limit)).scalars())
+
+    def noted_items(self, sync: str, job_id: str) -> Iterator[tuple[list[bytes], list[str]]]:
+        """Keys and ids of those that this run was the last one to note, some at a time, in the order of keys."""
+        after = b""
+        while True:
+            query = select(_missing.c.key, _missing.c.item_id).where(
+                _missing.c.sync == sync, _missing.c.last_job_id == job_id, _missing.c.key > after
+            )
+            with self._database.read() as connection:
+                rows = connection.execute(query.order_by(_missing.c.key).limit(_SLICE)).all()
+            if rows:
+                yield [bytes(row.key) for row in rows], [row.item_id for row in rows]
+            if len(rows) < _SLICE:
+                return
+            after = bytes(rows[-1].key)
+
     def noted(self, sync: str, job_id: str) -> Iterator[bytes]:
         """The keys of those that this run was the last one to note."""
         yield from self._keys(sync, _missing.c.last_job_id == job_id)
