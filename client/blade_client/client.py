@@ -9,6 +9,7 @@ from blade_client.access import AccessCalls
 from blade_client.audit import AuditCalls
 from blade_client.calls import Calls
 from blade_client.connection import Connection, ConnectionOptions
+from blade_client.destinations import DestinationCalls
 from blade_client.items import ItemCalls
 from blade_client.jobs import JobCalls
 from blade_client.sources import SourceCalls
@@ -58,6 +59,8 @@ class BladeClient(SourceCalls, ItemCalls, JobCalls):
         """Who may do what: tokens and grants, and who the caller is."""
         self.audit = AuditCalls(self._calls)
         """Who did what."""
+        self.destinations = DestinationCalls(self._calls)
+        """The catalogs that items can be sent to."""
 
     @property
     def target(self) -> str:

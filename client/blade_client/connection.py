@@ -16,6 +16,7 @@ import grpc
 from blade.v1.access_service_pb2_grpc import AccessServiceStub
 from blade.v1.audit_service_pb2_grpc import AuditServiceStub
 from blade.v1.config_service_pb2_grpc import ConfigServiceStub
+from blade.v1.destination_service_pb2_grpc import DestinationServiceStub
 from blade.v1.ingest_service_pb2_grpc import IngestServiceStub
 from blade.v1.job_service_pb2_grpc import JobServiceStub
 from blade.v1.query_service_pb2 import QueryArrowRequest
@@ -48,6 +49,7 @@ class Stubs:
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.config = ConfigServiceStub(channel)
+        self.destination = DestinationServiceStub(channel)
         self.query = QueryServiceStub(channel)
         self.ingest = IngestServiceStub(channel)
         self.job = JobServiceStub(channel)

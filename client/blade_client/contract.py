@@ -6,6 +6,7 @@ from blade.v1 import (
     access_service_pb2,
     audit_service_pb2,
     config_service_pb2,
+    destination_service_pb2,
     ingest_service_pb2,
     job_service_pb2,
     notification_service_pb2,
@@ -15,6 +16,7 @@ from blade.v1 import (
 
 _MODULES = (
     config_service_pb2,
+    destination_service_pb2,
     query_service_pb2,
     ingest_service_pb2,
     job_service_pb2,

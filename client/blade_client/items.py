@@ -88,6 +88,7 @@ class ItemCalls:
         source: str = "",
         replace: bool = False,
         metadata: Mapping[str, str] | None = None,
+        destination: str = "",
     ) -> ingest_service_pb2.IngestItemResponse:
         """Brings one row into the catalog; repeating it is safe.
 
@@ -99,9 +100,10 @@ class ItemCalls:
             source: Name of the source. Default: the one source of that data type.
             replace: Upload even if the catalog has the item.
             metadata: Pairs added to the item's metadata.
+            destination: Name of the destination. Default: the source's.
 
         Raises:
-            NotFound, Precondition: as get_item.
+            NotFound, Precondition: as get_item; the item is above the destination's ceiling.
             Unavailable: The warehouse or the catalog does not answer.
         """
         request = ingest_service_pb2.IngestItemRequest(
@@ -110,5 +112,6 @@ class ItemCalls:
             source=source,
             replace=replace,
             metadata=dict(metadata or {}),
+            destination=destination,
         )
         return self._calls.unary(lambda s: s.ingest.IngestItem, request, repeatable=True)

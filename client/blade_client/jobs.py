@@ -32,6 +32,7 @@ class JobCalls:
         item_id: str = "",
         last_modified: str | None = None,
         skip_existing: bool = False,
+        destination: str = "",
         request_id: str | None = None,
     ) -> Job:
         """Starts a job and returns it at once, PENDING; follow it with watch_job or wait.
@@ -51,6 +52,7 @@ class JobCalls:
             last_modified: Column of the result with the time of the last change, in place of the mapping's; `""`: items
                 have none. Default: the mapping's, and with an `item_id` none where the result lacks that column.
             skip_existing: Leave out items that the catalog has.
+            destination: Name of the destination. Default: the source's.
             request_id: Makes the call repeatable. Default: a new one, so that a retry of this call starts one job.
 
         Raises:
@@ -71,6 +73,7 @@ class JobCalls:
             item_id=item_id,
             last_modified=last_modified,
             skip_existing=skip_existing,
+            destination=destination,
             request_id=request_id or new_request_id(),
         )
         return self._calls.unary(lambda s: s.job.StartQueryJob, request, repeatable=True).job

@@ -17,6 +17,8 @@ from blade_client import errors
 M = TypeVar("M", bound=Message)
 _Code = grpc.StatusCode
 
+_DESTINATION_STEPS = ("RESOLVE", "CONNECT", "AUTHENTICATE", "CAPABILITIES")
+_SOURCE_STEPS = ("RESOLVE", "CONNECT", "AUTHENTICATE", "WAREHOUSE", "TABLE", "COLUMNS", "FETCH_ONE_ROW")
 _CLASSES: dict[grpc.StatusCode, type[errors.BladeClientError]] = {
     _Code.INVALID_ARGUMENT: errors.Invalid,
     _Code.OUT_OF_RANGE: errors.Invalid,
@@ -116,7 +118,7 @@ def _steps(details: list[Any], error: errors.BladeClientError) -> list[TestStep]
     for response in _unpack(details, TestSourceResponse):
         return list(response.steps)
     failed = error.metadata.get("step", "").upper()
-    kinds = [TestStep.Kind.Name(kind) for kind in TestStep.Kind.values() if kind != TestStep.KIND_UNSPECIFIED]
+    kinds = _DESTINATION_STEPS if failed in _DESTINATION_STEPS[-1:] else _SOURCE_STEPS
     if failed not in kinds:
         return []
     at = kinds.index(failed)

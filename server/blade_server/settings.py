@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     catalog_token: SecretStr | None = None
     catalog_ca_file: Path | None = None
     catalog_timeout_s: float = Field(30.0, gt=0, le=3600)
+    allowed_catalog_hosts: CommaSeparated = Field(
+        (), description="Hosts that destinations may name: HOST[:PORT], or HOST[:PORT]=env:NAME|file:PATH."
+    )
     catalog_settle_s: float = Field(
         60.0, ge=0, le=86400, description="How long the catalog may go on with an upload whose answer was lost."
     )
@@ -155,6 +158,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "allowed_warehouse_hosts",
+        "allowed_catalog_hosts",
         "allowed_webhook_hosts",
         "allowed_tables",
         "warehouse_result_domains",
@@ -172,6 +176,7 @@ class Settings(BaseSettings):
     def _addresses_can_work(self) -> Settings:
         named = {"DATABRICKS_SERVER_HOSTNAME": [self.databricks_server_hostname]}
         named["BLADE_ALLOWED_WAREHOUSE_HOSTS"] = list(self.allowed_warehouse_hosts)
+        named["BLADE_ALLOWED_CATALOG_HOSTS"] = list(self.allowed_catalog_hosts)
         named["BLADE_ALLOWED_WEBHOOK_HOSTS"] = list(self.allowed_webhook_hosts)
         for variable, hosts in named.items():
             for host in filter(None, (entry.partition("=")[0].strip() for entry in hosts)):
@@ -196,7 +201,7 @@ class Settings(BaseSettings):
                 )
         return entries
 
-    @field_validator("allowed_webhook_hosts")
+    @field_validator("allowed_webhook_hosts", "allowed_catalog_hosts")
     @classmethod
     def _bind_secrets(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
         for entry in entries:
@@ -242,6 +247,11 @@ class Settings(BaseSettings):
     def warehouse_hosts(self) -> dict[str, frozenset[str]]:
         """Hosts that sources may name, and the references to credentials that are bound to each."""
         return _bound(self.allowed_warehouse_hosts)
+
+    @property
+    def catalog_hosts(self) -> dict[str, frozenset[str]]:
+        """Hosts that destinations may name, and the references to tokens that are bound to each."""
+        return _bound(self.allowed_catalog_hosts)
 
     @property
     def webhook_hosts(self) -> dict[str, frozenset[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from tests.support.waiting import wait_until
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
-from blade_server.app.policies import engine_policy, job_policy, source_policy
+from blade_server.app.policies import destination_policy, engine_policy, job_policy, source_policy
 from blade_server.catalog import Catalog
 from blade_server.core.audit.recorder import Recorder
 from blade_server.core.destinations.catalogs import Catalogs
+from blade_server.core.destinations.connect import connect
 from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import Runner
 from blade_server.core.jobs.jobs import Jobs
@@ -34,6 +36,7 @@ from blade_server.model.access import Caller
 from blade_server.settings import Settings
 from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
+from blade_server.storage.destinations import DestinationStore
 from blade_server.storage.engine.leases import Leases
 from blade_server.storage.engine.stores import Stores
 from blade_server.storage.jobs.control import JobControl
@@ -71,7 +74,7 @@ class EngineWorld:
         self.leases, self.claims = Leases(self.database), self.stores.claims
         self.ledgers, self.records = self.stores.ledgers, self.stores.records
         self.runners: list[Runner] = []
-        self.clients: list[Catalog] = []
+        self.clients: list[Catalog | Catalogs] = []
         self.settings: Settings
 
     def start(self, rows: Mapping[str, Sequence[Any]] | pa.Table) -> None:
@@ -132,11 +135,17 @@ class EngineWorld:
         """Another server's job engine, running."""
         settings = settings or self.settings
         client = Catalog(settings.catalog_url, timeout_s=settings.catalog_timeout_s, settle_s=settings.catalog_settle_s)
-        runner = Runner(EngineTools.of(engine_policy(settings), self.stores, Catalogs(client)))
+        catalogs = self.catalogs(client, settings)
+        runner = Runner(EngineTools.of(engine_policy(settings), self.stores, catalogs))
         runner.start()
         self.runners.append(runner)
-        self.clients.append(client)
+        self.clients += [client, catalogs]
         return runner
+
+    def catalogs(self, client: Catalog, settings: Settings) -> Catalogs:
+        """All destinations, and the client of the server's own."""
+        find = DestinationStore(self.database).get
+        return Catalogs(client, find=find, connect=partial(connect, destination_policy(settings)))
 
     def begin(self, **request: Any) -> Job:
         """Starts a job over the maintenance source."""

@@ -16,7 +16,6 @@ from tests.support.waiting import wait_until
 from blade_server.app.policies import job_policy, source_policy
 from blade_server.catalog import Catalog
 from blade_server.core.audit.recorder import Recorder
-from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.sources.sources import Sources
 from blade_server.core.syncs.sync_jobs import Asked
@@ -47,7 +46,7 @@ class SyncWorld:
             world.database,
             jobs.show,
             sources,
-            Catalogs(self.client),
+            world.catalogs(self.client, world.settings),
             recorder=recorder,
             wake=world.wake,
         )

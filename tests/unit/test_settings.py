@@ -70,3 +70,13 @@ def test_a_file_that_holds_no_secret_is_refused_with_its_name(tmp_path, monkeypa
     monkeypatch.setenv("DATABRICKS_TOKEN_FILE", str(file))
     with pytest.raises(ValidationError, match=f"DATABRICKS_TOKEN_FILE is '{file}'.*{said}"):
         Settings()
+
+
+def test_hosts_of_webhooks_bind_secrets_that_are_none_of_the_warehouses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLADE_ALLOWED_WEBHOOK_HOSTS", "Hooks.example.com=env:BLADE_SECRET_A|file:b, localhost:8000")
+    hosts = Settings().webhook_hosts
+    assert hosts == {"hooks.example.com": {"env:BLADE_SECRET_A", "file:b"}, "localhost:8000": frozenset()}
+    for wrong in ("a=env:DATABRICKS_TOKEN", "a=b", "https://a", "a=", "=env:BLADE_SECRET_A"):
+        monkeypatch.setenv("BLADE_ALLOWED_WEBHOOK_HOSTS", wrong)
+        with pytest.raises(ValidationError):
+            Settings()

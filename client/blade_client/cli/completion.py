@@ -48,4 +48,5 @@ def _jobs(blade: BladeClient) -> Iterable[tuple[str, str]]:
 job_ids = _offered(_jobs)
 """The newest jobs."""
 source_names = _offered(lambda blade: ((each.name, each.data_type) for each in blade.list_sources(page_size=1000)))
+destination_names = _offered(lambda blade: ((each.name, each.url) for each in blade.destinations.list(page_size=1000)))
 data_types = _offered(lambda blade: ((each.data_type, "") for each in blade.list_sources(page_size=1000)))

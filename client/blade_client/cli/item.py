@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from blade_client.cli.completion import data_types, source_names
+from blade_client.cli.completion import data_types, destination_names, source_names
 from blade_client.cli.pairs import PAIR
 from blade_client.cli.session import BladeGroup, Session, pass_session
 
@@ -50,6 +50,13 @@ def get(session: Session, data_type: str, item_id: str, source: str) -> None:
 @click.argument("item_id")
 @_source
 @click.option("--replace", is_flag=True, help="Upload the item even if the catalog has it.")
+@click.option(
+    "--destination",
+    default="",
+    shell_complete=destination_names,
+    metavar="NAME",
+    help="Catalog it goes to.  [default: the source's]",
+)
 @click.option("--metadata", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Added to the item.")
 @pass_session
 def ingest(
@@ -59,6 +66,7 @@ def ingest(
     item_id: str,
     source: str,
     replace: bool,
+    destination: str,
     metadata: tuple[tuple[str, str], ...],
 ) -> None:
     """Bring one item into the catalog. Repeating it is safe."""
@@ -66,7 +74,14 @@ def ingest(
     from blade_client.cli.output import print_json
 
     with session.client() as blade:
-        result = blade.ingest_item(data_type, item_id, source=source, replace=replace, metadata=dict(metadata))
+        result = blade.ingest_item(
+            data_type,
+            item_id,
+            source=source,
+            replace=replace,
+            metadata=dict(metadata),
+            destination=destination,
+        )
     if session.json:
         print_json(result)
         return

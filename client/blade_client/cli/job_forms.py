@@ -133,6 +133,7 @@ def show_job(job: Job) -> None:
             ("Uploaded", f"{job.bytes_uploaded:,} bytes"),
             ("Ends about", moment(job.estimated_completion)),
             ("Source", f"{spec.source} ({spec.data_type})"),
+            ("Destination", spec.destination if spec.destination != "default" else ""),
             ("SQL", spec.sql),
             ("Batches", f"{spec.batch_size} items, {spec.workers} workers"),
             ("Limits", limits_text(spec.limits)),

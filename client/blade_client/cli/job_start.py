@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from blade_client.cli.completion import data_types, job_ids, source_names
+from blade_client.cli.completion import data_types, destination_names, job_ids, source_names
 from blade_client.cli.pairs import PAIR
 from blade_client.cli.session import INT32, INT64, BladeCommand, Session, pass_session
 
@@ -24,6 +24,13 @@ _data_type = click.option(
     "--data-type", default="", shell_complete=data_types, metavar="NAME", help="Data type of the source."
 )
 _metadata = click.option("--metadata", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Added to every item.")
+_destination = click.option(
+    "--destination",
+    default="",
+    shell_complete=destination_names,
+    metavar="NAME",
+    help="Catalog that the items go to.  [default: the source's]",
+)
 _classification = click.option(
     "--classification", default="", metavar="VALUE", help="Classification of all items, not the mapping's."
 )
@@ -58,6 +65,7 @@ def _mapping(command: F) -> F:
 @_metadata
 @_mapping
 @click.option("--skip-existing", is_flag=True, help="Leave out items that the catalog has.")
+@_destination
 @click.option("--request-id", metavar="ID", help="The same id again answers with the same job.")
 @click.option("--watch", "and_watch", is_flag=True, help="Follow the job to its end.")
 @pass_session
@@ -78,6 +86,7 @@ def start(
     item_id: str,
     last_modified: str | None,
     skip_existing: bool,
+    destination: str,
     request_id: str | None,
     and_watch: bool,
 ) -> None:
@@ -97,6 +106,7 @@ def start(
             item_id=item_id,
             last_modified=last_modified,
             skip_existing=skip_existing,
+            destination=destination,
             request_id=request_id,
         )
     _started(session, started, and_watch=and_watch)

@@ -15,6 +15,7 @@ from blade_client.cli.session import session_options
 
 _OWN = {
     "source": "source",
+    "destination": "destination",
     "query": "query",
     "item": "item",
     "job": "job",

@@ -27,6 +27,7 @@ _FIELDS = [
     click.option("--credentials", metavar="REFERENCE", help="env:NAME or file:PATH; never a token itself."),
     click.option("--items-per-second", type=float, help="Limit over all jobs of the source; 0: none."),
     click.option("--max-running-jobs", type=INT32, help="Jobs at once; 0: as many as the server allows."),
+    click.option("--destination", metavar="NAME", help="Catalog that its items go to.  [default: default]"),
     click.option("--item-id", metavar="TEMPLATE", help="For example 'MAINT-{tail_number}-{due_date:%Y}'."),
     click.option("--last-modified", metavar="COLUMN", help="Column with the time of the last change."),
     click.option("--no-last-modified", "last_modified", flag_value="", help="Items have no time of the last change."),
@@ -231,6 +232,7 @@ def _show(session: Session, shown: Source) -> None:
             ("Credentials", config.credentials),
             ("Items per second", f"{config.items_per_second:g}" if config.items_per_second else ""),
             ("Jobs at once", str(config.max_running_jobs) if config.max_running_jobs else ""),
+            ("Destination", config.destination if config.destination != "default" else ""),
             ("Item id", mapping.item_id),
             ("Last modified", f"column {mapping.last_modified}" if mapping.last_modified else ""),
             (

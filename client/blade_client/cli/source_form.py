@@ -28,6 +28,7 @@ _FIELDS = {
     "credentials": "config.credentials",
     "items_per_second": "config.items_per_second",
     "max_running_jobs": "config.max_running_jobs",
+    "destination": "config.destination",
     "item_id": "mapping.item_id",
     "last_modified": "mapping.last_modified",
     "classification": "mapping.classification.value",

@@ -14,6 +14,7 @@ from blade.v1.source_pb2 import Source, SourceConfig, TestStep
 from blade_client.client import BladeClient
 from blade_client.connection import ConnectionOptions
 from blade_client.testing.access import Access
+from blade_client.testing.destinations import Destinations
 from blade_client.testing.items import Items, Matches, json_of, normal
 from blade_client.testing.jobs import Jobs
 from blade_client.testing.server import Answer, Server
@@ -36,7 +37,7 @@ class FakeBlade(Server):
         self._items = Items(self._sources)
         self._jobs = Jobs(self._sources, self._items, advancing=advancing)
         self._clients: list[BladeClient] = []
-        parts = (self._sources, self._items, self._jobs, Access())
+        parts = (self._sources, self._items, self._jobs, Destinations(), Access())
         answers: dict[str, Answer] = {
             name: getattr(part, name) for part in parts for name in vars(type(part)) if name[0].isupper()
         }

@@ -285,6 +285,7 @@ def _spec(request: pb.StartQueryJobRequest, source: Source) -> JobSpec:
         metadata=request.metadata,
         classification=request.classification,
         skip_existing=request.skip_existing,
+        destination=request.destination or "default",
         item_id=request.item_id,
         last_modified=request.last_modified if request.HasField("last_modified") else None,
     )

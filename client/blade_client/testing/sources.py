@@ -18,7 +18,7 @@ from blade_client.testing.statuses import invalid
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _DATA_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_STEPS = [name for name, number in TestStep.Kind.items() if number]
+_STEPS = [name for name, number in TestStep.Kind.items() if number not in {0, TestStep.CAPABILITIES}]
 _UNTESTED = {"display_name", "enabled"}
 
 

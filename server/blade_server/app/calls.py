@@ -10,6 +10,7 @@ from blade_server.addresses import is_loopback
 from blade_server.app.operator import OwnToken, admit
 from blade_server.app.policies import (
     access_policy,
+    destination_policy,
     direct_policy,
     job_policy,
     notify_policy,
@@ -22,6 +23,7 @@ from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
 from blade_server.core.access.sessions import Sessions
 from blade_server.core.audit.audit import Audit
+from blade_server.core.destinations.destinations import Destinations
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.due.scheduler import Scheduler
@@ -39,6 +41,7 @@ from blade_server.settings import Settings
 from blade_server.storage.access import AccessStore
 from blade_server.storage.audit import AuditStore
 from blade_server.storage.clock import Clock
+from blade_server.storage.destinations import DestinationStore
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.notifications import NotificationStore
 from blade_server.storage.outbox import Outbox
@@ -47,8 +50,6 @@ from blade_server.storage.sessions import SessionStore
 from blade_server.storage.sources import SourceStore
 from blade_server.storage.sync.due import DueStore
 from blade_server.web.app import Web
-
-_DUE_THREADS = 4
 
 
 class Calls:
@@ -82,7 +83,7 @@ class Calls:
             wake=jobs_wait,
         )
         due = DueStore(state.database, syncs.new_jobs)
-        self._scheduler = Scheduler(due, Starts(due, syncs.jobs, self.door), threads=_threads(settings))
+        self._scheduler = Scheduler(due, Starts(due, syncs.jobs, sources, self.door))
         notify, outbox = notify_policy(settings), Outbox(state.database)
         self._sender = Sender(notify, outbox)
         self.feed = Feed(self._job_store.get_many, max_watchers=settings.max_watchers)
@@ -93,6 +94,12 @@ class Calls:
             core=Core(
                 rights=Rights(RightsStore(state.database), source_store, self.door),
                 sources=sources,
+                destinations=Destinations(
+                    destination_policy(settings),
+                    DestinationStore(state.database),
+                    state.catalogs.own,
+                    recorder,
+                ),
                 queries=queries,
                 ingest=Ingest(direct, sources, state.catalogs, source_store, queries, recorder=recorder),
                 jobs=jobs,
@@ -182,8 +189,3 @@ class Calls:
     async def stop_starting(self) -> None:
         """Starts nothing that is due any more, and sends no more messages; what is under way ends."""
         await asyncio.gather(asyncio.to_thread(self._scheduler.stop), asyncio.to_thread(self._sender.stop))
-
-
-def _threads(settings: Settings) -> int:
-    """For due times: they leave connections to the calls."""
-    return max(1, min(_DUE_THREADS, settings.database_pool_size // 4))

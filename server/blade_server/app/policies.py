@@ -9,8 +9,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from blade_server.addresses import checked_url, is_loopback, without_user
 from blade_server.app.open_files import room_for
 from blade_server.core.access.door import admins_of
+from blade_server.core.jobs.checks import MAX_WORKERS
+from blade_server.model.destination import DEFAULT_DESTINATION, Destination
 from blade_server.model.policy import (
     AccessPolicy,
+    DestinationPolicy,
     DirectPolicy,
     EnginePolicy,
     JobPolicy,
@@ -24,6 +27,8 @@ from blade_server.model.policy import (
     WebPolicy,
 )
 from blade_server.settings import Settings
+
+_SPARE_CONNECTIONS = 16  # to a catalog, beside those of the jobs: single ingestion and probes
 
 
 def source_policy(settings: Settings) -> SourcePolicy:
@@ -54,6 +59,26 @@ def unbound_hosts(settings: Settings) -> Iterator[str]:
             f"BLADE_ALLOWED_WAREHOUSE_HOSTS names {host} and binds no credentials to it: those that sources name "
             f"already are sent there, and no others; write {host}=env:NAME"
         )
+
+
+def destination_policy(settings: Settings) -> DestinationPolicy:
+    """For catalogs by name."""
+    own = Destination(
+        name=DEFAULT_DESTINATION,
+        display_name="The server's own catalog",
+        url=settings.catalog_url,
+        credentials="env:BLADE_CATALOG_TOKEN" if settings.catalog_token else "",
+        timeout_s=settings.catalog_timeout_s,
+    )
+    return DestinationPolicy(
+        own=own,
+        classifications=settings.classifications,
+        allowed_hosts=settings.catalog_hosts,
+        secret_dir=settings.secret_dir,
+        timeout_s=settings.catalog_timeout_s,
+        settle_s=settings.catalog_settle_s,
+        connections=settings.max_running_jobs * MAX_WORKERS + _SPARE_CONNECTIONS,
+    )
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

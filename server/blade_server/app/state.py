@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from blade_server.addresses import checked_url
+from blade_server.app.policies import destination_policy
 from blade_server.catalog import Catalog
 from blade_server.core.destinations.catalogs import Catalogs
-from blade_server.core.jobs.checks import MAX_WORKERS
+from blade_server.core.destinations.connect import connect
 from blade_server.settings import Settings
 from blade_server.storage.clock import Clock
 from blade_server.storage.database import Database
+from blade_server.storage.destinations import DestinationStore
 from blade_server.storage.embedded.postgres import EmbeddedPostgres, default_data_dir
 from blade_server.storage.migrate import migrate
 
 _POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
 URGENT_CONNECTIONS = 2  # to PostgreSQL, for beats, claims and the catalog's holds: they never wait for the jobs' writes
-_SPARE_CONNECTIONS = 16  # to the catalog, beside those of the jobs: single ingestion and probes
 _LISTENING = 1
 _READING_LIVE = 1  # GetJob's own connection
 _OF_A_JOB = 3
@@ -41,12 +43,13 @@ async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -
 
     Raises ValueError for a setting that cannot be right, EmbeddedPostgresError, NewerTablesError, StorageUnavailable.
     """
+    policy = destination_policy(settings)
     catalog = Catalog(
         settings.catalog_url,
         settings.catalog_token,
         settings.catalog_ca_file,
         settings.catalog_timeout_s,
-        settings.max_running_jobs * MAX_WORKERS + _SPARE_CONNECTIONS,
+        policy.connections,
         settle_s=settings.catalog_settle_s,
     )
     stack.callback(catalog.close)
@@ -54,9 +57,11 @@ async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -
     await asyncio.to_thread(migrate, url)
     database = Database(url, pool_size=pool_size)
     stack.callback(database.close)
+    catalogs = Catalogs(catalog, find=DestinationStore(database).get, connect=partial(connect, policy))
+    stack.callback(catalogs.close)
     clock = Clock()
     await asyncio.to_thread(database.compare, clock)
-    return State(url=url, database=database, clock=clock, catalogs=Catalogs(catalog))
+    return State(url=url, database=database, clock=clock, catalogs=catalogs)
 
 
 async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:

@@ -9,6 +9,8 @@
     bodies          the object in an answer
     contradictions  what says no in an answer that says yes
     failures        its no, and connections that break: one table says what may be tried again
+    origin          where its address is set, and what it must be
+    probe           the steps of a test
     wire            one request over a kept connection
 
 Others import the names below from here, and nothing from inside.
@@ -19,5 +21,17 @@ from blade_server.catalog.client import Catalog
 from blade_server.catalog.deletion import Deleted
 from blade_server.catalog.forms.multipart import Encoded, encode, files
 from blade_server.catalog.listing import Listing
+from blade_server.catalog.origin import Origin
 
-__all__ = ["Capabilities", "Catalog", "Deleted", "Encoded", "Listing", "Refusal", "Uploaded", "encode", "files"]
+__all__ = [
+    "Capabilities",
+    "Catalog",
+    "Deleted",
+    "Encoded",
+    "Listing",
+    "Origin",
+    "Refusal",
+    "Uploaded",
+    "encode",
+    "files",
+]

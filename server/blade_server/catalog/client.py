@@ -6,7 +6,7 @@ Nothing is tried twice here: core owns the retry policy. Every failure is one of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -25,8 +25,11 @@ from blade_server.catalog.forms.item_path import is_utf8, item_path
 from blade_server.catalog.forms.multipart import Encoded, files
 from blade_server.catalog.listing import Listing, Pages
 from blade_server.catalog.offer import ABSENT, Offer
+from blade_server.catalog.origin import OWN, Origin
+from blade_server.catalog.probe import connect_steps
 from blade_server.catalog.wire.pool import ConnectionPool
 from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
+from blade_server.model import TestStep
 
 _MAX_LOOKUP_IDS = 1000
 
@@ -43,6 +46,7 @@ class Catalog:
         connections: int = 16,
         *,
         settle_s: float = 0.0,
+        origin: Origin = OWN,
     ) -> None:
         """Connects to nothing yet. An empty URL is allowed: every call then says that no catalog is set up.
 
@@ -50,7 +54,9 @@ class Catalog:
         whose answer was lost, counted from the request; never less than `timeout_s`. Raises ValueError for a URL, token
         or file that cannot be right.
         """
-        self._pool = ConnectionPool(url, token=token, ca_file=ca_file, timeout_s=timeout_s, size=connections)
+        self._pool = ConnectionPool(
+            url, token=token, ca_file=ca_file, timeout_s=timeout_s, size=connections, origin=origin
+        )
         self._url = self._pool.url
         self.settle_s = max(settle_s, timeout_s)
         """After so long since its request an upload without an answer has come to its end."""
@@ -73,6 +79,10 @@ class Catalog:
     def probe(self) -> None:
         """Asks the catalog for a sign of life, now. Raises CatalogUnavailable, CatalogDenied."""
         self._offer.ask()
+
+    def steps(self) -> Iterator[TestStep]:
+        """A test of it, step by step: RESOLVE, CONNECT, AUTHENTICATE, CAPABILITIES; a failed step is the last one."""
+        return connect_steps(self._pool, self._offer.ask)
 
     # ------------------------------------------------------------------------------------------- look-up
 
@@ -111,7 +121,7 @@ class Catalog:
     def _exists(self, data_source: str, item_id: str) -> bool:
         answer = self._pool.request("HEAD", item_path(data_source, item_id))
         if answer.status not in {200, 404}:
-            raise refusal(answer, catalog=self._url, stores=False)
+            raise refusal(answer, catalog=self._url, stores=False, origin=self._pool.origin)
         if answer.status == 200 and is_page(answer):  # of something that answers so to everything, perhaps
             return self._read_back(data_source, item_id) is not None
         return answer.status == 200
@@ -127,7 +137,7 @@ class Catalog:
         if answer.status == 200:
             return self._parser.item(answer, item_id)
         if answer.status not in ABSENT:
-            raise refusal(answer, catalog=self._url, stores=False)
+            raise refusal(answer, catalog=self._url, stores=False, origin=self._pool.origin)
         return None if answer.status == 404 else b""
 
     def file(self, data_source: str, item_id: str) -> bytes | None:
@@ -232,7 +242,7 @@ class Catalog:
         if alone and answer.status in {200, 201}:
             return self._parser.single(answer, ids[0], took_s=took_s)
         if alone:
-            raise refusal(answer, catalog=self._url, stores=True, took_s=took_s)
+            raise refusal(answer, catalog=self._url, stores=True, took_s=took_s, origin=self._pool.origin)
         if answer.status not in {200, 207}:
             raise self._offer.refusal(answer, "batches", stores=True, took_s=took_s)
         return self._parser.batch(answer, ids, took_s=took_s)

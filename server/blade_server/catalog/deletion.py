@@ -146,7 +146,7 @@ class Deletion:
         if status == 200:
             said = body_object(answer, catalog=self._url, stores=True)
             return self._judged([said], [item_id], status, took_s)
-        raise refusal(answer, catalog=self._url, stores=True, took_s=took_s)
+        raise refusal(answer, catalog=self._url, stores=True, took_s=took_s, origin=self._pool.origin)
 
     # ---------------------------------------------------------------------------------------------- a batch
 
@@ -184,7 +184,7 @@ class Deletion:
                 raise nonsense(what, catalog=self._url, stores=True)
             if refused := self._refused(said, status):
                 deleted.refused[place] = refused
-                if refused.retry and may_be_at_work(status, took_s):
+                if refused.retry and status >= 400 and may_be_at_work(status, took_s):
                     deleted.at_work.add(place)
         return deleted
 

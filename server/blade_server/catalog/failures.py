@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 import urllib3.exceptions as urllib3
 
+from blade_server.catalog.origin import OWN, Origin
 from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable
 
 MAX_WORDS = 500
@@ -67,7 +68,7 @@ _ANYTHING = (_Left.AT_WORK, _Left.AT_WORK)
 
 
 _STATUSES = (
-    _Status({401, 403}, CatalogDenied, "refuses the credentials ({status}); check BLADE_CATALOG_TOKEN"),
+    _Status({401, 403}, CatalogDenied, "refuses the credentials ({status}); check {origin.token}"),
     _Status({429}, CatalogUnavailable, "asks to slow down ({status})", throttles="always"),
     _Status({503}, CatalogUnavailable, "is not available ({status})", _IF_SLOW, "with Retry-After"),
     _Status({408}, CatalogUnavailable, "could not take the request now ({status})", _IF_SLOW),
@@ -76,7 +77,7 @@ _STATUSES = (
     _Status(
         range(300, 400),
         CatalogUnavailable,
-        "redirects ({status}) to {location}; set BLADE_CATALOG_URL to its final URL",
+        "redirects ({status}) to {location}; set {origin.url} to its final URL",
     ),
     _Status({502, 504, *range(520, 600)}, CatalogUnavailable, "failed ({status})", _ANYTHING),
     _Status(range(500, 600), CatalogUnavailable, "failed ({status})", (_Left.STORED, _Left.AT_WORK)),
@@ -86,12 +87,12 @@ _STATUSES = (
 
 
 def refusal(
-    answer: Answer, *, catalog: str, stores: bool, took_s: float = 0.0
+    answer: Answer, *, catalog: str, stores: bool, took_s: float = 0.0, origin: Origin = OWN
 ) -> CatalogUnavailable | CatalogDenied | CatalogRejected:
     """The error for an answer that is not the hoped-for one, and came so late. `stores`: the request was an upload."""
     row = _row(answer.status)
     location = own_words(answer.headers.get("location", "?").encode("utf-8", "replace"))
-    text = f"the catalog at {catalog} {row.text.format(status=answer.status, location=location)}"
+    text = f"the catalog at {catalog} {row.text.format(status=answer.status, location=location, origin=origin)}"
     words = "" if answer.status // 100 == 3 else own_words(answer.body)
     message = f"{text}: {words}" if words else text
     if issubclass(row.error, CatalogUnavailable):
@@ -144,7 +145,7 @@ _BREAKAGES = (
     _Breakage(urllib3.ConnectTimeoutError, "does not take connections in time", stored=False),
     _Breakage(
         ssl.SSLCertVerificationError,
-        "shows a certificate that is not trusted; set BLADE_CATALOG_CA_FILE to its authority",
+        "shows a certificate that is not trusted; set {origin.ca_file} to its authority",
         stored=False,
     ),
     _Breakage(urllib3.SSLError, "broke off the encrypted connection", stored=True),
@@ -154,12 +155,13 @@ _BREAKAGES = (
 )
 
 
-def breakage(exc: BaseException, *, catalog: str, stores: bool) -> CatalogUnavailable:
+def breakage(exc: BaseException, *, catalog: str, stores: bool, origin: Origin = OWN) -> CatalogUnavailable:
     """The error for a request that got no whole answer."""
     causes = _causes(exc)
     row = next(row for row in _BREAKAGES if any(isinstance(cause, row.cause) for cause in causes))
     left = row.stored and stores
-    return CatalogUnavailable(f"the catalog at {catalog} {row.text}", maybe_stored=left, at_work=left)
+    text = row.text.format(origin=origin)
+    return CatalogUnavailable(f"the catalog at {catalog} {text}", maybe_stored=left, at_work=left)
 
 
 def _causes(exc: BaseException) -> list[BaseException]:

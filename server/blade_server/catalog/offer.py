@@ -39,7 +39,10 @@ class Offer:
         return self.ask()
 
     def ask(self) -> Capabilities:
-        """Asks now. Raises CatalogUnavailable, CatalogDenied, and Precondition for a URL that can never work."""
+        """Asks now.
+
+        Raises CatalogUnavailable, CatalogDenied, and Precondition for a URL that can never work, or another catalog.
+        """
         losses = self._pool.losses
         answer = self._pool.request("GET", "/v1/capabilities")
         if answer.status in ABSENT:
@@ -48,14 +51,24 @@ class Offer:
             known = self._parser.capabilities(answer)
         else:
             self._pool.check_scheme()
-            error = refusal(answer, catalog=self._url, stores=False)
+            error = refusal(answer, catalog=self._url, stores=False, origin=self._pool.origin)
             if answer.status in _MOVED and not self._pool.answers:  # it would be so for ever
                 raise Precondition(error.message, reason=Reason.CATALOG_UNAVAILABLE)
             # A probe has no request that could be at fault: what is rejected here is the catalog's own trouble.
             raise CatalogUnavailable(error.message) if isinstance(error, CatalogRejected) else error
+        self._check_is_the_same(known)
         self._pool.answers = True
         self._remembered = (known, time.monotonic() + _REMEMBER_S, losses)
         return known
+
+    def _check_is_the_same(self, known: Capabilities) -> None:
+        expected = self._pool.origin.catalog_id
+        if expected and known.catalog_id != expected:
+            raise Precondition(
+                f"the catalog at {self._url} is {known.catalog_id or 'one without a catalogId'} now, and was "
+                f"{expected}: if it is meant, update the destination's url, which takes the catalog that is there",
+                reason=Reason.DESTINATION_CHANGED,
+            )
 
     def forget(self) -> None:
         """It cannot do what it said: the next one who wants to know asks again."""
@@ -66,6 +79,6 @@ class Offer:
     ) -> CatalogUnavailable | CatalogDenied | CatalogRejected:
         """As `failures.refusal`, for a function the catalog said it has: if it is gone, ask again what there is."""
         if answer.status not in ABSENT:
-            return refusal(answer, catalog=self._url, stores=stores, took_s=took_s)
+            return refusal(answer, catalog=self._url, stores=stores, took_s=took_s, origin=self._pool.origin)
         self.forget()
         return CatalogUnavailable(f"the catalog at {self._url} takes no {function} any more ({answer.status})")

@@ -31,14 +31,23 @@ def led_to(reference: str, *, names: re.Pattern[str], secret_dir: Path | None) -
     return value if value.isascii() and value.isprintable() else ""
 
 
-def _in_file(secret_dir: Path | None, name: str) -> str:
-    if secret_dir is None:
-        return ""
+def file_below(folder: Path | None, name: str) -> Path | None:
+    """A file in a folder or deeper, with its links followed; None if there is none of that name, or it is elsewhere."""
+    if folder is None:
+        return None
     try:
-        root = secret_dir.resolve(strict=True)
+        root = folder.resolve(strict=True)
         path = (root / name).resolve()
-        if not path.is_relative_to(root) or not path.is_file() or path.stat().st_size > MAX_SECRET_BYTES:
+        return path if path.is_relative_to(root) and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def _in_file(secret_dir: Path | None, name: str) -> str:
+    path = file_below(secret_dir, name)
+    try:
+        if path is None or path.stat().st_size > MAX_SECRET_BYTES:
             return ""
         return path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, ValueError):
         return ""

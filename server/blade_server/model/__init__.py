@@ -39,6 +39,8 @@ from blade_server.model.new_job import NewJob
 from blade_server.model.query import RowQuery
 from blade_server.model.record import Block, Display, Record
 from blade_server.model.source import (
+    DESTINATION_STEPS,
+    SOURCE_STEPS,
     Classification,
     ItemIdCount,
     Overrides,
@@ -84,6 +86,8 @@ __all__ = [
     "SourceStats",
     "Stage",
     "Status",
+    "DESTINATION_STEPS",
+    "SOURCE_STEPS",
     "StepKind",
     "StepOutcome",
     "TRANSITIONS",

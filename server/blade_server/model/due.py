@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from blade_server.model.access import Caller
+from blade_server.model.new_job import NewJob
+from blade_server.model.sync import FireOutcome, Sync
+
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
@@ -19,3 +23,17 @@ class Due:
     missed: int = 0
     first_missed: datetime | None = None
     more_missed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """What is to become of a sync whose due time has come (`due`), or whose run waited for another to end (None).
+
+    `new` is the job to start, in the name of `by`; `otherwise` what becomes of the due time where there is none.
+    """
+
+    sync: Sync
+    due: Due | None
+    by: Caller
+    new: NewJob | None = None
+    otherwise: tuple[FireOutcome, str] | None = None

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from blade_server.model.destination import Destination
+
 MAX_LEASE_S = 300.0
 """The longest lease: one that seems to last longer was given before PostgreSQL's clock was set back."""
 
@@ -48,6 +50,23 @@ class SourcePolicy:
     warehouse: WarehousePolicy
     classifications: tuple[str, ...]
     allowed_tables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestinationPolicy:
+    """Which catalogs destinations may name, and how they are spoken to.
+
+    `own` is the server's. `allowed_hosts` has the references to tokens that are bound to each `host` or `host:port`.
+    `settle_s`: how long a catalog may go on with an upload whose answer was lost; `connections` to each.
+    """
+
+    own: Destination
+    classifications: tuple[str, ...]
+    allowed_hosts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    secret_dir: Path | None = None
+    timeout_s: float = 30.0
+    settle_s: float = 60.0
+    connections: int = 16
 
 
 @dataclass(frozen=True, kw_only=True)

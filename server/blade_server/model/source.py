@@ -103,7 +103,7 @@ class ItemIdCount:
 
 
 class StepKind(StrEnum):
-    """The steps of a connection test, in order."""
+    """The steps of connection tests; see SOURCE_STEPS and DESTINATION_STEPS for their order."""
 
     RESOLVE = "RESOLVE"
     CONNECT = "CONNECT"
@@ -112,6 +112,11 @@ class StepKind(StrEnum):
     TABLE = "TABLE"
     COLUMNS = "COLUMNS"
     FETCH_ONE_ROW = "FETCH_ONE_ROW"
+    CAPABILITIES = "CAPABILITIES"
+
+
+SOURCE_STEPS = tuple(kind for kind in StepKind if kind is not StepKind.CAPABILITIES)
+DESTINATION_STEPS = (StepKind.RESOLVE, StepKind.CONNECT, StepKind.AUTHENTICATE, StepKind.CAPABILITIES)
 
 
 class StepOutcome(StrEnum):

@@ -28,6 +28,7 @@ class IngestService(IngestServiceServicer):
             item_id=request.item_id,
             replace=request.replace,
             metadata=dict(request.metadata),
+            destination=request.destination,
         )
         return pb.IngestItemResponse(
             outcome=ingest_outcome(ingested.outcome),

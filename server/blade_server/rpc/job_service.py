@@ -63,6 +63,7 @@ class JobService(JobServiceServicer):
             metadata=dict(request.metadata),
             overrides=overrides_from(request),
             skip_existing=request.skip_existing,
+            destination=request.destination,
             request_id=request.request_id,
         )
         job = await self._threads.outward(self._jobs.start, start, by=current())

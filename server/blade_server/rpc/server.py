@@ -21,6 +21,8 @@ from blade.v1 import (
     audit_service_pb2_grpc,
     config_service_pb2,
     config_service_pb2_grpc,
+    destination_service_pb2,
+    destination_service_pb2_grpc,
     ingest_service_pb2,
     ingest_service_pb2_grpc,
     job_service_pb2,
@@ -35,6 +37,7 @@ from blade.v1 import (
 from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
 from blade_server.core.audit.audit import Audit
+from blade_server.core.destinations.destinations import Destinations
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.jobs import Jobs
@@ -53,6 +56,7 @@ from blade_server.rpc.audit_service import AuditService
 from blade_server.rpc.caller import Context, Lines
 from blade_server.rpc.certificates import server_credentials
 from blade_server.rpc.config_service import ConfigService
+from blade_server.rpc.destination_service import DestinationService
 from blade_server.rpc.ingest_service import IngestService
 from blade_server.rpc.job_service import JobService
 from blade_server.rpc.methods import needs_of
@@ -70,6 +74,7 @@ _DESCRIPTORS = tuple(
     service
     for module in (
         config_service_pb2,
+        destination_service_pb2,
         query_service_pb2,
         ingest_service_pb2,
         job_service_pb2,
@@ -140,6 +145,7 @@ class Core:
 
     rights: Rights
     sources: Sources
+    destinations: Destinations
     queries: Queries
     ingest: Ingest
     jobs: Jobs
@@ -181,6 +187,9 @@ class RpcServer:
         self._server = grpc.aio.server(interceptors=[chain], options=options)
         add = self._server
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(core.sources, threads), add)
+        destination_service_pb2_grpc.add_DestinationServiceServicer_to_server(
+            DestinationService(core.destinations, threads), add
+        )
         query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(core.queries, streams, threads), add)
         ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(core.ingest, threads), add)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(JobService(core.jobs, core.feed, streams, threads), add)

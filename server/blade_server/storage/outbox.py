@@ -30,7 +30,6 @@ LEASE_S = 120.0
 """So long nobody else sends a message that somebody has taken: more than any attempt takes."""
 PATIENCE_S = 86400.0
 """After so long a message that nobody took is dead."""
-KEPT_S = 7 * 86400.0
 
 _outbox, _notification = tables.outbox, tables.notification
 _NEW_ID = "'msg_' || replace(gen_random_uuid()::text, '-', '')"
@@ -50,7 +49,8 @@ _QUEUE = text(
 _TAKE = text(
     """
     WITH next AS (
-        SELECT found.message_id FROM notification CROSS JOIN LATERAL (
+        SELECT found.message_id, notification.url, notification.secret, notification.format
+        FROM notification CROSS JOIN LATERAL (
             SELECT message_id FROM outbox
             WHERE outbox.notification = notification.name AND state = 'WAITING'
               AND next_attempt_time <= clock_timestamp()
@@ -58,12 +58,9 @@ _TAKE = text(
         ) AS found
         WHERE notification.name <> ALL(CAST(:busy AS text[])) LIMIT :limit
     )
-    UPDATE outbox SET attempts = attempts + 1,
+    UPDATE outbox SET attempts = outbox.attempts + 1,
         next_attempt_time = clock_timestamp() + make_interval(secs => :lease_s)
-    FROM next JOIN outbox AS mine USING (message_id) JOIN notification ON notification.name = mine.notification
-    WHERE outbox.message_id = next.message_id
-    RETURNING outbox.message_id, outbox.notification, outbox.sync, outbox.event, outbox.data, outbox.create_time,
-              outbox.attempts, notification.url, notification.secret, notification.format
+    FROM next WHERE outbox.message_id = next.message_id RETURNING outbox.*, next.url, next.secret, next.format
     """
 )
 
@@ -91,13 +88,6 @@ _WAIT = text(
     """
     SELECT extract(epoch FROM min(next_attempt_time) - clock_timestamp())::float8 FROM outbox
     WHERE state = 'WAITING' AND notification <> ALL(CAST(:busy AS text[]))
-    """
-)
-
-_FORGET = text(
-    """
-    DELETE FROM outbox WHERE seq = ANY(ARRAY(
-        SELECT seq FROM outbox WHERE end_time < now() - make_interval(secs => :kept_s) LIMIT :slice))
     """
 )
 
@@ -166,12 +156,6 @@ class Outbox:
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(_outbox.c.seq.desc()).limit(limit)).all()
         return [(row.seq, _delivery(row)) for row in rows]
-
-    def forget(self, *, slice_rows: int) -> bool:
-        """Deletes a slice of the messages that ended long ago. True if there may be more."""
-        with self._database.begin() as connection:
-            gone = connection.execute(_FORGET, {"kept_s": KEPT_S, "slice": slice_rows})
-            return gone.rowcount == slice_rows
 
 
 def _taken(row: Row[Any]) -> Taken:

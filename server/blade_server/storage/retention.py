@@ -18,6 +18,8 @@ PRUNE_LOCK = 0x424C4144455052
 SLICE = 10_000
 """Most rows of one deletion: half a second, also with the largest errors."""
 JOBS_AT_ONCE = 100
+FIRES_KEPT_S = 30 * 86400.0
+MESSAGES_KEPT_S = 7 * 86400.0
 
 _ENDED_WITH_LEDGER = text(
     """
@@ -48,15 +50,17 @@ _QUIET = text(
     SELECT old.job_id
     FROM sync
     CROSS JOIN LATERAL (
-        SELECT job_id FROM job WHERE job.sync = sync.name AND job.sync <> '' ORDER BY job_id DESC OFFSET :runs LIMIT 1
+        SELECT create_time FROM job
+        WHERE job.sync = sync.name AND job.sync <> '' AND writes AND end_time IS NOT NULL
+        ORDER BY create_time DESC OFFSET :runs LIMIT 1
     ) AS bound
     CROSS JOIN LATERAL (
         SELECT job_id FROM job
-        WHERE job.sync = sync.name AND job.sync <> '' AND job_id <= bound.job_id
-          AND kind = 'SYNC' AND status = 'COMPLETED' AND folded AND end_time < now() - make_interval(secs => :age)
+        WHERE job.sync = sync.name AND job.sync <> '' AND writes AND end_time < now() - make_interval(secs => :age)
+          AND create_time <= bound.create_time AND kind = 'SYNC' AND status = 'COMPLETED' AND folded
           AND error_count = 0
           AND (SELECT sum(value::bigint) FROM jsonb_each_text(report -> 'counts') WHERE key <> 'unchanged') = 0
-        ORDER BY job_id LIMIT :limit
+        ORDER BY create_time LIMIT :limit
     ) AS old
     LIMIT :limit
     """
@@ -121,6 +125,24 @@ class Retention:
         )
         with self._database.begin() as connection:
             connection.execute(over, {"idle": SESSION_IDLE_S})
+
+    def forget_fires(self) -> bool:
+        """Deletes a slice of what is known of due times of long ago. True if there may be more."""
+        return self._forget("sync_fire", "time", FIRES_KEPT_S)
+
+    def forget_messages(self) -> bool:
+        """Deletes a slice of the messages that were delivered or given up long ago. True if there may be more."""
+        return self._forget("outbox", "end_time", MESSAGES_KEPT_S)
+
+    def _forget(self, table: str, time: str, kept_s: float) -> bool:
+        past = text(
+            f"""
+            DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+                SELECT ctid FROM {table} WHERE {time} < now() - make_interval(secs => :kept_s) LIMIT :slice))
+            """  # noqa: S608 - names from this file
+        )
+        with self._database.begin() as connection:
+            return connection.execute(past, {"kept_s": kept_s, "slice": self._slice}).rowcount == self._slice
 
     def _jobs(self, connection: Connection, query: Any, **values: float) -> list[str]:
         """The next jobs, locked; none if another replica is at it."""

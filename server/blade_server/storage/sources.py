@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from blade_server.storage import audit, tables
 from blade_server.storage.access import deed_of, lock_rights, take_grants
 from blade_server.storage.codec import config_from, mapping_from
 from blade_server.storage.database import Database
+from blade_server.storage.destinations import hold
 from blade_server.storage.within import within
 
 _source = tables.source
@@ -113,6 +115,7 @@ class SourceStore:
                 stored = self._replay(connection, request_id, request_hash, by)
                 if stored is not None:
                     return stored
+                hold(connection, source.config.destination)
                 row = connection.execute(insert(_source).values(values).returning(_source)).one()
                 audit.write(connection, by, _about(source.name))
                 return _from_row(row)
@@ -159,6 +162,10 @@ class SourceStore:
         query = _shown(seen).where(_source.c.data_type == data_type, _seen(seen))
         return self._select(query.order_by(_source.c.name))
 
+    def named(self, names: Collection[str]) -> list[Source]:
+        """Those of these names that there are."""
+        return self._select(_shown(Scope(all=True)).where(_source.c.name.in_(sorted(names))))
+
     def all(self, seen: Scope) -> list[Source]:
         """Every source, by name."""
         return self._select(_shown(seen).where(_seen(seen)).order_by(_source.c.name))
@@ -182,6 +189,7 @@ class SourceStore:
             before = self._lock(connection, source.name, expected_etag, by)
             if before != source.data_type:
                 _check_no_syncs(connection, source.name, "its data type cannot change: their items would be others")
+            hold(connection, source.config.destination)
             connection.execute(update(_source).where(_source.c.name == source.name).values(_columns(source)))
             stored = _from_row(connection.execute(_shown(by.sees).where(_source.c.name == source.name)).one())
             audit.write(connection, by, _about(source.name))

@@ -135,6 +135,13 @@ job = Table(
     Index("job_ledger_left", "end_time", postgresql_where=text("end_time IS NOT NULL AND ledger_kept")),
     Index("job_of_queries", "job_id", postgresql_where=text("kind = 'QUERY'")),
     Index("job_by_sync", "sync", "job_id", postgresql_where=text("sync <> ''")),
+    # The last one of a sync; by the time of creation, which no index of all jobs gives.
+    Index(
+        "job_last_of_sync",
+        "sync",
+        "create_time",
+        postgresql_where=text("sync <> '' AND writes AND end_time IS NOT NULL"),
+    ),
     Index(
         "job_one_writer",
         "sync",
@@ -167,6 +174,27 @@ job_block = Table(
     Column("deletes", Boolean, nullable=False, server_default="false"),
 )
 
+destination = Table(
+    "destination",
+    metadata,
+    Column("name", Text(collation="C"), primary_key=True),
+    _text("display_name"),
+    _text("url"),
+    # References; never what they lead to.
+    _text("credentials"),
+    _text("ca_file"),
+    Column("items_per_second", Float, nullable=False, server_default="0"),
+    Column("timeout_s", Float, nullable=False, server_default="0"),
+    _text("ceiling"),
+    # What the catalog said last that tells it from others.
+    _text("catalog_id"),
+    _text("etag"),
+    Column("request_id", Text, unique=True),
+    _text("request_hash"),
+    _time("create_time", nullable=False),
+    _time("update_time", nullable=False),
+)
+
 sync = Table(
     "sync",
     metadata,
@@ -191,6 +219,8 @@ sync = Table(
     _text("watermark"),
     Column("feed_version", BigInteger),
     _text("table_id"),
+    # What tells the catalog apart that holds all this; model.destination.Destination.identity.
+    _text("catalog_id"),
     _text("key_hash"),
     _time("last_whole_time"),
     _count("known_items"),

@@ -18,6 +18,7 @@ from blade.v1 import (
     access_service_pb2,
     audit_service_pb2,
     config_service_pb2,
+    destination_service_pb2,
     ingest_service_pb2,
     job_service_pb2,
     notification_service_pb2,
@@ -40,6 +41,7 @@ _FILES: tuple[FileDescriptor, ...] = tuple(
     module.DESCRIPTOR
     for module in (
         config_service_pb2,
+        destination_service_pb2,
         query_service_pb2,
         ingest_service_pb2,
         job_service_pb2,

@@ -15,8 +15,13 @@ ODD_IDS = ["a/b", ".", "..", "%2F", "ü ☃ 💥", 'q"uote', "line\r\nbreak", "n
 
 
 def held(sandbox, data_source="BLADE:m"):
-    query = {"dataSource": data_source, "include": "file", "limit": 5000}
-    return requests.get(sandbox.url + "/v1/items", params=query, timeout=60).json()["items"]
+    items, after = [], ""
+    while after is not None:
+        query = {"dataSource": data_source, "include": "file", "limit": 5000, "after": after}
+        page = requests.get(sandbox.url + "/v1/items", params=query, timeout=60).json()
+        items += page["items"]
+        after = page.get("next")
+    return items
 
 
 def test_a_batch_arrives_whole(catalog, sandbox, make_item):
@@ -84,9 +89,19 @@ def test_thousands_of_ids_are_looked_up(catalog, make_item):
 def test_more_than_a_request_takes_goes_in_several(start, connect, make_item):
     sandbox = start(max_request_bytes=10_000, max_batch_items=7)
     catalog = connect(sandbox.url)
-    assert catalog.capabilities() == Capabilities(
-        max_batch_items=7, max_request_bytes=10_000, can_look_up=True, replaces=True, honours_keys=True
+    can = catalog.capabilities()
+    assert can == Capabilities(
+        max_batch_items=7,
+        max_request_bytes=10_000,
+        can_look_up=True,
+        replaces=True,
+        honours_keys=True,
+        deletes=True,
+        max_delete_items=500,
+        lists=True,
+        catalog_id=can.catalog_id,
     )
+    assert can.catalog_id
     items = [make_item(f"{n:02d}", data_json=b'{"x":"%b"}' % (b"x" * (100 if n < 14 else 3000))) for n in range(20)]
     uploaded = catalog.upload("BLADE:m", items)
     assert [u.rejection for u in uploaded] == [None] * 20

@@ -12,13 +12,15 @@ import pytest
 from pydantic import SecretStr
 from tests.support.access import AsTester, called
 from tests.support.engine import ended, make_world, reaches
+from tests.support.lakes import make_lakes
 from tests.support.warehouses import lent
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
-from blade_server.app.policies import direct_policy, retry_policy, source_policy
+from blade_server.app.policies import direct_policy, source_policy
 from blade_server.catalog import Catalog
 from blade_server.core.audit.recorder import Recorder
+from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.direct.ingest import Ingest
 from blade_server.core.direct.queries import Queries
 from blade_server.core.sources.rules import with_defaults
@@ -29,7 +31,7 @@ from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.sources import SourceStore
 
-__all__ = ["ended", "make_world", "reaches"]
+__all__ = ["ended", "make_lakes", "make_world", "reaches"]
 
 TOKEN = "sandbox-secret-token"
 
@@ -127,8 +129,8 @@ def make_ingest(
     settings: Settings, sources: Sources, store: SourceStore, queries: Queries, recorder: Recorder
 ) -> Callable[[Catalog], AsTester]:
     """`make_ingest(catalog)`: ingests into it."""
-    policy = retry_policy(settings)
-    return lambda catalog: AsTester(Ingest(policy, sources, catalog, store, queries, recorder=recorder))
+    policy = direct_policy(settings)
+    return lambda catalog: AsTester(Ingest(policy, sources, Catalogs(catalog), store, queries, recorder=recorder))
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
 from blade_server.core.access.tokens import new_id, new_token
 from blade_server.core.jobs.ids import new_job_id
+from blade_server.core.schedule.due_times import first_due
 from blade_server.model import JobKind, NewJob
 from blade_server.model.access import Role
 from blade_server.model.policy import AccessPolicy
@@ -81,6 +82,10 @@ ABOUT: dict[str, Any] = {
     },
     "ConfigService/RemoveSource": lambda o: {"name": o.source, "etag": "no"},
     "ConfigService/TestSource": lambda o: {"name": o.source},
+    **{
+        f"DestinationService/{verb}Destination{'s' if verb == 'List' else ''}": None
+        for verb in ("Create", "Get", "List", "Update", "Delete", "Test")
+    },
     "QueryService/QueryItems": lambda o: {"data_type": o.data_type, "source": o.source},
     "QueryService/QueryArrow": lambda o: {"data_type": o.data_type, "source": o.source},
     "QueryService/GetItem": lambda o: {"data_type": o.data_type, "source": o.source, "item_id": "P-1"},
@@ -123,6 +128,18 @@ ABOUT: dict[str, Any] = {
     "AccessService/CreateGrant": None,
     "AccessService/ListGrants": None,
     "AccessService/RevokeGrant": None,
+    **{
+        f"NotificationService/{method}": None
+        for method in (
+            "CreateNotification",
+            "GetNotification",
+            "ListNotifications",
+            "UpdateNotification",
+            "DeleteNotification",
+            "TestNotification",
+            "ListDeliveries",
+        )
+    },
     "AuditService/ListAuditEntries": None,
     "AuditService/ExportAuditLog": None,
     "AuditService/VerifyAuditLog": None,
@@ -131,8 +148,18 @@ ABOUT: dict[str, Any] = {
 
 What names none and would change something is sent empty, which is wrong for every other reason but access.
 """
-CLOSED = {"AccessService/RevokeToken": {"token_id": "none"}, "AccessService/RevokeGrant": {"grant_id": "none"}}
-"""Where REST has no path for an empty one."""
+CLOSED: dict[str, dict[str, Any]] = {
+    "AccessService/RevokeToken": {"token_id": "none"},
+    "AccessService/RevokeGrant": {"grant_id": "none"},
+    "DestinationService/UpdateDestination": {"destination": {"name": "default"}},
+    **{f"DestinationService/{verb}Destination": {"name": "default"} for verb in ("Get", "Delete", "Test")},
+    "NotificationService/UpdateNotification": {"notification": {"name": "none", "disabled": True}},
+    **{
+        f"NotificationService/{method}": {"name": "none"}
+        for method in ("GetNotification", "DeleteNotification", "TestNotification", "ListDeliveries")
+    },
+}
+"""Where REST has no path for an empty one. The destination `default` is there, and nobody can change it."""
 _GRANT = (
     "INSERT INTO access_grant (grant_id, principal, role, scope, create_time) VALUES (:id, :name, :role, :scope, now())"
 )
@@ -205,7 +232,7 @@ class World:
         spec = SyncSpec(source=name, sql=f"SELECT *, 'classified words' AS word FROM {name}")
         owner = SyncOwner(name="anybody", kind="off")
         sync = Sync(name=f"{name}-sync", spec=spec, data_type=data_type, owner=owner)
-        stored = SyncStore(self.database).add(sync, by=called())
+        stored = SyncStore(self.database, first_due).add(sync, by=called())
         task = SyncTask(sync=sync.name, kind=JobKind.SYNC, run_number=0, spec=spec, key_hash="", etag=stored.etag)
         run = NewJobs(self.database, max_open=10).add(replace(new, job_id=new_job_id(), task=task), by=called())
         return Object(source=name, data_type=data_type, job_id=job.job_id, sync=sync.name, run_id=run.job_id)
@@ -244,6 +271,7 @@ class World:
         """All that a call may change."""
         queries = (
             "SELECT t::text FROM source t ORDER BY 1",
+            "SELECT t::text FROM destination t ORDER BY 1",
             "SELECT job_id, status, revision, spec::text FROM job ORDER BY 1",  # the rest changes by itself
             "SELECT t::text FROM job_event t ORDER BY 1",
             "SELECT t::text FROM sync t ORDER BY 1",
@@ -384,7 +412,7 @@ def _holds(role: Role, needed: Role) -> bool:
 
 def let_through(status: str, reason: str = "") -> str:
     """OK for every end of a call that was let through."""
-    found_nothing = ("ACCESS_NOT_FOUND", "ITEM_NOT_FOUND")
+    found_nothing = ("ACCESS_NOT_FOUND", "ITEM_NOT_FOUND", "NOTIFICATION_NOT_FOUND")
     return status if status in (*REFUSED, "NOT_FOUND") and reason not in found_nothing else "OK"
 
 
@@ -410,10 +438,26 @@ def test_what_names_an_object_says_so_in_its_option() -> None:
         fields: list[FieldDescriptor] = list(method.input_type.fields)
         return any(field.name in names for field in fields) or method.name == "GetJob"
 
-    named = {
-        name for name, method in METHODS.items() if is_named(method) and short(name) != "AccessService/CheckAccess"
+    of_the_server = ("DestinationService/", "NotificationService/")
+    others = {"AccessService/CheckAccess"} | {name for name in ABOUT if name.startswith(of_the_server)}
+    named = {name for name, method in METHODS.items() if is_named(method) and short(name) not in others}
+    assert named == {name for name, needs in NEEDS.items() if needs.anywhere and short(name) not in others}
+
+
+def test_a_destination_is_seen_with_a_role_on_any_source_and_changed_with_one_on_all() -> None:
+    anywhere = {
+        name.partition("/")[2] for name, needs in NEEDS.items() if "DestinationService/" in name and needs.anywhere
     }
-    assert named == {name for name, needs in NEEDS.items() if needs.anywhere}
+    assert anywhere == {"GetDestination", "ListDestinations", "TestDestination"}
+
+
+def test_a_notification_is_seen_with_a_role_on_any_source_and_changed_with_one_on_all() -> None:
+    methods = {name.partition("/")[2]: needs for name, needs in NEEDS.items() if "NotificationService/" in name}
+    seen = {"GetNotification", "ListNotifications"}
+    assert {name for name, needs in methods.items() if needs.anywhere} == seen
+    reading = {name for name, needs in methods.items() if needs.role is Role.VIEWER}
+    assert reading == {*seen, "ListDeliveries"}
+    assert all(needs.role is Role.EDITOR for name, needs in methods.items() if name not in reading)
 
 
 def test_all_is_served_and_one_method_alone_is_for_everybody(world: World) -> None:

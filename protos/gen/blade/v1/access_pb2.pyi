@@ -37,10 +37,12 @@ class Access(_message.Message):
         SOURCE: _ClassVar[Access.Object]
         JOB: _ClassVar[Access.Object]
         SYNC: _ClassVar[Access.Object]
+        DESTINATION: _ClassVar[Access.Object]
     OBJECT_UNSPECIFIED: Access.Object
     SOURCE: Access.Object
     JOB: Access.Object
     SYNC: Access.Object
+    DESTINATION: Access.Object
     ROLE_FIELD_NUMBER: _ClassVar[int]
     OBJECT_FIELD_NUMBER: _ClassVar[int]
     PUBLIC_FIELD_NUMBER: _ClassVar[int]

@@ -27,7 +27,7 @@ from blade.v1 import item_pb2 as blade_dot_v1_dot_item__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62lade/v1/ingest_service.proto\x12\x08\x62lade.v1\x1a\x15\x62lade/v1/access.proto\x1a\x13\x62lade/v1/item.proto\x1a\x1cgoogle/api/annotations.proto\"\xc6\x01\n\x11IngestItemRequest\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0f\n\x07replace\x18\x04 \x01(\x08\x12;\n\x08metadata\x18\x05 \x03(\x0b\x32).blade.v1.IngestItemRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd4\x01\n\x12IngestItemResponse\x12\x35\n\x07outcome\x18\x01 \x01(\x0e\x32$.blade.v1.IngestItemResponse.Outcome\x12\x1c\n\x04item\x18\x02 \x01(\x0b\x32\x0e.blade.v1.Item\x12\x16\n\x0e\x62ytes_uploaded\x18\x03 \x01(\x03\"Q\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\x0c\n\x08REPLACED\x10\x02\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x03\x32\xb1\x01\n\rIngestService\x12\x9f\x01\n\nIngestItem\x12\x1b.blade.v1.IngestItemRequest\x1a\x1c.blade.v1.IngestItemResponse\"V\xa2\xe3\x18\x04\x08\x03\x10\x01\x82\xd3\xe4\x93\x02H\"#/blade/{data_type}/{item_id}/ingest:\x01*Z\x1e\"\x19/blade/{data_type}:ingest:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62lade/v1/ingest_service.proto\x12\x08\x62lade.v1\x1a\x15\x62lade/v1/access.proto\x1a\x13\x62lade/v1/item.proto\x1a\x1cgoogle/api/annotations.proto\"\xdb\x01\n\x11IngestItemRequest\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0f\n\x07replace\x18\x04 \x01(\x08\x12;\n\x08metadata\x18\x05 \x03(\x0b\x32).blade.v1.IngestItemRequest.MetadataEntry\x12\x13\n\x0b\x64\x65stination\x18\x06 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd4\x01\n\x12IngestItemResponse\x12\x35\n\x07outcome\x18\x01 \x01(\x0e\x32$.blade.v1.IngestItemResponse.Outcome\x12\x1c\n\x04item\x18\x02 \x01(\x0b\x32\x0e.blade.v1.Item\x12\x16\n\x0e\x62ytes_uploaded\x18\x03 \x01(\x03\"Q\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\x0c\n\x08REPLACED\x10\x02\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x03\x32\xb1\x01\n\rIngestService\x12\x9f\x01\n\nIngestItem\x12\x1b.blade.v1.IngestItemRequest\x1a\x1c.blade.v1.IngestItemResponse\"V\xa2\xe3\x18\x04\x08\x03\x10\x01\x82\xd3\xe4\x93\x02H\"#/blade/{data_type}/{item_id}/ingest:\x01*Z\x1e\"\x19/blade/{data_type}:ingest:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,13 +39,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INGESTSERVICE'].methods_by_name['IngestItem']._loaded_options = None
   _globals['_INGESTSERVICE'].methods_by_name['IngestItem']._serialized_options = b'\242\343\030\004\010\003\020\001\202\323\344\223\002H\"#/blade/{data_type}/{item_id}/ingest:\001*Z\036\"\031/blade/{data_type}:ingest:\001*'
   _globals['_INGESTITEMREQUEST']._serialized_start=118
-  _globals['_INGESTITEMREQUEST']._serialized_end=316
-  _globals['_INGESTITEMREQUEST_METADATAENTRY']._serialized_start=269
-  _globals['_INGESTITEMREQUEST_METADATAENTRY']._serialized_end=316
-  _globals['_INGESTITEMRESPONSE']._serialized_start=319
-  _globals['_INGESTITEMRESPONSE']._serialized_end=531
-  _globals['_INGESTITEMRESPONSE_OUTCOME']._serialized_start=450
-  _globals['_INGESTITEMRESPONSE_OUTCOME']._serialized_end=531
-  _globals['_INGESTSERVICE']._serialized_start=534
-  _globals['_INGESTSERVICE']._serialized_end=711
+  _globals['_INGESTITEMREQUEST']._serialized_end=337
+  _globals['_INGESTITEMREQUEST_METADATAENTRY']._serialized_start=290
+  _globals['_INGESTITEMREQUEST_METADATAENTRY']._serialized_end=337
+  _globals['_INGESTITEMRESPONSE']._serialized_start=340
+  _globals['_INGESTITEMRESPONSE']._serialized_end=552
+  _globals['_INGESTITEMRESPONSE_OUTCOME']._serialized_start=471
+  _globals['_INGESTITEMRESPONSE_OUTCOME']._serialized_end=552
+  _globals['_INGESTSERVICE']._serialized_start=555
+  _globals['_INGESTSERVICE']._serialized_end=732
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class IngestItemRequest(_message.Message):
-    __slots__ = ("data_type", "item_id", "source", "replace", "metadata")
+    __slots__ = ("data_type", "item_id", "source", "replace", "metadata", "destination")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -24,12 +24,14 @@ class IngestItemRequest(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
     data_type: str
     item_id: str
     source: str
     replace: bool
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, data_type: _Optional[str] = ..., item_id: _Optional[str] = ..., source: _Optional[str] = ..., replace: _Optional[bool] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    destination: str
+    def __init__(self, data_type: _Optional[str] = ..., item_id: _Optional[str] = ..., source: _Optional[str] = ..., replace: _Optional[bool] = ..., metadata: _Optional[_Mapping[str, str]] = ..., destination: _Optional[str] = ...) -> None: ...
 
 class IngestItemResponse(_message.Message):
     __slots__ = ("outcome", "item", "bytes_uploaded")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x62lade/v1/source.proto\x12\x08\x62lade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x02\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x11\n\tdata_type\x18\x03 \x01(\t\x12\x14\n\x07\x65nabled\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12&\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x16.blade.v1.SourceConfig\x12\"\n\x07mapping\x18\x06 \x01(\x0b\x32\x11.blade.v1.Mapping\x12$\n\x05stats\x18\x07 \x01(\x0b\x32\x15.blade.v1.SourceStats\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\n \x01(\tB\n\n\x08_enabled\"\xab\x01\n\x0cSourceConfig\x12\x0f\n\x07\x63\x61talog\x18\x01 \x01(\t\x12\x0e\n\x06schema\x18\x02 \x01(\t\x12\r\n\x05table\x18\x03 \x01(\t\x12\x14\n\x0cwarehouse_id\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x13\n\x0b\x63redentials\x18\x06 \x01(\t\x12\x18\n\x10items_per_second\x18\x07 \x01(\x01\x12\x18\n\x10max_running_jobs\x18\x08 \x01(\x05\"\xfa\x01\n\x07Mapping\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x1a\n\rlast_modified\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x30\n\x0e\x63lassification\x18\x03 \x01(\x0b\x32\x18.blade.v1.Classification\x12\x31\n\x08metadata\x18\x04 \x03(\x0b\x32\x1f.blade.v1.Mapping.MetadataEntry\x12\x1a\n\x12min_classification\x18\x05 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x10\n\x0e_last_modified\";\n\x0e\x43lassification\x12\x10\n\x06\x63olumn\x18\x01 \x01(\tH\x00\x12\x0f\n\x05value\x18\x02 \x01(\tH\x00\x42\x06\n\x04\x66rom\"m\n\x0bSourceStats\x12\x12\n\nitem_count\x18\x01 \x01(\x03\x12\x13\n\x0blast_job_id\x18\x02 \x01(\t\x12\x35\n\x11last_success_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"t\n\x0bItemIdCount\x12\x16\n\trow_count\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\rmissing_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x03 \x01(\x03\x12\x0f\n\x07message\x18\x04 \x01(\tB\x0c\n\n_row_count\"\xd2\x02\n\x08TestStep\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.blade.v1.TestStep.Kind\x12+\n\x07outcome\x18\x02 \x01(\x0e\x32\x1a.blade.v1.TestStep.Outcome\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\x01\"\x82\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07RESOLVE\x10\x01\x12\x0b\n\x07\x43ONNECT\x10\x02\x12\x10\n\x0c\x41UTHENTICATE\x10\x03\x12\r\n\tWAREHOUSE\x10\x04\x12\t\n\x05TABLE\x10\x05\x12\x0b\n\x07\x43OLUMNS\x10\x06\x12\x11\n\rFETCH_ONE_ROW\x10\x07\"G\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\n\n\x06PASSED\x10\x01\x12\n\n\x06\x46\x41ILED\x10\x02\x12\x0b\n\x07NOT_RUN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x62lade/v1/source.proto\x12\x08\x62lade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x02\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x11\n\tdata_type\x18\x03 \x01(\t\x12\x14\n\x07\x65nabled\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12&\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x16.blade.v1.SourceConfig\x12\"\n\x07mapping\x18\x06 \x01(\x0b\x32\x11.blade.v1.Mapping\x12$\n\x05stats\x18\x07 \x01(\x0b\x32\x15.blade.v1.SourceStats\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\n \x01(\tB\n\n\x08_enabled\"\xc0\x01\n\x0cSourceConfig\x12\x0f\n\x07\x63\x61talog\x18\x01 \x01(\t\x12\x0e\n\x06schema\x18\x02 \x01(\t\x12\r\n\x05table\x18\x03 \x01(\t\x12\x14\n\x0cwarehouse_id\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x13\n\x0b\x63redentials\x18\x06 \x01(\t\x12\x18\n\x10items_per_second\x18\x07 \x01(\x01\x12\x18\n\x10max_running_jobs\x18\x08 \x01(\x05\x12\x13\n\x0b\x64\x65stination\x18\t \x01(\t\"\xfa\x01\n\x07Mapping\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x1a\n\rlast_modified\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x30\n\x0e\x63lassification\x18\x03 \x01(\x0b\x32\x18.blade.v1.Classification\x12\x31\n\x08metadata\x18\x04 \x03(\x0b\x32\x1f.blade.v1.Mapping.MetadataEntry\x12\x1a\n\x12min_classification\x18\x05 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x10\n\x0e_last_modified\";\n\x0e\x43lassification\x12\x10\n\x06\x63olumn\x18\x01 \x01(\tH\x00\x12\x0f\n\x05value\x18\x02 \x01(\tH\x00\x42\x06\n\x04\x66rom\"m\n\x0bSourceStats\x12\x12\n\nitem_count\x18\x01 \x01(\x03\x12\x13\n\x0blast_job_id\x18\x02 \x01(\t\x12\x35\n\x11last_success_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"t\n\x0bItemIdCount\x12\x16\n\trow_count\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\rmissing_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x03 \x01(\x03\x12\x0f\n\x07message\x18\x04 \x01(\tB\x0c\n\n_row_count\"\xe4\x02\n\x08TestStep\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.blade.v1.TestStep.Kind\x12+\n\x07outcome\x18\x02 \x01(\x0e\x32\x1a.blade.v1.TestStep.Outcome\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\x01\"\x94\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07RESOLVE\x10\x01\x12\x0b\n\x07\x43ONNECT\x10\x02\x12\x10\n\x0c\x41UTHENTICATE\x10\x03\x12\r\n\tWAREHOUSE\x10\x04\x12\t\n\x05TABLE\x10\x05\x12\x0b\n\x07\x43OLUMNS\x10\x06\x12\x11\n\rFETCH_ONE_ROW\x10\x07\x12\x10\n\x0c\x43\x41PABILITIES\x10\x08\"G\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\n\n\x06PASSED\x10\x01\x12\n\n\x06\x46\x41ILED\x10\x02\x12\x0b\n\x07NOT_RUN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,21 +37,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SOURCE']._serialized_start=69
   _globals['_SOURCE']._serialized_end=392
   _globals['_SOURCECONFIG']._serialized_start=395
-  _globals['_SOURCECONFIG']._serialized_end=566
-  _globals['_MAPPING']._serialized_start=569
-  _globals['_MAPPING']._serialized_end=819
-  _globals['_MAPPING_METADATAENTRY']._serialized_start=754
-  _globals['_MAPPING_METADATAENTRY']._serialized_end=801
-  _globals['_CLASSIFICATION']._serialized_start=821
-  _globals['_CLASSIFICATION']._serialized_end=880
-  _globals['_SOURCESTATS']._serialized_start=882
-  _globals['_SOURCESTATS']._serialized_end=991
-  _globals['_ITEMIDCOUNT']._serialized_start=993
-  _globals['_ITEMIDCOUNT']._serialized_end=1109
-  _globals['_TESTSTEP']._serialized_start=1112
-  _globals['_TESTSTEP']._serialized_end=1450
-  _globals['_TESTSTEP_KIND']._serialized_start=1247
-  _globals['_TESTSTEP_KIND']._serialized_end=1377
-  _globals['_TESTSTEP_OUTCOME']._serialized_start=1379
-  _globals['_TESTSTEP_OUTCOME']._serialized_end=1450
+  _globals['_SOURCECONFIG']._serialized_end=587
+  _globals['_MAPPING']._serialized_start=590
+  _globals['_MAPPING']._serialized_end=840
+  _globals['_MAPPING_METADATAENTRY']._serialized_start=775
+  _globals['_MAPPING_METADATAENTRY']._serialized_end=822
+  _globals['_CLASSIFICATION']._serialized_start=842
+  _globals['_CLASSIFICATION']._serialized_end=901
+  _globals['_SOURCESTATS']._serialized_start=903
+  _globals['_SOURCESTATS']._serialized_end=1012
+  _globals['_ITEMIDCOUNT']._serialized_start=1014
+  _globals['_ITEMIDCOUNT']._serialized_end=1130
+  _globals['_TESTSTEP']._serialized_start=1133
+  _globals['_TESTSTEP']._serialized_end=1489
+  _globals['_TESTSTEP_KIND']._serialized_start=1268
+  _globals['_TESTSTEP_KIND']._serialized_end=1416
+  _globals['_TESTSTEP_OUTCOME']._serialized_start=1418
+  _globals['_TESTSTEP_OUTCOME']._serialized_end=1489
 # @@protoc_insertion_point(module_scope)

@@ -35,7 +35,7 @@ class Source(_message.Message):
     def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., data_type: _Optional[str] = ..., enabled: _Optional[bool] = ..., config: _Optional[_Union[SourceConfig, _Mapping]] = ..., mapping: _Optional[_Union[Mapping, _Mapping]] = ..., stats: _Optional[_Union[SourceStats, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class SourceConfig(_message.Message):
-    __slots__ = ("catalog", "schema", "table", "warehouse_id", "host", "credentials", "items_per_second", "max_running_jobs")
+    __slots__ = ("catalog", "schema", "table", "warehouse_id", "host", "credentials", "items_per_second", "max_running_jobs", "destination")
     CATALOG_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,7 @@ class SourceConfig(_message.Message):
     CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     ITEMS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     MAX_RUNNING_JOBS_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
     catalog: str
     schema: str
     table: str
@@ -52,7 +53,8 @@ class SourceConfig(_message.Message):
     credentials: str
     items_per_second: float
     max_running_jobs: int
-    def __init__(self, catalog: _Optional[str] = ..., schema: _Optional[str] = ..., table: _Optional[str] = ..., warehouse_id: _Optional[str] = ..., host: _Optional[str] = ..., credentials: _Optional[str] = ..., items_per_second: _Optional[float] = ..., max_running_jobs: _Optional[int] = ...) -> None: ...
+    destination: str
+    def __init__(self, catalog: _Optional[str] = ..., schema: _Optional[str] = ..., table: _Optional[str] = ..., warehouse_id: _Optional[str] = ..., host: _Optional[str] = ..., credentials: _Optional[str] = ..., items_per_second: _Optional[float] = ..., max_running_jobs: _Optional[int] = ..., destination: _Optional[str] = ...) -> None: ...
 
 class Mapping(_message.Message):
     __slots__ = ("item_id", "last_modified", "classification", "metadata", "min_classification")
@@ -117,6 +119,7 @@ class TestStep(_message.Message):
         TABLE: _ClassVar[TestStep.Kind]
         COLUMNS: _ClassVar[TestStep.Kind]
         FETCH_ONE_ROW: _ClassVar[TestStep.Kind]
+        CAPABILITIES: _ClassVar[TestStep.Kind]
     KIND_UNSPECIFIED: TestStep.Kind
     RESOLVE: TestStep.Kind
     CONNECT: TestStep.Kind
@@ -125,6 +128,7 @@ class TestStep(_message.Message):
     TABLE: TestStep.Kind
     COLUMNS: TestStep.Kind
     FETCH_ONE_ROW: TestStep.Kind
+    CAPABILITIES: TestStep.Kind
     class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         OUTCOME_UNSPECIFIED: _ClassVar[TestStep.Outcome]

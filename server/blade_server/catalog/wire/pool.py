@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 from requests.utils import requote_uri, select_proxy
 
-from blade_server.addresses import checked_proxy, checked_url, is_never, speaks_otherwise
+from blade_server.addresses import checked_proxy, checked_url, is_loopback, is_never, speaks_otherwise
 from blade_server.catalog.failures import Answer, AnswerTooLong, breakage
+from blade_server.catalog.origin import OWN, Origin
 from blade_server.catalog.wire.exchange import TooLong, exchange
 from blade_server.errors import Precondition, Reason
 
@@ -36,17 +37,27 @@ logger = logging.getLogger(__name__)
 class ConnectionPool:
     """At most `size` connections to one base URL, shared by all threads; a thread waits while all are busy."""
 
-    def __init__(self, url: str, *, token: SecretStr | None, ca_file: Path | None, timeout_s: float, size: int) -> None:
-        self.url = _checked(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: SecretStr | None,
+        ca_file: Path | None,
+        timeout_s: float,
+        size: int,
+        origin: Origin = OWN,
+    ) -> None:
+        self.url = _checked(url, origin)
+        self.origin = origin
         self.answers = False  # whether a good one ever came; for its user to say
         self.losses = 0  # changes with every connection that broke or could not be made
         self._timeout_s = timeout_s
         self._timeout = urllib3.Timeout(connect=min(timeout_s, _CONNECT_TIMEOUT_S), read=timeout_s)
         self._headers = {"User-Agent": "blade", "Accept": "application/json", "Accept-Encoding": "identity"}
         if token is not None:
-            self._headers["Authorization"] = f"Bearer {_header_safe(token)}"
+            self._headers["Authorization"] = f"Bearer {_header_safe(token, origin)}"
         if ca_file is not None and not ca_file.exists():
-            raise ValueError(f"BLADE_CATALOG_CA_FILE is {str(ca_file)!r}, which does not exist")
+            raise ValueError(f"{origin.ca_file} is {str(ca_file)!r}, which does not exist")
         with requests.Session() as session:
             environment = session.merge_environment_settings(self.url, {}, None, None, None)
         self._proxies = environment["proxies"]
@@ -75,10 +86,7 @@ class ConnectionPool:
         Any whole answer is returned, whatever its status. Raises CatalogUnavailable if none came, Precondition if no
         catalog is set up.
         """
-        if not self.url:
-            raise Precondition(
-                "no catalog is set up; set BLADE_CATALOG_URL to its base URL", reason=Reason.CATALOG_UNAVAILABLE
-            )
+        self.check_is_set()
         try:
             pool, base = self._opened or self._open()
             if stores and body is not None and pool.proxy is None:
@@ -100,10 +108,29 @@ class ConnectionPool:
             self.losses += 1  # an OverflowError: urllib3 reads as many bytes as the answer says it has
             logger.info("%s %s: %r", method, path, exc)
             self.check_scheme()
-            raise breakage(exc, catalog=self.url, stores=stores) from exc
+            raise breakage(exc, catalog=self.url, stores=stores, origin=self.origin) from exc
         except TooLong as exc:
             message = f"the catalog at {self.url} sent more than {_MAX_ANSWER_BYTES} bytes"
             raise AnswerTooLong(message, maybe_stored=stores) from exc
+
+    def check_is_set(self) -> None:
+        """Raises Precondition if there is no URL."""
+        if not self.url:
+            message = f"no catalog is set up; set {self.origin.url} to its base URL"
+            raise Precondition(message, reason=Reason.CATALOG_UNAVAILABLE)
+
+    def check_address(self, address: str) -> None:
+        """Raises Precondition for an address that was reached and where this catalog may not be."""
+        kind = "a link-local address" if is_never(address) else ""
+        if not kind and not self.origin.loopback and is_loopback(address):
+            kind = "an address of this machine"
+        if kind:
+            message = f"the catalog of {self.origin.url} is at {address}, {kind}, where no catalog may be"
+            raise Precondition(message, reason=Reason.CATALOG_UNAVAILABLE)
+
+    def tls_context(self) -> ssl.SSLContext:
+        """That trusts whom the connections trust."""
+        return ssl.create_default_context(cafile=self._verify if isinstance(self._verify, str) else None)
 
     def check_scheme(self) -> None:
         """Raises Precondition if the port speaks TLS and the URL says otherwise, or reverse: waiting would not help.
@@ -113,7 +140,7 @@ class ConnectionPool:
         if not self.answers and not self._proxy:
             wrong = speaks_otherwise(self.url)
             if wrong:
-                text = f"the catalog of BLADE_CATALOG_URL={self.url} {wrong}"
+                text = f"the catalog of {self.origin.url}={self.url} {wrong}"
                 raise Precondition(text, reason=Reason.CATALOG_UNAVAILABLE)
 
     def _written(
@@ -148,7 +175,7 @@ class ConnectionPool:
         pool: Any = self._adapter.get_connection_with_tls_context(request, self._verify, proxies=self._proxies)
         self._adapter.cert_verify(pool, request.url, self._verify, None)  # type: ignore[no-untyped-call]
         if pool.proxy is None:
-            pool.ConnectionCls = _guarded(pool.ConnectionCls)
+            pool.ConnectionCls = _guarded(pool.ConnectionCls, self.check_address)
         self._opened = pool, requote_uri(self._adapter.request_url(request, self._proxies).rstrip("/"))
         return self._opened
 
@@ -173,19 +200,17 @@ class ConnectionPool:
         return b"".join(chunks)
 
 
-def _guarded(kind: Any) -> Any:
+def _guarded(kind: Any, check_address: Callable[[str], None]) -> Any:
     """A class of connections that are closed before a byte is sent if they lead to where no catalog may be."""
 
     class Guarded(kind):  # type: ignore[misc]
         def _new_conn(self) -> Any:
             connection = super()._new_conn()
-            address = str(connection.getpeername()[0])
-            if is_never(address):
+            try:
+                check_address(str(connection.getpeername()[0]))
+            except Precondition:
                 connection.close()
-                raise Precondition(
-                    f"the catalog of BLADE_CATALOG_URL is at {address}, a link-local address, where no catalog may be",
-                    reason=Reason.CATALOG_UNAVAILABLE,
-                )
+                raise
             return connection
 
     return Guarded
@@ -197,20 +222,20 @@ def _authority(pool: urllib3.HTTPConnectionPool) -> str:
     return f"{host}:{pool.port}" if pool.port else host
 
 
-def _checked(url: str) -> str:
+def _checked(url: str, origin: Origin) -> str:
     """The base URL without its last slash; empty stays empty. Raises ValueError."""
     if not url:
         return ""
-    parts = checked_url("BLADE_CATALOG_URL", url)
+    parts = checked_url(origin.url, url)
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("BLADE_CATALOG_URL has a user, query or fragment; put credentials into BLADE_CATALOG_TOKEN")
+        raise ValueError(f"{origin.url} has a user, query or fragment; put credentials into {origin.token}")
     if is_never(parts.hostname or ""):
-        raise ValueError(f"BLADE_CATALOG_URL is {url!r}, a link-local address, where no catalog may be")
+        raise ValueError(f"{origin.url} is {url!r}, a link-local address, where no catalog may be")
     return url.rstrip("/")
 
 
-def _header_safe(token: SecretStr) -> str:
+def _header_safe(token: SecretStr, origin: Origin) -> str:
     value = token.get_secret_value()
     if not value.isascii() or not value.isprintable():
-        raise ValueError("BLADE_CATALOG_TOKEN has characters that cannot stand in an HTTP header")
+        raise ValueError(f"{origin.token} has characters that cannot stand in an HTTP header")
     return value

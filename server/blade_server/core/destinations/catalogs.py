@@ -56,6 +56,11 @@ class Catalogs:
         self._clients: dict[str, _Client] = {}
         """By name, the one used last at the end; each of the newest etag that was asked for."""
 
+    @property
+    def own(self) -> Catalog:
+        """The server's own."""
+        return self._default.catalog
+
     def open(self, name: str, identity: str = "") -> OpenCatalog:
         """The catalog of a destination, as that is now.
 
@@ -74,7 +79,7 @@ class Catalogs:
         if identity and identity != destination.identity:
             raise Precondition(
                 f"destination {name!r} is another catalog now, {destination.identity}; it was {identity}: start the "
-                "job anew if its items belong there",
+                "job anew, or forget what a sync knows, if the items belong there",
                 reason=Reason.DESTINATION_CHANGED,
             )
         with self._lock:
@@ -86,7 +91,6 @@ class Catalogs:
             self._clients.pop(name, None)
             self._clients[name] = client
             client.users += 1
-            self._let_go_idle()
         return OpenCatalog(destination=destination, catalog=client.catalog, close=lambda: self._leave(client))
 
     def close(self) -> None:
@@ -101,6 +105,7 @@ class Catalogs:
             client.users -= 1
             if not client.users and self._clients.get(client.destination.name) is not client:
                 client.catalog.close()
+            self._let_go_idle()
 
     def _let_go_idle(self) -> None:
         idle = [name for name, client in self._clients.items() if not client.users]

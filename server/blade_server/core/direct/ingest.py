@@ -111,7 +111,8 @@ class Ingest:
         if not is_above(self._classifications, item.classification, to.ceiling):
             return
         raise Precondition(
-            f"item {item.item_id!r} is {item.classification}, and destination {to.name!r} takes items up to {to.ceiling}",
+            f"item {item.item_id!r} is {item.classification}, and destination {to.name!r} takes items up to "
+            f"{to.ceiling}",
             reason=Reason.CLASSIFICATION_ABOVE_CEILING,
         )
 

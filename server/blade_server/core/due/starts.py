@@ -1,78 +1,104 @@
-"""Starts the run of a due time in its owner's name, or says why not."""
+"""Starts the runs of due times, each in its owner's name, or says why not."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Mapping
 
 from blade_server.core.access.door import Door
 from blade_server.core.due.decide import decide
+from blade_server.core.sources.sources import Sources
 from blade_server.core.syncs.sync_jobs import SyncJobs
 from blade_server.errors import AccessDenied, BladeError, Invalid, QuotaExceeded, check_may
-from blade_server.model import JobKind, NewJob
-from blade_server.model.access import Caller, Role
-from blade_server.model.due import Due
-from blade_server.model.sync import FireOutcome, Sync
-from blade_server.storage.sync.due import DueStore
+from blade_server.model import NewJob, Source
+from blade_server.model.access import Caller, Principal, Role
+from blade_server.model.due import Due, Settlement
+from blade_server.model.sync import FireOutcome, Sync, SyncOwner
+from blade_server.storage.sync.due import DueStore, Waiting
 
 log = logging.getLogger(__name__)
 
 METHOD = "blade schedule"
 """Stands in the audit log where the method of a call does."""
-_Otherwise = tuple[FireOutcome, str]
+_BUG = (FireOutcome.BLOCKED, "it met a bug in BLADE; the server's log has the cause")
 
 
 class Starts:
-    """Thread-safe. Every method raises StorageUnavailable."""
+    """Thread-safe."""
 
-    def __init__(self, store: DueStore, jobs: SyncJobs, door: Door) -> None:
+    def __init__(self, store: DueStore, jobs: SyncJobs, sources: Sources, door: Door) -> None:
         self._store = store
         self._jobs = jobs
+        self._sources = sources
         self._door = door
 
-    def settle(self, sync: Sync, now: datetime) -> bool:
-        """Settles the due times of a sync that have come by now; False: another server does."""
-        due = decide(sync, now)
-        return self._started(sync, due, lambda new, by, otherwise: self._settled(sync, due, new, by, otherwise))
-
-    def start_queued(self, sync: Sync) -> bool:
-        """Starts the run that waited for the end of another; False: it is not to be, or another server does."""
-
-        def store(new: NewJob | None, by: Caller, otherwise: _Otherwise | None) -> bool:
-            return self._store.start_queued(sync, new, by=by, otherwise=otherwise)
-
-        return self._started(sync, None, store)
-
-    def _settled(self, sync: Sync, due: Due, new: NewJob | None, by: Caller, otherwise: _Otherwise | None) -> bool:
-        return self._store.settle(sync, due, new, by=by, otherwise=otherwise)
-
-    def _started(
-        self, sync: Sync, due: Due | None, store: Callable[[NewJob | None, Caller, _Otherwise | None], bool]
-    ) -> bool:
-        by = Caller(
-            principal=self._door.owner(sync.owner), needs=Role.OPERATOR, method=METHOD, claims=f"sync {sync.name}"
-        )
-        new: NewJob | None = None
+    def settle(self, waiting: Waiting) -> int:
+        """Settles the due times that have come by now; how many. Others are another server's. Raises
+        StorageUnavailable.
+        """
+        syncs = (*waiting.due, *waiting.queued)
+        if not syncs:
+            return 0
+        at_once = _AtOnce(self._door, self._sources.named({sync.spec.source for sync in syncs}))
+        settlements = [
+            *(self._settlement(sync, decide(sync, waiting.time), at_once) for sync in waiting.due),
+            *(self._settlement(sync, None, at_once) for sync in waiting.queued),
+        ]
         try:
-            if due is None or due.time is not None:
-                new = self._built(sync, by)
-            return store(new, by, None)
+            return self._store.settle(settlements)
+        except BladeError:
+            raise
+        except Exception:
+            log.exception("%d due times are settled one by one, because of a bug", len(settlements))
+            return sum(self._alone(one) for one in settlements)
+
+    def _alone(self, one: Settlement) -> int:
+        try:
+            return self._store.settle([one])
+        except BladeError:
+            raise
+        except Exception:
+            log.exception("sync %s: its due run met a bug", one.sync.name)
+            return self._store.settle([Settlement(sync=one.sync, due=one.due, by=one.by, otherwise=_BUG)])
+
+    def _settlement(self, sync: Sync, due: Due | None, at_once: _AtOnce) -> Settlement:
+        by = Caller(principal=at_once.owner(sync.owner), needs=Role.OPERATOR, method=METHOD, claims=f"sync {sync.name}")
+        if due is not None and due.time is None:
+            return Settlement(sync=sync, due=due, by=by)
+        try:
+            new = self._built(sync, by, at_once.sources.get(sync.spec.source))
+            return Settlement(sync=sync, due=due, by=by, new=new)
         except BladeError as exc:
             if exc.transient:
                 raise
-            return store(None, by, _instead(sync, exc))
+            return Settlement(sync=sync, due=due, by=by, otherwise=_instead(exc))
         except Exception:
             log.exception("sync %s: its due run met a bug", sync.name)
-            return store(None, by, (FireOutcome.BLOCKED, "it met a bug in BLADE; the server's log has the cause"))
+            return Settlement(sync=sync, due=due, by=by, otherwise=_BUG)
 
-    def _built(self, sync: Sync, by: Caller) -> NewJob:
-        spec = sync.spec
-        check_may(by, spec.source, sync.data_type, f"source {spec.source!r}")
-        return self._jobs.built(sync, JobKind.SYNC, by=by)
+    def _built(self, sync: Sync, by: Caller, source: Source | None) -> NewJob:
+        if source is not None:
+            check_may(by, source.name, source.data_type, f"source {source.name!r}")
+        usable = self._sources.check_usable(sync.spec.source, source, by=by)
+        return self._jobs.due(sync, usable, by=by)
 
 
-def _instead(sync: Sync, exc: BladeError) -> _Otherwise:
+class _AtOnce:
+    """What was looked up for one round."""
+
+    def __init__(self, door: Door, sources: Mapping[str, Source]) -> None:
+        self._door = door
+        self.sources = sources
+        self._owners: dict[SyncOwner, Principal] = {}
+
+    def owner(self, owner: SyncOwner) -> Principal:
+        """Whose rights a sync has, as they are now."""
+        if owner not in self._owners:
+            self._owners[owner] = self._door.owner(owner)
+        return self._owners[owner]
+
+
+def _instead(exc: BladeError) -> tuple[FireOutcome, str]:
     if isinstance(exc, QuotaExceeded):
         return FireOutcome.SKIPPED, exc.message
     if isinstance(exc, Invalid):  # its words may quote the SQL

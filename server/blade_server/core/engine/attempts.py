@@ -143,6 +143,8 @@ class Attempts:
         return Verification(self._run, sync, reading) if sync and sync.task.kind is JobKind.VERIFY else None
 
     def _verify(self, verification: Verification, sync: SyncJob) -> None:
+        if self._passes.seen is not None:
+            sync.read(self._passes.seen)
         if not sync.task.repair:
             self._through(verification.compare())
             self._through(verification.look_again())
@@ -184,6 +186,7 @@ class Attempts:
             announced=sync.findings.plan.announced,
             rows_without_id=seen.rows_without_id,
             spec_changed=sync.state.key_hash != sync.task.key_hash,
+            above_ceiling=seen.above_ceiling,
         )
         self._passes.leave()
         if sync.task.kind is JobKind.PLAN:

@@ -86,11 +86,13 @@ class End:
 
 @dataclass(kw_only=True, slots=True)
 class Seen:
-    """What a reading has met: rows without an item id, and of the cursor column its type, the greatest value (as text;
-    empty: none) and how many have none. `future`: a greater value lay too far ahead to be one.
+    """What a reading has met: rows without an item id, rows above the destination's ceiling, and of the cursor column
+    its type, the greatest value (as text; empty: none) and how many have none. `future`: a greater value lay too far
+    ahead to be one.
     """
 
     rows_without_id: int = 0
+    above_ceiling: int = 0
     cursor_kind: pa.DataType | None = None
     watermark: str = ""
     null_cursors: int = 0

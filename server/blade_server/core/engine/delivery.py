@@ -11,6 +11,7 @@ from blade_server.core.engine.ledger import Mark
 from blade_server.core.engine.read.reader import Pass, Reader
 from blade_server.core.engine.run import Run
 from blade_server.core.engine.upload.threads import UploadThreads
+from blade_server.core.transform.classifications import ABOVE_CEILING
 from blade_server.model import WaitReason
 
 LEAVE_READER_S = 10.0
@@ -105,10 +106,21 @@ class Delivery:
             if batch.encoded is not None:
                 uploads.send(batch)
             else:
-                places = range(len(batch.keys))
-                report = Report(batch=batch, mark=Mark.ERROR, places=places, errors=batch.errors)
-                self._run.count(report)
-                self._recorder.add(report)
+                self._reject(batch)
+
+    def _reject(self, batch: Batch) -> None:
+        """Rows that are no items. In a sync those above the ceiling of its destination are skipped, run after run."""
+        skips = self._run.claim.task is not None
+        above = [at for at, (_, error) in enumerate(batch.errors) if skips and error.reason is ABOVE_CEILING]
+        if above:
+            self._recorder.add(Report(batch=batch, mark=Mark.SKIPPED, places=above))
+            self._run.reported.add(len(above), errors=False, limits=self._run.limits)
+        left = sorted(set(range(len(batch.keys))) - set(above))
+        if left:
+            errors = [batch.errors[at] for at in left]
+            report = Report(batch=batch, mark=Mark.ERROR, places=left, errors=errors)
+            self._run.count(report)
+            self._recorder.add(report)
 
     def _cut(self) -> list[Batch]:
         batches: list[Batch] = []

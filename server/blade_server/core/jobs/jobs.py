@@ -15,6 +15,7 @@ from blade_server.core.jobs.start import StartQueryJob
 from blade_server.core.sources.sources import Sources
 from blade_server.model.policy import JobPolicy
 from blade_server.storage.database import Database
+from blade_server.storage.destinations import DestinationStore
 from blade_server.storage.jobs.control import JobControl
 from blade_server.storage.jobs.new import NewJobs
 from blade_server.storage.jobs.show import JobStore
@@ -44,7 +45,7 @@ class Jobs:
         """`wake` is called whenever a job is stored."""
         new_jobs = NewJobs(database, max_open=policy.max_open_jobs, max_own=policy.max_own_jobs)
         return cls(
-            start=StartQueryJob(policy, sources, new_jobs, wake),
+            start=StartQueryJob(policy, sources, DestinationStore(database), new_jobs, wake),
             preview=PreviewItems(policy.direct, sources, recorder),
             retry_failed=RetryFailedItems(policy, sources, store, new_jobs, wake),
             show=ShowJobs(store, recorder),

@@ -56,6 +56,9 @@ class Pruner:
             pass
         while not self._stopping.is_set() and self._retention.prune(older_than_s=self._older_than_s):
             pass
+        for forget in (self._retention.forget_fires, self._retention.forget_messages):
+            while not self._stopping.is_set() and forget():
+                pass
         if time.monotonic() >= self._quiet_runs_s + QUIET_RUNS_EVERY_S:
             self._quiet_runs_s = time.monotonic()
             while not self._stopping.is_set() and self._retention.prune_quiet_runs():

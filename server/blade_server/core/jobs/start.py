@@ -22,7 +22,9 @@ from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
 from blade_server.model import Job, JobLimits, JobSpec, NewJob, Overrides
 from blade_server.model.access import Caller
+from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.model.policy import JobPolicy
+from blade_server.storage.destinations import DestinationStore
 from blade_server.storage.jobs.new import NewJobs
 
 
@@ -41,16 +43,25 @@ class StartJob:
     metadata: Mapping[str, str] = field(default_factory=dict)
     overrides: Overrides = field(default_factory=Overrides)
     skip_existing: bool = False
+    destination: str = ""
     request_id: str = ""
 
 
 class StartQueryJob:
     """Stores jobs that run a query. Thread-safe."""
 
-    def __init__(self, policy: JobPolicy, sources: Sources, new_jobs: NewJobs, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        policy: JobPolicy,
+        sources: Sources,
+        destinations: DestinationStore,
+        new_jobs: NewJobs,
+        wake: Callable[[], None],
+    ) -> None:
         """`wake` is called whenever a job is stored."""
         self._policy = policy
         self._sources = sources
+        self._destinations = destinations
         self._new_jobs = new_jobs
         self._wake = wake
 
@@ -59,7 +70,7 @@ class StartQueryJob:
 
         Raises:
             Invalid: naming all wrong fields; the SQL is parsed here, not run.
-            NotFound, Precondition: there is no such source, or it is switched off.
+            NotFound, Precondition: there is no such source or destination, or the source is switched off.
             QuotaExceeded: too many open jobs.
         """
         self._check(request)
@@ -70,6 +81,7 @@ class StartQueryJob:
         resolved = resolve(self._sources, request.sql, request.data_type, request.source, by=by)
         source = resolved.source
         overrides = classified(request.overrides, resolved, self._policy.direct.source.classifications, by=by)
+        destination = request.destination or source.config.destination
         spec = JobSpec(
             sql=request.sql or resolved.statement,
             source=source.name,
@@ -83,6 +95,8 @@ class StartQueryJob:
             ),
             metadata=dict(request.metadata),
             skip_existing=request.skip_existing,
+            destination=destination,
+            catalog_id=self._identity(destination),
             **asdict(overrides),
         )
         new = NewJob(
@@ -97,6 +111,9 @@ class StartQueryJob:
         job = self._new_jobs.add(new, by=by)
         self._wake()
         return job
+
+    def _identity(self, destination: str) -> str:
+        return "" if destination == DEFAULT_DESTINATION else self._destinations.get(destination).identity
 
     def _check(self, request: StartJob) -> None:
         raise_for(
@@ -115,6 +132,8 @@ def _body(request: StartJob) -> dict[str, object]:
     """What makes two requests the same; for one that an older server knows all of, the same as there."""
     body: dict[str, object] = {**asdict(request), "request_id": "", "classification": request.overrides.classification}
     del body["overrides"]
+    if not request.destination:
+        del body["destination"]
     return body | {
         name: value for name, value in asdict(request.overrides).items() if value != getattr(Overrides(), name)
     }

@@ -17,7 +17,7 @@ from blade_server.core.transform.columns import find_column
 from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import Transform
 from blade_server.errors import BladeError, ConnectionTestFailed
-from blade_server.model import ItemIdCount, RowQuery, Source, StepKind, StepOutcome, TestStep
+from blade_server.model import SOURCE_STEPS, ItemIdCount, RowQuery, Source, StepKind, StepOutcome, TestStep
 from blade_server.model.policy import SourcePolicy
 from blade_server.warehouse import Target, Warehouse, connect_steps
 
@@ -62,7 +62,7 @@ def try_connection(policy: SourcePolicy, source: Source, *, timeout_s: float = T
     thread = threading.Thread(target=run.work, name="connection-test", daemon=True)
     thread.start()
     steps, item_ids = _collect(run, timeout_s)
-    missing = list(StepKind)[len(steps) :]
+    missing = list(SOURCE_STEPS[len(steps) :])
     if missing and (not steps or steps[-1].outcome is StepOutcome.PASSED):
         message = f"was not done within the {timeout_s:g} s of the whole test"
         steps.append(TestStep(kind=missing.pop(0), outcome=StepOutcome.FAILED, message=message))

@@ -108,6 +108,8 @@ def _config(config: SourceConfig) -> Iterator[tuple[str, str]]:
     for field in ("host", "credentials", "warehouse_id"):
         if len(getattr(config, field)) > 1000 or _CONTROL.search(getattr(config, field)):
             yield f"config.{field}", "has more than 1000 or control characters"
+    if not NAME.fullmatch(config.destination):
+        yield "config.destination", f"{config.destination[:80]!r} is no name of a destination"
     if not (math.isfinite(config.items_per_second) and config.items_per_second >= 0):
         yield "config.items_per_second", f"{config.items_per_second:g} is not a number from 0 (no limit) up"
     if not 0 <= config.max_running_jobs <= MAX_RUNNING_JOBS:

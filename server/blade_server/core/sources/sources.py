@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Set
+from collections.abc import Collection, Mapping, Set
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -30,6 +30,7 @@ from blade_server.errors import (
 )
 from blade_server.model import Source
 from blade_server.model.access import Caller, Role, Scope
+from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.sources import SourceStore
 
@@ -37,7 +38,7 @@ DEFAULT_PAGE_SIZE = 100
 MAX_REQUEST_ID_CHARACTERS = 128
 _UPDATE_ATTEMPTS = 3
 
-_UNTESTED = {"display_name", "enabled", "config.items_per_second", "config.max_running_jobs"}
+_UNTESTED = {"display_name", "enabled", "config.items_per_second", "config.max_running_jobs", "config.destination"}
 """What can change without another connection test."""
 
 _PATHS = {
@@ -45,7 +46,7 @@ _PATHS = {
     "data_type",
     "enabled",
     *(f"config.{name}" for name in ("catalog", "schema", "table", "warehouse_id", "host", "credentials")),
-    *(f"config.{name}" for name in ("items_per_second", "max_running_jobs")),
+    *(f"config.{name}" for name in ("items_per_second", "max_running_jobs", "destination")),
     *(f"mapping.{name}" for name in ("item_id", "last_modified", "classification", "min_classification", "metadata")),
 }
 
@@ -94,6 +95,16 @@ class Sources:
         if not name:
             raise Invalid.field("name", "is required")
         return _allowed(self._store.get(name, by.sees), by)
+
+    def named(self, names: Collection[str]) -> Mapping[str, Source]:
+        """Those of these names that there are, for whoever asks `check_usable` about each."""
+        return {source.name: source for source in self._store.named(names)}
+
+    def check_usable(self, name: str, source: Source | None, *, by: Caller) -> Source:
+        """A source as `find` gives it. Raises as `find`, of a name."""
+        if source is None or not by.sees.covers(source.name, source.data_type):
+            return self.find("", name, by=by)
+        return _enabled(_allowed(source, by))
 
     def all(self, *, by: Caller) -> builtins.list[Source]:
         """Every source that the caller may know of, by name."""
@@ -293,6 +304,8 @@ def _fingerprint(source: Source) -> str:
         document["mapping"]["last_modified"] = ""
     elif not source.mapping.last_modified:
         document["mapping"]["last_modified"] = None
+    if source.config.destination == DEFAULT_DESTINATION:  # the only one that older servers know
+        del document["config"]["destination"]
     if not source.mapping.min_classification:  # which older servers do not have
         del document["mapping"]["min_classification"]
     return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -29,7 +29,7 @@ from blade_server.core.sql.build import (
     select,
     tables,
 )
-from blade_server.core.sql.feed import Feed, at_version, change_rows, full_name, recent, table_of
+from blade_server.core.sql.feed import Feed, at_version, change_rows, detail, full_name, recent, table_of
 from blade_server.core.sql.parse import MAX_FILTER_BYTES, MAX_NESTING, MAX_SQL_BYTES
 from blade_server.core.sql.part import since, within
 from blade_server.core.sql.resolve import Reach, Resolved, resolve, table_name
@@ -46,6 +46,7 @@ __all__ = [
     "change_rows",
     "count",
     "count_ids",
+    "detail",
     "full_name",
     "history",
     "limit",

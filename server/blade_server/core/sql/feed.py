@@ -41,8 +41,13 @@ def full_name(config: SourceConfig) -> str:
 
 
 def recent(table: str, versions: int) -> str:
-    """Its newest versions, newest first, with `version`, `timestamp` and `operation`."""
+    """Its newest versions, newest first, with `version` and `operation`."""
     return f"DESCRIBE HISTORY {table} LIMIT {versions:d}"
+
+
+def detail(table: str) -> str:
+    """What a Delta table is, with its `id`."""
+    return f"DESCRIBE DETAIL {table}"
 
 
 def at_version(table: str, version: int) -> str:
@@ -69,9 +74,11 @@ class Feed:
     template: str
     schema: pa.Schema
 
-    def count_gone(self) -> str:
-        """How many ids have a delete as their last change."""
-        return f"SELECT COUNT(*) AS `gone` FROM ({self._last_changes}) AS `last` WHERE {self._gone}"  # noqa: S608
+    def count(self) -> str:
+        """How many ids have a delete as their last change, and how many new rows had no id; one row."""
+        gone = f"COUNT(CASE WHEN {self._gone} THEN 1 END) AS `gone`"
+        without = f"COUNT(CASE WHEN {_ID} IS NULL AND NOT {_GONE} THEN 1 END) AS `without_id`"
+        return f"SELECT {gone}, {without} FROM ({self._last_changes}) AS `last`"  # noqa: S608  quoted
 
     def gone(self) -> str:
         """The ids whose last change is a delete and that no row has any more."""
@@ -82,24 +89,27 @@ class Feed:
             f"WHERE {self._gone} AND NOT EXISTS ({held})"
         )
 
-    def rows(self, *, gone: bool, ids: Sequence[str]) -> str:
-        """The rows that changed last; where ids may be `gone`, those that have them all the same; those of `ids`."""
+    def rows(self, *, gone: bool, without_id: bool, ids: Sequence[str]) -> str:
+        """The rows that changed last, and those of `ids`.
+
+        Where ids may be `gone`: the rows that have them all the same. Where rows came `without_id`: all that are so.
+        """
         columns, last = self._columns, self._last_changes
-        parts = [
-            f"SELECT {columns} FROM ({last}) AS `last` "  # noqa: S608  quoted
-            f"WHERE NOT {_GONE} AND ({_RANK} = 1 OR {_ID} IS NULL)"
-        ]
+        changed = f"NOT {_GONE} AND {_RANK} = 1 AND {_ID} IS NOT NULL"
+        parts = [f"SELECT {columns} FROM ({last}) AS `last` WHERE {changed}"]  # noqa: S608  quoted
         if gone:
             taken = f"SELECT {_ID} FROM ({last}) AS `last` WHERE {self._gone}"  # noqa: S608  quoted
             parts.append(f"SELECT {columns} FROM {self._now} WHERE {self._id} IN ({taken})")  # noqa: S608  quoted
+        if without_id:
+            parts.append(f"SELECT {columns} FROM {self._now} WHERE {self._id} IS NULL")  # noqa: S608  quoted
         if ids:
-            changed = f"SELECT {_ID} FROM ({last}) AS `last` WHERE {_ID} IS NOT NULL"  # noqa: S608  quoted
-            wanted = f"{self._among(ids)} AND {self._id} NOT IN ({changed})"
+            known = f"SELECT {_ID} FROM ({last}) AS `last` WHERE {_ID} IS NOT NULL"  # noqa: S608  quoted
+            wanted = f"{self._among(ids)} AND {self._id} NOT IN ({known})"
             parts.append(f"SELECT {columns} FROM {self._now} WHERE {wanted}")  # noqa: S608  quoted
         return " UNION ALL ".join(parts)
 
-    def nothing(self, ids: Sequence[str]) -> str:
-        """The rows of `ids` where no version lies between."""
+    def rows_of(self, ids: Sequence[str]) -> str:
+        """The rows of `ids`: all there is to read where no version lies between."""
         wanted = self._among(ids) if ids else "FALSE"
         return f"SELECT {self._columns} FROM {self._now} WHERE {wanted}"  # noqa: S608  quoted
 

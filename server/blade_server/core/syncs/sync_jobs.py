@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from blade_server.core.jobs.statement import resolve
 from blade_server.core.sources.sources import Sources
 from blade_server.core.syncs.key_hash import key_hash
 from blade_server.core.transform.classifications import highest
-from blade_server.errors import check_may
+from blade_server.errors import Conflict, check_may
 from blade_server.model import Job, JobKind, JobSpec, NewJob, RowQuery, Source
 from blade_server.model.access import Caller, Grant, Role
 from blade_server.model.policy import JobPolicy
@@ -24,6 +24,7 @@ from blade_server.storage.sync.syncs import SyncStore
 
 LEVEL = 3
 """What a server must know to run a job of a sync; see core/jobs/level.py."""
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +66,14 @@ class SyncJobs:
         stored = self.replayed(asked, sync=name, kind=kind, **told)
         if stored is not None:
             return stored
-        new = self.built(self.found(name, by=asked.by), kind, by=asked.by, **told)
-        return self.store(new, asked, sync=name, kind=kind, **told)
+        for attempt in range(_ATTEMPTS):
+            new = self.built(self.found(name, by=asked.by), kind, by=asked.by, **told)
+            try:
+                return self.store(new, asked, sync=name, kind=kind, **told)
+            except Conflict:  # somebody changed the sync in between: what it is now counts
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
 
     def replayed(self, asked: Asked, **body: Any) -> Job | None:
         """The job that a call with the same body stored before. Raises Invalid: reason or request id."""
@@ -80,10 +87,16 @@ class SyncJobs:
         check_may(by, sync.spec.source, sync.data_type, f"sync {name!r}")
         return sync
 
+    def due(self, sync: Sync, source: Source, *, by: Caller) -> NewJob:
+        """The job of a due run, not stored yet. `source`: that of the sync, which he may use. Raises Invalid."""
+        return self._of(sync, JobKind.SYNC, self.read(sync.spec, by=by, source=source), {})
+
     def built(self, sync: Sync, kind: JobKind, *, by: Caller, **told: Any) -> NewJob:
         """A job of the sync, not stored yet; its run is numbered when it is. Raises Invalid, NotFound, Precondition."""
-        spec = sync.spec
-        source, statement, least = self.read(spec, by=by)
+        return self._of(sync, kind, self.read(sync.spec, by=by), told)
+
+    def _of(self, sync: Sync, kind: JobKind, read: tuple[Source, str, str], told: Mapping[str, Any]) -> NewJob:
+        spec, (source, statement, least) = sync.spec, read
         task = SyncTask(
             sync=sync.name,
             kind=kind,
@@ -116,7 +129,7 @@ class SyncJobs:
         self._wake()
         return job
 
-    def read(self, spec: SyncSpec, *, by: Caller) -> tuple[Source, str, str]:
+    def read(self, spec: SyncSpec, *, by: Caller, source: Source | None = None) -> tuple[Source, str, str]:
         """What the sync reads: its source, the statement with its tables resolved, the least classification of items.
 
         The caller reads what he may read. What items of the sync's own source are called is not his affair: whoever
@@ -127,9 +140,10 @@ class SyncJobs:
             Invalid: the SQL or the filter, as `sql` and `filter`.
             NotFound, AccessDenied, Precondition: the source.
         """
-        source = self._sources.find("", spec.source, by=by)
-        text = spec.sql or sql.select(source, RowQuery(filter=spec.filter))
-        resolved = resolve(self._sources, text, "", spec.source, by=_as_editor(by, spec.source))
+        source = source or self._sources.find("", spec.source, by=by)
+        if not spec.sql:
+            return source, sql.select(source, RowQuery(filter=spec.filter)), ""
+        resolved = resolve(self._sources, spec.sql, "", spec.source, by=_as_editor(by, spec.source))
         others = [other.mapping for other in resolved.read if other.name != source.name]
         fixed = (one for mapping in others for one in (mapping.min_classification, mapping.classification.value))
         least = highest(self._policy.direct.source.classifications, *fixed)

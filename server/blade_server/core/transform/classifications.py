@@ -8,6 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blade_server.arrow.arrays import values
+from blade_server.errors import Reason
+
+ABOVE_CEILING = Reason.CLASSIFICATION_ABOVE_CEILING
+"""Why a row does not become an item for a destination: not because of the row."""
 
 
 def highest(order: Sequence[str], *given: str) -> str:

@@ -80,6 +80,7 @@ class Transform:
             metadata: of every item; this very object, not a copy.
             overrides: what takes the place of the mapping's for a query that a caller wrote; None: the rows are the
                 source's own.
+            ceiling: the highest classification of an item; empty: any.
 
         Raises:
             Precondition: MISSING_COLUMN, the mapping names a column the schema lacks.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from blade.v1 import source_pb2
 from blade_server import model
+from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.rpc.convert.fields import numbers_of, optional
 
 STEP_KINDS = numbers_of(model.StepKind, source_pb2.TestStep.Kind)
@@ -27,6 +28,7 @@ def source_from(source: source_pb2.Source) -> model.Source:
             credentials=config.credentials,
             items_per_second=config.items_per_second,
             max_running_jobs=config.max_running_jobs,
+            destination=config.destination or DEFAULT_DESTINATION,
         ),
         mapping=model.RowMapping(
             item_id=mapping.item_id,
@@ -58,6 +60,7 @@ def source_message(source: model.Source) -> source_pb2.Source:
             credentials=config.credentials,
             items_per_second=config.items_per_second,
             max_running_jobs=config.max_running_jobs,
+            destination=config.destination,
         ),
         mapping=source_pb2.Mapping(
             item_id=mapping.item_id,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from blade_server.errors import Invalid, NotFound, QuotaExceeded, Reason
@@ -14,10 +17,41 @@ from blade_server.model.sync import SyncTask
 from blade_server.storage import audit, tables
 from blade_server.storage.codec import source_document, spec_document, task_document
 from blade_server.storage.database import Database
-from blade_server.storage.jobs.rows import QUEUED, add_event, job_from, not_found, ring, ring_queue
-from blade_server.storage.jobs.runs import begin_run
+from blade_server.storage.destinations import hold
+from blade_server.storage.jobs.rows import QUEUED, add_event, job_from, not_found, ring, ring_queue, storable
+from blade_server.storage.jobs.runs import begin_run, place_of
 
 _job = tables.job
+
+_NEW = insert(_job).values(create_time=func.now(), update_time=func.now())
+_LAST_JOBS = text(
+    """
+    UPDATE source SET last_job_id = new.job_id
+    FROM unnest(CAST(:names AS text[]), CAST(:job_ids AS text[])) AS new (name, job_id) WHERE source.name = new.name
+    """
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A job of a sync that is to be stored with others. Its run has its number already."""
+
+    new: NewJob
+    by: Caller
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What jobs name. `destinations`: what tells the catalog of each apart now, or that there is none."""
+
+    sources: frozenset[str]
+    destinations: Mapping[str, str | NotFound]
+
+    def catalog_id(self, new: NewJob) -> str:
+        """What tells the catalog of a job's destination apart now; "" for the server's own."""
+        found = self.destinations[new.spec.destination]
+        return "" if isinstance(found, NotFound) else found
 
 
 class NewJobs:
@@ -51,11 +85,15 @@ class NewJobs:
         if stored is not None:
             return stored
         self._check_source(connection, new.source.name)
+        catalog_id = hold(connection, new.spec.destination)
         self._check_room(connection, by)
         if new.parent_job_id:
             self._hold_parent(connection, new.parent_job_id)
         task = begin_run(connection, new.task) if new.task else None
-        row = connection.execute(insert(_job).values(_columns(new, task, by)).returning(_job)).one()
+        if task is not None:
+            catalog_id = place_of(connection, task, catalog_id)
+            new = replace(new, spec=replace(new.spec, catalog_id=catalog_id))
+        row = connection.execute(_NEW.values(_columns(new, task, by)).returning(_job)).one()
         add_event(connection, new.job_id, EventKind.CREATED, actor=by.name, reason=reason)
         if new.parent_job_id:
             detail = f"by {new.job_id}"
@@ -66,6 +104,59 @@ class NewJobs:
         ring_queue(connection)
         audit.write_all(connection, [(by, deed) for deed in _deeds(new, reason)])
         return job_from(row)
+
+    def hold(self, connection: Connection, new_jobs: Sequence[NewJob]) -> Held:
+        """Keeps what these jobs name from being removed; before any row of a sync is locked."""
+        names = {new.source.name for new in new_jobs}
+        held = select(tables.source.c.name).where(tables.source.c.name.in_(names)).order_by(tables.source.c.name)
+        sources = frozenset(connection.execute(held.with_for_update(key_share=True)).scalars())
+        destinations: dict[str, str | NotFound] = {}
+        for name in sorted({new.spec.destination for new in new_jobs}):
+            try:
+                destinations[name] = hold(connection, name)
+            except NotFound as exc:
+                destinations[name] = exc
+        return Held(sources=sources, destinations=destinations)
+
+    def refused(
+        self, connection: Connection, wanted: Sequence[Wanted], held: Held
+    ) -> dict[str, NotFound | QuotaExceeded]:
+        """Which of these jobs have no source, no destination or no room, by their ids."""
+        still_open = select(_job.c.starter).where(_job.c.status.not_in(FINAL)).limit(self._max_open)
+        own = Counter(connection.execute(still_open).scalars())
+        refused: dict[str, NotFound | QuotaExceeded] = {}
+        for one in wanted:
+            starter = one.by.principal.name
+            destination = held.destinations[one.new.spec.destination]
+            if one.new.source.name not in held.sources:
+                refused[one.new.job_id] = _no_source(one.new.source.name)
+            elif isinstance(destination, NotFound):
+                refused[one.new.job_id] = destination
+            elif own.total() >= self._max_open:
+                refused[one.new.job_id] = self._full()
+            elif self._max_own and own[starter] >= self._max_own:
+                refused[one.new.job_id] = self._his_own(starter)
+            else:
+                own[starter] += 1
+        return refused
+
+    def insert_all(self, connection: Connection, wanted: Sequence[Wanted]) -> None:
+        """Stores jobs that are not `refused`, at the end of a transaction that does more, as `insert`."""
+        connection.execute(_NEW, [_columns(one.new, one.new.task, one.by) for one in wanted])
+        events = [
+            {
+                "job_id": one.new.job_id,
+                "kind": EventKind.CREATED,
+                "actor": storable(one.by.name),
+                "reason": storable(one.reason),
+            }
+            for one in wanted
+        ]
+        connection.execute(insert(tables.job_event).values(time=func.clock_timestamp()), events)
+        last = {one.new.source.name: one.new.job_id for one in wanted}
+        connection.execute(_LAST_JOBS, {"names": list(last), "job_ids": list(last.values())})
+        ring_queue(connection)
+        audit.write_all(connection, [(one.by, deed) for one in wanted for deed in _deeds(one.new, one.reason)])
 
     def replay(self, request_id: str, request_hash: str, *, by: Caller) -> Job | None:
         """The job that an earlier call with this id and body stored. Raises Invalid as `add`."""
@@ -98,28 +189,35 @@ class NewJobs:
         # The lock keeps RemoveSource out until this job is stored.
         held = select(tables.source.c.name).where(tables.source.c.name == source).with_for_update(key_share=True)
         if connection.execute(held).one_or_none() is None:
-            raise NotFound(
-                f"source {source!r} was removed meanwhile",
-                reason=Reason.SOURCE_NOT_FOUND,
-            )
+            raise _no_source(source)
 
     def _check_room(self, connection: Connection, by: Caller) -> None:
         still_open = select(_job.c.job_id).where(_job.c.status.not_in(FINAL))
         if _are(connection, still_open, self._max_open):
-            raise QuotaExceeded(
-                f"{self._max_open} jobs are not final, which is the limit (BLADE_MAX_OPEN_JOBS); wait for some to end",
-                subject="open jobs",
-                retry_after_s=30,
-            )
+            raise self._full()
         if not self._max_own or by.principal.kind is Kind.OFF:
             return
         if _are(connection, still_open.where(_job.c.starter == by.principal.name), self._max_own):
-            raise QuotaExceeded(
-                f"{by.principal.name!r} has {self._max_own} jobs that are not final, the limit of one principal "
-                "(BLADE_PRINCIPAL_JOBS); wait for some to end",
-                subject="open jobs of a principal",
-                retry_after_s=30,
-            )
+            raise self._his_own(by.principal.name)
+
+    def _full(self) -> QuotaExceeded:
+        return QuotaExceeded(
+            f"{self._max_open} jobs are not final, which is the limit (BLADE_MAX_OPEN_JOBS); wait for some to end",
+            subject="open jobs",
+            retry_after_s=30,
+        )
+
+    def _his_own(self, name: str) -> QuotaExceeded:
+        return QuotaExceeded(
+            f"{name!r} has {self._max_own} jobs that are not final, the limit of one principal "
+            "(BLADE_PRINCIPAL_JOBS); wait for some to end",
+            subject="open jobs of a principal",
+            retry_after_s=30,
+        )
+
+
+def _no_source(name: str) -> NotFound:
+    return NotFound(f"source {name!r} was removed meanwhile", reason=Reason.SOURCE_NOT_FOUND)
 
 
 def _columns(new: NewJob, task: SyncTask | None, by: Caller) -> dict[str, Any]:
@@ -138,8 +236,6 @@ def _columns(new: NewJob, task: SyncTask | None, by: Caller) -> dict[str, Any]:
         "level": new.level,
         **_of_sync(task),
         "starter": by.principal.name,
-        "create_time": func.now(),
-        "update_time": func.now(),
         "revision": 1,
         **QUEUED,
     }

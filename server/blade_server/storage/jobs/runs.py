@@ -37,6 +37,17 @@ def begin_run(connection: Connection, task: SyncTask) -> SyncTask:
     return replace(task, run_number=row.run_number, state_generation=row.generation)
 
 
+def place_of(connection: Connection, task: SyncTask, catalog_id: str) -> str:
+    """Which catalog a job of the sync is for: that of the first one that wrote, until what the sync knows is forgotten.
+
+    `catalog_id`: of the destination now. Whoever calls it has locked the sync.
+    """
+    known = connection.execute(select(_sync.c.catalog_id).where(_sync.c.name == task.sync)).scalar_one()
+    if not known and task.writes:
+        connection.execute(update(_sync).where(_sync.c.name == task.sync).values(catalog_id=catalog_id))
+    return known or catalog_id
+
+
 def check_idle(connection: Connection, sync: str) -> None:
     """Raises Precondition while a job of the sync that writes is not final. Whoever calls it has locked the sync."""
     of_sync = (_job.c.sync == sync, _job.c.sync != "", _job.c.writes, _job.c.status.in_(OPEN))

@@ -8,14 +8,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, update
 
 from blade_server.model.access import Caller, Deed
-from blade_server.model.sync import Sync, SyncOwner
+from blade_server.model.sync import FireOutcome, Sync, SyncOwner
 from blade_server.storage import audit, tables
 from blade_server.storage.codec import owner_document, owner_from, sync_spec_from
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.rows import SYNCS, ring
 from blade_server.storage.sync.rows import FirstDue, locked, one, time_now
 
-_sync = tables.sync
+_sync, _fire = tables.sync, tables.sync_fire
 
 
 class SyncControl:
@@ -29,6 +29,10 @@ class SyncControl:
         """Due times start nothing from here on, those that wait for the end of a run neither."""
 
         def change(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+            if row.queued:
+                waits = (_fire.c.sync == name, _fire.c.outcome == FireOutcome.QUEUED)
+                missed = {"outcome": FireOutcome.MISSED, "detail": "the sync was paused before it could start"}
+                connection.execute(update(_fire).where(*waits).values(missed))
             said = f"by {by.name}: {reason}" if reason else f"by {by.name}"
             return {} if row.paused else {"paused": True, "pause_reason": said, "next_due": None, "queued": False}
 

@@ -6,28 +6,29 @@ became of it, and the job that it starts. So a server that dies leaves nothing h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, Row, Select, exists, func, select, text
 
-from blade_server.model import NewJob
-from blade_server.model.access import Caller
-from blade_server.model.due import Due
+from blade_server.errors import BladeError, QuotaExceeded
+from blade_server.model.due import Due, Settlement
 from blade_server.model.notification import NotificationEvent
 from blade_server.model.sync import FireOutcome, Overlap, Sync, SyncFire
 from blade_server.storage import tables
 from blade_server.storage.database import Database
-from blade_server.storage.jobs.new import NewJobs
+from blade_server.storage.jobs.new import Held, NewJobs, Wanted
+from blade_server.storage.jobs.rows import storable
 from blade_server.storage.jobs.runs import OPEN
 from blade_server.storage.outbox import queue
+from blade_server.storage.sync.late import tell_late
 from blade_server.storage.sync.rows import shown, sync_from
 
 SYNCS = "syncs"
-FIRES_KEPT_S = 30 * 86400.0
+log = logging.getLogger(__name__)
 
 _job, _sync, _fire = tables.job, tables.sync, tables.sync_fire
 
@@ -38,27 +39,29 @@ _NEXT = text(
     """
 )
 
-_SINCE = "coalesce(last_success_time, create_time) + make_interval(secs => (spec ->> 'max_age_s')::float8)"
-_NOW_LATE = text(
-    f"""
-    UPDATE sync SET late_told = true
-    WHERE name IN (SELECT name FROM sync WHERE NOT late_told AND (spec ->> 'max_age_s')::float8 > 0
-                   AND {_SINCE} < now() ORDER BY name LIMIT :limit FOR UPDATE SKIP LOCKED)
-    RETURNING name, last_success_time, spec ->> 'max_age_s' AS max_age_s
-    """  # noqa: S608 - from this file
-)
-_LATE_NO_MORE = text(
-    f"""
-    UPDATE sync SET late_told = false
-    WHERE name IN (SELECT name FROM sync WHERE late_told
-                   AND ((spec ->> 'max_age_s')::float8 = 0 OR {_SINCE} >= now()) LIMIT :limit FOR UPDATE SKIP LOCKED)
-    """  # noqa: S608 - from this file
+_WRITE_FIRES = text(
+    """
+    INSERT INTO sync_fire (sync, due_time, outcome, job_id, detail, time)
+    SELECT sync, due_time, outcome, job_id, detail, clock_timestamp()
+    FROM unnest(CAST(:syncs AS text[]), CAST(:times AS timestamptz[]), CAST(:outcomes AS text[]),
+                CAST(:job_ids AS text[]), CAST(:details AS text[])) AS new (sync, due_time, outcome, job_id, detail)
+    ON CONFLICT (sync, due_time) DO UPDATE
+        SET outcome = EXCLUDED.outcome, job_id = EXCLUDED.job_id, detail = EXCLUDED.detail, time = EXCLUDED.time
+        WHERE sync_fire.outcome = 'QUEUED'
+    """
 )
 
-_FORGET = text(
+_MOVE_ON = text(
     """
-    DELETE FROM sync_fire WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM sync_fire WHERE time < now() - make_interval(secs => :kept_s) LIMIT :slice))
+    UPDATE sync SET next_due = CASE WHEN mine.moves THEN mine.next_due ELSE sync.next_due END, queued = mine.queued,
+        run_number = sync.run_number + mine.runs,
+        -- That of the first run that writes, until what the sync knows is forgotten.
+        catalog_id = CASE WHEN sync.catalog_id = '' THEN mine.catalog_id ELSE sync.catalog_id END
+    FROM unnest(CAST(:names AS text[]), CAST(:moves AS boolean[]), CAST(:next AS timestamptz[]),
+                CAST(:queued AS boolean[]), CAST(:runs AS integer[]), CAST(:catalogs AS text[]))
+        AS mine (name, moves, next_due, queued, runs, catalog_id)
+    WHERE sync.name = mine.name
+    RETURNING sync.name, sync.run_number, sync.generation, sync.catalog_id
     """
 )
 
@@ -96,141 +99,207 @@ class DueStore:
         return Waiting(time=time, due=due, queued=queued, next_s=None if next_s is None else float(next_s))
 
     def _syncs(self, connection: Connection, query: Select[Any]) -> list[Sync]:
-        return [sync_from(row) for row in connection.execute(query)]
+        return [sync for row in connection.execute(query) if (sync := _read(row)) is not None]
 
-    def settle(
-        self, sync: Sync, due: Due, new: NewJob | None, *, by: Caller, otherwise: tuple[FireOutcome, str] | None = None
-    ) -> bool:
-        """Writes what became of the due times that have come, and starts `new` if nothing is in its way.
+    def settle(self, settlements: Sequence[Settlement]) -> int:
+        """Writes what becomes of these, and starts the jobs that nothing is in the way of; how many were settled.
 
-        False: they are no longer this server's to settle, and nothing is done. `otherwise`: what becomes of the due
-        time where there is no job. Raises what storing a job does; then nothing is done either.
+        Those that are no longer this server's to settle are left as they are.
         """
         with self._database.begin() as connection:
-            held = (_sync.c.next_due == sync.next_run_time, _sync.c.etag == sync.etag, ~_sync.c.paused)
-            row = self._hold(connection, sync, *held)
-            if row is None:
-                return False
-            if due.missed and due.first_missed is not None:
-                self._fire(connection, sync.name, _missed(due, due.first_missed))
-            values: dict[str, Any] = {"next_due": due.next_time}
-            starts = False
-            if due.time is not None:
-                outcome, detail = otherwise or self._outcome(connection, sync, row)
-                starts = new is not None and outcome is FireOutcome.STARTED
-                if outcome is FireOutcome.BLOCKED:
-                    self._tell_blocked(connection, sync, due.time, detail)
-                values["queued"] = row.queued or outcome is FireOutcome.QUEUED
-                job_id = new.job_id if new is not None and starts else ""
-                fire = SyncFire(due_time=due.time, outcome=outcome, job_id=job_id, detail=detail)
-                starts &= self._fire(connection, sync.name, fire)
-            connection.execute(update(_sync).where(_sync.c.name == sync.name).values(values))
-            if starts and new is not None and due.time is not None:
-                self._new_jobs.insert(connection, new, by=by, reason=_why(due.time))
-            return True
+            held = self._new_jobs.hold(connection, [one.new for one in settlements if one.new is not None])
+            mine = self._mine(connection, settlements)
+            fates = self._fates(connection, mine, held)
+            if not fates:
+                return 0
+            for fate in fates:
+                if fate.fire.outcome is FireOutcome.BLOCKED:
+                    self._tell_blocked(connection, fate.sync, fate.fire)
+            self._write_fires(connection, fates)
+            self._start(connection, fates, self._move_on(connection, fates, held))
+            return len(fates)
 
-    def start_queued(
-        self, sync: Sync, new: NewJob | None, *, by: Caller, otherwise: tuple[FireOutcome, str] | None = None
-    ) -> bool:
-        """As `settle`, for the due time that waited for the end of a run."""
-        with self._database.begin() as connection:
-            row = self._hold(connection, sync, _sync.c.queued, _sync.c.etag == sync.etag, ~_sync.c.paused)
-            if row is None or self._writer(connection, sync.name):
-                return False
-            connection.execute(update(_sync).where(_sync.c.name == sync.name).values(queued=False))
-            due_time = self._queued_time(connection, sync.name)
-            if due_time is None:
-                return True
-            outcome, detail = otherwise or (FireOutcome.STARTED, "")
-            if outcome is FireOutcome.BLOCKED:
-                self._tell_blocked(connection, sync, due_time, detail)
-            job_id = new.job_id if new is not None and outcome is FireOutcome.STARTED else ""
-            decided = update(_fire).where(_fire.c.sync == sync.name, _fire.c.due_time == due_time)
-            connection.execute(
-                decided.values(outcome=outcome, job_id=job_id, detail=detail, time=func.clock_timestamp())
-            )
-            if job_id and new is not None:
-                self._new_jobs.insert(connection, new, by=by, reason=_why(due_time))
-            return True
+    def _mine(self, connection: Connection, settlements: Sequence[Settlement]) -> list[tuple[Settlement, bool]]:
+        """Those whose sync is still as it was and nobody else has, locked; with each whether a run of it waits."""
+        wanted: dict[str, Settlement] = {}
+        for one in settlements:
+            wanted.setdefault(one.sync.name, one)
+        columns = (_sync.c.name, _sync.c.next_due, _sync.c.etag, _sync.c.queued)
+        query = select(*columns).where(_sync.c.name.in_(wanted), ~_sync.c.paused).order_by(_sync.c.name)
+        held = []
+        for row in connection.execute(query.with_for_update(skip_locked=True)):
+            one = wanted[row.name]
+            waits = row.queued if one.due is None else row.next_due == one.sync.next_run_time
+            if waits and row.etag == one.sync.etag:
+                held.append((one, row.queued))
+        return held
 
-    def _hold(self, connection: Connection, sync: Sync, *conditions: Any) -> Row[Any] | None:
-        """The row of the sync, locked, if it is still so and nobody else has it."""
-        query = select(_sync.c.queued).where(_sync.c.name == sync.name, *conditions)
-        return connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
+    def _fates(self, connection: Connection, mine: Sequence[tuple[Settlement, bool]], held: Held) -> list[_Fate]:
+        names = [one.sync.name for one, _ in mine]
+        writers = self._writers(connection, names)
+        waiting = self._waiting_times(connection, [one.sync.name for one, _ in mine if one.due is None])
+        fates = [_fate(one, queued, writers.get(one.sync.name, ""), waiting.get(one.sync.name)) for one, queued in mine]
+        known = [fate for fate in fates if fate is not None]
+        wanted = [fate.wanted for fate in known if fate.wanted is not None]
+        refused = self._new_jobs.refused(connection, wanted, held)
+        return [fate.refused(refused) for fate in known]
 
-    def _outcome(self, connection: Connection, sync: Sync, row: Row[Any]) -> tuple[FireOutcome, str]:
-        job_id = self._writer(connection, sync.name)
-        if not job_id:
-            return FireOutcome.STARTED, ""
-        schedule = sync.spec.schedule
-        if schedule is None or schedule.overlap is Overlap.SKIP:
-            return FireOutcome.SKIPPED, f"job {job_id} is not final"
-        if row.queued:
-            return FireOutcome.SKIPPED, f"job {job_id} is not final, and a run waits for its end already"
-        return FireOutcome.QUEUED, f"waits for the end of job {job_id}"
-
-    def _writer(self, connection: Connection, name: str) -> str:
-        """The job of the sync that writes and is not final; "" if there is none."""
-        query = select(_job.c.job_id).where(
-            _job.c.sync == name, _job.c.sync != "", _job.c.writes, _job.c.status.in_(OPEN)
+    def _writers(self, connection: Connection, names: Sequence[str]) -> dict[str, str]:
+        """The jobs of these syncs that write and are not final."""
+        query = select(_job.c.sync, _job.c.job_id).where(
+            _job.c.sync.in_(names), _job.c.sync != "", _job.c.writes, _job.c.status.in_(OPEN)
         )
-        return connection.execute(query.limit(1)).scalar() or ""
+        return {row.sync: row.job_id for row in connection.execute(query)}
 
-    def _queued_time(self, connection: Connection, name: str) -> datetime | None:
-        query = select(_fire.c.due_time).where(_fire.c.sync == name, _fire.c.outcome == FireOutcome.QUEUED)
-        return connection.execute(query.order_by(_fire.c.due_time.desc()).limit(1)).scalar()
+    def _waiting_times(self, connection: Connection, names: Sequence[str]) -> dict[str, datetime]:
+        if not names:
+            return {}
+        query = select(_fire.c.sync, func.max(_fire.c.due_time).label("due_time")).group_by(_fire.c.sync)
+        found = query.where(_fire.c.sync.in_(names), _fire.c.outcome == FireOutcome.QUEUED)
+        return {row.sync: row.due_time for row in connection.execute(found)}
 
-    def _fire(self, connection: Connection, name: str, fire: SyncFire) -> bool:
-        """False: something became of that due time already."""
-        written = insert(_fire).values(
-            sync=name,
-            due_time=fire.due_time,
-            outcome=fire.outcome,
-            job_id=fire.job_id,
-            detail=fire.detail,
-            time=func.clock_timestamp(),
-        )
-        return connection.execute(written.on_conflict_do_nothing()).rowcount == 1
+    def _write_fires(self, connection: Connection, fates: Sequence[_Fate]) -> None:
+        """What became of due times. One that waited has a row already, another may have one only after a change back
+        to an old schedule: that row stays.
+        """
+        fires = [(fate.sync.name, fire) for fate in fates for fire in fate.fires]
+        values = {
+            "syncs": [name for name, _ in fires],
+            "times": [fire.due_time for _, fire in fires],
+            "outcomes": [fire.outcome.value for _, fire in fires],
+            "job_ids": [fire.job_id for _, fire in fires],
+            "details": [storable(fire.detail) for _, fire in fires],
+        }
+        connection.execute(_WRITE_FIRES, values)
 
-    def _tell_blocked(self, connection: Connection, sync: Sync, due_time: datetime, detail: str) -> None:
+    def _move_on(self, connection: Connection, fates: Sequence[_Fate], held: Held) -> dict[str, Row[Any]]:
+        """Sets the next due times; the number of the new run, the generation of what each sync knows, its catalog."""
+        values = {
+            "names": [fate.sync.name for fate in fates],
+            "moves": [fate.moves for fate in fates],
+            "next": [fate.next_time for fate in fates],
+            "queued": [fate.queued for fate in fates],
+            "runs": [int(fate.wanted is not None) for fate in fates],
+            "catalogs": ["" if fate.wanted is None else held.catalog_id(fate.wanted.new) for fate in fates],
+        }
+        return {row.name: row for row in connection.execute(_MOVE_ON, values)}
+
+    def _start(self, connection: Connection, fates: Sequence[_Fate], rows: Mapping[str, Row[Any]]) -> None:
+        wanted = [_numbered(fate.wanted, rows[fate.sync.name]) for fate in fates if fate.wanted is not None]
+        if wanted:
+            self._new_jobs.insert_all(connection, wanted)
+
+    def _tell_blocked(self, connection: Connection, sync: Sync, fire: SyncFire) -> None:
         """Once, as long as the words are the same."""
         last = select(_fire.c.outcome, _fire.c.detail).where(
             _fire.c.sync == sync.name,
-            _fire.c.due_time < due_time,
+            _fire.c.due_time < fire.due_time,
             _fire.c.outcome.in_([FireOutcome.STARTED, FireOutcome.BLOCKED]),
         )
         row = connection.execute(last.order_by(_fire.c.due_time.desc()).limit(1)).one_or_none()
-        if row is None or (row.outcome, row.detail) != (FireOutcome.BLOCKED, detail):
-            data = {"due_time": due_time.isoformat(), "words": detail, "owner": sync.owner.name}
+        if row is None or (row.outcome, row.detail) != (FireOutcome.BLOCKED, fire.detail):
+            data = {"due_time": fire.due_time.isoformat(), "words": fire.detail, "owner": sync.owner.name}
             queue(connection, sync.name, NotificationEvent.BLOCKED, data)
 
     def tell_late(self, *, limit: int) -> int:
-        """Tells of syncs whose last success is older than they allow, once each; how many there were."""
-        with self._database.begin() as connection:
-            connection.execute(_LATE_NO_MORE, {"limit": limit})
-            late = connection.execute(_NOW_LATE, {"limit": limit}).all()
-            for row in late:
-                last = row.last_success_time
-                data = {
-                    "max_age_s": float(row.max_age_s),
-                    "last_success_time": None if last is None else last.isoformat(),
-                }
-                queue(connection, row.name, NotificationEvent.LATE, data)
-            return len(late)
+        """See `late`."""
+        return tell_late(self._database, limit=limit)
 
-    def forget_fires(self, *, slice_rows: int) -> bool:
-        """Deletes a slice of what is known of due times of long ago. True if there may be more."""
-        with self._database.begin() as connection:
-            gone = connection.execute(_FORGET, {"kept_s": FIRES_KEPT_S, "slice": slice_rows})
-            return gone.rowcount == slice_rows
+
+def _read(row: Row[Any]) -> Sync | None:
+    """None: only a newer server can, to whom it is left."""
+    try:
+        return sync_from(row)
+    except (KeyError, TypeError, ValueError) as exc:
+        log.error("sync %s: its row cannot be read, and its due times are left to others", row.name, exc_info=exc)
+        return None
 
 
 def _writes_now() -> Any:
     return exists().where(_job.c.sync == _sync.c.name, _job.c.sync != "", _job.c.writes, _job.c.status.in_(OPEN))
 
 
-def _why(due_time: datetime) -> str:
-    return f"due {due_time.isoformat()}"
+@dataclass(frozen=True, kw_only=True)
+class _Fate:
+    """What becomes of a sync's due times. `moves`: to `next_time`; else only what waited is over."""
+
+    sync: Sync
+    fire: SyncFire
+    missed: SyncFire | None = None
+    wanted: Wanted | None = None
+    moves: bool
+    next_time: datetime | None = None
+    queued: bool
+
+    @property
+    def fires(self) -> list[SyncFire]:
+        return [self.fire] if self.missed is None else [self.missed, self.fire]
+
+    def refused(self, refused: Mapping[str, BladeError]) -> _Fate:
+        """The same where its job has no room, or no source."""
+        error = refused.get(self.wanted.new.job_id) if self.wanted is not None else None
+        if error is None:
+            return self
+        outcome = FireOutcome.SKIPPED if isinstance(error, QuotaExceeded) else FireOutcome.BLOCKED
+        fire = replace(self.fire, outcome=outcome, job_id="", detail=error.message)
+        return replace(self, wanted=None, fire=fire)
+
+
+def _fate(one: Settlement, queued: bool, writer: str, waited: datetime | None) -> _Fate | None:
+    """None: nothing is to be done yet."""
+    due = one.due
+    if due is None:
+        if writer or waited is None:
+            return None
+        fire = _started(one, waited)
+        return _Fate(sync=one.sync, fire=fire, wanted=_wanted(one, fire), moves=False, queued=False)
+    missed = _missed(due, due.first_missed) if due.first_missed is not None else None
+    if due.time is None:
+        if missed is None:
+            return None
+        return _Fate(sync=one.sync, fire=missed, moves=True, next_time=due.next_time, queued=queued)
+    fire = _overlapping(one, due.time, writer, queued) if writer and one.new is not None else _started(one, due.time)
+    return _Fate(
+        sync=one.sync,
+        fire=fire,
+        missed=missed,
+        wanted=_wanted(one, fire),
+        moves=True,
+        next_time=due.next_time,
+        queued=queued or fire.outcome is FireOutcome.QUEUED,
+    )
+
+
+def _started(one: Settlement, due_time: datetime) -> SyncFire:
+    outcome, detail = one.otherwise or (FireOutcome.STARTED, "")
+    return SyncFire(
+        due_time=due_time, outcome=outcome, detail=detail, job_id=one.new.job_id if one.new is not None else ""
+    )
+
+
+def _overlapping(one: Settlement, due_time: datetime, writer: str, queued: bool) -> SyncFire:
+    schedule = one.sync.spec.schedule
+    outcome, detail = FireOutcome.SKIPPED, f"job {writer} is not final"
+    if schedule is not None and schedule.overlap is Overlap.QUEUE_ONE:
+        if queued:
+            detail = f"{detail}, and a run waits for its end already"
+        else:
+            outcome, detail = FireOutcome.QUEUED, f"waits for the end of job {writer}"
+    return SyncFire(due_time=due_time, outcome=outcome, detail=detail)
+
+
+def _wanted(one: Settlement, fire: SyncFire) -> Wanted | None:
+    if one.new is None or fire.outcome is not FireOutcome.STARTED:
+        return None
+    return Wanted(new=one.new, by=one.by, reason=f"due {fire.due_time.isoformat()}")
+
+
+def _numbered(wanted: Wanted, row: Row[Any]) -> Wanted:
+    """As `begin_run` does it for one job; the row of its sync is locked."""
+    assert wanted.new.task is not None
+    task = replace(wanted.new.task, run_number=row.run_number, state_generation=row.generation)
+    spec = replace(wanted.new.spec, catalog_id=row.catalog_id)
+    return replace(wanted, new=replace(wanted.new, task=task, spec=spec))
 
 
 def _missed(due: Due, first: datetime) -> SyncFire:

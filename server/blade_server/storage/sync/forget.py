@@ -15,6 +15,7 @@ NOTHING_KNOWN: dict[str, Any] = {
     "watermark": "",
     "feed_version": None,
     "table_id": "",
+    "catalog_id": "",
     "key_hash": "",
     "last_whole_time": None,
     "known_items": 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import and_, func, or_, select, text
+from sqlalchemy import and_, func, literal, or_, select, text
 
 from blade_server.storage import tables
 from blade_server.storage.database import Database
@@ -90,7 +90,9 @@ class MissingStore:
         counted = _missing.c.runs_missed > 0
         since = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, grace_s)
         yield from self._keys(
-            sync, _missing.c.runs_missed + 1 >= runs, or_(and_(counted, _missing.c.first_time <= since), grace_s <= 0)
+            sync,
+            _missing.c.runs_missed + 1 >= runs,
+            or_(and_(counted, _missing.c.first_time <= since), literal(grace_s <= 0)),
         )
 
     def noted_by_others(self, sync: str, job_id: str, limit: int) -> list[str]:

@@ -13,6 +13,7 @@ from blade_server.model.sync import Sync
 from blade_server.storage import audit, tables
 from blade_server.storage.codec import owner_document, sync_spec_document, sync_spec_from
 from blade_server.storage.database import Database
+from blade_server.storage.destinations import hold
 from blade_server.storage.jobs.rows import SYNCS, ring
 from blade_server.storage.jobs.runs import check_idle
 from blade_server.storage.sync.forget import NOTHING_KNOWN, forget_items
@@ -64,6 +65,7 @@ class SyncStore:
                 return stored
             self._check_name(connection, sync.name)
             hold_source(connection, sync)
+            hold(connection, sync.spec.destination)
             check_place(connection, sync, by)
             values = {
                 **_columns(sync),
@@ -95,6 +97,7 @@ class SyncStore:
         with self._database.begin() as connection:
             self._check_name(connection, sync.name)
             hold_source(connection, sync)
+            hold(connection, sync.spec.destination)
             check_place(connection, sync, by)
 
     def _check_name(self, connection: Connection, name: str) -> None:
@@ -145,6 +148,7 @@ class SyncStore:
         with self._database.begin() as connection:
             lock_places(connection)
             before = locked(connection, sync.name, by, expected_etag)
+            hold(connection, sync.spec.destination)
             check_place(connection, sync, by)
             values = _columns(sync)
             if not before.paused and sync_spec_from(before.spec).schedule != sync.spec.schedule:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from blade_server.core.checks import MAX_REASON_CHARACTERS
+from blade_server.core.destinations import rules as destination_rules
 from blade_server.core.direct.queries import MAX_COLUMNS, MAX_ROWS_LIMIT
 from blade_server.core.jobs.checks import MAX_BATCH_SIZE, MAX_REQUEST_ID_CHARACTERS, MAX_WORKERS
 from blade_server.core.jobs.preview import MAX_PREVIEW_ROWS
@@ -49,6 +50,14 @@ BOUNDS: Mapping[str, Bounds] = {
     "Mapping.metadata": _PAIRS,
     "Classification.column": _NAME,
     "ListSourcesRequest.page_size": _PAGE,
+    "CreateDestinationRequest.request_id": _REQUEST_ID,
+    "Destination.name": {"pattern": f"^{destination_rules.NAME.pattern}$"},
+    "Destination.display_name": {"maxLength": destination_rules.MAX_DISPLAY_NAME_CHARACTERS},
+    "Destination.url": {"maxLength": destination_rules.MAX_URL_CHARACTERS},
+    "Destination.credentials": {"maxLength": destination_rules.MAX_REFERENCE_CHARACTERS},
+    "Destination.ca_file": {"maxLength": destination_rules.MAX_REFERENCE_CHARACTERS},
+    "Destination.items_per_second": _FROM_0,
+    "ListDestinationsRequest.page_size": _PAGE,
     "QueryItemsRequest.filter": {"maxLength": MAX_FILTER_BYTES},
     "QueryItemsRequest.columns": {"maxItems": MAX_COLUMNS},
     "QueryItemsRequest.order_by": {"maxItems": MAX_COLUMNS},
@@ -110,6 +119,7 @@ REQUIRED: Mapping[str, Bounds] = {
             }
         },
     },
+    "CreateDestination": {"required": ["name", "url"], "properties": {"name": {}, "url": {}}},
     "UpdateJobLimits": {"required": ["limits"]},
     "CreateSync": {"required": ["name", "spec"], "properties": {"name": {}, "spec": {"required": ["source"]}}},
     "ApplyPlan": {"required": ["jobId"]},
@@ -128,7 +138,7 @@ _ERRORS: Mapping[str, str] = {
     ),
     "401": "UNAUTHENTICATED: the caller did not say who he is, or in a way that is not good (any more).",
     "403": "PERMISSION_DENIED: the caller may not do this; `ErrorInfo` names the role that is needed.",
-    "404": "NOT_FOUND: there is no such source, sync, job or item.",
+    "404": "NOT_FOUND: there is no such source, sync, destination, job or item.",
     "409": "ALREADY_EXISTS: the name is taken. ABORTED: somebody else changed it meanwhile.",
     "429": "RESOURCE_EXHAUSTED: too many of something at once; the header `retry-after` says when to call again.",
     "5XX": "UNAVAILABLE (503), DEADLINE_EXCEEDED (504), or a bug (500), with an incident id that the server's log has.",
@@ -138,6 +148,7 @@ _ONLY: Mapping[str, frozenset[str]] = {
         {
             *("AddSource", "UpdateSource", "RemoveSource"),
             *("CreateSync", "UpdateSync", "DeleteSync", "CloneSync", *STARTS),
+            *("CreateDestination", "UpdateDestination", "DeleteDestination"),
         }
     ),
     "429": frozenset(
@@ -150,6 +161,8 @@ _ONLY: Mapping[str, frozenset[str]] = {
 _NOTHING_TO_FIND = frozenset(
     {
         "ListSources",
+        "ListDestinations",
+        "CreateDestination",
         "ListJobs",
         "ListSyncs",
         "WhoAmI",

@@ -18,6 +18,12 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
             "warehouseId": "test-warehouse",
         },
     },
+    "blade.v1.DestinationService.CreateDestination": {
+        "name": "partner",
+        "url": "https://catalog.partner.example",
+        "credentials": "env:BLADE_SECRET_PARTNER",
+        "ceiling": "CUI",
+    },
     "blade.v1.JobService.StartQueryJob": {"sql": "SELECT * FROM maintenance WHERE priority = 'HIGH'"},
     "blade.v1.SyncService.CreateSync": {
         "name": "maintenance",

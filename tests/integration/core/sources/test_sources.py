@@ -21,7 +21,7 @@ from blade_server.errors import (
     Precondition,
     Reason,
 )
-from blade_server.model import Classification, StepKind, StepOutcome
+from blade_server.model import SOURCE_STEPS, Classification, StepKind, StepOutcome
 
 
 def failed_step(caught) -> tuple[StepKind, str]:
@@ -34,7 +34,7 @@ class TestAdd:
     def test_a_source_is_tested_in_seven_steps_and_stored_with_its_defaults(self, sources, source):
         tested = sources.add(source())
         stored, steps = tested.source, tested.steps
-        assert [step.kind for step in steps] == list(StepKind)
+        assert [step.kind for step in steps] == list(SOURCE_STEPS)
         assert all(step.outcome is StepOutcome.PASSED and step.message for step in steps)
         assert "MAINT-AF-" in steps[-1].message
         assert stored.display_name == "blade-maintenance"
@@ -79,9 +79,9 @@ class TestAdd:
         kind, message = failed_step(caught)
         assert kind is step
         assert words in message
-        assert [s.outcome for s in caught.value.steps[list(StepKind).index(step) + 1 :]] == [StepOutcome.NOT_RUN] * (
-            6 - list(StepKind).index(step)
-        )
+        assert [s.outcome for s in caught.value.steps[list(SOURCE_STEPS).index(step) + 1 :]] == [
+            StepOutcome.NOT_RUN
+        ] * (6 - list(SOURCE_STEPS).index(step))
         with pytest.raises(NotFound):
             sources.get("blade-maintenance")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from tests.support.nouns import a_source
 
 from blade_server.core.transform.transform import Rejected, Transform, Transformed
 from blade_server.errors import Invalid, Precondition, Reason
@@ -445,3 +446,40 @@ def test_the_data_type_is_the_sources() -> None:
     sortie = replace(source(), data_type="sortie")
     done = Transform(sortie, batch.schema, known_classifications=KNOWN, metadata=METADATA)(batch)
     assert done.items[0].data_type == "sortie"
+
+
+class TestCeiling:
+    @staticmethod
+    def classified(*values: str | None) -> pa.RecordBatch:
+        return pa.RecordBatch.from_pydict(
+            {"id": [str(at) for at in range(len(values))], "c": pa.array(values, pa.string())}
+        )
+
+    @staticmethod
+    def transform(ceiling: str, least: str = "") -> Transform:
+        mapping = RowMapping(item_id="id", classification=Classification(column="c"), min_classification=least)
+        source = a_source(mapping=mapping)
+        schema = pa.schema([("id", pa.string()), ("c", pa.string())])
+        return Transform(source, schema, known_classifications=("U", "C", "S"), metadata={}, ceiling=ceiling)
+
+    @pytest.mark.parametrize(
+        ("ceiling", "left"), [("", ["0", "1", "2"]), ("S", ["0", "1", "2"]), ("C", ["0", "1"]), ("U", ["0"])]
+    )
+    def test_what_is_above_it_is_no_item(self, ceiling, left):
+        items, rejected = self.transform(ceiling)(self.classified("U", "C", "S"))
+        assert items.item_ids == left
+        assert {row.error.reason for row in rejected} <= {Reason.CLASSIFICATION_ABOVE_CEILING}
+        assert len(rejected) == 3 - len(left)
+
+    def test_the_raised_classification_counts_and_other_faults_stay_what_they_are(self):
+        items, rejected = self.transform("U", least="C")(self.classified("U", None, "?"))
+        assert items.item_ids == []
+        assert [row.error.reason for row in rejected] == [
+            Reason.CLASSIFICATION_ABOVE_CEILING,
+            Reason.MISSING_CLASSIFICATION,
+            Reason.UNKNOWN_CLASSIFICATION,
+        ]
+
+    def test_one_that_is_not_known_stops_everything(self):
+        with pytest.raises(Invalid, match=r"destination\.ceiling"):
+            self.transform("COSMIC")

@@ -12,6 +12,8 @@ from blade.v1 import (
     access_service_pb2,
     audit_service_pb2,
     config_service_pb2,
+    destination_pb2,
+    destination_service_pb2,
     error_reason_pb2,
     ingest_service_pb2,
     item_pb2,
@@ -29,6 +31,7 @@ from blade_server.web.transcoder.rules import rules_of
 
 SERVICES = (
     config_service_pb2,
+    destination_service_pb2,
     query_service_pb2,
     ingest_service_pb2,
     job_service_pb2,
@@ -36,7 +39,17 @@ SERVICES = (
     audit_service_pb2,
     sync_service_pb2,
 )
-MODULES = (*SERVICES, access_pb2, error_reason_pb2, item_pb2, job_pb2, source_pb2, sync_pb2, sync_report_pb2)
+MODULES = (
+    *SERVICES,
+    access_pb2,
+    destination_pb2,
+    error_reason_pb2,
+    item_pb2,
+    job_pb2,
+    source_pb2,
+    sync_pb2,
+    sync_report_pb2,
+)
 
 
 @pytest.fixture(scope="module")

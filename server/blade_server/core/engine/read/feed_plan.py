@@ -17,7 +17,8 @@ from blade_server.warehouse import Warehouse
 
 MAX_VERSIONS = 10_000
 """A run over more versions is one over all rows."""
-_SEARCHED = 100
+_NEWER = 100
+"""Versions that may have come since the newest was asked for."""
 _BREAKS = ("RESTORE", "CREATE", "REPLACE", "TRUNCATE", "CLONE", "WRITE")
 """Operations that may put a table into the place of another; of a WRITE, only one that overwrites."""
 
@@ -25,7 +26,6 @@ _BREAKS = ("RESTORE", "CREATE", "REPLACE", "TRUNCATE", "CLONE", "WRITE")
 @dataclass(frozen=True, kw_only=True)
 class _Version:
     number: int
-    time: str
     operation: str
     parameters: str
 
@@ -57,12 +57,15 @@ class FeedReader:
             return None
         if not self.table or version is None:
             raise self.sync.gap("the rows are not those of one Delta table as it is")
-        table_id = self._check(since, version)
+        self._check(since, version)
         feed = self._feed(since, version)
         try:
-            gone = version > since and self._scalar(feed.count_gone()) > 0
             ids = self.sync.dirty_ids()
-            statement = feed.rows(gone=gone, ids=ids) if version > since else feed.nothing(ids)
+            if version > since:
+                gone, without_id = self._first_row(feed.count())
+                statement = feed.rows(gone=gone > 0, without_id=without_id > 0, ids=ids)
+            else:
+                statement = feed.rows_of(ids)
             announced = announced_rows(self.warehouse, statement, batch_size=self.job.spec.batch_size)
         except WarehouseRefused as exc:
             raise self._gap_of(exc) from exc
@@ -74,26 +77,29 @@ class FeedReader:
             version=version,
             whole=False,
             since=str(since),
-            table_id=table_id,
+            table_id=self.sync.state.table_id,
         )
 
     def identity(self, version: int | None) -> str:
-        """What tells the table at a version from another one under its name; empty: nobody can tell.
-
-        A warning if there is no feed from there on.
-        """
+        """What tells the table from another one under its name; empty: nobody can tell. Warns where it has no feed."""
         if not self.table or version is None:
             self.sync.findings.warn("every run reads all rows: they are not those of one Delta table as it is")
             return ""
         try:
-            self._scalar(sql.change_rows(self.table, version))
+            self._first_row(sql.change_rows(self.table, version))
         except WarehouseRefused as exc:
             self.sync.findings.warn(
                 f"the next run may have to read all rows: version {version} has no change data feed "
                 f"(delta.enableChangeDataFeed): {exc.message}"
             )
-        found = [one for one in self._history(_SEARCHED) if one.number == version]
-        return found[0].time if found else ""
+        return self._id()
+
+    def _id(self) -> str:
+        try:
+            rows = self._rows(sql.detail(self.table))
+        except WarehouseRefused:
+            return ""
+        return str(rows[0].get("id") or "") if rows else ""
 
     def gone(self, plan: Plan) -> Iterator[Sequence[str]]:
         """The ids that the feed takes away, some at a time. Raises ResultTruncated."""
@@ -127,37 +133,32 @@ class FeedReader:
             schema=result.schema,
         )
 
-    def _check(self, since: int, version: int) -> str:
-        """The identity of the table, if it is that of the last run and was not replaced since."""
+    def _check(self, since: int, version: int) -> None:
+        """Raises Precondition unless the table is that of the last run, with all changes since."""
+        known = self.sync.state.table_id
         if version < since:
             raise self.sync.gap(f"the last run read version {since} of {self.table}, whose newest is {version}")
-        if version - since >= MAX_VERSIONS:
-            raise self.sync.gap(f"{self.table} has {version - since} newer versions")
-        found = {one.number: one for one in self._history(version - since + _SEARCHED)}
-        last, known = found.get(since), self.sync.state.table_id
-        if known and (last is None or last.time != known):
-            raise self.sync.gap(f"{self.table} is another table, or its version {since} is not in its history any more")
+        if known and known != self._id():
+            raise self.sync.gap(f"{self.table} is another table than at the last run")
+        if version - since > MAX_VERSIONS:
+            raise self.sync.gap(f"{self.table} has {version - since} versions that are newer than the last run's")
+        if version == since:
+            return
+        found = {one.number: one for one in self._history(version - since + _NEWER)}
         for number in range(since + 1, version + 1):
             one = found.get(number)
             if one is None or one.breaks:
-                what = f"was replaced by {one.operation}" if one else "is not in the history any more"
+                what = f"replaced it as a whole ({one.operation})" if one else "is not in its history any more"
                 raise self.sync.gap(f"version {number} of {self.table} {what}")
-        return found[version].time if version in found else ""
 
     def _history(self, versions: int) -> list[_Version]:
-        result = self.warehouse.execute(sql.recent(self.table, versions), at_once=True)
-        try:
-            rows = [row for batch in result for row in batch.to_pylist()]
-        finally:
-            result.close()
         return [
             _Version(
                 number=int(row["version"]),
-                time=str(row.get("timestamp")),
                 operation=str(row.get("operation") or ""),
                 parameters=str(row.get("operationParameters") or ""),
             )
-            for row in rows
+            for row in self._rows(sql.recent(self.table, versions))
         ]
 
     def _gap_of(self, exc: WarehouseRefused) -> Precondition:
@@ -166,12 +167,16 @@ class FeedReader:
             return exc
         return self.sync.gap(exc.message)
 
-    def _scalar(self, statement: str) -> Any:
+    def _rows(self, statement: str) -> list[dict[str, Any]]:
         result = self.warehouse.execute(statement, at_once=True)
         try:
-            return next((batch.column(0)[0].as_py() for batch in result), 0)
+            return [row for batch in result for row in batch.to_pylist()]
         finally:
             result.close()
+
+    def _first_row(self, statement: str) -> list[Any]:
+        rows = self._rows(statement)
+        return list(rows[0].values()) if rows else [0, 0]
 
     def _ids(self, statement: str) -> Iterator[list[str]]:
         result = self.warehouse.execute(statement, max_batch_rows=MAX_DIRTY)

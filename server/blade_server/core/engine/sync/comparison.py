@@ -17,6 +17,7 @@ from blade_server.core.engine.ledger import Admissions, Mark, Verdict, item_key
 from blade_server.core.engine.sync.blocks import ItemMark, Keys
 from blade_server.core.engine.sync.cursor import CursorReader, cursor_field
 from blade_server.core.engine.sync.known import Found, KnownItems
+from blade_server.core.transform.classifications import ABOVE_CEILING
 from blade_server.core.transform.transform import Rejected, Transformed
 from blade_server.errors import Reason
 from blade_server.model import MAX_ROW_JSON_BYTES, ItemError, Stage
@@ -88,6 +89,7 @@ class Comparison:
         """These rows did not become items: the items of their ids are there all the same."""
         with_id = [row.error.item_id for row in rejected if row.error.item_id]
         self.seen.rows_without_id += len(rejected) - len(with_id)
+        self.seen.above_ceiling += sum(row.error.reason is ABOVE_CEILING for row in rejected)
         if with_id:
             self._known.look(Keys.of(b"".join(map(item_key, with_id))))
 

@@ -30,6 +30,7 @@ class Findings:
     watermark: str = ""
     null_cursors: int = 0
     rows_without_id: int = 0
+    above_ceiling: int = 0
     withheld: Withheld | None = None
     withheld_detail: str = ""
     withheld_items: int = 0
@@ -72,6 +73,7 @@ class Findings:
             withheld_reason=self.withheld,
             withheld_detail=self.withheld_detail,
             null_cursor_count=self.null_cursors,
+            above_ceiling_count=self.above_ceiling,
             watermark=self.watermark,
             version=self.plan.version,
             warnings=tuple(self.warnings),

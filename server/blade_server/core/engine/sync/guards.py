@@ -27,6 +27,7 @@ class Reading:
     announced: int | None
     rows_without_id: int
     spec_changed: bool
+    above_ceiling: int = 0
 
 
 def mistrusted(reading: Reading) -> Objection | None:
@@ -39,6 +40,11 @@ def mistrusted(reading: Reading) -> Objection | None:
         return Objection(
             Withheld.ROWS_WITHOUT_ID,
             f"{reading.rows_without_id} rows have no item id, so nobody can say which items are theirs",
+        )
+    if reading.above_ceiling:
+        return Objection(
+            Withheld.NOT_ALL_ROWS,
+            f"{reading.above_ceiling} rows are above the ceiling of the destination, and so not all rows were compared",
         )
     if reading.spec_changed:
         return Objection(

@@ -194,6 +194,7 @@ class SyncJob:
         findings, spec = self.findings, self.task.spec
         self._cursor_kind = seen.cursor_kind
         findings.rows_without_id = seen.rows_without_id
+        findings.above_ceiling = seen.above_ceiling
         findings.null_cursors = seen.null_cursors
         findings.watermark = seen.watermark
         if seen.future and spec.cursor is not None:
