@@ -24,15 +24,12 @@ _ID, _RANK = "`_blade_item_id`", "`_blade_rank`"
 def table_of(statement: str) -> str:
     """The table of a resolved query for all of its rows and columns, as its quoted full name; empty for all others."""
     tree = reparse(statement).tree
-    if not isinstance(tree, exp.Select) or not tree.is_star or len(tree.expressions) != 1:
+    table = tree.find(exp.Table)
+    if table is None or len(table.parts) != 3:
         return ""
-    if any(tree.args.get(part) for part in tree.args if part not in {"expressions", "from_", "from", "kind", "hint"}):
-        return ""
-    source = tree.args.get("from_") or tree.args.get("from")
-    table = source.this if source is not None else None
-    if not isinstance(table, exp.Table) or len(table.parts) != 3 or table.args.get("version"):
-        return ""
-    return ".".join(quoted(part.name) for part in table.parts)
+    name = ".".join(quoted(part.name) for part in table.parts)
+    plain = reparse(f"SELECT * FROM {name}").tree  # noqa: S608  quoted
+    return name if tree == plain else ""
 
 
 def full_name(config: SourceConfig) -> str:
