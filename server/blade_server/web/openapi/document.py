@@ -139,7 +139,7 @@ class _Document:
             },
         }
         body = self._body(rule)
-        public = {"security": []} if _access(rule).public else {}
+        public: dict[str, Any] = {"security": []} if _access(rule).public else {}
         return operation | public | ({"requestBody": body} if body else {})
 
     def _path_parameters(self, rule: Rule, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
