@@ -8,6 +8,17 @@ from blade_client.as_code.documents import documents_of, read_documents
 from blade_client.as_code.yaml_nodes import WrongFile
 
 SYNC = "kind: sync\nname: keep\nspec:\n  source: parts\n"
+TWO_WAYS = """\
+kind: source
+name: a
+spec:
+  dataType: d
+  config: {}
+  mapping:
+    classification:
+      value: CUI
+      column: c
+"""
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdef", "bcdefg", strict=True)
 )
@@ -60,8 +71,7 @@ def test_a_document_becomes_a_message_of_the_contract():
             "unknown field spec.etag",
         ),
         (
-            "kind: source\nname: a\nspec:\n  dataType: d\n  config: {}\n  mapping:\n"
-            "    classification:\n      value: CUI\n      column: c\n",
+            TWO_WAYS,
             9,
             "beside value",
         ),
