@@ -11,6 +11,7 @@ import pytest
 from tests.support.access import ADMIN_TOKEN
 from tests.support.databases import create_database, own_database
 from tests.support.paths import ROOT, SHARED_DATA
+from tests.support.postgres import postgres_without_sync
 from tests.support.waiting import wait_until
 
 SHARED_FILES = (
@@ -95,12 +96,10 @@ def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def _postgres() -> Iterator[str]:
     """URL of a PostgreSQL server for this run; its `postgres` database stays empty."""
-    from blade_server.storage.embedded.postgres import EmbeddedPostgres
-
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as postgres:
-        yield postgres.url
+    with postgres_without_sync() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

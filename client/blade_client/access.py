@@ -66,7 +66,7 @@ class AccessCalls:
             principal: Whom it signs in.
             description: What it is for.
             lifetime: At least a minute; `timedelta(0)`: for ever. Default: 90 days.
-            grants: What the principal may do besides what he may already; only `role` and `scope` count.
+            grants: What the principal may do besides what he may already; only `role`, `scope` and `ceiling` count.
 
         Raises:
             Precondition: The principal has two good tokens already.
@@ -108,6 +108,7 @@ class AccessCalls:
         principal: str = "",
         group: str = "",
         scope: str = EVERYTHING,
+        ceiling: str = "",
         reason: str = "",
     ) -> Grant:
         """Lets a principal or a group do what a role may; a grant that is there already is answered as it is.
@@ -117,14 +118,17 @@ class AccessCalls:
             principal: Name of the principal; or
             group: of the group.
             scope: `*`, `data_type:NAME` or `source:NAME`.
+            ceiling: The highest classification of rows, for READER and OPERATOR. Default: none. Of several grants the
+                highest counts: one with a ceiling takes nothing away from one without.
             reason: Why, for the audit log.
 
         Raises:
             ValueError: There is no such role.
             NotFound: No such source or data type.
+            Invalid: The server does not know that classification, or the role has no ceiling.
         """
         named = role.upper() if isinstance(role, str) else role
-        grant = Grant(principal=principal, group=group, role=named, scope=scope)
+        grant = Grant(principal=principal, group=group, role=named, scope=scope, ceiling=ceiling)
         request = pb.CreateGrantRequest(grant=grant, reason=reason)
         return self._calls.unary(lambda s: s.access.CreateGrant, request, repeatable=True).grant
 

@@ -12,6 +12,7 @@ from tests.browser.conftest import MemoryBlade, Stage, furnished
 from tests.support.ports import own_address
 
 from blade.v1 import audit_service_pb2, job_pb2
+from blade.v1.access_service_pb2 import IdentityProvider
 
 Job = job_pb2.Job
 Entry = audit_service_pb2.AuditEntry
@@ -56,6 +57,18 @@ def sign_in(page: Any, token: str) -> None:
 
 
 class TestSigningIn:
+    def test_the_way_to_the_identity_provider_is_shown_where_there_is_one(self, world, page, expect):
+        button = page.get_by_role("link", name="Sign in with")
+        page.goto("/#/jobs?status=RUNNING")
+        expect(page.get_by_label("Token")).to_be_focused()
+        expect(button).to_have_count(0)
+        world.provider = IdentityProvider(name="the <b>Ops</b>", page_url="https://blade.example.com/session/oidc")
+        page.reload()
+        expect(button).to_have_text("Sign in with the <b>Ops</b>")
+        place = "https://blade.example.com/session/oidc?next=%2F%23%2Fjobs%3Fstatus%3DRUNNING"
+        expect(button).to_have_attribute("href", place)
+        expect(page.get_by_label("Token")).to_be_focused()
+
     def test_a_token_opens_the_page_where_one_wanted_to_go(self, stage, world, page, expect):
         job = world.add_job(Job.RUNNING, done=100)
         page.goto(f"/#/jobs/{job.job_id}")
@@ -271,6 +284,18 @@ class TestAccess:
         asked = next(request for name, request in world.calls if name == "RevokeGrant")
         assert asked.reason == "left the team"
 
+    def test_a_grant_goes_up_to_a_classification(self, world, page, expect, enter):
+        enter("/#/access", *EVERYTHING)
+        page.get_by_text("Grant a role").first.click()
+        page.get_by_label("Name", exact=True).fill("mia")
+        page.locator("#grant-role").select_option("READER")
+        page.get_by_label("Up to").fill("CUI")
+        page.get_by_role("button", name="Grant a role").click()
+        row = page.get_by_role("table", name="Grants").get_by_role("row").filter(has_text="mia")
+        expect(row).to_contain_text("CUI")
+        asked = next(request for name, request in world.calls if name == "CreateGrant")
+        assert asked.grant.ceiling == "CUI"
+
     def test_a_token_is_revoked_after_a_question(self, world, page, expect, enter):
         enter("/#/access", *EVERYTHING)
         page.get_by_text("Make a token").first.click()
@@ -380,7 +405,9 @@ class TestForEverybody:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size({"width": width, "height": 900})
         if path is None:
+            world.provider = IdentityProvider(name="Ops", page_url="https://blade.example.com/session/oidc")
             page.goto("/")
+            page.get_by_role("link", name="Sign in with Ops").wait_for()
             sign_in(page, "wrong")
             page.get_by_role("alert").filter(has_text="not good").wait_for()
         else:

@@ -138,12 +138,16 @@ def test_one_without_a_grant_is_known_and_sees_nothing(page, at_provider, expect
 
 
 def test_who_says_no_there_is_told_so_and_can_begin_again(page, at_provider, expect) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
     page.goto("/")
     page.get_by_role("link", name="Sign in with Ops").click()
     at_provider("chief-eve")
     page.get_by_role("link", name="Cancel").click()
     expect(page.get_by_role("heading", name="You are not signed in")).to_be_visible()
     expect(page.get_by_text("access_denied")).to_be_visible()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
     page.get_by_role("link", name="Back to the sign-in").click()
     expect(page.get_by_role("link", name="Sign in with Ops")).to_be_visible()
 

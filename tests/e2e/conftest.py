@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 from tests.support.access import SERVER_ENVIRONMENT
-from tests.support.forks import CLI, run_forked
+from tests.support.forks import CLIENT, Forked, run_forked
 from tests.support.ports import free_port
 
+from blade_sandbox import sandbox
 from blade_sandbox.data import sample_tables
 from blade_sandbox.sandbox import Ports, Sandbox
+from blade_sandbox.server_process import ServerProcess
 
 BLADE = Path(sys.executable).parent / "blade"
 WRONG_TOKEN = "env:DATABRICKS_WRONG_TOKEN"
@@ -49,7 +51,7 @@ class Cli:
 
     def __call__(self, *arguments: str | bytes, code: int | None = 0, timeout_s: float = 60) -> Ended:
         """Runs the command; `code` is the exit code it must end with, None: any."""
-        done = run_forked(CLI, [os.fsdecode(argument) for argument in arguments], self._environment, timeout_s)
+        done = run_forked(CLIENT, [os.fsdecode(argument) for argument in arguments], self._environment, timeout_s)
         ended = Ended(code=done.returncode, out=done.stdout, err=done.stderr)
         assert code in (None, ended.code), f"ended with {ended.code}: {ended.out}{ended.err}"
         return ended
@@ -59,6 +61,24 @@ class Cli:
         return subprocess.Popen(
             [BLADE, *arguments], env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+
+
+class ForkedServer(ServerProcess):
+    """One server of a sandbox that need not import anything."""
+
+    def launch(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            own = {**environment, "PYTHONUNBUFFERED": "1"}
+            self._process = Forked("blade_sandbox.leash", arguments, own, own_group=True, stdin=True, output=log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_servers() -> Iterator[None]:
+    """Of each Sandbox that a test makes in this process; `blade sandbox` and `blade demo` start theirs afresh."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sandbox, "ServerProcess", ForkedServer)
+        yield
 
 
 @pytest.fixture(scope="session")

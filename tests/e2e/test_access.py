@@ -20,7 +20,10 @@ def test_a_token_and_a_grant_let_somebody_in_and_out_again(
     assert "blade whoami" in blade("source", "show", source, *as_reader, code=10).err
     assert blade("access", "check", "GetItem", "--source", source, "--principal", name, code=10).out
 
-    grant = blade("grant", "create", "READER", "--principal", name, "--on", f"source:{source}", "--json").json
+    scope = ("--principal", name, "--on", f"source:{source}")
+    assert "'NOFORN' is not one of" in blade("grant", "create", "READER", *scope, "--ceiling", "NOFORN", code=3).err
+    grant = blade("grant", "create", "READER", *scope, "--ceiling", "SECRET", "--json").json
+    assert grant["ceiling"] == "SECRET"
     wait_until(lambda: blade("source", "show", source, *as_reader, code=None).code == 0)
     assert blade("access", "check", "GetItem", "--source", source, "--principal", name).code == 0
     assert json.loads(blade("grant", "list", "--principal", name, "--json").out)["grants"] == [grant]

@@ -58,38 +58,40 @@ def is_free(lock: Path) -> bool:
     return held is not None
 
 
-def test_it_prints_lines_that_work(tmp_path: Path) -> None:
-    with sandbox(tmp_path) as (_, printed):
+def test_its_lines_work_nobody_signs_in_and_ctrl_c_stops_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BLADE_TOKEN")
+    with sandbox(tmp_path) as (process, printed):
         server = re.search(r"export BLADE_SERVER=(\S+)", printed).group(1)
+        http_url = re.search(r"HTTP (\S+)", printed).group(1)
+        assert "BLADE_AUTH=off" in printed
+        assert Cli(server)("whoami", "--json").json["kind"] == "off"
+        with urllib.request.urlopen(f"{http_url}/configure/blade") as answer:
+            assert json.load(answer) == {"sources": [], "nextPageToken": ""}
+
         lines = re.findall(r"^  \S*blade (source add .*)$", printed, re.MULTILINE)
         assert lines
         for line in lines:
             Cli(server)(*line.split())
         assert Cli(server)("item", "ingest", "maintenance", "MAINT-123").code == 0
 
-
-def test_nobody_signs_in_and_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("BLADE_TOKEN")
-    with sandbox(tmp_path) as (_, printed):
-        assert "BLADE_AUTH=off" in printed
-        server = re.search(r"export BLADE_SERVER=(\S+)", printed).group(1)
-        assert Cli(server)("whoami", "--json").json["kind"] == "off"
-        http_url = re.search(r"HTTP (\S+)", printed).group(1)
-        with urllib.request.urlopen(f"{http_url}/configure/blade") as answer:
-            assert json.load(answer) == {"sources": [], "nextPageToken": ""}
+        assert_stops(process, printed, tmp_path, signal.SIGINT)
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_everything_and_cleans_up(
-    tmp_path: Path, wait_until: Callable[..., None], end: signal.Signals
-) -> None:
+def test_sigterm_stops_it_as_ctrl_c_does(tmp_path: Path) -> None:
     with sandbox(tmp_path) as (process, printed):
-        assert len(ports(printed)) >= 3
-        assert all(answers(port) for port in ports(printed))
-        process.send_signal(end)
-        assert process.wait(60) == 0
-        assert not any(answers(port) for port in ports(printed))
-        assert list(tmp_path.glob("blade-world-*")) == []
+        assert_stops(process, printed, tmp_path, signal.SIGTERM)
+
+
+def assert_stops(process: subprocess.Popen[str], printed: str, temp: Path, end: signal.Signals) -> None:
+    """It stops everything and cleans up."""
+    assert len(ports(printed)) >= 3
+    assert all(answers(port) for port in ports(printed))
+    process.send_signal(end)
+    assert process.wait(60) == 0
+    assert not any(answers(port) for port in ports(printed))
+    assert list(temp.glob("blade-world-*")) == []
 
 
 @pytest.mark.slow

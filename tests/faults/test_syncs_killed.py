@@ -14,7 +14,7 @@ from collections import Counter
 import pytest
 from tests.faults.engine_process import EngineProcess, Moment
 from tests.support.access import called
-from tests.support.syncs import SyncWorld, make_sync_world
+from tests.support.syncs import SyncWorld, counts, make_sync_world
 from tests.support.waiting import wait_until
 
 from blade_server.errors import Precondition
@@ -50,9 +50,7 @@ STEPS = [
     *(Moment(f"{_STORAGE}.engine.claims:ClaimStore", "set_plan", after) for after in (False, True)),
     *(Moment(f"{_STORAGE}.sync.missing:MissingStore", "forget_others", after) for after in (False, True)),
     *(Moment(f"{_STORAGE}.sync.folds:FoldStore", "finish", after) for after in (False, True)),
-    Moment(f"{_STORAGE}.sync.folds:FoldSlice", "put"),
-    Moment(f"{_STORAGE}.sync.folds:FoldSlice", "count", after=True),
-    Moment(f"{_STORAGE}.sync.folds:FoldStore", "slice", nth=2),
+    *(Moment(f"{_STORAGE}.sync.folds:FoldSlice", "put", after) for after in (False, True)),
 ]
 
 
@@ -173,6 +171,10 @@ def test_killed_at_each_step(make_engines, part):
         killed = engines.kills
         job = engines.wait(syncs.begin())
         assert job.status is Status.COMPLETED, (moment, job)
+        quarter = ROWS // 4
+        assert counts(job) == {"created": quarter, "updated": quarter, "unchanged": 2 * quarter, "deleted": quarter}, (
+            moment
+        )
         if engines.kills == killed:  # it may come after all else
             wait_until(lambda: engines.died, 20)
             engines.replace()

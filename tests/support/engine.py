@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,10 @@ import pytest
 import requests
 from tests.support.access import AsTester, called
 from tests.support.waiting import wait_until
+from tests.support.warehouses import lent
 
 from blade_sandbox.catalog import CatalogServer
+from blade_sandbox.data import sample_tables
 from blade_sandbox.warehouse import Warehouse as SandboxWarehouse
 from blade_server.app.policies import destination_policy, engine_policy, job_policy, source_policy
 from blade_server.catalog import Catalog
@@ -30,6 +33,7 @@ from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import Runner
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.start import StartJob
+from blade_server.core.sources.rules import with_defaults
 from blade_server.core.sources.sources import Sources
 from blade_server.model import Classification, Job, RowMapping, Source, SourceConfig
 from blade_server.model.access import Caller
@@ -65,6 +69,7 @@ class EngineWorld:
     def __init__(self, folder: Path, url: str, **catalog_options: Any) -> None:
         self._folder = folder
         self.warehouse = SandboxWarehouse(tables={})
+        self._own_warehouse = False
         self.catalog = CatalogServer(directory=folder / "catalog", **catalog_options)
         self.database = Database(url)
         self.runners_own = Database(url, pool_size=4)
@@ -87,6 +92,15 @@ class EngineWorld:
         """Serves these tables, from Parquet files, and starts the catalog."""
         self.warehouse = SandboxWarehouse(tables=tables)
         self.warehouse.start()
+        self._own_warehouse = True
+        self._open()
+
+    def read(self, warehouse: SandboxWarehouse) -> None:
+        """Reads from a warehouse that runs already and goes on afterwards, and starts the catalog."""
+        self.warehouse = warehouse
+        self._open()
+
+    def _open(self) -> None:
         self.catalog.start()
         self.settings = self.configured()
         recorder = Recorder(AuditStore(self.database))
@@ -129,7 +143,13 @@ class EngineWorld:
             config=config,
             mapping=RowMapping(item_id=changes.pop("item_id", ""), classification=Classification()),
         )
-        return self.sources.add(source).source
+        return self.store_source(source)
+
+    def store_source(self, source: Source) -> Source:
+        """As AddSource stores a source over a table with a column last_modified, without its test of the connection."""
+        known = with_defaults(source)
+        mapping = replace(known.mapping, last_modified="last_modified")
+        return SourceStore(self.database).add(replace(known, mapping=mapping), by=called())
 
     def runner(self, settings: Settings | None = None) -> Runner:
         """Another server's job engine, running."""
@@ -194,9 +214,23 @@ class EngineWorld:
         for client in self.clients:
             client.close()
         self.catalog.stop()
-        self.warehouse.stop()
+        if self._own_warehouse:
+            self.warehouse.stop()
         self.database.close()
         self.runners_own.close()
+
+
+@pytest.fixture(scope="session")
+def _sample_warehouse() -> Iterator[SandboxWarehouse]:
+    with SandboxWarehouse(tables=sample_tables()) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture
+def sample_warehouse(_sample_warehouse: SandboxWarehouse) -> Iterator[SandboxWarehouse]:
+    """With the sample tables; a test of it changes none."""
+    with lent(_sample_warehouse) as warehouse:
+        yield warehouse
 
 
 @pytest.fixture

@@ -27,9 +27,12 @@ _FORKS.set_forkserver_preload(
         "blade_server.app.serve",
         "blade_server.app.worker",
         "blade_server.core.audit.prune",
+        "blade_sandbox.cli",
+        "blade_sandbox.catalog.cli",
+        "blade_sandbox.warehouse.cli",
         *(
             f"{CLIENT}.{name}"
-            for name in ("access", "audit", "auth", "grant", "item", "job", "login", "query", "source", "token")
+            for name in ("access", "audit", "grant", "item", "job", "login", "query", "source", "token")
         ),
     ]
 )
@@ -155,8 +158,8 @@ def _become(
     for number, end in given.items():
         os.dup2(end.fileno(), number)
         end.close()
-    sys.stdin = open(0, closefd=False)
-    if "PYTHONUNBUFFERED" in environment:
-        sys.stdout.reconfigure(write_through=True)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", buffering=1 if "PYTHONUNBUFFERED" in environment else -1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     sys.argv = arguments
     import_module(module).main()

@@ -64,6 +64,7 @@ FULL_SOURCE = Source(
         classification=Classification(column="level"),
         metadata={"fleet": "7"},
         min_classification="CUI",
+        masked_columns=("pay", "notes"),
     ),
     etag="e1",
 )

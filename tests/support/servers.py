@@ -32,9 +32,7 @@ class Served:
         own_group: in a process group of its own, as what a terminal starts.
     """
 
-    def __init__(
-        self, *arguments: str, afresh: bool = False, own_group: bool = False, **changes: str | None
-    ) -> None:
+    def __init__(self, *arguments: str, afresh: bool = False, own_group: bool = False, **changes: str | None) -> None:
         start = _started_afresh if afresh else _forked
         self.process = start(["serve", *arguments], environment(**changes), own_group)
         assert self.process.stdout is not None

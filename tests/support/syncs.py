@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import requests
+from sqlalchemy import text
 from tests.support.access import called
 from tests.support.engine import TABLE, EngineWorld
 from tests.support.waiting import wait_until
@@ -20,10 +21,11 @@ from blade_server.core.sources.sources import Sources
 from blade_server.core.syncs.sync_jobs import Asked
 from blade_server.core.syncs.syncs import Syncs
 from blade_server.model import Job, JobKind
-from blade_server.model.sync import Deletes, Guards, SyncSpec, SyncState
+from blade_server.model.sync import ChangeKind, Deletes, Guards, ItemChange, SyncSpec, SyncState
 from blade_server.model.sync_report import SyncCounts, SyncMode
 from blade_server.storage.audit import AuditStore
 from blade_server.storage.sources import SourceStore
+from blade_server.storage.sync.history import SyncHistory
 
 NAME = "keep"
 DATA_SOURCE = "BLADE:maintenance"
@@ -81,6 +83,29 @@ class SyncWorld:
     def run(self, kind: JobKind = JobKind.SYNC, **told: Any) -> Job:
         """One job of the sync, from its start to its end."""
         return self.ended(self.begin(kind, **told))
+
+    def plan(self, **told: Any) -> Job:
+        """A plan, which is looked at for what it must not do."""
+        before = self._written()
+        job = self.run(JobKind.PLAN, **told)
+        assert self._written() == before
+        return job
+
+    def _written(self) -> tuple[SyncState, int, int]:
+        return replace(self.state, run_number=0), self.world.catalog.status()["uploads"], self.missing()
+
+    def apply(self, plan: Job) -> Job:
+        """What the plan says, done."""
+        return self.ended(self.syncs.apply(NAME, plan.job_id, Asked(by=called(), reason="a test")))
+
+    def missing(self) -> int:
+        """How many items are noted as gone."""
+        with self.world.database.read() as connection:
+            return connection.execute(text("SELECT count(*) FROM sync_missing")).scalar_one()
+
+    def changes(self, job: Job, kind: ChangeKind) -> list[ItemChange]:
+        """The samples of a job."""
+        return [change for change in SyncHistory(self.world.database).changes(job.job_id) if change.kind is kind]
 
     @property
     def state(self) -> SyncState:

@@ -41,12 +41,13 @@ def show_me(me: WhoAmIResponse) -> None:
 def show_grants(grants: Sequence[Grant]) -> None:
     """Prints grants as a table; those that an operator fixed have no id."""
     print_table(
-        ["GRANT", "ROLE", "ON", "FOR", "MADE (UTC)", "BY"],
+        ["GRANT", "ROLE", "ON", "UP TO", "FOR", "MADE (UTC)", "BY"],
         [
             [
                 grant.grant_id or "-",
                 role_name(grant.role),
                 grant.scope,
+                grant.ceiling,
                 f"group {grant.group}" if grant.group else grant.principal,
                 moment(grant.create_time),
                 grant.created_by,

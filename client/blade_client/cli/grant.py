@@ -11,6 +11,12 @@ ROLES = ["VIEWER", "READER", "OPERATOR", "EDITOR", "ADMIN", "AUDITOR"]
 on_option = click.option(
     "--on", default="*", show_default=True, metavar="SCOPE", help="source:NAME, data_type:NAME, or * for everything."
 )
+ceiling_option = click.option(
+    "--ceiling",
+    default="",
+    metavar="CLASSIFICATION",
+    help="Rows above it are not there; for READER and OPERATOR.  [default: none]",
+)
 _reason = click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
 
 
@@ -28,17 +34,23 @@ def grant() -> None:
 @click.option("--principal", default="", metavar="NAME", help="Whom it is for; or")
 @click.option("--group", default="", metavar="NAME", help="the group, as the identity provider names it.")
 @on_option
+@ceiling_option
 @_reason
 @pass_session
-def create(session: Session, *, role: str, principal: str, group: str, on: str, reason: str) -> None:
-    """Grant ROLE to a principal or a group. A grant that is there already stays as it is."""
+def create(session: Session, *, role: str, principal: str, group: str, on: str, ceiling: str, reason: str) -> None:
+    """Grant ROLE to a principal or a group. A grant that is there already stays as it is.
+
+    Grants only add: a ceiling takes nothing away from another grant without one, or with a higher one.
+    """
     from blade_client.cli.access_forms import show_grants
     from blade_client.cli.output import print_json
 
     if bool(principal) == bool(group):
         raise click.UsageError("Say whom it is for: --principal NAME or --group NAME.")
     with session.client() as blade:
-        made = blade.access.create_grant(role, principal=principal, group=group, scope=on, reason=reason)
+        made = blade.access.create_grant(
+            role, principal=principal, group=group, scope=on, ceiling=ceiling, reason=reason
+        )
     if session.json:
         print_json(made)
     else:

@@ -34,6 +34,7 @@ _FIELDS = [
     click.option("--classification", metavar="VALUE", help="Classification of all rows, for example UNCLASS."),
     click.option("--classification-column", metavar="COLUMN", help="Column with each row's classification."),
     click.option("--min-classification", metavar="VALUE", help="The least one: what is lower is raised to it."),
+    click.option("--mask", multiple=True, metavar="COLUMN", help="Not there for who is no EDITOR; '' for none."),
     click.option("--metadata", type=PAIR, multiple=True, metavar="KEY=VALUE", help="Added to every item."),
 ]
 
@@ -240,6 +241,7 @@ def _show(session: Session, shown: Source) -> None:
                 f"column {mapping.classification.column}" if by_column else mapping.classification.value,
             ),
             ("At least", mapping.min_classification),
+            ("Masked", ", ".join(mapping.masked_columns)),
             ("Metadata", pairs_text(dict(mapping.metadata))),
             ("Items so far", f"{stats.item_count:,}"),
             ("Last job", stats.last_job_id),

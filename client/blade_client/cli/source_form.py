@@ -35,7 +35,7 @@ _FIELDS = {
     "classification_column": "mapping.classification.column",
     "min_classification": "mapping.min_classification",
 }
-"""Option -> field of a source. `--table` gives three of them, `--metadata` a map."""
+"""Option -> field of a source. `--table` gives three of them, `--mask` a list, `--metadata` a map."""
 
 
 def read_source(file: IO[str] | None) -> tuple[Source, list[str]]:
@@ -89,6 +89,9 @@ def set_fields(source: Source, fields: Mapping[str, Any]) -> list[str]:
             setattr(reduce(getattr, parents, source), name, given[option])
             # Value and column are two ways to say one thing, which is updated as one.
             paths.append("mapping.classification" if parents[-1:] == ["classification"] else path)
+    if "mask" in given:
+        source.mapping.masked_columns[:] = [column for column in given["mask"] if column]
+        paths.append("mapping.masked_columns")
     if "metadata" in given:
         source.mapping.metadata.clear()
         source.mapping.metadata.update(dict(given["metadata"]))

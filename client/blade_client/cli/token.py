@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from blade_client.cli.grant import ROLES, on_option
+from blade_client.cli.grant import ROLES, ceiling_option, on_option
 from blade_client.cli.pairs import OneOf
 from blade_client.cli.session import BladeGroup, Session, pass_session
 
@@ -51,6 +51,7 @@ def token() -> None:
 @click.option("--lifetime", type=Lifetime(), metavar="TIME", help="90d, 12h, 30m or never.  [default: 90d]")
 @click.option("--role", type=OneOf(ROLES), multiple=True, help="A role that the principal gets with it.")
 @on_option
+@ceiling_option
 @_output
 @pass_session
 def create(
@@ -61,6 +62,7 @@ def create(
     lifetime: timedelta | None,
     role: tuple[str, ...],
     on: str,
+    ceiling: str,
     output: str | None,
 ) -> None:
     """Make a token for PRINCIPAL and show it, this once.
@@ -75,7 +77,7 @@ def create(
             principal,
             description=description,
             lifetime=lifetime,
-            grants=[Grant(role=each, scope=on) for each in role],
+            grants=[Grant(role=each, scope=on, ceiling=ceiling) for each in role],
         )
     if output is not None:
         _write(output, made.secret)

@@ -96,7 +96,7 @@ class Calls:
             Threads(stored=settings.database_pool_size, streams=settings.max_direct_queries),
             door=self.door,
             core=Core(
-                rights=Rights(RightsStore(state.database), source_store, self.door),
+                rights=Rights(RightsStore(state.database), source_store, self.door, settings.classifications),
                 codes=Codes(session_store, self._page),
                 sources=sources,
                 destinations=Destinations(

@@ -23,20 +23,17 @@ FORMAT = 1
 
 def digests(items: Items) -> NDArray[np.uint64]:
     """The digest of each item, 8 bytes of BLAKE2b as a number."""
-    fresh = blake2b(_common(items), digest_size=DIGEST_BYTES)
+    common = blake2b(_common(items), digest_size=blake2b.PERSON_SIZE).digest()
     # JSON has no raw NUL, and neither has a classification.
     contents = join_bytes(
         items.rows, b"\0", as_bytes(items.classifications), b"\0", as_bytes(fill_null(items.last_modified, ""))
     )
-    made = bytearray()
-    for content in values(contents):
-        digest = fresh.copy()  # takes two thirds of the time of making one
-        digest.update(content)
-        made += digest.digest()
-    return np.frombuffer(bytes(made), np.dtype("<u8"))
+    # In one call each: three quarters of the time of a copy of one that has begun, and its update.
+    made = [blake2b(content, digest_size=DIGEST_BYTES, person=common).digest() for content in values(contents)]
+    return np.frombuffer(b"".join(made), np.dtype("<u8"))
 
 
 def _common(items: Items) -> bytes:
     """What all items of a job share."""
     metadata = {name: value for name, value in items.metadata.items() if name != "job"}
-    return orjson.dumps([FORMAT, items.data_type, metadata], option=orjson.OPT_SORT_KEYS) + b"\0"
+    return orjson.dumps([FORMAT, items.data_type, metadata], option=orjson.OPT_SORT_KEYS)

@@ -19,8 +19,19 @@ Others import the names below from here, and nothing from inside.
 from blade_server.catalog.answers import Capabilities, Refusal, Uploaded
 from blade_server.catalog.client import Catalog
 from blade_server.catalog.deletion import Deleted
-from blade_server.catalog.forms.multipart import Encoded, encode
+from blade_server.catalog.forms.multipart import Encoded, encode, files
 from blade_server.catalog.listing import Listing
 from blade_server.catalog.origin import Origin
 
-__all__ = ["Capabilities", "Catalog", "Deleted", "Encoded", "Listing", "Origin", "Refusal", "Uploaded", "encode"]
+__all__ = [
+    "Capabilities",
+    "Catalog",
+    "Deleted",
+    "Encoded",
+    "Listing",
+    "Origin",
+    "Refusal",
+    "Uploaded",
+    "encode",
+    "files",
+]

@@ -140,6 +140,13 @@ class Catalog:
             raise refusal(answer, catalog=self._url, stores=False, origin=self._pool.origin)
         return None if answer.status == 404 else b""
 
+    def file(self, data_source: str, item_id: str) -> bytes | None:
+        """The file of an item as the catalog gives it back: None if it is not there, empty if it gives none back.
+
+        Raises as `existing`.
+        """
+        return self._read_back(data_source, item_id) if is_utf8(item_id) else None
+
     # ------------------------------------------------------------------------------------- lists and deletes
 
     def list(self, data_source: str, *, after: str = "", limit: int = 1000, files: bool = True) -> Listing:

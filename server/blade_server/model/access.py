@@ -5,6 +5,7 @@ A `Caller` is made once a call, before anything of its request is read, and hand
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -69,12 +70,16 @@ class Scope:
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """A role on `*`, `data_type:NAME` or `source:NAME`, for a principal or for a group."""
+    """A role on `*`, `data_type:NAME` or `source:NAME`, for a principal or for a group.
+
+    `ceiling`: the highest classification of rows that it lets through; empty: no ceiling.
+    """
 
     role: Role
     scope: str = EVERYTHING
     principal: str = ""
     group: str = ""
+    ceiling: str = ""
     grant_id: str = ""
     created_by: str = ""
     create_time: datetime | None = None
@@ -82,6 +87,27 @@ class Grant:
     def covers(self, source: str, data_type: str) -> bool:
         """Whether it is on that source, by its name or its data type."""
         return self.scope in (EVERYTHING, f"source:{source}", f"data_type:{data_type}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What of a source is there for somebody, as it is by default: all of it.
+
+    `ceiling`: rows above this classification are not there; `classifications` are the known ones up to it, lowest first
+    (none, if it is not known itself). `masked`: columns that are not there.
+    """
+
+    ceiling: str = ""
+    classifications: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left out."""
+        return not self.ceiling and not self.masked
+
+
+WHOLE = View()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +133,16 @@ class Principal:
     def on(self, role: Role, source: str, data_type: str) -> bool:
         """Whether he holds the role on a source."""
         return any(grant.role.holds(role) and grant.covers(source, data_type) for grant in self.grants)
+
+    def ceiling(self, role: Role, source: str, data_type: str, order: Sequence[str]) -> str:
+        """The highest classification of rows up to which he holds the role on a source; "": he has no ceiling there.
+
+        `order`: the known classifications, lowest first; a ceiling that is not among them is below all.
+        """
+        holding = [grant.ceiling for grant in self.grants if grant.role.holds(role) and grant.covers(source, data_type)]
+        if not all(holding):
+            return ""
+        return max(holding, key=lambda one: order.index(one) if one in order else -1, default="")
 
     def scope(self, role: Role) -> Scope:
         """On what he holds the role."""

@@ -91,7 +91,9 @@ class JobLimits:
 class JobSpec:
     """What was asked for, defaults filled in. Only `limits` can change later.
 
-    `sql` is as the caller wrote it; the warehouse gets it with tables resolved and versions pinned.
+    `sql` is as the caller wrote it; the warehouse gets it with tables resolved and versions pinned, and without what
+    was not there for him: rows of the source above `ceiling`, its `masked_columns`. `reads_beyond`: other sources that
+    it reads go higher than that.
     """
 
     sql: str
@@ -109,6 +111,9 @@ class JobSpec:
     destination: str = DEFAULT_DESTINATION
     catalog_id: str = ""
     """`Destination.identity` when the job was started; empty: whichever catalog is there."""
+    ceiling: str = ""
+    masked_columns: Sequence[str] = ()
+    reads_beyond: bool = False
 
     @property
     def overrides(self) -> Overrides:
@@ -169,7 +174,10 @@ class JobEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job as last committed. `processed_items` is the sum of the three counts by construction."""
+    """A job as last committed. `processed_items` is the sum of the three counts by construction.
+
+    `starter`: name of the principal who started it.
+    """
 
     job_id: str
     status: Status
@@ -195,6 +203,7 @@ class Job:
     revision: int = 0
     paused_s: float = 0.0
     parent_job_id: str = ""
+    starter: str = ""
     error_summaries: Sequence[ErrorSummary] = ()
     history: Sequence[JobEvent] = ()
     redacted: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -38,7 +38,7 @@ class RowMapping:
     """How a row becomes an item; see `blade.v1.Mapping`.
 
     Empty `last_modified`: items have none. None, which no stored source has: the default, which its table decides.
-    `min_classification`: of rows whose own is lower; empty: none.
+    `min_classification`: of rows whose own is lower; empty: none. `masked_columns` are there for EDITORs only.
     """
 
     item_id: str
@@ -46,6 +46,7 @@ class RowMapping:
     classification: Classification
     metadata: Mapping[str, str] = field(default_factory=dict)
     min_classification: str = ""
+    masked_columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

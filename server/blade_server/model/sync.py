@@ -152,6 +152,11 @@ class SyncTask:
     repair: bool = False
 
     @property
+    def as_run(self) -> bool:
+        """Whether it reads what a run reads and compares as a run does, by the mode of the sync."""
+        return self.kind in {JobKind.SYNC, JobKind.PLAN, JobKind.APPLY}
+
+    @property
     def writes(self) -> bool:
         """Whether it may send to the destination or delete there: then it is the only such job of its sync."""
         return self.kind not in {JobKind.PLAN, JobKind.VERIFY} or self.repair

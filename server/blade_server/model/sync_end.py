@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from blade_server.model.sync import ItemChange
 from blade_server.model.sync_report import SyncReport
 
 
@@ -12,6 +14,7 @@ class SyncEnd:
     """What a run found, and what a COMPLETED one moves; None: that stays as it is.
 
     `key_hash`: of a run over all rows. `unsettled_s`: so long requests of it may be at work yet, whatever its status.
+    `changes`: samples to keep with the job.
     """
 
     report: SyncReport
@@ -19,3 +22,4 @@ class SyncEnd:
     key_hash: str | None = None
     table_id: str | None = None
     unsettled_s: float = 0.0
+    changes: Sequence[ItemChange] = ()

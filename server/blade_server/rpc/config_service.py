@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from blade.v1 import config_service_pb2 as pb
 from blade.v1.config_service_pb2_grpc import ConfigServiceServicer
+from blade_server.core.access.view import for_caller
 from blade_server.core.sources.sources import Sources
 from blade_server.errors import Invalid
 from blade_server.model import StepOutcome
@@ -43,20 +44,21 @@ class ConfigService(ConfigServiceServicer):
         )
 
     async def GetSource(self, request: pb.GetSourceRequest, context: Context) -> pb.GetSourceResponse:
-        source = await self._threads.stored(self._sources.get, request.name, by=current())
-        return pb.GetSourceResponse(source=source_message(source))
+        by = current()
+        source = await self._threads.stored(self._sources.get, request.name, by=by)
+        return pb.GetSourceResponse(source=source_message(for_caller(source, by)))
 
     async def ListSources(self, request: pb.ListSourcesRequest, context: Context) -> pb.ListSourcesResponse:
+        by = current()
         sources, next_page_token = await self._threads.stored(
             self._sources.list,
             page_size=optional(request, "page_size"),
             page_token=request.page_token,
             data_type=request.data_type,
-            by=current(),
+            by=by,
         )
-        return pb.ListSourcesResponse(
-            sources=[source_message(source) for source in sources], next_page_token=next_page_token
-        )
+        shown = [source_message(for_caller(source, by)) for source in sources]
+        return pb.ListSourcesResponse(sources=shown, next_page_token=next_page_token)
 
     async def UpdateSource(self, request: pb.UpdateSourceRequest, context: Context) -> pb.UpdateSourceResponse:
         fields = set(request.update_mask.paths) or set_fields(request.source)

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-from blade.v1.destination_service_pb2_grpc import DestinationServiceServicer
-
 from blade.v1 import destination_service_pb2 as pb
+from blade.v1.destination_service_pb2_grpc import DestinationServiceServicer
 from blade_server.core.destinations.destinations import Destinations
 from blade_server.model import StepOutcome
 from blade_server.rpc.caller import Context, current

@@ -11,12 +11,13 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from blade.v1 import job_pb2
 from blade.v1 import job_service_pb2 as pb
 from blade.v1.job_service_pb2_grpc import JobServiceServicer
 from blade_server import model
 from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.preview import Preview
-from blade_server.core.jobs.redaction import for_caller, may_read, redacted
+from blade_server.core.jobs.redaction import redacted
 from blade_server.core.jobs.start import StartJob
 from blade_server.core.jobs.watch import Feed
 from blade_server.errors import Invalid
@@ -67,7 +68,7 @@ class JobService(JobServiceServicer):
             request_id=request.request_id,
         )
         job = await self._threads.outward(self._jobs.start, start, by=current())
-        return pb.StartQueryJobResponse(job=job_message(job))
+        return pb.StartQueryJobResponse(job=self._message(job))
 
     async def PreviewItems(self, request: pb.PreviewItemsRequest, context: Context) -> pb.PreviewItemsResponse:
         preview = Preview(
@@ -90,10 +91,10 @@ class JobService(JobServiceServicer):
         job = await self._jobs.show.get_quickly(request.id, by=by)
         if job is not None:
             self._jobs.show.tell_rows(job, by=by)
-            return self._shown.serialised(job, may_read(job, by))
+            return self._shown.serialised(job, self._jobs.show.may_read(job, by=by))
         job = await self._threads.stored(self._jobs.show.get, request.id, by=by)
         self._jobs.show.tell_rows(job, by=by)
-        return await self._threads.stored(lambda: _shown(for_caller(job, by)))
+        return await self._threads.stored(lambda: _shown(self._jobs.show.for_caller(job, by=by)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         jobs, next_page_token = await self._threads.stored(
@@ -120,7 +121,7 @@ class JobService(JobServiceServicer):
                 nonlocal told
                 told = told or self._jobs.show.tell_rows(job, by=running.by)
                 running.about = job.spec.source, job.spec.data_type
-                snapshot = self._snapshots.serialised(job, may_read(job, running.by))
+                snapshot = self._snapshots.serialised(job, self._jobs.show.may_read(job, by=running.by))
                 # Two messages of a type, one behind the other, are their merge.
                 return context.write(snapshot + HEARTBEAT if heartbeat else snapshot)
 
@@ -134,12 +135,12 @@ class JobService(JobServiceServicer):
     async def PauseJob(self, request: pb.PauseJobRequest, context: Context) -> pb.PauseJobResponse:
         pause = self._jobs.control.pause
         job = await self._threads.stored(pause, request.job_id, by=current(), reason=request.reason)
-        return pb.PauseJobResponse(job=job_message(job))
+        return pb.PauseJobResponse(job=self._message(job))
 
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
         resume = self._jobs.control.resume
         job = await self._threads.stored(resume, request.job_id, by=current(), reason=request.reason)
-        return pb.ResumeJobResponse(job=job_message(job))
+        return pb.ResumeJobResponse(job=self._message(job))
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
         by = current()
@@ -148,7 +149,7 @@ class JobService(JobServiceServicer):
         ending = asyncio.create_task(self._cancelled(request.job_id, by))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
-        return pb.CancelJobResponse(job=job_message(await asyncio.shield(ending)))
+        return pb.CancelJobResponse(job=self._message(await asyncio.shield(ending)))
 
     async def _cancelled(self, job_id: str, by: Caller) -> model.Job:
         """Waits for the server that runs the job, at most for its lease.
@@ -170,7 +171,7 @@ class JobService(JobServiceServicer):
             by=current(),
             reason=request.reason,
         )
-        return pb.UpdateJobLimitsResponse(job=job_message(job))
+        return pb.UpdateJobLimitsResponse(job=self._message(job))
 
     async def ListItemErrors(self, request: pb.ListItemErrorsRequest, context: Context) -> pb.ListItemErrorsResponse:
         errors, next_page_token = await self._threads.stored(
@@ -194,7 +195,11 @@ class JobService(JobServiceServicer):
             by=current(),
             reason=request.reason,
         )
-        return pb.RetryFailedItemsResponse(job=job_message(job))
+        return pb.RetryFailedItemsResponse(job=self._message(job))
+
+    def _message(self, job: model.Job) -> job_pb2.Job:
+        """A job that the caller has started or changed, as he may see it."""
+        return job_message(self._jobs.show.for_caller(job, by=current()))
 
 
 def _shown(job: model.Job) -> bytes:

@@ -44,6 +44,7 @@ def grant_from(row: Row[Any]) -> Grant:
         group=row.group_name,
         role=Role[row.role],
         scope=row.scope,
+        ceiling=row.ceiling,
         created_by=row.created_by,
         create_time=row.create_time,
     )
@@ -62,7 +63,8 @@ def lock_rights(connection: Connection) -> None:
 def deed_of(grant: Grant) -> Deed:
     """A grant that was given or taken away, for the audit log."""
     whose = grant.principal or f"group {grant.group}"
-    return Deed(about=f"grant:{grant.grant_id}", detail=f"{grant.role.name} on {grant.scope} for {whose}")
+    upto = f" up to {grant.ceiling}" if grant.ceiling else ""
+    return Deed(about=f"grant:{grant.grant_id}", detail=f"{grant.role.name} on {grant.scope}{upto} for {whose}")
 
 
 def take_grants(connection: Connection, scope: str) -> list[Grant]:

@@ -63,7 +63,8 @@ def config_from(document: Document) -> SourceConfig:
 def mapping_from(document: Document) -> RowMapping:
     """The mapping of a source."""
     classification = Classification(**_known(Classification, document["classification"]))
-    return RowMapping(**{**_known(RowMapping, document), "classification": classification})
+    masked = tuple(document.get("masked_columns", ()))
+    return RowMapping(**{**_known(RowMapping, document), "classification": classification, "masked_columns": masked})
 
 
 def source_document(source: Source) -> dict[str, Any]:
@@ -96,7 +97,8 @@ def spec_document(spec: JobSpec) -> dict[str, Any]:
 
 def spec_from(document: Document) -> JobSpec:
     """A job's spec."""
-    return JobSpec(**{**_known(JobSpec, document), "limits": limits_from(document["limits"])})
+    masked = tuple(document.get("masked_columns", ()))
+    return JobSpec(**{**_known(JobSpec, document), "limits": limits_from(document["limits"]), "masked_columns": masked})
 
 
 def limits_from(document: Document) -> JobLimits:

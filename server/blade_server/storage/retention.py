@@ -50,15 +50,17 @@ _QUIET = text(
     SELECT old.job_id
     FROM sync
     CROSS JOIN LATERAL (
-        SELECT job_id FROM job WHERE job.sync = sync.name AND job.sync <> '' ORDER BY job_id DESC OFFSET :runs LIMIT 1
+        SELECT create_time FROM job
+        WHERE job.sync = sync.name AND job.sync <> '' AND writes AND end_time IS NOT NULL
+        ORDER BY create_time DESC OFFSET :runs LIMIT 1
     ) AS bound
     CROSS JOIN LATERAL (
         SELECT job_id FROM job
-        WHERE job.sync = sync.name AND job.sync <> '' AND job_id <= bound.job_id
-          AND kind = 'SYNC' AND status = 'COMPLETED' AND folded AND end_time < now() - make_interval(secs => :age)
+        WHERE job.sync = sync.name AND job.sync <> '' AND writes AND end_time < now() - make_interval(secs => :age)
+          AND create_time <= bound.create_time AND kind = 'SYNC' AND status = 'COMPLETED' AND folded
           AND error_count = 0
           AND (SELECT sum(value::bigint) FROM jsonb_each_text(report -> 'counts') WHERE key <> 'unchanged') = 0
-        ORDER BY job_id LIMIT :limit
+        ORDER BY create_time LIMIT :limit
     ) AS old
     LIMIT :limit
     """

@@ -134,6 +134,7 @@ def _add_grant(connection: Connection, grant: Grant, by: Caller) -> tuple[Grant,
         "group_name": grant.group,
         "role": grant.role.name,
         "scope": grant.scope,
+        "ceiling": grant.ceiling,
     }
     values = {**key, "grant_id": grant.grant_id, "created_by": by.principal.name, "create_time": func.now()}
     added = connection.execute(insert(_grant).values(values).on_conflict_do_nothing(index_elements=list(key)))

@@ -135,6 +135,13 @@ job = Table(
     Index("job_ledger_left", "end_time", postgresql_where=text("end_time IS NOT NULL AND ledger_kept")),
     Index("job_of_queries", "job_id", postgresql_where=text("kind = 'QUERY'")),
     Index("job_by_sync", "sync", "job_id", postgresql_where=text("sync <> ''")),
+    # The last one of a sync; by the time of creation, which no index of all jobs gives.
+    Index(
+        "job_last_of_sync",
+        "sync",
+        "create_time",
+        postgresql_where=text("sync <> '' AND writes AND end_time IS NOT NULL"),
+    ),
     Index(
         "job_one_writer",
         "sync",
@@ -447,7 +454,9 @@ access_grant = Table(
     Column("scope", Text, nullable=False),
     _text("created_by"),
     _time("create_time", nullable=False),
-    UniqueConstraint("principal", "group_name", "role", "scope"),
+    # The highest classification of rows that it lets through; empty: no ceiling.
+    _text("ceiling"),
+    UniqueConstraint("principal", "group_name", "role", "scope", "ceiling", name="access_grant_once"),
     Index("ix_access_grant_group", "group_name", postgresql_where=text("group_name <> ''")),
 )
 

@@ -39,6 +39,8 @@ _LOST_SESSION = re.compile(
     r"invalid (session|operation) ?handle|session .*(closed|expired|not found|does not exist)", re.IGNORECASE
 )
 _JAVA_CLASS = re.compile(r"^(?:Error running query: )?(?:[a-z][\w$]*\.)+[A-Z][\w$]*(?:Exception|Error)?: ")
+_POSITION = re.compile(r"[;,.]? *\(?line \d+,? pos \d+\)?")
+"""In the statement as BLADE has written it, which says how long that is, and which the caller does not see."""
 _ERROR_CLASS = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
 
 
@@ -79,7 +81,7 @@ def _refused(exc: BaseException, target: Target) -> BladeError:
 
 
 def first_line(message: str) -> str:
-    """What the warehouse said, without Java class names and stack trace.
+    """What the warehouse said, without Java class names, stack trace and positions.
 
     Databricks spreads one message over several lines only for plans and traces; the error class stands in the first.
     """
@@ -87,6 +89,7 @@ def first_line(message: str) -> str:
     text = lines[0] if lines else ""
     while match := _JAVA_CLASS.match(text):
         text = text[match.end() :]
+    text = _POSITION.sub("", text)
     return text if len(text) <= MAX_MESSAGE_CHARS else text[:MAX_MESSAGE_CHARS] + " ..."
 
 

@@ -26,8 +26,8 @@ TLS = ROOT / "tests" / "unit" / "client" / "tls"
 def serve() -> Iterator[Callable[..., Served]]:
     servers = []
 
-    def start(*arguments: str, **changes: str) -> Served:
-        servers.append(Served(*arguments, **changes))
+    def start(*arguments: str, afresh: bool = False, **changes: str) -> Served:
+        servers.append(Served(*arguments, afresh=afresh, **changes))
         return servers[-1]
 
     yield start
@@ -38,7 +38,7 @@ def serve() -> Iterator[Callable[..., Served]]:
 
 
 def test_it_says_that_it_is_ready_serves_and_stops_gracefully(postgres_url: str, serve: Callable[..., Served]) -> None:
-    server = serve("--json", DATABASE_URL=postgres_url)
+    server = serve("--json", afresh=True, DATABASE_URL=postgres_url)
     said = server.said()
 
     with grpc.insecure_channel(f"{said['host']}:{said['port']}") as channel:

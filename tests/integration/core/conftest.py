@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from pydantic import SecretStr
 from tests.support.access import AsTester, called
-from tests.support.engine import ended, make_world, reaches
+from tests.support.engine import _sample_warehouse, ended, make_world, reaches, sample_warehouse
 from tests.support.lakes import make_lakes
 from tests.support.warehouses import lent
 
@@ -31,7 +31,7 @@ from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.sources import SourceStore
 
-__all__ = ["ended", "make_lakes", "make_world", "reaches"]
+__all__ = ["_sample_warehouse", "ended", "make_lakes", "make_world", "reaches", "sample_warehouse"]
 
 TOKEN = "sandbox-secret-token"
 

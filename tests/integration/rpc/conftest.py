@@ -15,6 +15,7 @@ from tests.support.loops import LoopThread
 from blade_server.app.policies import principal_limits, rpc_policy
 from blade_server.core.access.door import Door
 from blade_server.core.audit.refusals import Refusals
+from blade_server.core.jobs.redaction import for_caller, may_read
 from blade_server.core.jobs.watch import Feed
 from blade_server.model import Job
 from blade_server.model.policy import AccessPolicy
@@ -53,7 +54,12 @@ class RpcWorld:
         refusals = Refusals(SimpleNamespace(note=lambda *_: True))  # type: ignore[arg-type]
         self.audit = SimpleNamespace(refusals=refusals, log=HandMade())
         # GetJob asks `get` then, which a test puts in place.
-        show = HandMade(get_quickly=_nothing, tell_rows=lambda job: False)
+        show = HandMade(
+            get_quickly=_nothing,
+            tell_rows=lambda job: False,
+            may_read=lambda job, *, by: may_read(job, by, ("UNCLASS",)),
+            for_caller=lambda job, *, by: for_caller(job, by, ("UNCLASS",)),
+        )
         self.jobs = HandMade(show=show, control=HandMade())
         self.stored: dict[str, Job] = {}
         self.settings = Settings(**({"port": 0} | settings))

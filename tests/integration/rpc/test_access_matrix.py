@@ -31,8 +31,8 @@ from blade_server.core.access.rights import Rights
 from blade_server.core.access.tokens import new_id, new_token
 from blade_server.core.jobs.ids import new_job_id
 from blade_server.core.schedule.due_times import first_due
-from blade_server.model import JobKind, NewJob
-from blade_server.model.access import Role
+from blade_server.model import JobKind, NewJob, Source
+from blade_server.model.access import Role, Scope
 from blade_server.model.policy import AccessPolicy
 from blade_server.model.sync import Sync, SyncOwner, SyncSpec, SyncTask
 from blade_server.rpc.methods import needs_of
@@ -52,6 +52,7 @@ PUBLIC = {method for method, needs in NEEDS.items() if needs.public}
 GARBAGE = b"\xff\xfe no message \x00"
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 TIMEOUT_S = 30.0
+ORDER = ("UNCLASS", "CUI", "SECRET")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +163,10 @@ CLOSED: dict[str, dict[str, Any]] = {
 }
 """Where REST has no path for an empty one. The destination `default` is there, and nobody can change it."""
 _GRANT = (
-    "INSERT INTO access_grant (grant_id, principal, role, scope, create_time) VALUES (:id, :name, :role, :scope, now())"
+    "INSERT INTO access_grant (grant_id, principal, role, scope, ceiling, create_time) "
+    "VALUES (:id, :name, :role, :scope, :ceiling, now())"
 )
+MASKED = "unseen_column"
 BY_DATA_TYPE = {"ConfigService/AddSource"}
 """A new source is allowed on its data type, whether there are others of it or not."""
 
@@ -183,7 +186,9 @@ class World:
     def __init__(self, url: str) -> None:
         self.database = Database(url, pool_size=4)
         access = AccessStore(self.database)
-        self.rights = Rights(RightsStore(self.database), SourceStore(self.database), Door(AccessPolicy(), access))
+        self.rights = Rights(
+            RightsStore(self.database), SourceStore(self.database), Door(AccessPolicy(), access), ORDER
+        )
         self.right, self.wrong = self._object("parts", "part"), self._object("salaries", "salary")
         self.server = Served(
             "--json",
@@ -219,31 +224,43 @@ class World:
 
     def _object(self, name: str, data_type: str) -> Object:
         config = replace(a_source().config, table=name, host="no.host")  # nobody is asked
-        source = replace(a_source(), name=name, data_type=data_type, config=config)
+        mapping = replace(a_source().mapping, masked_columns=(MASKED,))
+        source = replace(a_source(), name=name, data_type=data_type, config=config, mapping=mapping)
         SourceStore(self.database).add(source, by=called())
-        new = NewJob(
-            job_id=new_job_id(),
-            spec=a_spec(sql="SELECT 'classified words'", source=name, data_type=data_type),
-            source=source,
-            statement="SELECT 'classified words'",
-            request_hash="",
-            level=1,
-        )
-        job = NewJobs(self.database, max_open=10).add(new, by=called())
         spec = SyncSpec(source=name, sql=f"SELECT *, 'classified words' AS word FROM {name}")
         owner = SyncOwner(name="anybody", kind="off")
         sync = Sync(name=f"{name}-sync", spec=spec, data_type=data_type, owner=owner)
         stored = SyncStore(self.database, first_due).add(sync, by=called())
         task = SyncTask(sync=sync.name, kind=JobKind.SYNC, run_number=0, spec=spec, key_hash="", etag=stored.etag)
-        run = NewJobs(self.database, max_open=10).add(replace(new, job_id=new_job_id(), task=task), by=called())
-        return Object(source=name, data_type=data_type, job_id=job.job_id, sync=sync.name, run_id=run.job_id)
+        job_id, run_id = self.job(source), self.job(source, task)
+        return Object(source=name, data_type=data_type, job_id=job_id, sync=sync.name, run_id=run_id)
 
-    def token(self, *grants: tuple[Role, str]) -> str:
+    def job(self, source: Source, task: SyncTask | None = None) -> str:
+        """Of a new job that nobody runs."""
+        new = NewJob(
+            job_id=new_job_id(),
+            spec=a_spec(
+                sql="SELECT 'classified words'",
+                source=source.name,
+                data_type=source.data_type,
+                masked_columns=(MASKED,),
+            ),
+            source=source,
+            statement="SELECT 'classified words'",
+            request_hash="",
+            level=1,
+            task=task,
+        )
+        return NewJobs(self.database, max_open=1000).add(new, by=called()).job_id
+
+    def token(self, *grants: tuple[Role, str], ceiling: str = "") -> str:
+        """Of somebody new with these grants; a ceiling is that of those that can have one."""
         self._names = getattr(self, "_names", itertools.count())
         name = f"caller-{next(self._names)}"
         with self.database.begin() as connection:
             for role, scope in grants:  # also those that CreateGrant refuses
-                values = {"id": new_id(), "name": name, "role": role.name, "scope": scope}
+                upto = ceiling if role in (Role.READER, Role.OPERATOR) else ""
+                values = {"id": new_id(), "name": name, "role": role.name, "scope": scope, "ceiling": upto}
                 connection.execute(sqlalchemy.text(_GRANT), values)
         return self.rights.create_token(name, by=called(), lifetime_s=0)[0]
 
@@ -434,7 +451,6 @@ def test_every_method_has_a_row_and_every_row_a_method() -> None:
 def test_what_names_an_object_says_so_in_its_option() -> None:
     """A request with the name of a source or a job in it is about one, so a grant on one must be enough for it."""
     names = {"job_id", "source", "name", "data_type", "sync"}
-    of_the_server = "blade.v1.NotificationService/"
 
     def is_named(method: MethodDescriptor) -> bool:
         fields: list[FieldDescriptor] = list(method.input_type.fields)
@@ -446,18 +462,20 @@ def test_what_names_an_object_says_so_in_its_option() -> None:
     assert named == {name for name, needs in NEEDS.items() if needs.anywhere and short(name) not in others}
 
 
-@pytest.mark.parametrize(
-    ("service", "seen"),
-    [
-        ("DestinationService", {"GetDestination", "ListDestinations", "TestDestination"}),
-        ("NotificationService", {"GetNotification", "ListNotifications"}),
-    ],
-)
-def test_what_is_the_servers_is_seen_with_a_role_on_any_source_and_changed_with_one_on_all(
-    service: str, seen: set[str]
-) -> None:
-    anywhere = {name.partition("/")[2] for name, needs in NEEDS.items() if f".{service}/" in name and needs.anywhere}
-    assert anywhere == seen
+def test_a_destination_is_seen_with_a_role_on_any_source_and_changed_with_one_on_all() -> None:
+    anywhere = {
+        name.partition("/")[2] for name, needs in NEEDS.items() if "DestinationService/" in name and needs.anywhere
+    }
+    assert anywhere == {"GetDestination", "ListDestinations", "TestDestination"}
+
+
+def test_a_notification_is_seen_with_a_role_on_any_source_and_changed_with_one_on_all() -> None:
+    methods = {name.partition("/")[2]: needs for name, needs in NEEDS.items() if "NotificationService/" in name}
+    seen = {"GetNotification", "ListNotifications"}
+    assert {name for name, needs in methods.items() if needs.anywhere} == seen
+    reading = {name for name, needs in methods.items() if needs.role is Role.VIEWER}
+    assert reading == {*seen, "ListDeliveries"}
+    assert all(needs.role is Role.EDITOR for name, needs in methods.items() if name not in reading)
 
 
 def test_all_is_served_and_two_methods_alone_are_for_everybody(world: World) -> None:
@@ -483,11 +501,13 @@ def test_nobody_gets_in_whatever_he_sends(world: World) -> None:
     assert world.state() == before
 
 
-@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("caller", [*CALLERS, "READER on source:parts below", "OPERATOR on * below"])
 def test_a_caller_may_what_the_option_says(world: World, caller: str) -> None:
-    authorization = f"Bearer {world.token(*CALLERS[caller])}"
+    """A ceiling takes rows away, and no call."""
+    grants = CALLERS[caller.removesuffix(" below")]
+    authorization = f"Bearer {world.token(*grants, ceiling='UNCLASS' if caller.endswith(' below') else '')}"
     calls = [
-        (expected(method, CALLERS[caller], about), method, about)
+        (expected(method, grants, about), method, about)
         for method in sorted(world.served)
         for about in (world.right, world.wrong, UNKNOWN)
     ]
@@ -564,3 +584,33 @@ def test_sql_and_words_of_the_warehouse_are_for_readers(world: World) -> None:
         for authorization, whole in ((viewer, False), (reader, True), (viewer, False)):
             got = world.answer(method, sent, authorization)[3]
             assert (b"classified words" in got) is whole, name
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.READER, Role.OPERATOR, Role.EDITOR])
+def test_a_masked_column_is_named_to_editors_alone(world: World, role: Role) -> None:
+    authorization = f"Bearer {world.token((role, '*'))}"
+    named = set()
+    for method in sorted(world.served):
+        for about in (world.right, UNKNOWN):
+            got = world.answer(method, serialised(method, request_of(method, about)), authorization)
+            if MASKED in repr(got):
+                named.add(short(method))
+    assert named == ({"ConfigService/GetSource", "ConfigService/ListSources"} if role is Role.EDITOR else set())
+
+
+def test_failed_rows_are_for_those_for_whom_all_is_there_that_the_job_read(world: World) -> None:
+    """The job of this world was started without a ceiling."""
+    job_id = world.job(SourceStore(world.database).get("parts", Scope(all=True)))
+    whole, below = (world.token((Role.OPERATOR, "source:parts"), ceiling=ceiling) for ceiling in ("", "SECRET"))
+    for method, fields in (
+        ("JobService/GetJob", {"id": job_id}),
+        ("JobService/WatchJob", {"job_id": job_id}),
+        ("JobService/ListJobs", {"source": "parts"}),
+        ("JobService/UpdateJobLimits", {"job_id": job_id, "limits": {"items_per_second": 5}}),
+        ("JobService/CancelJob", {"job_id": job_id}),
+    ):
+        sent = serialised(f"blade.v1.{method}", fields)
+        for token, shown in ((below, False), (whole, True), (below, False)):
+            got = world.answer(f"blade.v1.{method}", sent, f"Bearer {token}")
+            assert got[0] == "OK", method
+            assert (b"classified words" in got[3]) is shown, method

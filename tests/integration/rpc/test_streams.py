@@ -51,7 +51,7 @@ class Signed:
         self.database = Database(url, pool_size=4)
         self.store = AccessStore(self.database)
         elsewhere = Door(AccessPolicy(), self.store)
-        self.rights = Rights(RightsStore(self.database), SourceStore(self.database), elsewhere)
+        self.rights = Rights(RightsStore(self.database), SourceStore(self.database), elsewhere, ("UNCLASS", "CUI"))
         for name in ("parts", "salaries"):
             SourceStore(self.database).add(replace(a_source(), name=name, data_type=name), by=called())
         self.rpc = make_world(door=Door(AccessPolicy(), self.store), **settings)

@@ -44,7 +44,7 @@ class World:
 def world(_postgres: str, _migrated_template: str) -> Iterator[World]:
     with own_database(_postgres, _migrated_template) as url:
         database = Database(url, pool_size=1)
-        for name in ("parts", "tools"):
+        for name in ("parts", "tools", "bolts"):
             source = a_source()
             config = replace(source.config, table=name, host="no.host")
             SourceStore(database).add(replace(source, name=name, data_type=name, config=config), by=called())
@@ -91,11 +91,11 @@ def test_a_sync_lives_over_rest(world: World) -> None:
 
     assert world.rest("POST", "/syncs/parts:pause", {"reason": "x"})[1]["pauseReason"] == "by admin: x"
     assert "nextRunTime" in world.rest("POST", "/syncs/parts:resume", {})[1]
-    code, copy = world.rest("POST", "/syncs/parts:clone", {"newName": "tools", "spec": {"source": "tools"}})
-    assert (code, copy["spec"]["source"], copy["spec"]["batchSize"], copy["paused"]) == (200, "tools", 7, True)
+    code, copy = world.rest("POST", "/syncs/parts:clone", {"newName": "bolts", "spec": {"source": "bolts"}})
+    assert (code, copy["spec"]["source"], copy["spec"]["batchSize"], copy["paused"]) == (200, "bolts", 7, True)
     assert world.rest("DELETE", "/syncs/parts")[0] == 400
-    assert world.rest("DELETE", "/syncs/tools")[1] == {"itemsLeft": 0}
-    assert world.rest("GET", "/syncs/tools")[0] == 404
+    assert world.rest("DELETE", "/syncs/bolts")[1] == {"itemsLeft": 0}
+    assert world.rest("GET", "/syncs/bolts")[0] == 404
     jobs = world.rest("GET", "/jobs?sync=parts&kinds=SYNC")[1]["jobs"]
     assert [shown["jobId"] for shown in jobs] == [job["jobId"]]
     assert job["jobId"] not in str(world.rest("GET", "/jobs")[1])

@@ -38,8 +38,8 @@ CASES = [
     ),
     (
         "CreateGrant",
-        lambda b: b.access.create_grant("reader", group="g", scope="source:s", reason="new"),
-        {"grant": Grant(role=READER, group="g", scope="source:s"), "reason": "new"},
+        lambda b: b.access.create_grant("reader", group="g", scope="source:s", ceiling="CUI", reason="new"),
+        {"grant": Grant(role=READER, group="g", scope="source:s", ceiling="CUI"), "reason": "new"},
         access.CreateGrantResponse(grant=ON_ALL),
         ON_ALL,
     ),

@@ -348,6 +348,17 @@ def test_a_grant_is_made_for_a_principal_or_a_group(server, run) -> None:
     assert server.asked("CreateGrant") == [access.CreateGrantRequest(grant=wanted, reason="new")]
 
 
+def test_a_grant_goes_up_to_a_ceiling(server, run) -> None:
+    made = Grant(grant_id="g-1", role=READER, group="ops", scope="*", ceiling="CUI")
+    server.on("CreateGrant", access.CreateGrantResponse(grant=made))
+    result = run("grant", "create", "reader", "--group", "ops", "--ceiling", "CUI")
+    assert result.stdout.splitlines()[1].split() == ["g-1", "READER", "*", "CUI", "group", "ops"]
+    assert server.asked("CreateGrant")[0].grant.ceiling == "CUI"
+    server.on("CreateToken", access.CreateTokenResponse(secret="blade_x_y"))
+    run("token", "create", "ci", "--role", "READER", "--ceiling", "CUI")
+    assert [grant.ceiling for grant in server.asked("CreateToken")[0].grants] == ["CUI"]
+
+
 @pytest.mark.parametrize(
     "options",
     [["READER"], ["READER", "--principal", "a", "--group", "b"], ["BOSS", "--principal", "a"], ["--principal", "a"]],

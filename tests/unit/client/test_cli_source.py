@@ -94,6 +94,7 @@ def test_options_make_the_same_source(server, run) -> None:
         ],
         *["--items-per-second", "5.5", "--max-running-jobs", "2", "--item-id", "M-{a}", "--last-modified", "m"],
         *["--classification-column", "c", "--min-classification", "CUI", "--metadata", "k=v=w", "--metadata", "e="],
+        *["--mask", "pay", "--mask", "odd `name"],
         "--validate-only",
     )
     assert result.exit_code == 0, result.output
@@ -119,6 +120,7 @@ def test_options_make_the_same_source(server, run) -> None:
             "last_modified": "m",
             "classification": {"column": "c"},
             "min_classification": "CUI",
+            "masked_columns": ["pay", "odd `name"],
             "metadata": {"k": "v=w", "e": ""},
         },
     )
@@ -135,6 +137,14 @@ def test_options_stand_over_the_file_and_what_is_not_said_stays_unset(server, ru
     server.requests.clear()
     run("source", "add", "--name", "s", "--table", "a.b.c")
     assert not server.asked("AddSource")[0].source.HasField("enabled")
+
+
+def test_masks_are_taken_away_by_an_empty_one(server, run) -> None:
+    server.on("UpdateSource", config.UpdateSourceResponse(source=STORED))
+    run("source", "update", "s", "--mask", "")
+    (request,) = server.asked("UpdateSource")
+    assert list(request.update_mask.paths) == ["mapping.masked_columns"]
+    assert not request.source.mapping.masked_columns
 
 
 @pytest.mark.parametrize(

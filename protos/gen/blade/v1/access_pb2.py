@@ -26,19 +26,19 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x62lade/v1/access.proto\x12\x08\x62lade.v1\x1a google/protobuf/descriptor.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x01\n\x06\x41\x63\x63\x65ss\x12\x1c\n\x04role\x18\x01 \x01(\x0e\x32\x0e.blade.v1.Role\x12\'\n\x06object\x18\x02 \x01(\x0e\x32\x17.blade.v1.Access.Object\x12\x0e\n\x06public\x18\x03 \x01(\x08\"P\n\x06Object\x12\x16\n\x12OBJECT_UNSPECIFIED\x10\x00\x12\n\n\x06SOURCE\x10\x01\x12\x07\n\x03JOB\x10\x02\x12\x08\n\x04SYNC\x10\x03\x12\x0f\n\x0b\x44\x45STINATION\x10\x04\"\xad\x01\n\x05Grant\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\r\n\x05group\x18\x03 \x01(\t\x12\x1c\n\x04role\x18\x04 \x01(\x0e\x32\x0e.blade.v1.Role\x12\r\n\x05scope\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x07 \x01(\t*f\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\n\n\x06VIEWER\x10\x01\x12\n\n\x06READER\x10\x02\x12\x0c\n\x08OPERATOR\x10\x03\x12\n\n\x06\x45\x44ITOR\x10\x04\x12\t\n\x05\x41\x44MIN\x10\x05\x12\x0b\n\x07\x41UDITOR\x10\x06:B\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x8c\x03 \x01(\x0b\x32\x10.blade.v1.Accessb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x62lade/v1/access.proto\x12\x08\x62lade.v1\x1a google/protobuf/descriptor.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x01\n\x06\x41\x63\x63\x65ss\x12\x1c\n\x04role\x18\x01 \x01(\x0e\x32\x0e.blade.v1.Role\x12\'\n\x06object\x18\x02 \x01(\x0e\x32\x17.blade.v1.Access.Object\x12\x0e\n\x06public\x18\x03 \x01(\x08\"P\n\x06Object\x12\x16\n\x12OBJECT_UNSPECIFIED\x10\x00\x12\n\n\x06SOURCE\x10\x01\x12\x07\n\x03JOB\x10\x02\x12\x08\n\x04SYNC\x10\x03\x12\x0f\n\x0b\x44\x45STINATION\x10\x04\"\xbe\x01\n\x05Grant\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\r\n\x05group\x18\x03 \x01(\t\x12\x1c\n\x04role\x18\x04 \x01(\x0e\x32\x0e.blade.v1.Role\x12\r\n\x05scope\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12\x0f\n\x07\x63\x65iling\x18\x08 \x01(\t*f\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\n\n\x06VIEWER\x10\x01\x12\n\n\x06READER\x10\x02\x12\x0c\n\x08OPERATOR\x10\x03\x12\n\n\x06\x45\x44ITOR\x10\x04\x12\t\n\x05\x41\x44MIN\x10\x05\x12\x0b\n\x07\x41UDITOR\x10\x06:B\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x8c\x03 \x01(\x0b\x32\x10.blade.v1.Accessb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'blade.v1.access_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=458
-  _globals['_ROLE']._serialized_end=560
+  _globals['_ROLE']._serialized_start=475
+  _globals['_ROLE']._serialized_end=577
   _globals['_ACCESS']._serialized_start=103
   _globals['_ACCESS']._serialized_end=280
   _globals['_ACCESS_OBJECT']._serialized_start=200
   _globals['_ACCESS_OBJECT']._serialized_end=280
   _globals['_GRANT']._serialized_start=283
-  _globals['_GRANT']._serialized_end=456
+  _globals['_GRANT']._serialized_end=473
 # @@protoc_insertion_point(module_scope)

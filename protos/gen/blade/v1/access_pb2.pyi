@@ -52,7 +52,7 @@ class Access(_message.Message):
     def __init__(self, role: _Optional[_Union[Role, str]] = ..., object: _Optional[_Union[Access.Object, str]] = ..., public: _Optional[bool] = ...) -> None: ...
 
 class Grant(_message.Message):
-    __slots__ = ("grant_id", "principal", "group", "role", "scope", "create_time", "created_by")
+    __slots__ = ("grant_id", "principal", "group", "role", "scope", "create_time", "created_by", "ceiling")
     GRANT_ID_FIELD_NUMBER: _ClassVar[int]
     PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class Grant(_message.Message):
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     CREATED_BY_FIELD_NUMBER: _ClassVar[int]
+    CEILING_FIELD_NUMBER: _ClassVar[int]
     grant_id: str
     principal: str
     group: str
@@ -67,4 +68,5 @@ class Grant(_message.Message):
     scope: str
     create_time: _timestamp_pb2.Timestamp
     created_by: str
-    def __init__(self, grant_id: _Optional[str] = ..., principal: _Optional[str] = ..., group: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., scope: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ...) -> None: ...
+    ceiling: str
+    def __init__(self, grant_id: _Optional[str] = ..., principal: _Optional[str] = ..., group: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., scope: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., ceiling: _Optional[str] = ...) -> None: ...

@@ -135,8 +135,8 @@ class AccessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateGrant(self, request, context):
-        """CreateGrant lets a principal or group do what a role may. A grant that is there already is answered as it is. NOT_FOUND if its scope
-        names a source or data type that does not exist.
+        """CreateGrant lets a principal or group do what a role may. A grant that is there already is answered as it is; one with another ceiling is
+        another grant, and the highest counts. NOT_FOUND if its scope names a source or data type that does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

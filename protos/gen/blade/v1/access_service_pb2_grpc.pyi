@@ -48,8 +48,8 @@ class AccessServiceStub:
     RevokeToken: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.RevokeTokenRequest, _access_service_pb2.RevokeTokenResponse]
     """RevokeToken makes a token useless for ever. Idempotent. FAILED_PRECONDITION if nobody could give access any more."""
     CreateGrant: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.CreateGrantRequest, _access_service_pb2.CreateGrantResponse]
-    """CreateGrant lets a principal or group do what a role may. A grant that is there already is answered as it is. NOT_FOUND if its scope
-    names a source or data type that does not exist.
+    """CreateGrant lets a principal or group do what a role may. A grant that is there already is answered as it is; one with another ceiling is
+    another grant, and the highest counts. NOT_FOUND if its scope names a source or data type that does not exist.
     """
     ListGrants: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.ListGrantsRequest, _access_service_pb2.ListGrantsResponse]
     """ListGrants returns the grants in the order of their ids."""
@@ -86,8 +86,8 @@ class AccessServiceAsyncStub(AccessServiceStub):
     RevokeToken: _aio.UnaryUnaryMultiCallable[_access_service_pb2.RevokeTokenRequest, _access_service_pb2.RevokeTokenResponse]  # type: ignore[assignment]
     """RevokeToken makes a token useless for ever. Idempotent. FAILED_PRECONDITION if nobody could give access any more."""
     CreateGrant: _aio.UnaryUnaryMultiCallable[_access_service_pb2.CreateGrantRequest, _access_service_pb2.CreateGrantResponse]  # type: ignore[assignment]
-    """CreateGrant lets a principal or group do what a role may. A grant that is there already is answered as it is. NOT_FOUND if its scope
-    names a source or data type that does not exist.
+    """CreateGrant lets a principal or group do what a role may. A grant that is there already is answered as it is; one with another ceiling is
+    another grant, and the highest counts. NOT_FOUND if its scope names a source or data type that does not exist.
     """
     ListGrants: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ListGrantsRequest, _access_service_pb2.ListGrantsResponse]  # type: ignore[assignment]
     """ListGrants returns the grants in the order of their ids."""
@@ -157,8 +157,8 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.CreateGrantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.CreateGrantResponse, _abc.Awaitable[_access_service_pb2.CreateGrantResponse]]:
-        """CreateGrant lets a principal or group do what a role may. A grant that is there already is answered as it is. NOT_FOUND if its scope
-        names a source or data type that does not exist.
+        """CreateGrant lets a principal or group do what a role may. A grant that is there already is answered as it is; one with another ceiling is
+        another grant, and the highest counts. NOT_FOUND if its scope names a source or data type that does not exist.
         """
 
     @_abc_1.abstractmethod

@@ -103,8 +103,8 @@ class ConfigServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveSource(self, request, context):
-        """RemoveSource deletes a source; what it brought into the catalog stays, and so do its final jobs. FAILED_PRECONDITION while it has jobs
-        that are not final.
+        """RemoveSource deletes a source with the grants on it (`source:NAME`); what it brought into the catalog stays, and so do its final jobs.
+        FAILED_PRECONDITION while it has jobs that are not final.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,8 +47,8 @@ class ConfigServiceStub:
     configuration they began with.
     """
     RemoveSource: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.RemoveSourceRequest, _config_service_pb2.RemoveSourceResponse]
-    """RemoveSource deletes a source; what it brought into the catalog stays, and so do its final jobs. FAILED_PRECONDITION while it has jobs
-    that are not final.
+    """RemoveSource deletes a source with the grants on it (`source:NAME`); what it brought into the catalog stays, and so do its final jobs.
+    FAILED_PRECONDITION while it has jobs that are not final.
     """
     TestSource: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.TestSourceRequest, _config_service_pb2.TestSourceResponse]
     """TestSource takes the steps of the connection test on a stored source; a failed step is part of the answer, not an
@@ -74,8 +74,8 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     configuration they began with.
     """
     RemoveSource: _aio.UnaryUnaryMultiCallable[_config_service_pb2.RemoveSourceRequest, _config_service_pb2.RemoveSourceResponse]  # type: ignore[assignment]
-    """RemoveSource deletes a source; what it brought into the catalog stays, and so do its final jobs. FAILED_PRECONDITION while it has jobs
-    that are not final.
+    """RemoveSource deletes a source with the grants on it (`source:NAME`); what it brought into the catalog stays, and so do its final jobs.
+    FAILED_PRECONDITION while it has jobs that are not final.
     """
     TestSource: _aio.UnaryUnaryMultiCallable[_config_service_pb2.TestSourceRequest, _config_service_pb2.TestSourceResponse]  # type: ignore[assignment]
     """TestSource takes the steps of the connection test on a stored source; a failed step is part of the answer, not an
@@ -128,8 +128,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.RemoveSourceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.RemoveSourceResponse, _abc.Awaitable[_config_service_pb2.RemoveSourceResponse]]:
-        """RemoveSource deletes a source; what it brought into the catalog stays, and so do its final jobs. FAILED_PRECONDITION while it has jobs
-        that are not final.
+        """RemoveSource deletes a source with the grants on it (`source:NAME`); what it brought into the catalog stays, and so do its final jobs.
+        FAILED_PRECONDITION while it has jobs that are not final.
         """
 
     @_abc_1.abstractmethod

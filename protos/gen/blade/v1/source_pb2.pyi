@@ -5,7 +5,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -57,7 +57,7 @@ class SourceConfig(_message.Message):
     def __init__(self, catalog: _Optional[str] = ..., schema: _Optional[str] = ..., table: _Optional[str] = ..., warehouse_id: _Optional[str] = ..., host: _Optional[str] = ..., credentials: _Optional[str] = ..., items_per_second: _Optional[float] = ..., max_running_jobs: _Optional[int] = ..., destination: _Optional[str] = ...) -> None: ...
 
 class Mapping(_message.Message):
-    __slots__ = ("item_id", "last_modified", "classification", "metadata", "min_classification")
+    __slots__ = ("item_id", "last_modified", "classification", "metadata", "min_classification", "masked_columns")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -70,12 +70,14 @@ class Mapping(_message.Message):
     CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     MIN_CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
+    MASKED_COLUMNS_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     last_modified: str
     classification: Classification
     metadata: _containers.ScalarMap[str, str]
     min_classification: str
-    def __init__(self, item_id: _Optional[str] = ..., last_modified: _Optional[str] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., min_classification: _Optional[str] = ...) -> None: ...
+    masked_columns: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, item_id: _Optional[str] = ..., last_modified: _Optional[str] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., min_classification: _Optional[str] = ..., masked_columns: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Classification(_message.Message):
     __slots__ = ("column", "value")

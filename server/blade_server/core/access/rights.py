@@ -30,6 +30,7 @@ _PRINCIPAL = re.compile(r"[A-Za-z0-9._@:/-]{1,100}", re.ASCII)
 _SCOPE = re.compile(r"\*|source:[a-z][a-z0-9-]{0,62}|data_type:[a-z][a-z0-9_-]{0,62}", re.ASCII)
 _WHOLE = frozenset((Role.ADMIN, Role.AUDITOR))
 """Roles for the server as a whole: their methods are about no source."""
+_WITH_CEILING = frozenset((Role.READER, Role.OPERATOR))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +47,12 @@ class Rights:
     A change holds on this server at once, and on the others once they ask again.
     """
 
-    def __init__(self, store: RightsStore, sources: SourceStore, door: Door) -> None:
+    def __init__(self, store: RightsStore, sources: SourceStore, door: Door, classifications: Sequence[str]) -> None:
+        """`classifications`: the known ones, which ceilings may be."""
         self._store = store
         self._sources = sources
         self._door = door
+        self._classifications = classifications
 
     def create_token(
         self,
@@ -62,8 +65,8 @@ class Rights:
     ) -> tuple[str, Token]:
         """The token itself, which nobody can show again, and what is kept of it.
 
-        `lifetime_s` None: 90 days, 0: for ever. Of `grants` role and scope count. Raises Invalid; NotFound for a scope;
-        Precondition if the principal has two good ones.
+        `lifetime_s` None: 90 days, 0: for ever. Of `grants` role, scope and ceiling count. Raises Invalid; NotFound for
+        a scope; Precondition if the principal has two good ones.
         """
         lasts_s = DEFAULT_LIFETIME_S if lifetime_s is None else lifetime_s
         wrong = [
@@ -74,12 +77,12 @@ class Rights:
         if len(grants) > MAX_GRANTS:
             wrong.append(("grants", f"has {len(grants)} entries; at most {MAX_GRANTS} are allowed"))
         for place, grant in enumerate(grants):
-            wrong.extend(_check_scope(f"grants[{place}].", grant))
+            wrong.extend(self._check_grant(f"grants[{place}].", grant))
         raise_for(wrong)
         token_id, secret = new_token()
         expire_time = datetime.now(UTC) + timedelta(seconds=lasts_s) if lasts_s else None
         token = Token(token_id=token_id, principal=principal, description=description, expire_time=expire_time)
-        his = [Grant(grant_id=new_id(), role=grant.role, scope=grant.scope, principal=principal) for grant in grants]
+        his = [replace(grant, grant_id=new_id(), principal=principal, group="") for grant in grants]
         stored = self._store.add_token(token, hash_of(secret), his, by=by)
         self._door.forget()
         return secret, stored
@@ -105,7 +108,7 @@ class Rights:
         if bool(grant.principal) == bool(grant.group):
             raise Invalid.field("grant", "names a principal or a group, one of the two")
         named = _check_name("principal" if grant.principal else "group", grant.principal or grant.group)
-        raise_for([*named, *_check_scope("grant.", grant), *check_reason(reason)])
+        raise_for([*named, *self._check_grant("grant.", grant), *check_reason(reason)])
         stored = self._store.add_grant(replace(grant, grant_id=new_id()), by=by, reason=reason)
         self._door.forget()
         return stored
@@ -144,6 +147,16 @@ class Rights:
             if exc.transient:
                 raise
             return Checked(refusal=exc.message)
+
+    def _check_grant(self, prefix: str, grant: Grant) -> Iterator[tuple[str, str]]:
+        yield from _check_scope(prefix, grant)
+        field, ceiling = f"{prefix}ceiling", grant.ceiling
+        if ceiling and ceiling not in self._classifications:
+            known = ", ".join(self._classifications)
+            yield field, f"{ceiling[:80]!r} is not one of this server's BLADE_CLASSIFICATIONS: {known}"
+        elif ceiling and grant.role not in _WITH_CEILING:
+            why = "a VIEWER gets no rows, and who edits a source says himself how they are classified"
+            yield field, f"is for READER and OPERATOR, not for {grant.role.name}: {why}"
 
     def _allowing(self, who: Principal, needs: Needs, role: Role, source: str) -> Sequence[Grant]:
         holding = [grant for grant in who.grants if grant.role.holds(role)]

@@ -20,8 +20,8 @@ from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
 from blade_server.core.transform.classifications import is_above
 from blade_server.errors import CatalogDenied, CatalogRejected, CatalogUnavailable, Invalid, Precondition, Reason
-from blade_server.model import Item
-from blade_server.model.access import Caller
+from blade_server.model import Item, Source
+from blade_server.model.access import Caller, View
 from blade_server.model.policy import DirectPolicy
 from blade_server.storage.sources import SourceStore
 
@@ -82,7 +82,7 @@ class Ingest:
         Args: as in blade.v1.IngestItemRequest.
 
         Raises:
-            NotFound: no row has the id.
+            NotFound: no row that is there for the caller has the id.
             Precondition: two rows have it, the row cannot become an item, or the destination does not take it.
             CatalogRejected, CatalogDenied, CatalogUnavailable, Warehouse...: as they are, after the retries.
         """
@@ -90,12 +90,17 @@ class Ingest:
         if not item_id:
             raise Invalid.field("item_id", "is required")
         found = self._sources.find(data_type, source, by=by)
+        view = self._sources.view(found, by=by)
+        item: Item | None = None
+        if view.ceiling:  # else an answer of the catalog would tell of items above it
+            self._recorder.read(by, f"source:{found.name}")
+            item = self._row(found, view, item_id, metadata)
         with self._catalogs.open(destination or found.config.destination) as opened:
             existed = self._tried(lambda: item_id in opened.catalog.existing(found.data_source, [item_id]))
             if existed and not replace:
                 return Ingested(outcome=IngestOutcome.ALREADY_EXISTS)
             with self._recorder.outside(by, f"source:{found.name}", "upload of an item"):
-                item = self._tried(lambda: self._queries.item_of(found, item_id, metadata or {}))
+                item = item or self._row(found, view, item_id, metadata)
                 self._check_ceiling(opened, item)
                 encoded = encode(found.data_source, Items.of([item]))
                 replaced = self._upload(opened.catalog, encoded) or existed
@@ -105,6 +110,9 @@ class Ingest:
             item=item,
             bytes_uploaded=encoded.size_bytes,
         )
+
+    def _row(self, source: Source, view: View, item_id: str, metadata: Mapping[str, str] | None) -> Item:
+        return self._tried(lambda: self._queries.item_of(source, view, item_id, metadata or {}))
 
     def _check_ceiling(self, opened: OpenCatalog, item: Item) -> None:
         to = opened.destination

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -24,7 +25,7 @@ from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import MAX_ITEM_ID_CHARACTERS, Transform, Transformed
 from blade_server.errors import Invalid, NotFound, Precondition, Reason, WarehouseRefused
 from blade_server.model import Item, RowQuery, Source
-from blade_server.model.access import Caller
+from blade_server.model.access import Caller, View
 from blade_server.model.policy import DirectPolicy
 from blade_server.warehouse import MAX_BATCH_ROWS, Result, Target, Warehouse
 
@@ -35,6 +36,13 @@ ITEM_BATCH_ROWS = 1_000
 SCHEMA_TTL_S = 60.0
 
 
+class _Of(NamedTuple):
+    """A source, and what of it is there for the caller."""
+
+    source: Source
+    view: View
+
+
 class Queries:
     """Opens queries, at most `policy.max_queries` at once. Thread-safe."""
 
@@ -43,7 +51,7 @@ class Queries:
         self._sources = sources
         self._recorder = recorder
         self._slots = threading.BoundedSemaphore(policy.max_queries)
-        self._schemas: dict[tuple[str, str], tuple[float, pa.Schema]] = {}
+        self._schemas: dict[tuple[str, str, View], tuple[float, pa.Schema]] = {}
 
     def items(self, query: RowQuery, *, by: Caller) -> ItemStream:
         """Rows as items and rejections, batch by batch; `limit` None is 100. Close the stream.
@@ -58,7 +66,10 @@ class Queries:
         self._recorder.read(by, f"source:{found.name}")
         # One row more shows whether there are more.
         wanted = replace(query, columns=_with_mapping(query.columns, found), limit=limit + 1)
-        opened = self._open(found, wanted, ITEM_BATCH_ROWS, whole_rows=Template.parse(found.mapping.item_id).row_hash)
+        whole_rows = Template.parse(found.mapping.item_id).row_hash
+        opened = self._open(
+            _Of(found, self._sources.view(found, by=by)), wanted, ITEM_BATCH_ROWS, whole_rows=whole_rows
+        )
         return ItemStream(opened, found, self._policy.source.classifications, limit=limit)
 
     def arrow(self, query: RowQuery, *, by: Caller) -> ArrowStream:
@@ -67,7 +78,7 @@ class Queries:
             _check_range("limit", query.limit, 1, MAX_ROWS_LIMIT)
         found = self._sources.find(query.data_type, query.source, by=by)
         self._recorder.read(by, f"source:{found.name}")
-        return ArrowStream(self._open(found, query, MAX_BATCH_ROWS), found)
+        return ArrowStream(self._open(_Of(found, self._sources.view(found, by=by)), query, MAX_BATCH_ROWS), found)
 
     def item(self, *, by: Caller, data_type: str = "", source: str = "", item_id: str) -> Item:
         """The one row with an item id, as an item.
@@ -80,23 +91,24 @@ class Queries:
         _check_item_id(item_id)
         found = self._sources.find(data_type, source, by=by)
         self._recorder.read(by, f"source:{found.name}")
-        return self.item_of(found, item_id, {})
+        return self.item_of(found, self._sources.view(found, by=by), item_id, {})
 
-    def item_of(self, source: Source, item_id: str, metadata: Mapping[str, str]) -> Item:
-        """As `item`, of a source that the caller may read; whoever calls this tells the audit log.
+    def item_of(self, source: Source, view: View, item_id: str, metadata: Mapping[str, str]) -> Item:
+        """As `item`, of what is there of a source for the caller; whoever calls this tells the audit log.
 
         `metadata` is added to the item's own.
         """
         _check_item_id(item_id)
         where = target(self._policy.source.warehouse, source.config)
         with Slot(self._slots), Warehouse(where) as warehouse:
-            transformed, rows = self._look_up(warehouse, source, where, item_id, metadata)
+            transformed, rows = self._look_up(warehouse, _Of(source, view), where, item_id, metadata)
         return _the_one(transformed, rows, source, item_id)
 
     def _look_up(
-        self, warehouse: Warehouse, source: Source, where: Target, item_id: str, metadata: Mapping[str, str]
+        self, warehouse: Warehouse, of: _Of, where: Target, item_id: str, metadata: Mapping[str, str]
     ) -> tuple[Transformed, int]:
-        result = self._run_look_up(warehouse, source, item_id)
+        result = self._run_look_up(warehouse, of, item_id)
+        source = of.source
         transform = Transform(
             source,
             result.schema,
@@ -106,14 +118,14 @@ class Queries:
         transformed = transform.all(result)
         return transformed, len(transformed.items) + len(transformed.rejected)
 
-    def _run_look_up(self, warehouse: Warehouse, source: Source, item_id: str) -> Result:
+    def _run_look_up(self, warehouse: Warehouse, of: _Of, item_id: str) -> Result:
         # With a new column rows have another hash, and no statement fails that leaves it out.
-        hashed = Template.parse(source.mapping.item_id).row_hash
+        hashed = Template.parse(of.source.mapping.item_id).row_hash
         for fresh in (True,) if hashed else (False, True):
-            schema, remembered = self._schema(warehouse, source, fresh=fresh)
+            schema, remembered = self._schema(warehouse, of, fresh=fresh)
             try:
                 return warehouse.execute(
-                    sql.look_up(source, schema),
+                    sql.look_up(of.source, schema, view=of.view),
                     {"item_id": item_id},
                     timeout_s=self._policy.query_timeout_s,
                 )
@@ -123,44 +135,45 @@ class Queries:
                     raise
         raise AssertionError("unreachable")
 
-    def _schema(self, warehouse: Warehouse, source: Source, *, fresh: bool = False) -> tuple[pa.Schema, bool]:
-        """The columns of a source's table, and whether they are remembered ones (up to a minute old)."""
-        key = (source.name, source.etag)
+    def _schema(self, warehouse: Warehouse, of: _Of, *, fresh: bool = False) -> tuple[pa.Schema, bool]:
+        """The columns that are there of a source, and whether they are remembered ones (up to a minute old)."""
+        key = (of.source.name, of.source.etag, of.view)
         until, schema = self._schemas.get(key, (0.0, None))
         if not fresh and schema is not None and time.monotonic() < until:
             return schema, True
-        result = warehouse.execute(sql.all_rows(source.config, 0), timeout_s=self._policy.query_timeout_s)
+        result = warehouse.execute(sql.all_rows(of.source, 0, view=of.view), timeout_s=self._policy.query_timeout_s)
         result.close()
         now = time.monotonic()
         self._schemas = {kept: entry for kept, entry in self._schemas.items() if entry[0] > now}
         self._schemas[key] = (now + SCHEMA_TTL_S, result.schema)
         return result.schema, False
 
-    def _open(self, source: Source, query: RowQuery, batch_rows: int, *, whole_rows: bool = False) -> OpenQuery:
+    def _open(self, of: _Of, query: RowQuery, batch_rows: int, *, whole_rows: bool = False) -> OpenQuery:
         _check(query)
-        sql.select(source, query)  # what is wrong with the request is said before anything is opened
-        where = target(self._policy.source.warehouse, source.config)
+        sql.select(of.source, query, view=of.view)  # what is wrong with the request is said before anything is opened
+        where = target(self._policy.source.warehouse, of.source.config)
         slot = Slot(self._slots).take()
-        return OpenQuery(where, slot, lambda warehouse: self._run(warehouse, source, query, batch_rows, whole_rows))
+        return OpenQuery(where, slot, lambda warehouse: self._run(warehouse, of, query, batch_rows, whole_rows))
 
-    def _run(self, warehouse: Warehouse, source: Source, query: RowQuery, batch_rows: int, whole_rows: bool) -> Result:
+    def _run(self, warehouse: Warehouse, of: _Of, query: RowQuery, batch_rows: int, whole_rows: bool) -> Result:
         """The statement over checked columns: an unknown one is the caller's mistake and is said as such.
 
         `whole_rows` reads all columns, whichever are asked for.
         """
+        source, view = of
         if not (query.columns or query.order_by or query.filter):
-            statement = sql.select(source, query)
+            statement = sql.select(source, query, view=view)
         else:
-            schema, remembered = self._schema(warehouse, source)
+            schema, remembered = self._schema(warehouse, of)
             try:
-                statement = sql.select(source, query, schema)
+                statement = sql.select(source, query, schema, view=view)
             except Invalid:
                 if not remembered:
                     raise
-                schema, _ = self._schema(warehouse, source, fresh=True)
-                statement = sql.select(source, query, schema)
+                schema, _ = self._schema(warehouse, of, fresh=True)
+                statement = sql.select(source, query, schema, view=view)
             if whole_rows and query.columns:
-                statement = sql.select(source, replace(query, columns=()), schema)
+                statement = sql.select(source, replace(query, columns=()), schema, view=view)
         return warehouse.execute(
             statement,
             query.parameters,

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 10.0
 """It looks at least so often, for the case that a ring was lost."""
-AT_ONCE = 64
+AT_ONCE = 128
 REST_S = 0.1
 """What it cannot settle, because another server is at it, it looks at again after so long."""
 AFTER_FAILURE_S = 1.0

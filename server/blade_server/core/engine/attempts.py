@@ -15,12 +15,15 @@ from collections.abc import Iterator
 from blade_server.core import retry
 from blade_server.core.engine.halt import Halt, HaltedError
 from blade_server.core.engine.passes.local import LocalPasses
+from blade_server.core.engine.read.reader import Pass
 from blade_server.core.engine.run import Run
 from blade_server.core.engine.sync.absence import Absence
+from blade_server.core.engine.sync.catalog_reads import CatalogReads
 from blade_server.core.engine.sync.guards import Reading
 from blade_server.core.engine.sync.sync_job import SyncJob
+from blade_server.core.engine.verification import Verification
 from blade_server.errors import BladeError, LeaseLost, Reason, StatementCancelled, StorageUnavailable
-from blade_server.model import Action, Status, WaitReason
+from blade_server.model import Action, JobKind, Status, WaitReason
 from blade_server.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -99,18 +102,26 @@ class Attempts:
         run.open_destination()
         if run.sync is not None:
             run.sync.prepare(self._control, run.settle_s)
+            run.sync.reads(CatalogReads(run.catalog, run.claim.job.source.data_source, self._control, run.retry))
         self._let_settle()
         warehouse = run.query.connect()
         self._plan(warehouse)
         reading = run.query.reading(warehouse, first_block=run.next_block, ceiling=run.endpoint.destination.ceiling)
         self._let_deletes_settle()
+        verification = self._verification(reading)
+        if verification is not None and run.claim.task is not None and run.claim.task.repair:
+            self._through(verification.take_in())
+            self._through(verification.compare())
         self._through(self._passes.deliver(reading))
         gone = run.query.check_whole(warehouse, self._passes.rows_read, run.progress.processed)
         if gone:  # a retry ends with as many rows as its parent's errors
             run.recorder.skip(gone)
             run.record()
         if run.sync is not None:
-            self._delete_absent(run.sync)
+            if verification is not None:
+                self._verify(verification, run.sync)
+            else:
+                self._delete_absent(run.sync)
             self._finish(Status.COMPLETED, run.sync.words())
             return
         done = run.progress
@@ -125,13 +136,23 @@ class Attempts:
             if self._control.halted is Halt.PAUSE:
                 self._pause()
 
+    def _verification(self, reading: Pass) -> Verification | None:
+        sync = self._run.sync
+        return Verification(self._run, sync, reading) if sync and sync.task.kind is JobKind.VERIFY else None
+
+    def _verify(self, verification: Verification, sync: SyncJob) -> None:
+        if not sync.task.repair:
+            self._through(verification.compare())
+            self._through(verification.look_again())
+        sync.show_verified()
+
     def _delete_absent(self, sync: SyncJob) -> None:
         """After a reading of all rows: what it did not show, as far as that is asked for and no guard holds it back."""
         run, seen = self._run, self._passes.seen
         assert seen is not None
         sync.read(seen)
-        if not sync.shows_absence:
-            return
+        whole = sync.shows_absence
+        can_delete = whole and run.catalog.capabilities().deletes
         reading = Reading(
             rows=self._passes.rows_read,
             announced=sync.findings.plan.announced,
@@ -140,8 +161,13 @@ class Attempts:
             above_ceiling=seen.above_ceiling,
         )
         self._passes.leave()
+        if sync.task.kind is JobKind.PLAN:
+            sync.foresee(reading if whole else None, can_delete=can_delete)
+            return
+        if not whole:
+            return
         absence = Absence(sync, reading, run.query.deletes.done)
-        absent = absence.to_delete(can_delete=run.catalog.capabilities().deletes)
+        absent = absence.to_delete(can_delete=can_delete)
         self._through(self._passes.delete(absent))
         self._passes.leave()
         if absence.trusted:

@@ -48,6 +48,6 @@ class Jobs:
             start=StartQueryJob(policy, sources, DestinationStore(database), new_jobs, wake),
             preview=PreviewItems(policy.direct, sources, recorder),
             retry_failed=RetryFailedItems(policy, sources, store, new_jobs, wake),
-            show=ShowJobs(store, recorder),
+            show=ShowJobs(store, recorder, policy.direct.source.classifications),
             control=ControlJobs(JobControl(database), lease_s=policy.lease_s),
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from blade_server.core.access.view import view_of
 from blade_server.model import ErrorSummary, EventKind, ItemError, Job, JobEvent
 from blade_server.model.access import Caller, Role
 from blade_server.model.sync_report import SyncReport
@@ -11,14 +13,27 @@ from blade_server.model.sync_report import SyncReport
 _ENDS = frozenset((EventKind.FAILED, EventKind.COMPLETED))
 
 
-def may_read(job: Job, by: Caller) -> bool:
-    """Whether the caller may read the rows of a job, and with them all that is said of it."""
-    return by.may(job.spec.source, job.spec.data_type, Role.READER)
+def may_read(job: Job, by: Caller, order: Sequence[str]) -> bool:
+    """Whether the caller may read the rows of a job, and with them all that is said of it.
+
+    What was there for its starter must be there for him. `order`: the known classifications, lowest first.
+    """
+    spec = job.spec
+    if not by.may(spec.source, spec.data_type, Role.READER):
+        return False
+    view = view_of(job.source, by, order, Role.READER)
+    if view.is_whole:
+        return True
+    if view.ceiling and spec.ceiling not in view.classifications:
+        return False
+    if view.ceiling and spec.reads_beyond and job.starter != by.principal.name:
+        return False
+    return {column.casefold() for column in view.masked} <= {one.casefold() for one in spec.masked_columns}
 
 
-def for_caller(job: Job, by: Caller) -> Job:
+def for_caller(job: Job, by: Caller, order: Sequence[str]) -> Job:
     """The job as the caller may see it."""
-    return job if may_read(job, by) else redacted(job)
+    return job if may_read(job, by, order) else redacted(job)
 
 
 def redacted(job: Job) -> Job:

@@ -9,7 +9,7 @@ from blade_server.core.checks import check_reason, raise_for
 from blade_server.core.jobs.checks import allowed, check_request_id, given
 from blade_server.core.jobs.ids import fingerprint, new_job_id
 from blade_server.core.jobs.level import level
-from blade_server.core.jobs.statement import classified, resolve
+from blade_server.core.jobs.statement import classified, resolve, seen
 from blade_server.core.sources.sources import Sources
 from blade_server.core.sql import Resolved
 from blade_server.errors import Precondition, Reason
@@ -86,7 +86,12 @@ class RetryFailedItems:
 
 def _as_he_may(spec: JobSpec, resolved: Resolved, order: Sequence[str], by: Caller) -> JobSpec:
     allowed = classified(spec.overrides, resolved, order, by=by)
-    return replace(spec, classification=allowed.classification, min_classification=allowed.min_classification)
+    return replace(
+        spec,
+        classification=allowed.classification,
+        min_classification=allowed.min_classification,
+        **seen(resolved, order),
+    )
 
 
 def _beyond_retry(parent: Job, errors: ErrorSummary, source: Source) -> str:

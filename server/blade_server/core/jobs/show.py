@@ -25,9 +25,19 @@ _SEQ = re.compile(r"-1|\d{1,18}", re.ASCII)
 class ShowJobs:
     """Thread-safe; each call is one short transaction. Raises what the storage raises."""
 
-    def __init__(self, store: JobStore, recorder: Recorder) -> None:
+    def __init__(self, store: JobStore, recorder: Recorder, classifications: Sequence[str]) -> None:
+        """`classifications`: the known ones, lowest first."""
         self._store = store
         self._recorder = recorder
+        self._classifications = classifications
+
+    def may_read(self, job: Job, *, by: Caller) -> bool:
+        """Whether the caller may read the rows of a job, and with them all that is said of it."""
+        return may_read(job, by, self._classifications)
+
+    def for_caller(self, job: Job, *, by: Caller) -> Job:
+        """The job as the caller may see it."""
+        return for_caller(job, by, self._classifications)
 
     def get(self, job_id: str, *, by: Caller, history: bool = True) -> Job:
         """The job, whole, with error summaries and, if asked, its history. Raises NotFound."""
@@ -43,7 +53,7 @@ class ShowJobs:
 
         Raises StorageUnavailable if too much waits to be written.
         """
-        has_rows = bool(job.error_summaries) and may_read(job, by)
+        has_rows = bool(job.error_summaries) and self.may_read(job, by=by)
         if has_rows:
             self._recorder.read(by, f"job:{job.job_id}")
         return has_rows
@@ -88,7 +98,8 @@ class ShowJobs:
         )
         page = found[: min(size, _fitting(found))]
         more = len(found) > len(page)
-        return [for_caller(job, by) for job in page], paging.make_token(page[-1].job_id, scope=scope) if more else ""
+        next_token = paging.make_token(page[-1].job_id, scope=scope) if more else ""
+        return [self.for_caller(job, by=by) for job in page], next_token
 
     def errors(
         self, job_id: str, *, by: Caller, page_size: int | None = None, page_token: str = ""
@@ -101,6 +112,8 @@ class ShowJobs:
             raise Invalid.field("page_token", "is forged; begin again without a token")
         reads = by.principal.scope(Role.READER)
         found, readable = self._store.errors(job_id, after_seq=int(after), limit=size + 1, seen=by.sees, reads=reads)
+        if readable and not by.principal.everywhere(Role.EDITOR):
+            readable = self.may_read(self._store.get(job_id, history=False), by=by)
         if readable:
             self._recorder.read(by, f"job:{job_id}")
         more = len(found) > size

@@ -17,7 +17,7 @@ from blade_server.core.jobs.checks import (
 )
 from blade_server.core.jobs.ids import fingerprint, new_job_id
 from blade_server.core.jobs.level import level
-from blade_server.core.jobs.statement import classified, resolve
+from blade_server.core.jobs.statement import classified, resolve, seen
 from blade_server.core.sources.rules import check_pairs
 from blade_server.core.sources.sources import Sources
 from blade_server.model import Job, JobLimits, JobSpec, NewJob, Overrides
@@ -80,10 +80,11 @@ class StartQueryJob:
             return allowed(stored, by)
         resolved = resolve(self._sources, request.sql, request.data_type, request.source, by=by)
         source = resolved.source
-        overrides = classified(request.overrides, resolved, self._policy.direct.source.classifications, by=by)
+        order = self._policy.direct.source.classifications
+        overrides = classified(request.overrides, resolved, order, by=by)
         destination = request.destination or source.config.destination
         spec = JobSpec(
-            sql=request.sql or resolved.statement,
+            sql=resolved.sql,
             source=source.name,
             data_type=source.data_type,
             batch_size=request.batch_size or 100,
@@ -97,6 +98,7 @@ class StartQueryJob:
             skip_existing=request.skip_existing,
             destination=destination,
             catalog_id=self._identity(destination),
+            **seen(resolved, order),
             **asdict(overrides),
         )
         new = NewJob(

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypedDict
 
 from blade_server.core import sql
 from blade_server.core.sources.sources import Sources
 from blade_server.core.transform.classifications import highest
 from blade_server.errors import Invalid, Reason, check_may
 from blade_server.model import Overrides, RowQuery, Source
-from blade_server.model.access import Caller, Role
+from blade_server.model.access import WHOLE, Caller, Role
+
+
+class Seen(TypedDict):
+    """Fields of a JobSpec."""
+
+    ceiling: str
+    masked_columns: Sequence[str]
+    reads_beyond: bool
 
 
 def resolve(sources: Sources, text: str, data_type: str, source_name: str, *, by: Caller) -> sql.Resolved:
@@ -62,6 +71,16 @@ def classified(overrides: Overrides, resolved: sql.Resolved, order: Sequence[str
         return replace(overrides, min_classification=highest(order, *least))
     least.append(overrides.classification)
     return replace(overrides, classification="", min_classification=highest(order, *least))
+
+
+def seen(resolved: sql.Resolved, order: Sequence[str]) -> Seen:
+    """What was there for whoever starts a job. `order`: the known classifications, lowest first."""
+    view = resolved.views.get(resolved.source.name, WHOLE)
+    others = [resolved.views.get(read.name, WHOLE) for read in resolved.read if read.name != resolved.source.name]
+    beyond = [
+        other for other in others if not other.ceiling or highest(order, other.ceiling, view.ceiling) != view.ceiling
+    ]
+    return Seen(ceiling=view.ceiling, masked_columns=view.masked, reads_beyond=bool(view.ceiling and beyond))
 
 
 def _edits(source: Source, by: Caller) -> bool:

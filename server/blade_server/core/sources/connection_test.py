@@ -13,11 +13,12 @@ import pyarrow as pa
 from blade_server.core import sql
 from blade_server.core.sources.credentials import target
 from blade_server.core.sources.id_count import count_ids
-from blade_server.core.transform.columns import find_column
+from blade_server.core.transform.columns import find_column, require_column
 from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import Transform
 from blade_server.errors import BladeError, ConnectionTestFailed
 from blade_server.model import SOURCE_STEPS, ItemIdCount, RowQuery, Source, StepKind, StepOutcome, TestStep
+from blade_server.model.access import WHOLE, View
 from blade_server.model.policy import SourcePolicy
 from blade_server.warehouse import Target, Warehouse, connect_steps
 
@@ -51,14 +52,18 @@ class Tested:
         )
 
 
-def try_connection(policy: SourcePolicy, source: Source, *, timeout_s: float = TEST_TIMEOUT_S) -> Tested:
+def try_connection(
+    policy: SourcePolicy, source: Source, view: View = WHOLE, *, timeout_s: float = TEST_TIMEOUT_S
+) -> Tested:
     """Take the steps. A failed step is part of the answer; those behind it are NOT_RUN.
+
+    `view`: what of the source is there for whoever asks.
 
     Raises:
         Invalid: the config leads to no warehouse or to no credentials.
     """
     where = target(policy.warehouse, source.config)
-    run = _Run(policy, source, replace(where, timeout_s=min(where.timeout_s, timeout_s)))
+    run = _Run(policy, source, view, replace(where, timeout_s=min(where.timeout_s, timeout_s)))
     thread = threading.Thread(target=run.work, name="connection-test", daemon=True)
     thread.start()
     steps, item_ids = _collect(run, timeout_s)
@@ -91,8 +96,9 @@ def _collect(run: _Run, timeout_s: float) -> tuple[list[TestStep], ItemIdCount |
 class _Run:
     """One test under way on a thread of its own: looking up a name or opening a socket cannot be interrupted."""
 
-    def __init__(self, policy: SourcePolicy, source: Source, where: Target) -> None:
+    def __init__(self, policy: SourcePolicy, source: Source, view: View, where: Target) -> None:
         self._policy = policy
+        self._view = view
         self._target = where
         self._schema = pa.schema([])
         self._warehouse = Warehouse(where)
@@ -124,7 +130,7 @@ class _Run:
 
     def _find_table(self) -> str:
         config = self.source.config
-        with_columns = self._warehouse.execute(sql.all_rows(config, 0))
+        with_columns = self._warehouse.execute(sql.all_rows(self.source, 0, view=self._view))
         self._schema = with_columns.schema
         with_columns.close()
         return f"{config.catalog}.{config.schema}.{config.table} has {len(self._schema.names)} columns"
@@ -133,13 +139,16 @@ class _Run:
         mapping = self.source.mapping
         if mapping.last_modified is None:
             there = find_column(self._schema.names, "last_modified") is not None
+            there = there and find_column(list(mapping.masked_columns), "last_modified") is None
             self.source = replace(self.source, mapping=replace(mapping, last_modified="last_modified" if there else ""))
+        for column in mapping.masked_columns if self._view.is_whole else ():
+            require_column(self._schema.names, column, "mapping.masked_columns")
         self._transform()
         return "all columns that the mapping names are there"
 
     def _fetch_one_row(self) -> str:
         transform = self._transform()
-        rows = self._warehouse.execute(sql.all_rows(self.source.config, 1))
+        rows = self._warehouse.execute(sql.all_rows(self.source, 1, view=self._view))
         for batch in rows:
             found = transform(batch)
             if found.items:
@@ -149,7 +158,7 @@ class _Run:
         return "the table is empty"
 
     def _count_ids(self) -> ItemIdCount:
-        rows = sql.select(self.source, RowQuery())
+        rows = sql.select(self.source, RowQuery(), view=self._view)
         return count_ids(self._warehouse, rows, self.source.mapping.item_id, self._schema)
 
     def _transform(self) -> Transform:

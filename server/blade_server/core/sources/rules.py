@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from blade_server.core.transform.item_ids import Template, TemplateError
+from blade_server.core.transform.item_ids import ROW_HASH, Template, TemplateError
 from blade_server.errors import Invalid, Violation
 from blade_server.model import Classification, RowMapping, Source, SourceConfig
 
@@ -17,6 +17,7 @@ MAX_NAME_CHARACTERS = 255
 MAX_DISPLAY_NAME_CHARACTERS = 200
 MAX_TEMPLATE_CHARACTERS = 2000
 MAX_RUNNING_JOBS = 2**31 - 1
+MAX_MASKED_COLUMNS = 1000
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 DATA_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -132,3 +133,37 @@ def _mapping(mapping: RowMapping, known_classifications: Sequence[str]) -> Itera
         yield from _unknown_classification("mapping.classification.value", classification.value, known_classifications)
     yield from _unknown_classification("mapping.min_classification", mapping.min_classification, known_classifications)
     yield from check_pairs("mapping.metadata", mapping.metadata)
+    yield from _masked(mapping)
+
+
+def _masked(mapping: RowMapping) -> Iterator[tuple[str, str]]:
+    """What makes the item of a row is there for everybody who may read it, or ids would differ from one to another."""
+    field, masked = "mapping.masked_columns", mapping.masked_columns
+    if len(masked) > MAX_MASKED_COLUMNS:
+        yield field, f"has {len(masked):,} entries; at most {MAX_MASKED_COLUMNS:,} are allowed"
+        return
+    needed = {
+        **dict.fromkeys(_template_columns(mapping.item_id), "item_id"),
+        mapping.last_modified or "": "last_modified",
+        mapping.classification.column: "classification.column",
+    }
+    needs = {name.casefold(): user for name, user in needed.items()}
+    for name in masked:
+        user = needs.get(name.casefold())
+        if not name.strip():
+            yield field, "has an entry that is blank; name columns"
+        elif user:
+            yield field, f"{name[:80]!r} is needed by mapping.{user}; only columns that make no item can be masked"
+        else:
+            yield from check_column(field, name)
+    if masked and ROW_HASH in mapping.item_id:
+        yield field, f"mapping.item_id has {ROW_HASH}, which needs every column; mask none, or choose other ids"
+    if len({name.casefold() for name in masked}) < len(masked):
+        yield field, "has a column more than once; names have no case"
+
+
+def _template_columns(text: str) -> Sequence[str]:
+    try:
+        return Template.parse(text).columns
+    except TemplateError:  # which is said of the template itself
+        return ()

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from blade_server.core import paging
+from blade_server.core.access.view import view_of
 from blade_server.core.audit.recorder import Recorder
 from blade_server.core.paging import make_token, read_token
 from blade_server.core.sources.connection_test import Tested, try_connection
@@ -29,7 +30,7 @@ from blade_server.errors import (
     meant,
 )
 from blade_server.model import Source
-from blade_server.model.access import Caller, Role, Scope
+from blade_server.model.access import Caller, Role, Scope, View
 from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.sources import SourceStore
@@ -48,6 +49,7 @@ _PATHS = {
     *(f"config.{name}" for name in ("catalog", "schema", "table", "warehouse_id", "host", "credentials")),
     *(f"config.{name}" for name in ("items_per_second", "max_running_jobs", "destination")),
     *(f"mapping.{name}" for name in ("item_id", "last_modified", "classification", "min_classification", "metadata")),
+    "mapping.masked_columns",
 }
 
 
@@ -106,6 +108,10 @@ class Sources:
             return self.find("", name, by=by)
         return _enabled(_allowed(source, by))
 
+    def view(self, source: Source, *, by: Caller) -> View:
+        """What of a source is there for a caller who may do this with it."""
+        return view_of(source, by, self._policy.classifications)
+
     def all(self, *, by: Caller) -> builtins.list[Source]:
         """Every source that the caller may know of, by name."""
         return self._store.all(by.sees)
@@ -115,12 +121,16 @@ class Sources:
         every = self._store.all(Scope(all=True))
         seen, reads = by.sees, by.principal.scope(Role.READER)
         known = [source for source in every if seen.covers(source.name, source.data_type)]
+        readable = [source for source in known if reads.covers(source.name, source.data_type)]
+        views = {source.name: self.view(source, by=by) for source in readable}
+        whole = [source for source in readable if views[source.name].is_whole]
         return Reach(
-            [source for source in known if reads.covers(source.name, source.data_type)],
+            readable,
             others=[source for source in known if not reads.covers(source.name, source.data_type)],
+            views={name: view for name, view in views.items() if not view.is_whole},
             tables=self._policy.allowed_tables,
             every_table=by.principal.everywhere(Role.ADMIN),
-            hidden=frozenset(map(table_name, every)) - frozenset(map(table_name, known)),
+            hidden=frozenset(map(table_name, every)) - frozenset(map(table_name, whole)),
         )
 
     def list(
@@ -181,14 +191,14 @@ class Sources:
         self._store.remove(name, etag, by=by)
 
     def test(self, name: str, *, by: Caller) -> Tested:
-        """The connection test on a stored source; a failed step is part of the answer.
+        """The connection test on a stored source, of what is there for the caller; a failed step is part of the answer.
 
         Raises:
             NotFound; Invalid if the server's settings no longer allow the source's host or credentials.
         """
         source = self.get(name, by=by)
         with self._testing(source, by):
-            return try_connection(self._policy, source)
+            return try_connection(self._policy, source, self.view(source, by=by))
 
     def find(self, data_type: str, source_name: str = "", *, by: Caller) -> Source:
         """The source a call means: by its name, else the one source of the data type.
@@ -248,11 +258,15 @@ class Sources:
             raise no_secret(*wanted)
 
     def _check_table(self, source: Source, by: Caller) -> None:
-        """A source is no way round what somebody may read: not to the table of one that he may not, nor to `system`."""
+        """A source is no way round what somebody may read: not to the table of one whose rows and columns are not all
+        there for him, nor to `system`.
+        """
         if by.principal.everywhere(Role.EDITOR):
             return
         every, reads = self._store.all(Scope(all=True)), by.principal.scope(Role.READER)
-        his = frozenset(table_name(other) for other in every if reads.covers(other.name, other.data_type))
+        read = [other for other in every if reads.covers(other.name, other.data_type)]
+        order = self._policy.classifications
+        his = frozenset(table_name(other) for other in read if view_of(other, by, order, Role.READER).is_whole)
         name, others = table_name(source), frozenset(map(table_name, every)) - his
         if name not in his and not Reach((), tables=["*.*.*"], hidden=others).covers(name):
             raise Invalid.field(
@@ -306,8 +320,9 @@ def _fingerprint(source: Source) -> str:
         document["mapping"]["last_modified"] = None
     if source.config.destination == DEFAULT_DESTINATION:  # the only one that older servers know
         del document["config"]["destination"]
-    if not source.mapping.min_classification:  # which older servers do not have
-        del document["mapping"]["min_classification"]
+    for name in ("min_classification", "masked_columns"):  # which older servers do not have
+        if not document["mapping"][name]:
+            del document["mapping"][name]
     return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -5,6 +5,7 @@
     functions    which functions it may call
     scope        which WITH clause a name means
     lineage      whether a column is that of the table
+    view         what of a table is there for the caller, in its place
     resolve      names of sources -> names of tables
     parameters   `:name` in filters: all there, all used, read as the right type
     build        statements of BLADE's own: select, look-up, count, preview, pin

@@ -27,29 +27,33 @@ from blade_server.core.sql.parse import (
     span,
 )
 from blade_server.core.sql.reads_only import check_reads_only
+from blade_server.core.sql.view import relation, shorten
 from blade_server.core.transform.item_ids import Template, TemplateError
 from blade_server.errors import Precondition, Reason
-from blade_server.model import RowQuery, Source, SourceConfig
+from blade_server.model import RowQuery, Source
+from blade_server.model.access import WHOLE, View
 
 _DIRECTION = re.compile(r"^(?P<column>.+?)(?:\s+(?P<direction>asc|desc))?$", re.IGNORECASE | re.DOTALL)
 
 
-@bounded(lambda _, query, *__: "".join([query.filter, *query.columns, *query.order_by]), "filter")
-def select(source: Source, query: RowQuery, schema: pa.Schema | None = None) -> str:
+@bounded(lambda _, query, *__, **___: "".join([query.filter, *query.columns, *query.order_by]), "filter")
+def select(source: Source, query: RowQuery, schema: pa.Schema | None = None, *, view: View = WHOLE) -> str:
     """The rows of a source that a query asks for. Its parameters stay parameters.
 
     Args:
         source: whose table.
         query: which rows; its numbers have been checked.
-        schema: the table's, if it is known; then unknown columns are found here and not by the warehouse.
+        schema: of what is there of the table, if it is known; then unknown columns are found here and not by the
+            warehouse.
+        view: what is there.
 
     Raises:
         Invalid: the filter is not one plain condition, a parameter is missing or not used, a column is not known.
     """
     wanted: list[exp.Expr] = [_column(name) for name in query.columns]
-    tree = exp.select(*wanted or [exp.Star()]).from_(_table(source.config))
+    tree = exp.select(*wanted or [exp.Star()]).from_(relation(source, view))
     if query.filter.strip():
-        tree = tree.where(_condition(query, schema), copy=False)
+        tree = tree.where(_condition(source, query, schema, view), copy=False)
     elif query.parameters:
         raise wrong_parameters([f"{name!r} is not used: there is no filter" for name in sorted(query.parameters)])
     if schema is not None:
@@ -65,17 +69,18 @@ def select(source: Source, query: RowQuery, schema: pa.Schema | None = None) -> 
     return render(tree, field="filter")
 
 
-def all_rows(config: SourceConfig, limit: int) -> str:
-    """The first rows of a table, as they come; `limit` 0 asks only for its columns."""
-    return render(exp.select("*").from_(_table(config)).limit(limit))
+def all_rows(source: Source, limit: int, *, view: View = WHOLE) -> str:
+    """The first rows that are there of a source, as they come; `limit` 0 asks only for its columns."""
+    return render(exp.select("*").from_(relation(source, view)).limit(limit))
 
 
-def look_up(source: Source, schema: pa.Schema) -> str:
+def look_up(source: Source, schema: pa.Schema, *, view: View = WHOLE) -> str:
     """The rows with the item id `:item_id`, at most two: a second one is enough to know that the id is ambiguous.
 
     Args:
         source: whose table and item id template.
-        schema: the table's; how a value is written depends on its type.
+        schema: of what is there of the table; how a value is written depends on its type.
+        view: what is there.
 
     Raises:
         Precondition: the template needs a column that the table does not have, or has no form in SQL.
@@ -86,7 +91,7 @@ def look_up(source: Source, schema: pa.Schema) -> str:
         reason = Reason.INVALID_FIELD if isinstance(exc, NotInSqlError) else Reason.MISSING_COLUMN
         raise Precondition(f"mapping.item_id {exc}", reason=reason) from exc
     wanted = exp.EQ(this=item_id, expression=exp.Placeholder(this="item_id"))
-    return render(exp.select("*").from_(_table(source.config)).where(wanted).limit(2))
+    return render(exp.select("*").from_(relation(source, view)).where(wanted).limit(2))
 
 
 def count(statement: str) -> str:
@@ -155,10 +160,6 @@ def _name(table: exp.Table) -> str:
     return ".".join(quoted(part.name) for part in table.parts)
 
 
-def _table(config: SourceConfig) -> exp.Table:
-    return exp.table_(config.table, config.schema, config.catalog, quoted=True)
-
-
 def _column(name: str) -> exp.Column:
     return exp.Column(this=exp.to_identifier(name, quoted=True))
 
@@ -173,10 +174,12 @@ def _ordering(text: str) -> tuple[str, bool]:
     return name, (match["direction"] or "asc").lower() == "desc"
 
 
-def _condition(query: RowQuery, schema: pa.Schema | None) -> exp.Expr:
+def _condition(source: Source, query: RowQuery, schema: pa.Schema | None, view: View) -> exp.Expr:
     parsed = parse_condition(query.filter, field="filter")
     _check_condition(parsed)
     tree = parsed.tree
+    if not view.is_whole:
+        shorten(tree, source)
     check_parameters(tree, query.parameters)
     if schema is not None:
         # A dotted name can be a field of a struct, which the warehouse knows better.

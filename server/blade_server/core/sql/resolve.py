@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from sqlglot import exp
 
 from blade_server.core.sql.bounded import bounded
 from blade_server.core.sql.lineage import makes_column
-from blade_server.core.sql.parse import Edit, invalid, parse_query, position, quoted, reparse, rewrite, span
+from blade_server.core.sql.parse import Edit, Parsed, invalid, parse_query, position, quoted, reparse, rewrite, span
 from blade_server.core.sql.reads_only import check_reads_only
 from blade_server.core.sql.scope import definition
+from blade_server.core.sql.view import check_under, free_name, put_under
 from blade_server.errors import Invalid, Reason
 from blade_server.model import Source
+from blade_server.model.access import View
 
 TableName = tuple[str, str, str]
 """Catalog, schema and table, in lower case."""
 
-_PLAIN = re.compile(r"[\w -]+")
+_PLAIN = re.compile(r"[\w-]+( +[\w-]+)*")
 _NEVER = ("system", "information_schema")
 
 
@@ -34,13 +36,15 @@ class Reach:
     """What the tables of a caller's SQL may be.
 
     `sources`: those whose rows he may read. `others`: those he may only know of; a query that names one of them
-    resolves, and `Resolved.read` tells. `tables`: patterns (`main.reference.*`) of further full names, which
+    resolves, and `Resolved.read` tells. `views`: what of his sources is there for him, by name, where that is not all.
+    `tables`: patterns (`main.reference.*`) of further full names, which
     `every_table` makes needless; tables of `system` and `information_schema` are never among them, nor, but with
-    `every_table`, is a `hidden` one, of a source that he may not know of.
+    `every_table`, is a `hidden` one, of a source of which not all is there for him.
     """
 
     sources: Sequence[Source]
     others: Sequence[Source] = ()
+    views: Mapping[str, View] = field(default_factory=dict)
     tables: Sequence[str] = ()
     every_table: bool = False
     hidden: frozenset[TableName] = frozenset()
@@ -48,7 +52,7 @@ class Reach:
     def covers(self, parts: Sequence[str]) -> bool:
         """Whether the full name of a table that is no source is within it."""
         folded = [part.casefold() for part in parts]
-        if len(folded) != 3 or folded[0] == _NEVER[0] or folded[1] == _NEVER[1]:
+        if len(folded) != 3 or folded[0].strip() == _NEVER[0] or folded[1].strip() == _NEVER[1]:
             return False
         if self.every_table:
             return True
@@ -64,12 +68,15 @@ class Reach:
 class Resolved:
     """A query as the warehouse gets it, the source whose mapping is for its rows, and all those it reads.
 
+    `sql`: as it was asked. `views`: what is there of these sources, by name, where that is not all.
     `makes_classification`: it may make the column itself from which the mapping takes the classification.
     """
 
+    sql: str
     statement: str
     source: Source
     read: tuple[Source, ...]
+    views: Mapping[str, View]
     makes_classification: bool
 
 
@@ -91,25 +98,45 @@ def resolve(sql: str, reach: Reach, *, chosen: Sequence[Source] = (), field: str
     for placeholder in parsed.tree.find_all(exp.Placeholder):
         name = f":{placeholder.name}" if placeholder.this else "?"
         raise invalid(field, f"has the parameter {name}; write the value into the SQL")
-    read: dict[str, Source] = {}
-    edits: list[Edit | None] = []
+    named: list[tuple[exp.Table, Source, Edit | None]] = []
     for table in list(parsed.tree.find_all(exp.Table)):
         if not isinstance(table.this, exp.Func) and definition(table) is None:
             source = _find(table, reach, chosen, field)
             if source is not None:
-                edits.append(_rename(table, source))
-                read.setdefault(source.name, source)
+                named.append((table, source, _rename(table, source)))
+    read = {source.name: source for _, source, _ in named}
     source = _reader(list(read.values()), chosen, reach, field)
-    statement = rewrite(parsed, edits, field=field)
-    # Once more over what is sent: the writer puts some names (of arguments, of units) into the text without quotes.
-    check_reads_only(reparse(statement, field=field), field=field)
     column = source.mapping.classification.column
+    makes_classification = bool(column) and makes_column(parsed.tree, column, table_name(source))
+    statement = rewrite(parsed, list(_under_views(parsed, named, reach.views, field)), field=field)
+    # Once more over what is sent: the writer puts some names (of arguments, of units) into the text without quotes.
+    sent = reparse(statement, field=field)
+    check_reads_only(sent, field=field)
+    check_under(sent.tree, reach.views, reach.sources, field=field)
     return Resolved(
+        sql=sql,
         statement=statement,
         source=source,
         read=tuple(read.values()),
-        makes_classification=bool(column) and makes_column(parsed.tree, column, table_name(source)),
+        views={name: reach.views[name] for name in {*read, source.name} & reach.views.keys()},
+        makes_classification=makes_classification,
     )
+
+
+def _under_views(
+    parsed: Parsed,
+    named: Sequence[tuple[exp.Table, Source, Edit | None]],
+    views: Mapping[str, View],
+    field: str,
+) -> Iterator[Edit | None]:
+    """The edits of the text; in the tree every table of which not all is there gives way to what is."""
+    free = free_name(parsed.tree) if views else ""
+    for table, source, edit in named:
+        view = views.get(source.name)
+        if view is None:
+            yield edit
+        else:
+            yield from put_under(table, edit, source, view, free, field=field)
 
 
 def _reader(read: list[Source], chosen: Sequence[Source], reach: Reach, field: str) -> Source:

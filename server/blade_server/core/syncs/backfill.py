@@ -39,6 +39,7 @@ class BackfillSync:
         chosen = column or (sync.spec.cursor.column if sync.spec.cursor else "")
         if not chosen:
             raise Invalid.field("column", f"is required: sync {name!r} has no cursor column")
+        self._jobs.check_whole(self._jobs.source_of(sync, by=asked.by), by=asked.by)  # his own column, his own bounds
         new = self._jobs.built(sync, JobKind.BACKFILL, by=asked.by, window_column=chosen, **window)
         return self._jobs.store(new, asked, **body)
 

@@ -26,7 +26,7 @@ def check_cursor(policy: SourcePolicy, source: Source, cursor: Cursor, *, field:
         Warehouse...: it cannot be asked.
     """
     with Warehouse(target(policy.warehouse, source.config)) as warehouse:
-        result = warehouse.execute(sql.all_rows(source.config, 0), timeout_s=LOOK_TIMEOUT_S)
+        result = warehouse.execute(sql.all_rows(source, 0), timeout_s=LOOK_TIMEOUT_S)
         schema = result.schema
         result.close()
     place = find_column(schema.names, cursor.column)

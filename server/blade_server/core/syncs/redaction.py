@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from blade_server.core.jobs.redaction import redacted_report
-from blade_server.model.access import Caller, Role
 from blade_server.model.sync import Sync, SyncRun
 
 
-def for_caller(sync: Sync, by: Caller) -> Sync:
-    """The sync as the caller may see it."""
-    if by.may(sync.spec.source, sync.data_type, Role.READER):
+def for_caller(sync: Sync, *, reads: bool) -> Sync:
+    """The sync for somebody who may read all of its source, or not."""
+    if reads:
         return sync
     return replace(
         sync,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from blade_server.core import paging
 from blade_server.core.audit.recorder import Recorder
 from blade_server.core.jobs.show import ShowJobs
+from blade_server.core.sources.sources import Sources
 from blade_server.core.syncs.redaction import for_caller, redacted_run
 from blade_server.errors import Invalid, check_may
 from blade_server.model import Job
@@ -24,15 +25,19 @@ DEFAULT_RUNS = 50
 class ShowSyncs:
     """Thread-safe; each call is one or two short transactions. Raises what the storage raises."""
 
-    def __init__(self, store: SyncStore, history: SyncHistory, jobs: ShowJobs, recorder: Recorder) -> None:
+    def __init__(
+        self, store: SyncStore, history: SyncHistory, jobs: ShowJobs, sources: Sources, recorder: Recorder
+    ) -> None:
         self._store = store
+        self._sources = sources
         self._history = history
         self._jobs = jobs
         self._recorder = recorder
 
     def get(self, name: str, *, by: Caller) -> Sync:
         """The sync as the caller may see it. Raises NotFound."""
-        return for_caller(self._found(name, by), by)
+        sync = self._found(name, by)
+        return for_caller(sync, reads=self._read_by([sync], by)[sync.name])
 
     def list(
         self,
@@ -52,7 +57,8 @@ class ShowSyncs:
         after = paging.read_token(page_token, scope=scope)
         found = self._store.page(after, size + 1, source=source, destination=destination, seen=by.sees)
         token = paging.make_token(found[size - 1].name, scope=scope) if len(found) > size else ""
-        return [for_caller(sync, by) for sync in found[:size]], token
+        reads = self._read_by(found[:size], by)
+        return [for_caller(sync, reads=reads[sync.name]) for sync in found[:size]], token
 
     def runs(
         self, name: str, *, by: Caller, page_size: int | None = None, page_token: str = ""
@@ -66,7 +72,7 @@ class ShowSyncs:
             raise Invalid.field("page_token", "is forged; begin again without a token")
         found = self._history.runs(name, before_job_id=before, limit=size + 1)
         token = paging.make_token(found[size - 1].job_id, scope=scope) if len(found) > size else ""
-        reads = by.may(sync.spec.source, sync.data_type, Role.READER)
+        reads = self._read_by([sync], by)[name]
         return [run if reads else redacted_run(run) for run in found[:size]], token
 
     def fires(
@@ -89,10 +95,21 @@ class ShowSyncs:
             raise Invalid.field("job_id", "is required")
         self._history.run(name, job_id)
         job = self._jobs.get(job_id, by=by, history=False)
-        changes = self._history.changes(job_id)
+        changes = [] if job.redacted else self._history.changes(job_id)
         if changes or job.error_summaries:
             self._recorder.read(by, f"job:{job_id}")
         return job, changes
+
+    def _read_by(self, syncs: Sequence[Sync], by: Caller) -> Mapping[str, bool]:
+        """Of which of these syncs, by name, the caller may read the source as a whole."""
+        sources = self._sources.named({sync.spec.source for sync in syncs})
+
+        def reads(sync: Sync) -> bool:
+            source = sources.get(sync.spec.source)
+            may = by.may(sync.spec.source, sync.data_type, Role.READER)
+            return may and source is not None and self._sources.view(source, by=by).is_whole
+
+        return {sync.name: reads(sync) for sync in syncs}
 
     def _found(self, name: str, by: Caller) -> Sync:
         if not name:

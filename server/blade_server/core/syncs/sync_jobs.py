@@ -14,7 +14,7 @@ from blade_server.core.jobs.statement import resolve
 from blade_server.core.sources.sources import Sources
 from blade_server.core.syncs.key_hash import key_hash
 from blade_server.core.transform.classifications import highest
-from blade_server.errors import check_may
+from blade_server.errors import AccessDenied, Conflict, check_may
 from blade_server.model import Job, JobKind, JobSpec, NewJob, RowQuery, Source
 from blade_server.model.access import Caller, Grant, Role
 from blade_server.model.policy import JobPolicy
@@ -24,6 +24,7 @@ from blade_server.storage.sync.syncs import SyncStore
 
 LEVEL = 3
 """What a server must know to run a job of a sync; see core/jobs/level.py."""
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +66,14 @@ class SyncJobs:
         stored = self.replayed(asked, sync=name, kind=kind, **told)
         if stored is not None:
             return stored
-        new = self.built(self.found(name, by=asked.by), kind, by=asked.by, **told)
-        return self.store(new, asked, sync=name, kind=kind, **told)
+        for attempt in range(_ATTEMPTS):
+            new = self.built(self.found(name, by=asked.by), kind, by=asked.by, **told)
+            try:
+                return self.store(new, asked, sync=name, kind=kind, **told)
+            except Conflict:  # somebody changed the sync in between: what it is now counts
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
 
     def replayed(self, asked: Asked, **body: Any) -> Job | None:
         """The job that a call with the same body stored before. Raises Invalid: reason or request id."""
@@ -81,8 +88,21 @@ class SyncJobs:
         return sync
 
     def due(self, sync: Sync, source: Source, *, by: Caller) -> NewJob:
-        """The job of a due run, not stored yet. `source`: that of the sync, which he may use. Raises Invalid."""
+        """The job of a due run, not stored yet. `source`: that of the sync, which he may use.
+
+        Raises Invalid, AccessDenied.
+        """
+        self.check_whole(source, by=by)
         return self._of(sync, JobKind.SYNC, self.read(sync.spec, by=by, source=source), {})
+
+    def source_of(self, sync: Sync, *, by: Caller) -> Source:
+        """The source of a sync. Raises NotFound, AccessDenied, Precondition."""
+        return self._sources.find("", sync.spec.source, by=by)
+
+    def check_whole(self, source: Source, *, by: Caller) -> None:
+        """Raises AccessDenied if a part of the source's rows or columns is not there for the caller."""
+        if not self._sources.view(source, by=by).is_whole:
+            raise _in_part(source.name, by)
 
     def built(self, sync: Sync, kind: JobKind, *, by: Caller, **told: Any) -> NewJob:
         """A job of the sync, not stored yet; its run is numbered when it is. Raises Invalid, NotFound, Precondition."""
@@ -129,6 +149,8 @@ class SyncJobs:
         wrote the spec was an EDITOR of it. Of other sources that the SQL reads, items have at least the classification
         that all of their rows have.
 
+        Items must not depend on who starts a run, so all of the other sources has to be there for him.
+
         Raises:
             Invalid: the SQL or the filter, as `sql` and `filter`.
             NotFound, AccessDenied, Precondition: the source.
@@ -137,10 +159,20 @@ class SyncJobs:
         if not spec.sql:
             return source, sql.select(source, RowQuery(filter=spec.filter)), ""
         resolved = resolve(self._sources, spec.sql, "", spec.source, by=_as_editor(by, spec.source))
+        for name in resolved.views:
+            raise _in_part(name, by)
         others = [other.mapping for other in resolved.read if other.name != source.name]
         fixed = (one for mapping in others for one in (mapping.min_classification, mapping.classification.value))
         least = highest(self._policy.direct.source.classifications, *fixed)
         return resolved.source, resolved.statement, least
+
+
+def _in_part(source: str, by: Caller) -> AccessDenied:
+    return AccessDenied(
+        f"a part of source {source!r} is not there for {by.principal.name!r}, and this needs all of it: ask somebody "
+        "who has the role EDITOR on it",
+        metadata={"source": source, "principal": by.principal.name},
+    )
 
 
 def _as_editor(by: Caller, source: str) -> Caller:

@@ -78,7 +78,7 @@ class Syncs:
         return cls(
             create=CreateSync(store, checked),
             clone=CloneSync(store, jobs, checked),
-            show=ShowSyncs(store, history, show_jobs, recorder),
+            show=ShowSyncs(store, history, show_jobs, sources, recorder),
             item=ShowSyncItem(jobs, ItemStore(database), recorder),
             update=UpdateSync(store, jobs, checked),
             control=ControlSyncs(store, SyncControl(database, first_due)),

@@ -26,6 +26,7 @@ def grant_message(grant: Grant) -> access_pb2.Grant:
         group=grant.group,
         role=access_pb2.Role.Name(grant.role),
         scope=grant.scope,
+        ceiling=grant.ceiling,
         created_by=grant.created_by,
     )
     set_time(message.create_time, grant.create_time)
@@ -39,7 +40,13 @@ def grant_from(message: access_pb2.Grant, field: str) -> Grant:
     except ValueError as exc:
         allowed = ", ".join(role.name for role in Role)
         raise Invalid.field(f"{field}.role", f"{message.role} is not a role; there are {allowed}") from exc
-    return Grant(role=role, scope=message.scope, principal=message.principal, group=message.group)
+    return Grant(
+        role=role,
+        scope=message.scope,
+        principal=message.principal,
+        group=message.group,
+        ceiling=message.ceiling,
+    )
 
 
 def token_message(token: Token) -> access_service_pb2.Token:

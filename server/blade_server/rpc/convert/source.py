@@ -38,6 +38,7 @@ def source_from(source: source_pb2.Source) -> model.Source:
             ),
             metadata=dict(mapping.metadata),
             min_classification=mapping.min_classification,
+            masked_columns=tuple(mapping.masked_columns),
         ),
         etag=source.etag,
     )
@@ -68,6 +69,7 @@ def source_message(source: model.Source) -> source_pb2.Source:
             classification=_classification(mapping.classification),
             metadata=mapping.metadata,
             min_classification=mapping.min_classification,
+            masked_columns=mapping.masked_columns,
         ),
         stats=source_pb2.SourceStats(
             item_count=stats.item_count,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 from blade_server.errors import Invalid, NotFound, QuotaExceeded, Reason
 from blade_server.model import FINAL, EventKind, Job, NewJob, Status
 from blade_server.model.access import Caller, Deed, Kind
-from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.model.sync import SyncTask
 from blade_server.storage import audit, tables
 from blade_server.storage.codec import source_document, spec_document, task_document
@@ -40,6 +39,19 @@ class Wanted:
     new: NewJob
     by: Caller
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What jobs name. `destinations`: what tells the catalog of each apart now, or that there is none."""
+
+    sources: frozenset[str]
+    destinations: Mapping[str, str | NotFound]
+
+    def catalog_id(self, new: NewJob) -> str:
+        """What tells the catalog of a job's destination apart now; "" for the server's own."""
+        found = self.destinations[new.spec.destination]
+        return "" if isinstance(found, NotFound) else found
 
 
 class NewJobs:
@@ -78,7 +90,9 @@ class NewJobs:
         if new.parent_job_id:
             self._hold_parent(connection, new.parent_job_id)
         task = begin_run(connection, new.task) if new.task else None
-        new = _placed(connection, new, task, catalog_id)
+        if task is not None:
+            catalog_id = place_of(connection, task, catalog_id)
+            new = replace(new, spec=replace(new.spec, catalog_id=catalog_id))
         row = connection.execute(_NEW.values(_columns(new, task, by)).returning(_job)).one()
         add_event(connection, new.job_id, EventKind.CREATED, actor=by.name, reason=reason)
         if new.parent_job_id:
@@ -91,22 +105,33 @@ class NewJobs:
         audit.write_all(connection, [(by, deed) for deed in _deeds(new, reason)])
         return job_from(row)
 
-    def hold_sources(self, connection: Connection, names: Collection[str]) -> frozenset[str]:
-        """Those of these sources that there are, kept from being removed; before any row of a sync is locked."""
+    def hold(self, connection: Connection, new_jobs: Sequence[NewJob]) -> Held:
+        """Keeps what these jobs name from being removed; before any row of a sync is locked."""
+        names = {new.source.name for new in new_jobs}
         held = select(tables.source.c.name).where(tables.source.c.name.in_(names)).order_by(tables.source.c.name)
-        return frozenset(connection.execute(held.with_for_update(key_share=True)).scalars())
+        sources = frozenset(connection.execute(held.with_for_update(key_share=True)).scalars())
+        destinations: dict[str, str | NotFound] = {}
+        for name in sorted({new.spec.destination for new in new_jobs}):
+            try:
+                destinations[name] = hold(connection, name)
+            except NotFound as exc:
+                destinations[name] = exc
+        return Held(sources=sources, destinations=destinations)
 
     def refused(
-        self, connection: Connection, wanted: Sequence[Wanted], known: Collection[str]
+        self, connection: Connection, wanted: Sequence[Wanted], held: Held
     ) -> dict[str, NotFound | QuotaExceeded]:
-        """Which of these jobs have no source among the `known` ones, or no room, by their ids."""
+        """Which of these jobs have no source, no destination or no room, by their ids."""
         still_open = select(_job.c.starter).where(_job.c.status.not_in(FINAL)).limit(self._max_open)
         own = Counter(connection.execute(still_open).scalars())
         refused: dict[str, NotFound | QuotaExceeded] = {}
         for one in wanted:
             starter = one.by.principal.name
-            if one.new.source.name not in known:
+            destination = held.destinations[one.new.spec.destination]
+            if one.new.source.name not in held.sources:
                 refused[one.new.job_id] = _no_source(one.new.source.name)
+            elif isinstance(destination, NotFound):
+                refused[one.new.job_id] = destination
             elif own.total() >= self._max_open:
                 refused[one.new.job_id] = self._full()
             elif self._max_own and own[starter] >= self._max_own:
@@ -117,8 +142,7 @@ class NewJobs:
 
     def insert_all(self, connection: Connection, wanted: Sequence[Wanted]) -> None:
         """Stores jobs that are not `refused`, at the end of a transaction that does more, as `insert`."""
-        jobs = [_placed(connection, one.new, one.new.task, hold(connection, one.new.spec.destination)) for one in wanted]
-        connection.execute(_NEW, [_columns(new, new.task, one.by) for new, one in zip(jobs, wanted, strict=True)])
+        connection.execute(_NEW, [_columns(one.new, one.new.task, one.by) for one in wanted])
         events = [
             {
                 "job_id": one.new.job_id,
@@ -192,13 +216,6 @@ class NewJobs:
         )
 
 
-def _placed(connection: Connection, new: NewJob, task: SyncTask | None, catalog_id: str) -> NewJob:
-    """A job that knows which catalog it is for, where that is not the server's own. `catalog_id`: of now."""
-    if task is None or new.spec.destination == DEFAULT_DESTINATION:
-        return new
-    return replace(new, spec=replace(new.spec, catalog_id=place_of(connection, task, catalog_id)))
-
-
 def _no_source(name: str) -> NotFound:
     return NotFound(f"source {name!r} was removed meanwhile", reason=Reason.SOURCE_NOT_FOUND)
 
@@ -229,8 +246,7 @@ def _deeds(new: NewJob, reason: str) -> list[Deed]:
     if new.task is not None:
         started = Deed(about=f"sync:{new.task.sync}", reason=reason, detail=f"{new.task.kind} as {new.job_id}")
         return [started, Deed(about=about, reason=reason, detail=f"{new.task.kind} of sync {new.task.sync}")]
-    detail = f"retry of {new.parent_job_id}" if new.parent_job_id else ""
-    return [Deed(about=about, reason=reason, detail=detail)]
+    return [Deed(about=about, reason=reason, detail=_detail(new))]
 
 
 def _of_sync(task: SyncTask | None) -> dict[str, Any]:
@@ -243,6 +259,16 @@ def _of_sync(task: SyncTask | None) -> dict[str, Any]:
         "writes": task.writes,
         "folded": not task.writes,
     }
+
+
+def _detail(new: NewJob) -> str:
+    """What the audit log is told: also what was not there for the starter, of which he and others learn nothing."""
+    words = [f"retry of {new.parent_job_id}"] if new.parent_job_id else []
+    if new.spec.ceiling:
+        words.append(f"rows of {new.source.name} up to {new.spec.ceiling}")
+    if new.spec.masked_columns:
+        words.append(f"{len(new.spec.masked_columns)} of its columns masked")
+    return ", ".join(words)
 
 
 def _are(connection: Connection, jobs: Select[Any], many: int) -> bool:

@@ -105,6 +105,7 @@ def _job_from(values: Mapping[str, Any], summaries: Sequence[ErrorSummary], hist
         revision=values["revision"],
         paused_s=float(values["paused_s"]),
         parent_job_id=values["parent_job_id"],
+        starter=values["starter"],
         error_summaries=summaries,
         history=history,
         kind=JobKind(values["kind"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from blade_server.model import JobKind, Status
 from blade_server.model.sync_end import SyncEnd
@@ -14,7 +14,7 @@ from blade_server.storage import tables
 from blade_server.storage.codec import counts_document, counts_from, report_document
 from blade_server.storage.jobs.endings import tell_end
 
-_job, _sync = tables.job, tables.sync
+_job, _sync, _change = tables.job, tables.sync, tables.sync_change
 _KEEPS_EQUAL = frozenset({JobKind.SYNC, JobKind.APPLY})
 """Kinds whose success is the sync's, and whose failure is."""
 
@@ -32,6 +32,8 @@ def end_in_sync(connection: Connection, job_id: str, status: Status, end: SyncEn
     if end is not None:
         report = report_document(end.report)
         connection.execute(update(_job).where(_job.c.job_id == job_id).values(report=report))
+        if end.changes:
+            connection.execute(insert(_change), [{"job_id": job_id, **asdict(change)} for change in end.changes])
     tell_end(connection, job_id, status)
     if not job.writes or job.kind == JobKind.VERIFY:
         return

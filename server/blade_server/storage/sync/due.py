@@ -7,12 +7,12 @@ became of it, and the job that it starts. So a server that dies leaves nothing h
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, func, select, text
+from sqlalchemy import Connection, Row, Select, exists, func, literal, null, select, text
 
 from blade_server.errors import BladeError, QuotaExceeded
 from blade_server.model.due import Due, Settlement
@@ -20,17 +20,24 @@ from blade_server.model.notification import NotificationEvent
 from blade_server.model.sync import FireOutcome, Overlap, Sync, SyncFire
 from blade_server.storage import tables
 from blade_server.storage.database import Database
-from blade_server.storage.jobs.new import NewJobs, Wanted
+from blade_server.storage.jobs.new import Held, NewJobs, Wanted
 from blade_server.storage.jobs.rows import storable
 from blade_server.storage.jobs.runs import OPEN
 from blade_server.storage.outbox import queue
 from blade_server.storage.sync.late import tell_late
-from blade_server.storage.sync.rows import shown, sync_from
+from blade_server.storage.sync.rows import sync_from
 
 SYNCS = "syncs"
 log = logging.getLogger(__name__)
 
 _job, _sync, _fire = tables.job, tables.sync, tables.sync_fire
+_BARE = select(
+    _sync,
+    literal("").label("running_job_id"),
+    null().label("run_job_id"),
+    func.now().label("read_time"),
+)
+"""Syncs without their runs, which are dear to look for and of no use here."""
 
 _NEXT = text(
     """
@@ -48,17 +55,21 @@ _WRITE_FIRES = text(
     ON CONFLICT (sync, due_time) DO UPDATE
         SET outcome = EXCLUDED.outcome, job_id = EXCLUDED.job_id, detail = EXCLUDED.detail, time = EXCLUDED.time
         WHERE sync_fire.outcome = 'QUEUED'
+    RETURNING sync, due_time
     """
 )
 
 _MOVE_ON = text(
     """
     UPDATE sync SET next_due = CASE WHEN mine.moves THEN mine.next_due ELSE sync.next_due END, queued = mine.queued,
-        run_number = sync.run_number + mine.runs
+        run_number = sync.run_number + mine.runs,
+        -- That of the first run that writes, until what the sync knows is forgotten.
+        catalog_id = CASE WHEN sync.catalog_id = '' THEN mine.catalog_id ELSE sync.catalog_id END
     FROM unnest(CAST(:names AS text[]), CAST(:moves AS boolean[]), CAST(:next AS timestamptz[]),
-                CAST(:queued AS boolean[]), CAST(:runs AS integer[])) AS mine (name, moves, next_due, queued, runs)
+                CAST(:queued AS boolean[]), CAST(:runs AS integer[]), CAST(:catalogs AS text[]))
+        AS mine (name, moves, next_due, queued, runs, catalog_id)
     WHERE sync.name = mine.name
-    RETURNING sync.name, sync.run_number, sync.generation
+    RETURNING sync.name, sync.run_number, sync.generation, sync.catalog_id
     """
 )
 
@@ -86,8 +97,8 @@ class DueStore:
     def waiting(self, *, server: str, limit: int) -> Waiting:
         """At most `limit` syncs of each kind, for each server in another order, so that they do not meet."""
         mixed = func.md5(_sync.c.name + server)
-        come = shown().where(_sync.c.next_due <= func.clock_timestamp(), ~_sync.c.paused)
-        free = shown().where(_sync.c.queued, ~_sync.c.paused, ~_writes_now())
+        come = _BARE.where(_sync.c.next_due <= func.clock_timestamp(), ~_sync.c.paused)
+        free = _BARE.where(_sync.c.queued, ~_sync.c.paused, ~_writes_now())
         with self._database.read() as connection:
             time = connection.execute(select(func.clock_timestamp())).scalar_one()
             due = self._syncs(connection, come.order_by(mixed).limit(limit))
@@ -104,20 +115,19 @@ class DueStore:
         Those that are no longer this server's to settle are left as they are.
         """
         with self._database.begin() as connection:
-            sources = {one.new.source.name for one in settlements if one.new is not None}
-            known = self._new_jobs.hold_sources(connection, sources)
-            mine = self._held(connection, settlements)
-            fates = self._fates(connection, mine, known)
+            held = self._new_jobs.hold(connection, [one.new for one in settlements if one.new is not None])
+            mine = self._mine(connection, settlements)
+            fates = self._fates(connection, mine, held)
             if not fates:
                 return 0
             for fate in fates:
                 if fate.fire.outcome is FireOutcome.BLOCKED:
                     self._tell_blocked(connection, fate.sync, fate.fire)
-            self._write_fires(connection, fates)
-            self._start(connection, fates, self._move_on(connection, fates))
+            fates = self._written(connection, fates)
+            self._start(connection, fates, self._move_on(connection, fates, held))
             return len(fates)
 
-    def _held(self, connection: Connection, settlements: Sequence[Settlement]) -> list[tuple[Settlement, bool]]:
+    def _mine(self, connection: Connection, settlements: Sequence[Settlement]) -> list[tuple[Settlement, bool]]:
         """Those whose sync is still as it was and nobody else has, locked; with each whether a run of it waits."""
         wanted: dict[str, Settlement] = {}
         for one in settlements:
@@ -132,17 +142,14 @@ class DueStore:
                 held.append((one, row.queued))
         return held
 
-    def _fates(
-        self, connection: Connection, mine: Sequence[tuple[Settlement, bool]], sources: Collection[str]
-    ) -> list[_Fate]:
+    def _fates(self, connection: Connection, mine: Sequence[tuple[Settlement, bool]], held: Held) -> list[_Fate]:
         names = [one.sync.name for one, _ in mine]
         writers = self._writers(connection, names)
         waiting = self._waiting_times(connection, [one.sync.name for one, _ in mine if one.due is None])
         fates = [_fate(one, queued, writers.get(one.sync.name, ""), waiting.get(one.sync.name)) for one, queued in mine]
         known = [fate for fate in fates if fate is not None]
-        refused = self._new_jobs.refused(
-            connection, [fate.wanted for fate in known if fate.wanted is not None], sources
-        )
+        wanted = [fate.wanted for fate in known if fate.wanted is not None]
+        refused = self._new_jobs.refused(connection, wanted, held)
         return [fate.refused(refused) for fate in known]
 
     def _writers(self, connection: Connection, names: Sequence[str]) -> dict[str, str]:
@@ -159,10 +166,8 @@ class DueStore:
         found = query.where(_fire.c.sync.in_(names), _fire.c.outcome == FireOutcome.QUEUED)
         return {row.sync: row.due_time for row in connection.execute(found)}
 
-    def _write_fires(self, connection: Connection, fates: Sequence[_Fate]) -> None:
-        """What became of due times. One that waited has a row already, another may have one only after a change back
-        to an old schedule: that row stays.
-        """
+    def _written(self, connection: Connection, fates: Sequence[_Fate]) -> list[_Fate]:
+        """Writes what becomes of due times. Where something became of one before, that stays, and no job is started."""
         fires = [(fate.sync.name, fire) for fate in fates for fire in fate.fires]
         values = {
             "syncs": [name for name, _ in fires],
@@ -171,16 +176,18 @@ class DueStore:
             "job_ids": [fire.job_id for _, fire in fires],
             "details": [storable(fire.detail) for _, fire in fires],
         }
-        connection.execute(_WRITE_FIRES, values)
+        new = {(row.sync, row.due_time) for row in connection.execute(_WRITE_FIRES, values)}
+        return [fate if (fate.sync.name, fate.fire.due_time) in new else replace(fate, wanted=None) for fate in fates]
 
-    def _move_on(self, connection: Connection, fates: Sequence[_Fate]) -> dict[str, Row[Any]]:
-        """Sets the next due times; the number of the new run and the generation of what each sync knows."""
+    def _move_on(self, connection: Connection, fates: Sequence[_Fate], held: Held) -> dict[str, Row[Any]]:
+        """Sets the next due times; the number of the new run, the generation of what each sync knows, its catalog."""
         values = {
             "names": [fate.sync.name for fate in fates],
             "moves": [fate.moves for fate in fates],
             "next": [fate.next_time for fate in fates],
             "queued": [fate.queued for fate in fates],
             "runs": [int(fate.wanted is not None) for fate in fates],
+            "catalogs": ["" if fate.wanted is None else held.catalog_id(fate.wanted.new) for fate in fates],
         }
         return {row.name: row for row in connection.execute(_MOVE_ON, values)}
 
@@ -298,7 +305,8 @@ def _numbered(wanted: Wanted, row: Row[Any]) -> Wanted:
     """As `begin_run` does it for one job; the row of its sync is locked."""
     assert wanted.new.task is not None
     task = replace(wanted.new.task, run_number=row.run_number, state_generation=row.generation)
-    return replace(wanted, new=replace(wanted.new, task=task))
+    spec = replace(wanted.new.spec, catalog_id=row.catalog_id)
+    return replace(wanted, new=replace(wanted.new, task=task, spec=spec))
 
 
 def _missed(due: Due, first: datetime) -> SyncFire:

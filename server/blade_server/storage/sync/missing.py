@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import func, select, text
+from sqlalchemy import and_, func, or_, select, text
 
 from blade_server.storage import tables
 from blade_server.storage.database import Database
@@ -83,6 +83,14 @@ class MissingStore:
             _missing.c.last_job_id == job_id,
             _missing.c.runs_missed >= runs,
             _missing.c.first_time <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, grace_s),
+        )
+
+    def would_be_confirmed(self, sync: str, *, runs: int, grace_s: float) -> Iterator[bytes]:
+        """The keys that another run which does not show them would confirm."""
+        counted = _missing.c.runs_missed > 0
+        since = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, grace_s)
+        yield from self._keys(
+            sync, _missing.c.runs_missed + 1 >= runs, or_(and_(counted, _missing.c.first_time <= since), grace_s <= 0)
         )
 
     def noted(self, sync: str, job_id: str) -> Iterator[bytes]:

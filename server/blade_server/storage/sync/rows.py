@@ -50,7 +50,7 @@ def shown() -> Select[Any]:
     last = (
         select(*RUN_COLUMNS)
         .where(*OF_THIS_SYNC, _job.c.writes, _job.c.end_time.is_not(None))
-        .order_by(_job.c.job_id.desc())
+        .order_by(_job.c.create_time.desc())
         .limit(1)
         .lateral("last")
     )

@@ -7,9 +7,10 @@ core/engine/sync/blocks.py); here they are bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, text
+from sqlalchemy import Connection, Row, Select, func, select, text
 
 from blade_server.model.sync import SyncState
 from blade_server.model.sync_block import SyncBlock
@@ -58,6 +59,15 @@ class StateStore:
                 return
             after = found[-1].low
 
+    @contextmanager
+    def at_one_moment(self, sync: str) -> Iterator[tuple[int, int, Iterator[SyncBlock]]]:
+        """The generation, the number of items and all blocks without ids, whoever writes beside it."""
+        with self._database.begin() as connection:
+            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+            generation = connection.execute(select(_sync.c.generation).where(_sync.c.name == sync)).scalar_one_or_none()
+            size = connection.execute(_size(sync)).scalar_one()
+            yield generation or 0, int(size), _blocks(connection, sync)
+
     def lows(self, sync: str) -> list[bytes]:
         """Where the blocks begin, in their order."""
         query = select(_block.c.low).where(_block.c.sync == sync).order_by(_block.c.low)
@@ -71,9 +81,8 @@ class StateStore:
 
     def size(self, sync: str) -> int:
         """Items in all blocks."""
-        query = select(func.coalesce(func.sum(_block.c.size), 0)).where(_block.c.sync == sync)
         with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one())
+            return int(connection.execute(_size(sync)).scalar_one())
 
     def marked(self, sync: str) -> Iterator[SyncBlock]:
         """The blocks that have items with marks, in their order."""
@@ -81,6 +90,17 @@ class StateStore:
         with self._database.begin() as connection:
             for row in connection.execution_options(yield_per=_AT_ONCE).execute(query):
                 yield block_from(row)
+
+
+def _size(sync: str) -> Select[tuple[int]]:
+    return select(func.coalesce(func.sum(_block.c.size), 0)).where(_block.c.sync == sync)
+
+
+def _blocks(connection: Connection, sync: str) -> Iterator[SyncBlock]:
+    after: bytes | None = None
+    while found := read_blocks(connection, sync, after=after, with_ids=False):
+        yield from found
+        after = found[-1].low
 
 
 def read_blocks(

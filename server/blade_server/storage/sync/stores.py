@@ -8,6 +8,7 @@ from typing import Self
 from blade_server.storage.database import Database
 from blade_server.storage.sync.folds import FoldStore
 from blade_server.storage.sync.missing import MissingStore
+from blade_server.storage.sync.plans import PlanStore
 from blade_server.storage.sync.state import StateStore
 
 
@@ -18,8 +19,14 @@ class SyncStores:
     states: StateStore
     folds: FoldStore
     missing: MissingStore
+    plans: PlanStore
 
     @classmethod
     def over(cls, database: Database) -> Self:
         """In this database."""
-        return cls(states=StateStore(database), folds=FoldStore(database), missing=MissingStore(database))
+        return cls(
+            states=StateStore(database),
+            folds=FoldStore(database),
+            missing=MissingStore(database),
+            plans=PlanStore(database),
+        )

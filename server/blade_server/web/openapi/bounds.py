@@ -48,6 +48,7 @@ BOUNDS: Mapping[str, Bounds] = {
     "Mapping.item_id": {"maxLength": rules.MAX_TEMPLATE_CHARACTERS},
     "Mapping.last_modified": _NAME,
     "Mapping.metadata": _PAIRS,
+    "Mapping.masked_columns": {"maxItems": rules.MAX_MASKED_COLUMNS},
     "Classification.column": _NAME,
     "ListSourcesRequest.page_size": _PAGE,
     "CreateDestinationRequest.request_id": _REQUEST_ID,

@@ -57,15 +57,18 @@ function tokens(signal) {
 }
 
 function grants(signal) {
-  const list = table("grants", "Grants", ["To", "Role", "On", "Made", ""]);
+  const list = table("grants", "Grants", ["To", "Role", "On", "Up to", "Made", ""]);
   const dialog = confirmation({ title: "Take this grant away?", about: "", yes: "Take it away", no: "Leave it" });
   const kind = h("select", { id: "grant-kind" }, h("option", { value: "principal" }, "a principal"), h("option", { value: "group" }, "a group"));
   const name = h("input", { id: "grant-name", required: true, autocomplete: "off", spellcheck: "false" });
   const role = roleChoice("grant-role", "");
   const scope = h("input", { id: "grant-scope", value: "*", required: true, autocomplete: "off", spellcheck: "false" });
+  const ceiling = h("input", { id: "grant-ceiling", autocomplete: "off", spellcheck: "false" });
   const part = { onChange() {} };
-  const create = form("Grant a role", [field("To", kind, ""), field("Name", name, ""), field("Role", role, ""), field("On", scope, SCOPE_HINT)], async () => {
-    await post("/access/grants", { [kind.value]: name.value.trim(), role: role.value, scope: scope.value.trim() }, signal);
+  const create = form("Grant a role", [field("To", kind, ""), field("Name", name, ""), field("Role", role, ""), field("On", scope, SCOPE_HINT),
+    field("Up to", ceiling, "Highest classification of rows, for READER and OPERATOR; empty for all")], async () => {
+    const granted = { [kind.value]: name.value.trim(), role: role.value, scope: scope.value.trim(), ceiling: ceiling.value.trim() };
+    await post("/access/grants", granted, signal);
     toast("The role is granted.");
     name.value = "";
     part.onChange();
@@ -79,7 +82,7 @@ function grants(signal) {
   part.load = () => list.load(async () => (await get("/access/grants?pageSize=1000", signal)).grants.map((grant) =>
     h("tr", {},
       h("th", { scope: "row" }, grant.principal || `group ${grant.group}`),
-      cell("Role", h("span.role", {}, grant.role)), cell("On", grant.scope),
+      cell("Role", h("span.role", {}, grant.role)), cell("On", grant.scope), cell("Up to", grant.ceiling || "all"),
       cell("Made", `${moment(grant.createTime)}${grant.createdBy ? ` by ${grant.createdBy}` : ""}`),
       h("td", {}, button(`Take ${grant.role} on ${grant.scope} from ${grant.principal || grant.group}`, () => revoke(grant))))));
   return part;

@@ -286,11 +286,11 @@ def test_what_may_quote_a_row_is_for_readers(world: World) -> None:
     )
 
     whole = world.jobs.show.get(job.job_id, by=reader)
-    assert for_caller(whole, reader) is whole
+    assert for_caller(whole, reader, ()) is whole
     assert "the row" in repr(whole)
     assert whole.spec.sql == WORDS
 
-    shown = for_caller(whole, viewer)
+    shown = for_caller(whole, viewer, ())
     assert shown.redacted
     assert "the row" not in repr(shown)
     assert "words of the SQL" not in repr(shown)

@@ -27,6 +27,7 @@ from blade_server.storage.rights import RightsStore
 from blade_server.storage.sources import SourceStore
 
 ROOT = called_by("root", Role.ADMIN, (Role.ADMIN, "*"))
+ORDER = ("UNCLASS", "CUI", "SECRET")
 NEEDS_EDITOR = Needs(role=Role.EDITOR, anywhere=True)
 
 
@@ -38,7 +39,7 @@ class World:
         self.access = AccessStore(self.database)
         self.door = Door(AccessPolicy(**policy), self.access)
         self.sources = SourceStore(self.database)
-        self.rights = Rights(RightsStore(self.database), self.sources, self.door)
+        self.rights = Rights(RightsStore(self.database), self.sources, self.door, ORDER)
 
     def signs_in(self, secret: str) -> Principal:
         return self.door.identify(Shown(authorization=f"Bearer {secret}"))
@@ -414,7 +415,7 @@ def test_somebody_elses_rights_are_for_admins(world: World) -> None:
 def test_a_check_is_no_refusal_when_postgresql_is_away(make_world: Callable[..., World]) -> None:
     world = make_world()
     away = Database("postgresql+psycopg2://x@127.0.0.1:1/nothing", pool_size=1)
-    rights = Rights(RightsStore(away), SourceStore(away), world.door)
+    rights = Rights(RightsStore(away), SourceStore(away), world.door, ORDER)
 
     with pytest.raises(BladeError) as caught:
         rights.check(NEEDS_EDITOR, by=ROOT, source="parts")
@@ -435,3 +436,79 @@ def test_a_grant_goes_with_its_source_and_is_not_on_the_next_one_of_that_name(wo
     assert [entry["object"].partition(":")[0] for entry in told] == ["source", "grant", "source"]
     assert told[1]["detail"] == "READER on source:parts for ann, with the source"
     assert [grant.scope for grant in world.signs_in(secret).grants] == ["data_type:salary"]
+
+
+# --------------------------------------------------------------------------------------------------------- ceilings
+
+
+def test_a_grant_has_a_ceiling_and_the_same_with_another_is_another(world: World) -> None:
+    made = [
+        world.rights.create_grant(Grant(role=Role.READER, principal="ann", ceiling=ceiling), by=ROOT)
+        for ceiling in ("CUI", "UNCLASS", "CUI", "")
+    ]
+    assert [grant.ceiling for grant in made] == ["CUI", "UNCLASS", "CUI", ""]
+    assert len({grant.grant_id for grant in made}) == 3
+    listed, _ = world.rights.grants(by=ROOT, principal="ann")
+    assert sorted(grant.ceiling for grant in listed) == ["", "CUI", "UNCLASS"]
+
+
+def test_a_token_comes_with_grants_up_to_a_ceiling(world: World) -> None:
+    grants = [Grant(role=Role.OPERATOR, scope="source:parts", ceiling="CUI")]
+    secret, _ = world.rights.create_token("ann", by=ROOT, grants=grants)
+    who = world.signs_in(secret)
+    assert [grant.ceiling for grant in who.grants] == ["CUI"]
+    assert who.ceiling(Role.READER, "parts", "part", ORDER) == "CUI"
+
+
+@pytest.mark.parametrize(
+    ("role", "ceiling", "wrong"),
+    [
+        (Role.READER, "NOFORN", "'NOFORN' is not one of this server's BLADE_CLASSIFICATIONS: UNCLASS, CUI, SECRET"),
+        (Role.READER, "cui", "'cui' is not one"),
+        (Role.EDITOR, "CUI", "is for READER and OPERATOR, not for EDITOR"),
+        (Role.VIEWER, "CUI", "not for VIEWER"),
+        (Role.ADMIN, "CUI", "not for ADMIN"),
+        (Role.AUDITOR, "CUI", "not for AUDITOR"),
+    ],
+)
+def test_a_ceiling_is_a_classification_and_for_those_who_read(
+    world: World, role: Role, ceiling: str, wrong: str
+) -> None:
+    grant = Grant(role=role, principal="ann", ceiling=ceiling)
+    for field, call in (
+        ("grant.ceiling", lambda: world.rights.create_grant(grant, by=ROOT)),
+        ("grants[0].ceiling", lambda: world.rights.create_token("ann", by=ROOT, grants=[grant])),
+    ):
+        with pytest.raises(Invalid) as caught:
+            call()
+        assert [violation.field for violation in caught.value.violations] == [field]
+        assert wrong in caught.value.message
+    assert world.count("access_grant") == 0
+
+
+@pytest.mark.parametrize(
+    ("grants", "role", "ceiling"),
+    [
+        ([(Role.READER, "*", "CUI")], Role.READER, "CUI"),
+        ([(Role.READER, "*", "CUI"), (Role.READER, "source:parts", "SECRET")], Role.READER, "SECRET"),
+        ([(Role.READER, "*", "CUI"), (Role.READER, "data_type:salary", "")], Role.READER, "CUI"),
+        ([(Role.READER, "*", "CUI"), (Role.READER, "data_type:part", "")], Role.READER, ""),
+        ([(Role.READER, "*", ""), (Role.OPERATOR, "*", "CUI")], Role.OPERATOR, "CUI"),
+        ([(Role.READER, "*", "UNCLASS"), (Role.OPERATOR, "*", "CUI")], Role.READER, "CUI"),
+        ([(Role.READER, "*", "CUI"), (Role.ADMIN, "*", "")], Role.READER, ""),
+        ([(Role.READER, "*", "GONE")], Role.READER, "GONE"),
+        ([(Role.READER, "*", "GONE"), (Role.READER, "*", "UNCLASS")], Role.READER, "UNCLASS"),
+    ],
+)
+def test_the_highest_ceiling_counts(grants: list[tuple[Role, str, str]], role: Role, ceiling: str) -> None:
+    his = tuple(Grant(role=role, scope=scope, ceiling=upto) for role, scope, upto in grants)
+    who = Principal(name="ann", kind=Kind.TOKEN, grants=his)
+    assert who.ceiling(role, "parts", "part", ORDER) == ceiling
+
+
+def test_the_audit_log_says_up_to_what(world: World) -> None:
+    world.rights.create_grant(Grant(role=Role.READER, principal="ann", ceiling="CUI"), by=ROOT)
+    query = "SELECT content::jsonb ->> 'detail' FROM audit_entry WHERE object LIKE 'grant:%'"
+    with world.database.begin() as connection:
+        said = connection.execute(sqlalchemy.text(query)).scalars().all()
+    assert said == ["READER on * up to CUI for ann"]

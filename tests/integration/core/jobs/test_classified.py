@@ -33,7 +33,7 @@ def world(tmp_path: Path, postgres_url: str) -> Iterator[EngineWorld]:
     ):
         config = SourceConfig(catalog="main", schema="blade", table="blade_maintenance_data")
         mapping = RowMapping(item_id="item_id", classification=classification, min_classification=least)
-        world.sources.add(
+        world.store_source(
             Source(name=name, display_name="", data_type=name, enabled=True, config=config, mapping=mapping)
         )
     yield world

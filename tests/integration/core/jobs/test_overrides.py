@@ -10,7 +10,7 @@ import pytest
 from tests.support.access import called
 from tests.support.engine import EngineWorld
 
-from blade_sandbox.data import sample_tables
+from blade_sandbox.warehouse import Warehouse
 from blade_server.core.jobs.ids import fingerprint
 from blade_server.core.jobs.preview import Preview
 from blade_server.core.jobs.start import StartJob
@@ -117,12 +117,12 @@ ANALYTICAL = [
 
 
 @pytest.fixture
-def world(tmp_path: Path, postgres_url: str) -> Iterator[EngineWorld]:
+def world(tmp_path: Path, postgres_url: str, sample_warehouse: Warehouse) -> Iterator[EngineWorld]:
     """All sample tables as sources of whole mappings: id, time of last change and classification by column."""
     world = EngineWorld(tmp_path, postgres_url)
-    world.serve(sample_tables())
+    world.read(sample_warehouse)
     for kind in ("sortie", "maintenance", "deployment", "logistics"):
-        world.sources.add(sample_source(kind))
+        world.store_source(sample_source(kind))
     yield world
     world.close()
 

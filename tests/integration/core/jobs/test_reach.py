@@ -9,7 +9,7 @@ import pytest
 from tests.support.access import called_by
 from tests.support.engine import EngineWorld
 
-from blade_sandbox.data import sample_tables
+from blade_sandbox.warehouse import Warehouse
 from blade_server.app.policies import job_policy, source_policy
 from blade_server.core.audit.recorder import Recorder
 from blade_server.core.jobs.jobs import Jobs
@@ -26,20 +26,15 @@ KINDS = ("sortie", "maintenance", "deployment", "logistics")
 JOINED = "SELECT m.* FROM maintenance m JOIN sortie s ON s.tailnum = m.tail_number"
 
 
-@pytest.fixture(scope="module")
-def _tables() -> dict[str, Path]:
-    return dict(sample_tables())
-
-
 @pytest.fixture
-def world(tmp_path: Path, postgres_url: str, _tables: dict[str, Path]) -> Iterator[EngineWorld]:
+def world(tmp_path: Path, postgres_url: str, sample_warehouse: Warehouse) -> Iterator[EngineWorld]:
     """Sample tables, each a source but logistics."""
     world = EngineWorld(tmp_path, postgres_url)
-    world.serve(_tables)
+    world.read(sample_warehouse)
     for kind in KINDS[:-1]:
         config = SourceConfig(catalog="main", schema="blade", table=f"blade_{kind}_data")
         mapping = RowMapping(item_id="item_id", classification=Classification(value="UNCLASS"))
-        world.sources.add(
+        world.store_source(
             Source(name=kind, display_name="", data_type=kind, enabled=True, config=config, mapping=mapping)
         )
     yield world

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, text
 from tests.support.access import AsTester, called
 from tests.support.databases import own_database
 
@@ -27,6 +27,8 @@ from blade_server.storage.database import Database
 from blade_server.storage.jobs.show import JobStore
 
 SOURCE = "blade-maintenance"
+DESTINATIONS = ("elsewhere", "new", "deletes", *(f"place-{number}" for number in range(5)))
+"""Beside the default."""
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +43,7 @@ def postgres_url(_database_of_all: str) -> str:
     database = Database(_database_of_all, pool_size=1)
     with database.begin() as connection:
         connection.execute(text("ALTER TABLE audit_entry DISABLE TRIGGER audit_log_stays"))
-        connection.execute(text("TRUNCATE source, sync, job, notification, audit_entry CASCADE"))
+        connection.execute(text("TRUNCATE source, sync, job, notification, destination, audit_entry CASCADE"))
     database.close()
     return _database_of_all
 
@@ -90,6 +92,10 @@ def syncs(
     catalogs: Catalogs,
     stored: None,
 ) -> AsTester:
+    with database.begin() as connection:
+        for name in DESTINATIONS:
+            now = {"create_time": func.now(), "update_time": func.now()}
+            connection.execute(tables.destination.insert().values(name=name, url=settings.catalog_url, **now))
     policy = job_policy(settings)
     show = jobs.show._part  # type: ignore[attr-defined]
     return AsTester(

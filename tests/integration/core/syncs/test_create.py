@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from tests.integration.core.syncs.conftest import SOURCE, a_sync, asked, audited
 from tests.support.access import called, called_by
+from tests.support.waiting import wait_until
 
 from blade_sandbox.catalog import CatalogServer
-from blade_server.errors import AlreadyExists, BladeError, Invalid, NotFound, Precondition, Reason
+from blade_server.errors import AlreadyExists, Invalid, NotFound, Precondition, Reason
 from blade_server.model import JobLimits
 from blade_server.model.access import Role
 from blade_server.model.sync import Cursor, Deletes, Guards, Schedule, SyncRetry
@@ -211,25 +213,23 @@ def test_of_many_calls_at_once_exactly_one_wins(syncs, names) -> None:
     assert [found.name for found in syncs.show.list()[0]] == made
 
 
-def test_a_source_that_is_removed_at_the_same_moment_leaves_no_sync_behind(syncs, sources) -> None:
-    def remove() -> str:
-        try:
-            sources.remove(SOURCE)
-        except Precondition as exc:
-            return exc.reason
-        return "removed"
+def test_a_source_that_is_removed_at_the_same_moment_leaves_no_sync_behind(syncs, database) -> None:
+    waits = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
 
-    def create() -> str:
-        try:
-            syncs.create("maintenance", a_sync())
-        except BladeError as exc:
-            return exc.reason
-        return "created"
+    def watching(query) -> int:
+        with database.read() as connection:
+            return connection.execute(query).scalar_one()
 
-    with ThreadPoolExecutor(2) as pool:
-        gone, made = pool.submit(remove), pool.submit(create)
-        outcome = {gone.result(), made.result()}
-    assert outcome in ({"created", Reason.SOURCE_IN_USE}, {"removed", Reason.SOURCE_NOT_FOUND})
+    with ThreadPoolExecutor(1) as pool:
+        with database.begin() as removing:
+            removing.execute(text("DELETE FROM source WHERE name = :name"), {"name": SOURCE})
+            made = pool.submit(syncs.create, "maintenance", a_sync())
+            wait_until(lambda: made.done() or watching(waits))
+        with pytest.raises(NotFound) as caught:
+            made.result()
+    assert caught.value.reason is Reason.SOURCE_NOT_FOUND
 
 
 def test_a_source_with_syncs_stays_and_keeps_its_data_type(syncs, sync, sources, store) -> None:

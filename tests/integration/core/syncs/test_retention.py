@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -59,7 +60,8 @@ def test_a_run_that_did_or_says_anything_is_no_quiet_one(run, database, monkeypa
         for name in ("created", "updated", "deleted", "withheld", "failed", "delete_failed")
     ]
     loud += [run(2 * DAY_S, status="FAILED"), run(2 * DAY_S, error_count=1), run(2 * DAY_S, folded=False)]
-    loud += [run(2 * DAY_S, report=None), run(2 * DAY_S, job=syncs.plan)]
+    window = partial(syncs.backfill, column="cost", from_value="1")
+    loud += [run(2 * DAY_S, report=None), run(2 * DAY_S, job=syncs.plan), run(2 * DAY_S, job=window)]
     quiet = run(2 * DAY_S)
     pruned(database)
     assert kept(database) == set(loud)

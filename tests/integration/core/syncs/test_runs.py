@@ -115,6 +115,20 @@ class TestRun:
             start.store(new, asked())
         assert syncs.create("maintenance", a_sync()).state.run_number == 0
 
+    def test_a_change_in_between_is_what_the_run_is_made_of(self, syncs, sync, monkeypatch) -> None:
+        start = syncs.run._part._jobs
+        build = start.built
+
+        def built(*args: Any, **kwargs: Any) -> Any:
+            new = build(*args, **kwargs)
+            if new.spec.batch_size == 100:
+                syncs.update("maintenance", lambda spec: replace(spec, batch_size=7))
+            return new
+
+        monkeypatch.setattr(start, "built", built)
+        assert syncs.run("maintenance", asked()).spec.batch_size == 7
+        assert [run.number for run in syncs.show.runs("maintenance")[0]] == [1]
+
     def test_an_update_reaches_the_next_run_only(self, syncs, sync, jobs, set_job) -> None:
         first = syncs.run("maintenance", asked())
         syncs.update("maintenance", lambda spec: replace(spec, batch_size=7))

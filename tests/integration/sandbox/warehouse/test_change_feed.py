@@ -15,6 +15,7 @@ from databricks.sql.exc import DatabaseError, ServerOperationError
 
 from blade_sandbox.warehouse import Warehouse
 from blade_sandbox.warehouse.lake import change_feed
+from blade_sandbox.warehouse.sql import table_changes
 
 from .conftest import Connect, open_connection
 
@@ -243,6 +244,21 @@ def test_vacuumed_changes_are_gone_and_the_later_ones_are_there(rows: Rows, tabl
     with pytest.raises(ServerOperationError, match=r"\[DELTA_CHANGE_DATA_FILE_NOT_FOUND\].*VACUUM"):
         changed(rows, 1)
     assert changed(rows, 2) == [("delete", 2, 1)]
+
+
+def test_changes_that_go_while_a_statement_begins_are_missed_by_nobody(
+    rows: Rows, table: str, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewrite = table_changes.rewrite
+
+    def then_vacuum(*arguments: Any) -> Any:
+        found = rewrite(*arguments)
+        warehouse.run(f"VACUUM {table} RETAIN 0 HOURS")
+        return found
+
+    monkeypatch.setattr(table_changes, "rewrite", then_vacuum)
+    with pytest.raises(ServerOperationError, match="DELTA_CHANGE_DATA_FILE_NOT_FOUND"):
+        changed(rows, 1)
 
 
 def test_the_oldest_changes_go_when_there_are_too_many(rows: Rows, table: str, monkeypatch: pytest.MonkeyPatch) -> None:

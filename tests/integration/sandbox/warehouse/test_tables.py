@@ -110,14 +110,17 @@ def test_a_version_that_was_asked_for_outlives_many_writes(rows: Rows, table: st
             rows(f"SELECT * FROM {table} VERSION AS OF {gone}")
 
 
-def test_of_a_large_table_two_old_versions_are_kept(rows: Rows, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_table_the_last_version_and_one_asked_for_are_kept(
+    rows: Rows, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(history, "LARGE_TABLE_ROWS", 2)
     version = latest(rows)
     for number in range(4):
         rows(f"INSERT INTO {table} VALUES ({number + 100}, 'n')")
-    assert [len(content(rows, f"{table} VERSION AS OF {version + n}")) for n in (2, 3, 4)] == [5, 6, 7]
-    with pytest.raises(ServerOperationError, match="DELTA_VERSION_NOT_FOUND"):
-        rows(f"SELECT * FROM {table} VERSION AS OF {version + 1}")
+    assert [len(content(rows, f"{table} VERSION AS OF {version + n}")) for n in (0, 3, 4)] == [3, 6, 7]
+    for gone in (1, 2):
+        with pytest.raises(ServerOperationError, match="DELTA_VERSION_NOT_FOUND"):
+            rows(f"SELECT * FROM {table} VERSION AS OF {version + gone}")
 
 
 def test_the_history_lists_newest_first(rows: Rows, cursor: Any, table: str) -> None:

@@ -19,6 +19,8 @@ from blade.v1 import (
     item_pb2,
     job_pb2,
     job_service_pb2,
+    notification_pb2,
+    notification_service_pb2,
     query_service_pb2,
     source_pb2,
     sync_pb2,
@@ -38,11 +40,13 @@ SERVICES = (
     access_service_pb2,
     audit_service_pb2,
     sync_service_pb2,
+    notification_service_pb2,
 )
 MODULES = (
     *SERVICES,
     access_pb2,
     destination_pb2,
+    notification_pb2,
     error_reason_pb2,
     item_pb2,
     job_pb2,

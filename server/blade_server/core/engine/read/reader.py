@@ -100,7 +100,7 @@ class Reader:
             order = self._order(result.schema)
             transform = self._pass.transform(pa.schema([result.schema.field(at) for at in order]))
             for batch in result:
-                for part in _slices(batch.select(order)):
+                for part in slices(batch.select(order)):
                     chunk = self._chunk(transform, part)
                     self._room.acquire()
                     if self._left:
@@ -207,7 +207,8 @@ def _duplicates(items: Items, likeness: Sequence[int], field: str) -> Iterator[I
         )
 
 
-def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch in parts that take bounded memory once they are JSON."""
     fitting = (
         batch.num_rows * CHUNK_BYTES // max(1, batch.nbytes),
         batch.num_rows * TEXT_BYTES // max(1, text_bytes(batch.columns, batch.schema.names)),

@@ -25,6 +25,8 @@ _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 def make_sync_plan(warehouse: Warehouse, statement: str, job: Job, sync: SyncJob) -> Plan:
     """As `make_plan`. Raises Precondition (CURSOR_UNUSABLE), and what the warehouse raises."""
+    if sync.plan is not None:
+        return sync.plan
     versions = versions_of(warehouse, statement)
     read = _Rows(warehouse=warehouse, statement=sql.pin(statement, versions), job=job, sync=sync)
     wanted = read.chosen()
@@ -33,7 +35,7 @@ def make_sync_plan(warehouse: Warehouse, statement: str, job: Job, sync: SyncJob
         announced=announced_rows(warehouse, wanted or read.statement, batch_size=job.spec.batch_size),
         version=_version(versions, job.source),
         whole=not wanted,
-        since=sync.state.watermark if wanted and sync.task.kind is JobKind.SYNC else "",
+        since=sync.state.watermark if wanted and sync.task.as_run else "",
     )
 
 
@@ -55,7 +57,7 @@ class _Rows:
         task, spec = self.sync.task, self.sync.task.spec
         if task.kind is JobKind.BACKFILL:
             return self._window()
-        if task.kind is not JobKind.SYNC or spec.mode is not SyncMode.INCREMENTAL or spec.cursor is None:
+        if not task.as_run or spec.mode is not SyncMode.INCREMENTAL or spec.cursor is None:
             return ""
         schema = self._schema()
         field = cursor_field(schema, spec.cursor.column)  # also where all rows are read: it has to be there

@@ -26,6 +26,7 @@ class Findings:
     task: SyncTask
     before: SyncReport | None = None
     plan: Plan = field(default_factory=lambda: Plan(statement=""))
+    state_generation: int = 0
     watermark: str = ""
     null_cursors: int = 0
     rows_without_id: int = 0
@@ -54,6 +55,10 @@ class Findings:
         """So many deletes do not take place."""
         self.withheld, self.withheld_items, self.withheld_detail = why, items, words
 
+    def foresee(self, **counts: int) -> None:
+        """So many would be, as far as is known by now."""
+        self._counts.update(counts)
+
     def count(self, name: str) -> int:
         """One of the counts of `SyncCounts`."""
         return self._counts[name]
@@ -73,6 +78,7 @@ class Findings:
             version=self.plan.version,
             warnings=tuple(self.warnings),
             whole=self.plan.whole,
+            state_generation=self.state_generation,
         )
 
     @property

@@ -79,6 +79,11 @@ class LoadedItems:
         """Items that are in the destination, or may be."""
         return int(np.count_nonzero(self._marks & ItemMark.NEVER_SENT == 0))
 
+    def unseen(self) -> Keys:
+        """The items that were not seen and are in the destination, or may be; in the order of their keys."""
+        unseen = ~self._seen & (self._marks & ItemMark.NEVER_SENT == 0)
+        return Keys(self._heads, self._tails).take(unseen)
+
     def absent(self, store: StateStore, sync: str, *, never_sent: bool, but: set[int]) -> Iterator[Absent]:
         """The items that were not seen, without those `but` whose keys begin so.
 

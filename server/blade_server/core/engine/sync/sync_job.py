@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import pyarrow as pa
 
 from blade_server.core.engine.batches import Seen
 from blade_server.core.engine.halt import Control, Insist
+from blade_server.core.engine.sync.catalog_reads import CatalogReads
 from blade_server.core.engine.sync.comparison import Comparison, Wanted
 from blade_server.core.engine.sync.cursor import later
+from blade_server.core.engine.sync.differences import differences
 from blade_server.core.engine.sync.findings import Findings
 from blade_server.core.engine.sync.fold import Folder
+from blade_server.core.engine.sync.forecast import Forecast
+from blade_server.core.engine.sync.foreseen import foresee, sample_deletes
+from blade_server.core.engine.sync.guards import Reading
 from blade_server.core.engine.sync.known import KnownItems, LoadedItems, LookedUpItems
+from blade_server.core.engine.sync.proof import Rows
+from blade_server.core.engine.sync.samples import Sample, Samples
+from blade_server.core.engine.sync.verified import Repair, TakeIn
 from blade_server.errors import BladeError, Precondition, Reason
 from blade_server.model import Claim, JobKind, Plan, WaitReason
-from blade_server.model.sync import NullCursor, SyncState, SyncTask
+from blade_server.model.sync import ChangeKind, ItemChange, NullCursor, SyncState, SyncTask
 from blade_server.model.sync_end import SyncEnd
 from blade_server.model.sync_report import SyncMode
 from blade_server.storage.sync.stores import SyncStores
@@ -46,6 +55,12 @@ class SyncJob:
         self._known: KnownItems | None = None
         self._whole_age_s: float | None = None
         self._cursor_kind: pa.DataType | None = None
+        self._planned: Plan | None = None
+        self._reads: CatalogReads | None = None
+        self._forecast: Forecast | None = None
+        self._rows: Rows | None = None
+        self.samples = Samples()
+        self._changes: list[ItemChange] = []
 
     @property
     def state(self) -> SyncState:
@@ -79,7 +94,29 @@ class SyncJob:
                 "the rows or their mapping are others since the deletes were withheld; run the sync, then accept those",
                 reason=Reason.PLAN_STALE,
             )
+        if self.task.kind is JobKind.APPLY:
+            self._planned = self._still_planned(state)
+        self.findings.state_generation = state.generation
         self._state = state
+
+    def _still_planned(self, state: SyncState) -> Plan:
+        """What the plan read, if all is as it was then. Raises Precondition (PLAN_STALE)."""
+        planned = self.insist(lambda: self.stores.plans.get(self.task.plan_job_id))
+        if planned is None:
+            why = "it is not kept any more"
+        elif planned.key_hash != self.task.key_hash:
+            why = "the rows or their mapping are others since"
+        elif planned.state_generation != state.generation:
+            why = f"what sync {self.task.sync!r} knows of its items is another since"
+        else:
+            return planned.plan
+        raise Precondition(
+            f"plan {self.task.plan_job_id!r} is out of date: {why}; make a new plan", reason=Reason.PLAN_STALE
+        )
+
+    def reads(self, reads: CatalogReads) -> None:
+        """How the catalog is asked; before anything is read."""
+        self._reads = reads
 
     def fold(self, settle_s: float, go_on: Callable[[], bool]) -> None:
         """After the end of the job. What is left undone here, the sync's next job does."""
@@ -93,9 +130,14 @@ class SyncJob:
     @property
     def shows_absence(self) -> bool:
         """Whether what this job does not meet is gone."""
-        return self.findings.plan.whole and self.task.kind in {JobKind.SYNC, JobKind.DELETE}
+        return self.findings.plan.whole and (self.task.as_run or self.task.kind is JobKind.DELETE)
 
     # ------------------------------------------------------------------------------------------------ reading
+
+    @property
+    def plan(self) -> Plan | None:
+        """What an APPLY has to read; None: a job that finds out itself."""
+        return self._planned
 
     def planned(self, plan: Plan) -> None:
         """That is what is read."""
@@ -103,24 +145,35 @@ class SyncJob:
 
     def comparison(self) -> Comparison:
         """For one reading of the planned rows."""
+        if self.task.kind is JobKind.VERIFY:
+            self._rows, self.samples = Rows(self.findings.plan.announced), Samples()
+            return Repair(self._rows, self.samples) if self.task.repair else TakeIn(self._rows)
         if self._known is None:
             self._known = self.insist(self._load)
         spec, cursor = self.task.spec, self.task.spec.cursor
-        follows = cursor is not None and spec.mode is SyncMode.INCREMENTAL and self.task.kind is JobKind.SYNC
-        return Comparison(
-            self._known,
-            Wanted(
-                sends=self.task.kind is not JobKind.DELETE,
-                sends_all=spec.mode is SyncMode.FULL and self.task.kind is JobKind.SYNC,
-                adopts=spec.adopt and self.state.last_whole_time is None,
-                doubtful=self.state.doubtful,
-                cursor=cursor.column if cursor and follows else "",
-                null_cursor=cursor.null_cursor if cursor else NullCursor.READ,
-            ),
+        follows = cursor is not None and spec.mode is SyncMode.INCREMENTAL and self.task.as_run
+        wanted = Wanted(
+            sends=self.task.kind is not JobKind.DELETE,
+            sends_all=spec.mode is SyncMode.FULL and self.task.as_run,
+            adopts=spec.adopt and self.state.last_whole_time is None,
+            doubtful=self.state.doubtful,
+            cursor=cursor.column if cursor and follows else "",
+            null_cursor=cursor.null_cursor if cursor else NullCursor.READ,
         )
+        if self.task.kind is JobKind.PLAN:
+            assert self._reads is not None
+            self._forecast = Forecast(self._known, wanted, self._reads)
+            return self._forecast
+        return Comparison(self._known, wanted)
 
     def _load(self) -> KnownItems:
         states, sync, plan = self.stores.states, self.task.sync, self.findings.plan
+        if not self.task.writes:  # others may write meanwhile
+            with states.at_one_moment(sync) as (generation, size, blocks):
+                known = LoadedItems(size, blocks)
+            if generation != self.state.generation:
+                self.findings.warn("another run of the sync has ended meanwhile: a new plan may say something else")
+            return known
         if not plan.whole and plan.announced is not None and plan.announced * FEW < self.state.known_items:
             return LookedUpItems(states, sync)
         return LoadedItems(states.size(sync), states.blocks(sync, with_ids=False))
@@ -145,12 +198,71 @@ class SyncJob:
                 "watermark is not moved beyond now, so rows from there on are read by every run"
             )
 
+    # ------------------------------------------------------------------------------------------------ planning
+
+    @property
+    def catalog(self) -> CatalogReads:
+        """How the catalog is asked."""
+        assert self._reads is not None
+        return self._reads
+
+    def foresee(self, reading: Reading | None, *, can_delete: bool) -> None:
+        """What a run would do, after a reading; None: of rows that say nothing of what is gone."""
+        forecast = self._forecast
+        assert forecast is not None
+        samples = forecast.samples
+        self.findings.foresee(**{name: forecast.counts[name] for name in ("created", "updated", "unchanged")})
+        if reading is not None:
+            foreseen = self.insist(lambda: foresee(self.task, self.items, reading, self.stores.missing, can_delete))
+            self.findings.foresee(deleted=len(foreseen.deleted.heads))
+            if foreseen.objection is not None:
+                objection, count = foreseen.objection, len(foreseen.withheld.heads)
+                self.findings.withhold(objection.reason, count, objection.words)
+            self.insist(lambda: sample_deletes(foreseen, samples, self.stores.states, self.task.sync))
+        self._show(samples)
+
+    def _show(self, samples: Samples) -> None:
+        self._changes = samples.changes(*(kind for kind in ChangeKind if kind is not ChangeKind.UPDATE))
+        self._changes += [self._update(sample) for sample in samples.of(ChangeKind.UPDATE)]
+
+    def _update(self, sample: Sample) -> ItemChange:
+        there = self.catalog.file(sample.item_id) if sample.file else b""
+        change = ItemChange(kind=ChangeKind.UPDATE, item_id=sample.item_id, detail=sample.detail)
+        if there is None:
+            return replace(change, detail="the catalog does not have it any more")
+        return replace(change, fields=differences(there, sample.file)) if there else change
+
+    # ----------------------------------------------------------------------------------------------- verifying
+
+    @property
+    def rows(self) -> Rows:
+        """What a VERIFY has read."""
+        assert self._rows is not None
+        return self._rows
+
+    def own_items(self) -> KnownItems | None:
+        """What tells this sync's items from those of others; None: all are its own."""
+        return self.insist(self._load) if self.task.spec.scope else None
+
+    def verified(self, *, missing: int, different: int, extra: int, equal: int) -> None:
+        """So many items are not as they should be; where they are sent, each is counted when it is."""
+        self.findings.foresee(deleted=extra)
+        if not self.task.repair:
+            self.findings.foresee(created=missing, updated=different, unchanged=equal)
+
+    def show_verified(self) -> None:
+        """Keeps samples; after all else."""
+        self._show(self.samples)
+        state = self.insist(lambda: self.stores.states.get(self.task.sync))
+        if state is not None and state.generation != self.state.generation:
+            self.findings.warn("another run of the sync has ended meanwhile: what it did may seem to be wrong")
+
     # -------------------------------------------------------------------------------------------------- ending
 
     def end(self, unsettled_s: float, *, completed: bool) -> SyncEnd:
         """What the end of the job changes."""
         findings, task = self.findings, self.task
-        moves = completed and task.kind is JobKind.SYNC
+        moves = completed and task.as_run and task.writes
         whole = moves and findings.plan.whole
         watermark = self._watermark() if moves else None  # which may warn
         return SyncEnd(
@@ -158,14 +270,21 @@ class SyncJob:
             watermark=watermark,
             key_hash=task.key_hash if whole else None,
             unsettled_s=unsettled_s,
+            changes=self._changes if completed else (),
         )
 
     def words(self) -> str:
         """What was done, for people."""
+        if self.task.kind is JobKind.VERIFY:
+            missing, different, equal = self.rows.counts()
+            found = f"{missing} missing, {different} different, {self.findings.count('deleted')} extra, {equal} equal"
+            return f"Compared: {found}" + ("; what was missing or different is sent" if self.task.repair else "")
         counts = ("created", "updated", "unchanged", "deleted", "failed")
         done = ", ".join(f"{self.findings.count(name)} {name}" for name in counts)
         withheld = self.findings.withheld_items
-        return f"Completed: {done}" + (f"; {withheld} deletes withheld" if withheld else "")
+        return f"{'Completed' if self.task.writes else 'Would be'}: {done}" + (
+            f"; {withheld} deletes withheld" if withheld else ""
+        )
 
     def _watermark(self) -> str | None:
         """The new one; None: it stays, since not all that was to be read can be read again later."""

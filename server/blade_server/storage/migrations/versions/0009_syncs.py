@@ -19,6 +19,9 @@ STATEMENTS = (
     "CREATE INDEX job_of_queries ON job (job_id) WHERE kind = 'QUERY'",
     "CREATE INDEX job_by_sync ON job (sync, job_id) WHERE sync <> ''",
     """
+    CREATE INDEX job_last_of_sync ON job (sync, create_time) WHERE sync <> '' AND writes AND end_time IS NOT NULL
+    """,
+    """
     CREATE UNIQUE INDEX job_one_writer ON job (sync)
         WHERE writes AND status IN ('PENDING', 'RUNNING', 'PAUSED')
     """,

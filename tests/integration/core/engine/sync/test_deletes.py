@@ -165,7 +165,7 @@ def test_a_catalog_that_cannot_delete_any_more_withholds(make_sync_world):
     syncs.sql("DELETE FROM {t} WHERE number = 1")
     syncs.world.catalog.set_faults(without=["deletes", "batch_delete"])
     for client in syncs.world.clients:
-        client._offer.forget()
+        client._default.catalog._offer.forget()
     assert withheld(syncs.run()) == (Withheld.DESTINATION_CANNOT_DELETE, 1, 0)
 
 

@@ -83,7 +83,7 @@ def test_what_a_sync_knows_is_of_one_catalog(make_syncs):
     swapped = syncs.run()
     assert (swapped.status, swapped.error_reason) == (Status.FAILED, Reason.DESTINATION_CHANGED)
     assert ids(other) == []
-    syncs.syncs.control.reset(NAME, [], by=called(), reason="it is another catalog")
+    syncs.syncs.reset(NAME, [], by=called(), reason="it is another catalog")
     assert counts(syncs.run()) == {"created": 20}
     assert (len(ids(lake)), len(ids(other))) == (20, 20)
 
