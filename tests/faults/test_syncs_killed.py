@@ -14,7 +14,7 @@ from collections import Counter
 import pytest
 from tests.faults.engine_process import EngineProcess, Moment
 from tests.support.access import called
-from tests.support.syncs import SyncWorld, counts, make_sync_world
+from tests.support.syncs import DATA_SOURCE, SyncWorld, counts, make_sync_world
 from tests.support.waiting import wait_until
 
 from blade_server.errors import Precondition
