@@ -11,7 +11,7 @@ import psycopg2
 
 def create_database(server: str, name: str, template: str) -> str:
     """Its URL. Nobody may be connected to the template."""
-    _run(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")  # without syncs a third of the other
+    _run(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     url = server.replace("/postgres?", f"/{name}?", 1)
     if not template.startswith("template"):  # else servers would take it for a restored backup of another one
         _run(url, "UPDATE about SET database_id = gen_random_uuid()")
