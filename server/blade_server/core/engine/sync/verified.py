@@ -56,6 +56,7 @@ class Repair(Comparison):
         at = self._rows.find(Keys.of(b"".join(ids)))
         open_ = admitted.verdicts <= Verdict.UNCERTAIN
         right = (at >= 0) & self._rows.right[at] if len(self._rows.right) else np.zeros(len(at), np.bool_)
+        right &= admitted.verdicts != Verdict.UNCERTAIN  # an earlier claim may have sent it: another look says so
         chosen = np.flatnonzero(open_ & ~right)
         contents = digests(items)
         facts = np.zeros(len(chosen), FACTS)
