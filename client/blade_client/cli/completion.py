@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -22,7 +22,7 @@ _MOST = 100
 
 
 def _offered(
-    find: Callable[[BladeClient], Iterable[tuple[str, str]]],
+    find: Callable[[BladeClient, dict[str, Any]], Iterable[tuple[str, str]]],
 ) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         found: dict[str, str] = {}
@@ -30,25 +30,27 @@ def _offered(
         with suppress(Exception):
             session.timeout_s = _PATIENCE_S
             with session.client() as blade:
-                found.update(find(blade))
+                found.update(find(blade, ctx.params))
         return [CompletionItem(name, help=text) for name, text in found.items() if name.startswith(incomplete)]
 
     return complete
 
 
-def _jobs(blade: BladeClient) -> Iterable[tuple[str, str]]:
+def _jobs(blade: BladeClient, given: dict[str, Any]) -> Iterable[tuple[str, str]]:
     from itertools import islice
 
     from blade_client.cli.job_forms import status_text
 
-    jobs = islice(blade.list_jobs(page_size=_MOST), _MOST)
+    jobs = islice(blade.list_jobs(sync=given.get("name") or "", page_size=_MOST), _MOST)
     return [(job.job_id, f"{status_text(job)}, {job.spec.source}") for job in jobs]
 
 
 job_ids = _offered(_jobs)
-"""The newest jobs."""
-source_names = _offered(lambda blade: ((each.name, each.data_type) for each in blade.list_sources(page_size=1000)))
-destination_names = _offered(lambda blade: ((each.name, each.url) for each in blade.destinations.list(page_size=1000)))
-sync_names = _offered(lambda blade: ((each.name, each.spec.source) for each in blade.syncs.list(page_size=1000)))
-notification_names = _offered(lambda blade: ((each.name, "") for each in blade.notifications.list(page_size=1000)))
-data_types = _offered(lambda blade: ((each.data_type, "") for each in blade.list_sources(page_size=1000)))
+"""The newest jobs; where the command names a sync before, of that."""
+source_names = _offered(lambda blade, _: ((each.name, each.data_type) for each in blade.list_sources(page_size=1000)))
+destination_names = _offered(
+    lambda blade, _: ((each.name, each.url) for each in blade.destinations.list(page_size=1000))
+)
+sync_names = _offered(lambda blade, _: ((each.name, each.spec.source) for each in blade.syncs.list(page_size=1000)))
+notification_names = _offered(lambda blade, _: ((each.name, "") for each in blade.notifications.list(page_size=1000)))
+data_types = _offered(lambda blade, _: ((each.data_type, "") for each in blade.list_sources(page_size=1000)))

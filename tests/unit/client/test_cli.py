@@ -21,7 +21,9 @@ from tests.support.timing import assert_within, seconds
 
 from blade.v1 import config_service_pb2 as config
 from blade.v1 import job_service_pb2 as jobs
+from blade.v1.notification_pb2 import Notification
 from blade.v1.query_service_pb2 import QueryItemsResponse
+from blade.v1.sync_pb2 import Sync, SyncSpec
 from blade_client import cli
 
 Code = grpc.StatusCode
@@ -260,7 +262,7 @@ def test_completion_offers_commands_without_loading_them() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, env=environment, check=True
     )
-    assert done.stdout.splitlines() == ["plain,source", "plain,serve", "plain,sandbox"]
+    assert done.stdout.splitlines() == [f"plain,{name}" for name in ("source", "sync", "schema", "serve", "sandbox")]
 
 
 def test_version_is_the_installed_one(run) -> None:
@@ -340,15 +342,23 @@ def test_errors_name_the_options_and_verbs_of_the_command_line(server, run) -> N
         ("blade query s", ["sortie"]),
         ("blade item get ", ["maintenance", "sortie"]),
         ("blade job show x", []),
+        ("blade sync show ", ["keep"]),
+        ("blade sync report keep ", ["job-00000000000000000001"]),
+        ("blade job list --sync k", ["keep"]),
+        ("blade notify test ", ["on-call"]),
+        ("blade sync create new --source s", ["sorties"]),
     ],
 )
 def test_a_shell_completes_ids_and_names_from_the_server(server, monkeypatch, make_job, words, offered) -> None:
     server.on("ListJobs", jobs.ListJobsResponse(jobs=[make_job(1)]))
     server.add_source("blade-maintenance", data_type="maintenance")
     server.add_source("sorties", data_type="sortie")
+    server.client().syncs.create(Sync(name="keep", spec=SyncSpec(source="sorties")))
+    server.client().notifications.create(Notification(name="on-call", url="https://h.test"))
     monkeypatch.setenv("BLADE_SERVER", server.target)
     _, *before, incomplete = words.split(" ")
     found = ShellComplete(cli.main, {}, "blade", "_BLADE_COMPLETE").get_completions(before, incomplete)
     assert [one.value for one in found] == offered
+    assert [request.sync for request in server.asked("ListJobs")] in ([], ["keep" if "report" in words else ""])
     server.stop()
     assert ShellComplete(cli.main, {}, "blade", "_BLADE_COMPLETE").get_completions(before, incomplete) == []
