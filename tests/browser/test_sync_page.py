@@ -178,7 +178,9 @@ class TestPlans:
 
     def test_a_verification_offers_to_repair(self, world, page):
         sync = world.syncs.add("fleet")
-        job = world.syncs.add_job(sync, Job.VERIFY, report=Report(counts=Counts(created=2, deleted=1), warnings=["2 extras were not checked"]))
+        job = world.syncs.add_job(
+            sync, Job.VERIFY, report=Report(counts=Counts(created=2, deleted=1), warnings=["2 extras were not checked"])
+        )
         page.goto(f"/#/syncs/fleet/reports/{job.job_id}")
         expect(page.locator("[data-fact='missing there'] dd")).to_have_text("2")
         expect(page.get_by_text("2 extras were not checked")).to_be_visible()
@@ -211,7 +213,11 @@ class TestJobs:
         page.get_by_role("button", name="Start the job").click()
         expect(page.get_by_text("The job was started.").first).to_be_visible()
         (asked,) = [request for name, request in world.calls if name == "StartQueryJob"]
-        assert (asked.source, asked.batch_size, dict(asked.metadata)) == ("blade-maintenance", 100, {"campaign": "spring"})
+        assert (asked.source, asked.batch_size, dict(asked.metadata)) == (
+            "blade-maintenance",
+            100,
+            {"campaign": "spring"},
+        )
 
 
 class TestTheForm:

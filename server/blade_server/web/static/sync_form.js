@@ -9,9 +9,9 @@ const UNITS = { s: 1, sec: 1, m: 60, min: 60, h: 3600, hour: 3600, hours: 3600, 
 const SPAN_HINT = "Such as 30 s, 15 min, 2 h, 7 days";
 const GROUPS = [
   ["Rows", [
-    { path: "mode", label: "Mode", options: Object.entries(MODES).map(([mode, about]) => [mode, `${mode}: ${about.toLowerCase()}`]) },
+    { path: "mode", label: "Mode", options: Object.entries(MODES).map(([mode, about]) => [mode, `${mode}: ${about[0].toLowerCase()}${about.slice(1)}`]), broad: true },
     { path: "filter", label: "Condition on the rows", hint: "As after WHERE. Empty: every row" },
-    { path: "sql", label: "SQL, in place of a condition", hint: "One SELECT, for CHANGED and FULL", area: true },
+    { path: "sql", label: "SQL, in place of a condition", hint: "One SELECT, for CHANGED and FULL", area: true, broad: true },
     { path: "cursor.column", label: "Cursor column", hint: "For INCREMENTAL: grows with every change of a row" },
     { path: "cursor.lag", label: "Read again from before the cursor", hint: SPAN_HINT, kind: "span" },
     { path: "cursor.fullEvery", label: "All rows again after", hint: "Default: 7 days", kind: "span" },
@@ -78,7 +78,7 @@ export function showSyncForm(main, name, parameters) {
     !name && h("div.grid", {},
       field("Name", identity, "Its identity, which never changes: lower-case letters, digits, hyphens"), field("Source", source, ""),
       field("Destination", destination, "Name of a destination. Default: the server's own catalog")),
-    GROUPS.map(([title, fields]) => h("fieldset", {}, h("legend", {}, title), h("div.grid", {}, fields.map((one) => field(one.label, inputs[FIELDS.indexOf(one)], one.hint))))),
+    GROUPS.map(([title, fields]) => h("fieldset", {}, h("legend", {}, title), h("div.grid", {}, fields.map((one) => placed(one, inputs[FIELDS.indexOf(one)]))))),
     problem, h("div.buttons", {}, send, leave));
   main.append(h("p.back", {}, h("a", { href: name ? syncLink(name) : "#/syncs" }, name ? `Sync ${name}` : "All syncs")),
     h("h1", {}, name ? `Change ${name}` : "New sync"),
@@ -112,6 +112,12 @@ function inputOf(one) {
   if (one.options) return h("select", about, one.options.map(([value, label]) => h("option", { value }, label)));
   if (one.area) return h("textarea", { ...about, rows: 3, spellcheck: "false", autocapitalize: "off" });
   return h("input", { ...about, autocomplete: "off", spellcheck: "false", inputmode: one.kind === "number" || one.kind === "percent" ? "decimal" : null });
+}
+
+function placed(one, input) {
+  const element = field(one.label, input, one.hint);
+  if (one.broad) element.classList.add("broad");
+  return element;
 }
 
 const at = (spec, path) => path.split(".").reduce((part, name) => part?.[name], spec);
