@@ -187,19 +187,21 @@ function runs(name) {
       const sign = h("span.badge");
       const did = h("span");
       const held = h("span.wait");
+      const started = h("td", { "data-name": "Started" });
       const took = h("td", { "data-name": "Took" });
       return {
         element: h("tr", {},
           h("th", { scope: "row" }, h("a", { href: jobLink(run.jobId), title: run.jobId }, `${KINDS[run.kind] ?? words(run.kind)}${run.number ? ` ${run.number}` : ""}`)),
           h("td", { "data-name": "Status" }, sign),
           h("td.wide", { "data-name": "What it did" }, did, held, " ", h("a", { href: reportLink(name, run.jobId), "aria-label": `What ${run.jobId} found` }, "Details")),
-          h("td", { "data-name": "Started", title: moment(run.startTime) }, run.startTime ? ago(run.startTime) : "not yet"),
-          took),
+          started, took),
         update(now) {
           set(sign, "data-status", now.status);
           text(sign, words(now.status));
           text(did, now.report ? countsInWords(now.kind, now.report) : "");
           text(held, now.kind === "PLAN" ? "" : withheld(now.report));
+          text(started, now.startTime ? ago(now.startTime) : "not yet");
+          set(started, "title", moment(now.startTime));
           text(took, now.startTime && now.endTime ? duration((Date.parse(now.endTime) - Date.parse(now.startTime)) / 1000) : "");
         },
       };

@@ -34,6 +34,7 @@ const GROUPS = [
     { path: "guards.grace", label: "Missing for at least", hint: SPAN_HINT, kind: "span" },
   ]],
 ];
+const EXPECTED = { span: "a time such as 30 s, 15 min, 2 h, 7 days", number: "a whole number", percent: "a share above 0 and up to 100 %" };
 const FIELDS = GROUPS.flatMap(([, fields]) => fields);
 // Where it is said what is wrong with a message as a whole.
 const FIRST = { cursor: "cursor-column", schedule: "schedule-cron", guards: "guards-maxDeleteShare" };
@@ -129,7 +130,7 @@ function specOf(inputs, before) {
     const value = inputs[index].value.trim();
     if (!value) return;
     const read = readAs(one, value);
-    if (read === undefined) return wrong.push({ field: one.path, description: `${value} is not ${one.kind === "span" ? "a time such as 30 s, 15 min, 2 h, 7 days" : "a number"}` });
+    if (read === undefined) return wrong.push({ field: one.path, description: `${value} is not ${EXPECTED[one.kind]}` });
     const [group, name] = one.path.split(".");
     if (name) (spec[group] ??= {})[name] = read;
     else spec[group] = read;
@@ -158,8 +159,8 @@ function readAs({ kind }, value) {
   }
   if (!kind) return value;
   const number = Number(value.replace(/\s*%$/, ""));
-  if (!Number.isFinite(number) || (kind === "number" && !Number.isInteger(number))) return undefined;
-  return kind === "percent" ? number / 100 : number;
+  if (kind === "percent") return number > 0 && number <= 100 ? number / 100 : undefined;
+  return Number.isInteger(number) ? number : undefined;
 }
 
 function shown({ kind }, value) {
