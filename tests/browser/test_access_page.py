@@ -195,6 +195,18 @@ class TestWhatOneMay:
         enter(f"/#/jobs/{job.job_id}", ("OPERATOR", "data_type:sortie"))
         expect(page.get_by_role("button", name="Pause")).to_be_visible()
 
+    def test_of_a_sync_there_is_what_the_role_allows(self, world, page, expect, enter):
+        world.syncs.add("fleet")
+        control = page.get_by_role("group", name="Control").get_by_role("button")
+        enter("/#/syncs/fleet", ("VIEWER", "source:blade-maintenance"), name="vera")
+        expect(page.get_by_text("you need the role OPERATOR on blade-maintenance")).to_be_visible()
+        expect(control).to_have_count(0)
+        expect(page.get_by_label("Item id")).to_be_hidden()
+        page.get_by_role("button", name="Sign out").click()
+        enter("/#/syncs/fleet", ("OPERATOR", "data_type:maintenance"), name="olaf")
+        expect(control).to_have_text(["Run now", "Pause", "Plan", "Verify"])
+        expect(page.get_by_role("link", name="Edit")).to_be_hidden()
+
     def test_a_reader_may_preview_and_is_told_what_starting_needs(self, world, page, expect, enter):
         enter("/#/start", ("READER", "*"))
         expect(page.get_by_role("button", name="Start the job")).to_be_hidden()

@@ -59,6 +59,7 @@ export function showSync(main, name) {
       standing.update(sync, running?.endTime ? null : running);
       spec.update(sync);
       item.update(allowed("READER"));
+      lists[0].allow(allowed("READER"));
       await Promise.all(lists.map((list) => list.load(signal)));
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
@@ -176,7 +177,8 @@ function asked() {
 }
 
 function runs(name) {
-  return paged({
+  let reads = false;
+  const list = paged({
     id: "runs", title: "Runs", none: "It never ran.", columns: ["Run", "Status", "What it did", "Started", "Took"],
     page: async (size, signal) => {
       const { runs: found, nextPageToken } = await get(`${syncPath(name)}/runs?pageSize=${size}`, signal);
@@ -185,26 +187,31 @@ function runs(name) {
     keyOf: (run) => run.jobId,
     make(run) {
       const sign = h("span.badge");
+      const details = h("a", { href: reportLink(name, run.jobId) }, "Details", h("span.unseen", {}, ` of ${run.jobId}`));
       const did = h("span");
       const held = h("span.wait");
+      const started = h("td", { "data-name": "Started" });
       const took = h("td", { "data-name": "Took" });
       return {
         element: h("tr", {},
           h("th", { scope: "row" }, h("a", { href: jobLink(run.jobId), title: run.jobId }, `${KINDS[run.kind] ?? words(run.kind)}${run.number ? ` ${run.number}` : ""}`)),
           h("td", { "data-name": "Status" }, sign),
-          h("td.wide", { "data-name": "What it did" }, did, held, " ", h("a", { href: reportLink(name, run.jobId), "aria-label": `What ${run.jobId} found` }, "Details")),
-          h("td", { "data-name": "Started", title: moment(run.startTime) }, run.startTime ? ago(run.startTime) : "not yet"),
-          took),
+          h("td.wide", { "data-name": "What it did" }, did, held, " ", details),
+          started, took),
         update(now) {
           set(sign, "data-status", now.status);
           text(sign, words(now.status));
+          set(details, "hidden", !reads);
           text(did, now.report ? countsInWords(now.kind, now.report) : "");
           text(held, now.kind === "PLAN" ? "" : withheld(now.report));
+          text(started, now.startTime ? ago(now.startTime) : "not yet");
+          set(started, "title", moment(now.startTime));
           text(took, now.startTime && now.endTime ? duration((Date.parse(now.endTime) - Date.parse(now.startTime)) / 1000) : "");
         },
       };
     },
   });
+  return { ...list, allow: (may) => (reads = may) };
 }
 
 function fires(name) {

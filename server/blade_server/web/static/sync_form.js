@@ -9,9 +9,9 @@ const UNITS = { s: 1, sec: 1, m: 60, min: 60, h: 3600, hour: 3600, hours: 3600, 
 const SPAN_HINT = "Such as 30 s, 15 min, 2 h, 7 days";
 const GROUPS = [
   ["Rows", [
-    { path: "mode", label: "Mode", options: Object.entries(MODES).map(([mode, about]) => [mode, `${mode}: ${about.toLowerCase()}`]) },
+    { path: "mode", label: "Mode", options: Object.entries(MODES).map(([mode, about]) => [mode, `${mode}: ${about[0].toLowerCase()}${about.slice(1)}`]), broad: true },
     { path: "filter", label: "Condition on the rows", hint: "As after WHERE. Empty: every row" },
-    { path: "sql", label: "SQL, in place of a condition", hint: "One SELECT, for CHANGED and FULL", area: true },
+    { path: "sql", label: "SQL, in place of a condition", hint: "One SELECT, for CHANGED and FULL", area: true, broad: true },
     { path: "cursor.column", label: "Cursor column", hint: "For INCREMENTAL: grows with every change of a row" },
     { path: "cursor.lag", label: "Read again from before the cursor", hint: SPAN_HINT, kind: "span" },
     { path: "cursor.fullEvery", label: "All rows again after", hint: "Default: 7 days", kind: "span" },
@@ -34,6 +34,7 @@ const GROUPS = [
     { path: "guards.grace", label: "Missing for at least", hint: SPAN_HINT, kind: "span" },
   ]],
 ];
+const EXPECTED = { span: "a time such as 30 s, 15 min, 2 h, 7 days", number: "a whole number", percent: "a share above 0 and up to 100 %" };
 const FIELDS = GROUPS.flatMap(([, fields]) => fields);
 // Where it is said what is wrong with a message as a whole.
 const FIRST = { cursor: "cursor-column", schedule: "schedule-cron", guards: "guards-maxDeleteShare" };
@@ -78,7 +79,7 @@ export function showSyncForm(main, name, parameters) {
     !name && h("div.grid", {},
       field("Name", identity, "Its identity, which never changes: lower-case letters, digits, hyphens"), field("Source", source, ""),
       field("Destination", destination, "Name of a destination. Default: the server's own catalog")),
-    GROUPS.map(([title, fields]) => h("fieldset", {}, h("legend", {}, title), h("div.grid", {}, fields.map((one) => field(one.label, inputs[FIELDS.indexOf(one)], one.hint))))),
+    GROUPS.map(([title, fields]) => h("fieldset", {}, h("legend", {}, title), h("div.grid", {}, fields.map((one) => placed(one, inputs[FIELDS.indexOf(one)]))))),
     problem, h("div.buttons", {}, send, leave));
   main.append(h("p.back", {}, h("a", { href: name ? syncLink(name) : "#/syncs" }, name ? `Sync ${name}` : "All syncs")),
     h("h1", {}, name ? `Change ${name}` : "New sync"),
@@ -114,6 +115,12 @@ function inputOf(one) {
   return h("input", { ...about, autocomplete: "off", spellcheck: "false", inputmode: one.kind === "number" || one.kind === "percent" ? "decimal" : null });
 }
 
+function placed(one, input) {
+  const element = field(one.label, input, one.hint);
+  if (one.broad) element.classList.add("broad");
+  return element;
+}
+
 const at = (spec, path) => path.split(".").reduce((part, name) => part?.[name], spec);
 
 function specOf(inputs, before) {
@@ -123,7 +130,7 @@ function specOf(inputs, before) {
     const value = inputs[index].value.trim();
     if (!value) return;
     const read = readAs(one, value);
-    if (read === undefined) return wrong.push({ field: one.path, description: `${value} is not ${one.kind === "span" ? "a time such as 30 s, 15 min, 2 h, 7 days" : "a number"}` });
+    if (read === undefined) return wrong.push({ field: one.path, description: `${value} is not ${EXPECTED[one.kind]}` });
     const [group, name] = one.path.split(".");
     if (name) (spec[group] ??= {})[name] = read;
     else spec[group] = read;
@@ -152,8 +159,8 @@ function readAs({ kind }, value) {
   }
   if (!kind) return value;
   const number = Number(value.replace(/\s*%$/, ""));
-  if (!Number.isFinite(number) || (kind === "number" && !Number.isInteger(number))) return undefined;
-  return kind === "percent" ? number / 100 : number;
+  if (kind === "percent") return number > 0 && number <= 100 ? number / 100 : undefined;
+  return Number.isInteger(number) ? number : undefined;
 }
 
 function shown({ kind }, value) {

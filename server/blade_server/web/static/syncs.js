@@ -115,6 +115,8 @@ function stateOf(sync, job) {
   if (sync.runningJobId) return ["RUNNING", "Running"];
   if (sync.paused) return ["PAUSED", "Paused"];
   if (!sync.lastRun) return ["PENDING", "Never ran"];
+  if (sync.lastRun.status === "COMPLETED" && sync.late) return ["COMPLETED_WITH_ERRORS", "Late"];
+  if (withheld(sync.lastRun.report)) return ["COMPLETED_WITH_ERRORS", "Deletes withheld"];
   return sync.lastRun.status === "COMPLETED" ? ["COMPLETED", "In order"] : [sync.lastRun.status, `Last run ${words(sync.lastRun.status).toLowerCase()}`];
 }
 
