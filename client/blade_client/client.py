@@ -12,7 +12,9 @@ from blade_client.connection import Connection, ConnectionOptions
 from blade_client.destinations import DestinationCalls
 from blade_client.items import ItemCalls
 from blade_client.jobs import JobCalls
+from blade_client.notifications import NotificationCalls
 from blade_client.sources import SourceCalls
+from blade_client.syncs import SyncCalls
 
 
 class BladeClient(SourceCalls, ItemCalls, JobCalls):
@@ -61,6 +63,10 @@ class BladeClient(SourceCalls, ItemCalls, JobCalls):
         """Who did what."""
         self.destinations = DestinationCalls(self._calls)
         """The catalogs that items can be sent to."""
+        self.syncs = SyncCalls(self._calls)
+        """The standing orders to keep catalogs equal to tables."""
+        self.notifications = NotificationCalls(self._calls)
+        """The receivers that are told what happens to syncs."""
 
     @property
     def target(self) -> str:

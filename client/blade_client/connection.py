@@ -19,8 +19,10 @@ from blade.v1.config_service_pb2_grpc import ConfigServiceStub
 from blade.v1.destination_service_pb2_grpc import DestinationServiceStub
 from blade.v1.ingest_service_pb2_grpc import IngestServiceStub
 from blade.v1.job_service_pb2_grpc import JobServiceStub
+from blade.v1.notification_service_pb2_grpc import NotificationServiceStub
 from blade.v1.query_service_pb2 import QueryArrowRequest
 from blade.v1.query_service_pb2_grpc import QueryServiceStub
+from blade.v1.sync_service_pb2_grpc import SyncServiceStub
 from blade_client import errors
 from blade_client.credentials import NONE, Token, given_token, named_profile, token_around
 from blade_client.diagnosis import problem_at, proxy_words
@@ -54,6 +56,8 @@ class Stubs:
         self.query = QueryServiceStub(channel)
         self.ingest = IngestServiceStub(channel)
         self.job = JobServiceStub(channel)
+        self.sync = SyncServiceStub(channel)
+        self.notification = NotificationServiceStub(channel)
         self.access = AccessServiceStub(channel)
         self.audit = AuditServiceStub(channel)
         self.arrow: grpc.UnaryStreamMultiCallable[QueryArrowRequest, bytes] = channel.unary_stream(

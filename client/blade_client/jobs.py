@@ -7,6 +7,7 @@ from datetime import datetime
 
 from blade.v1 import job_service_pb2 as pb
 from blade.v1.job_pb2 import ItemError, Job, JobLimits
+from blade_client import errors
 from blade_client.calls import Calls, names, new_request_id, pages, timestamp
 from blade_client.watching import OnReconnect, watch
 
@@ -78,6 +79,43 @@ class JobCalls:
         )
         return self._calls.unary(lambda s: s.job.StartQueryJob, request, repeatable=True).job
 
+    def clone_job(self, job_id: str, *, request_id: str | None = None) -> Job:
+        """Starts a job that asks for what another one asked for, and returns it, PENDING.
+
+        Jobs of syncs are started by their syncs. Raises NotFound, Precondition, and as start_query_job.
+        """
+        job = self.get_job(job_id)
+        if job.kind != Job.QUERY:
+            raise errors.Precondition(
+                f"Job {job_id} is one of the sync {job.sync}, not one over a query: run the sync."
+            )
+        if job.redacted:
+            raise errors.NotAllowed(f"Job {job_id} shows you no SQL: to copy it takes the role READER on its source.")
+        if job.spec.min_classification and not job.spec.classification:
+            raise errors.Precondition(
+                f"Job {job_id} makes items of at least {job.spec.min_classification}, which its copy might not: "
+                "start it anew, and say the classification."
+            )
+        spec = job.spec
+        limits = spec.limits
+        return self.start_query_job(
+            spec.sql,
+            data_type=spec.data_type,
+            source=spec.source,
+            batch_size=spec.batch_size or None,
+            workers=spec.workers or None,
+            items_per_second=limits.items_per_second or None,
+            max_errors=limits.max_errors if limits.HasField("max_errors") else None,
+            max_error_share=limits.max_error_share if limits.HasField("max_error_share") else None,
+            metadata=dict(spec.metadata),
+            classification=spec.classification,
+            item_id=spec.item_id,
+            last_modified=spec.last_modified if spec.HasField("last_modified") else None,
+            skip_existing=spec.skip_existing,
+            destination=spec.destination,
+            request_id=request_id,
+        )
+
     def preview_items(
         self,
         sql: str = "",
@@ -118,6 +156,8 @@ class JobCalls:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         with_errors: bool = False,
+        sync: str = "",
+        kinds: Iterable[Job.Kind | str] | str = (),
         page_size: int | None = None,
     ) -> Iterator[Job]:
         """Jobs, newest first, fetched page by page as they are read.
@@ -128,10 +168,12 @@ class JobCalls:
             created_after: Only jobs created at or after this time; aware.
             created_before: Only jobs created before this time; aware.
             with_errors: Only jobs that are COMPLETED and have failed items.
+            sync: Only jobs of this sync.
+            kinds: Only these, as values or names. Default: QUERY; with `sync`, all.
             page_size: Jobs a call, 1 to 1000. Default: 50.
 
         Raises:
-            ValueError: A status has no such name, or a time has no zone.
+            ValueError: A status or kind has no such name, or a time has no zone.
         """
         request = pb.ListJobsRequest(
             page_size=page_size,
@@ -140,6 +182,8 @@ class JobCalls:
             created_after=timestamp(created_after),
             created_before=timestamp(created_before),
             with_errors=with_errors,
+            sync=sync,
+            kinds=names(kinds),
         )
 
         def fetch(token: str) -> tuple[Iterable[Job], str]:

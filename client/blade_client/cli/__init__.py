@@ -27,7 +27,9 @@ Exit codes:
   7    too many of something at once
   8    the watched job COMPLETED, but some items failed; see `blade job errors`
   9    not signed in: there is no token, or it is not good (any more); see `blade login`
-  10   signed in, and not allowed; see `blade whoami`
+  10   signed in, and not allowed; see `blade whoami`. Of `sync plan`, `sync verify` and `apply --plan`: there is
+       something to do, or something is different
+  11   of `sync plan`: deletes would be withheld
   70   a bug, a version mismatch, or an incomplete result
   71   too little memory or too few threads for this process
   130  interrupted with Ctrl-C; a watched job goes on

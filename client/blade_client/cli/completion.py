@@ -1,4 +1,4 @@
-"""What a shell offers when Tab is pressed behind a job's id, a source or a data type: those that the server has.
+"""What a shell offers when Tab is pressed behind a job's id, a name or a data type: those that the server has.
 
 Whatever goes wrong, nothing is offered: a shell has no place for errors.
 """
@@ -49,4 +49,6 @@ job_ids = _offered(_jobs)
 """The newest jobs."""
 source_names = _offered(lambda blade: ((each.name, each.data_type) for each in blade.list_sources(page_size=1000)))
 destination_names = _offered(lambda blade: ((each.name, each.url) for each in blade.destinations.list(page_size=1000)))
+sync_names = _offered(lambda blade: ((each.name, each.spec.source) for each in blade.syncs.list(page_size=1000)))
+notification_names = _offered(lambda blade: ((each.name, "") for each in blade.notifications.list(page_size=1000)))
 data_types = _offered(lambda blade: ((each.data_type, "") for each in blade.list_sources(page_size=1000)))

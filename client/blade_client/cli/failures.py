@@ -24,6 +24,8 @@ PRECONDITION = 5
 COMPLETED_WITH_ERRORS = 8
 NOT_SIGNED_IN = 9
 NOT_ALLOWED = 10
+SOMETHING_TO_DO = 10
+DELETES_WITHHELD = 11
 BUG = 70
 TOO_LITTLE = 71
 INTERRUPTED = 130
@@ -42,9 +44,21 @@ _VERBS = {
     "SOURCE_NOT_FOUND": "`blade source list` shows the sources there are.",
     "SOURCE_DISABLED": "`blade source update NAME --enabled` switches it on.",
     "SOURCE_EXISTS": "`blade source update NAME` changes it.",
-    "SOURCE_IN_USE": "`blade job list --source NAME` shows its jobs, `blade job cancel` ends one.",
+    "SOURCE_IN_USE": "`blade job list --source NAME` shows its jobs, `blade sync list --source NAME` its syncs.",
+    "DESTINATION_NOT_FOUND": "`blade destination list` shows the destinations there are.",
+    "DESTINATION_EXISTS": "`blade destination set NAME` changes it.",
+    "DESTINATION_IN_USE": "`blade sync list --destination NAME` shows the syncs into it, `blade job list` the jobs.",
+    "SYNC_NOT_FOUND": "`blade sync list` shows the syncs there are.",
+    "SYNC_EXISTS": "`blade sync update NAME` changes one; `blade sync list` shows them.",
+    "SYNC_BUSY": "`blade job watch JOB` follows that job, `blade job cancel JOB` ends it.",
+    "PLAN_STALE": "Make a new plan with `blade sync plan NAME`, or run it with `blade sync run NAME`.",
+    "NOTIFICATION_NOT_FOUND": "`blade notify list` shows the notifications there are.",
+    "NOTIFICATION_EXISTS": "`blade notify set NAME` changes it.",
+    "NOTIFICATION_IN_USE": "`blade sync update NAME --clear notifications` takes it from a sync.",
 }
-"""What helps, by the reason of an error."""
+"""What helps, by the reason of an error. JOB and NAME stand for what the error is about, where the server says it."""
+_OPTIONS = {"say `force_empty`": "say --force-empty", "say `move` KEEP_OLD": "say --keep-old"}
+"""The service's words for what is an option here."""
 
 
 @contextmanager
@@ -152,6 +166,8 @@ def _tell(error: BladeClientError, session: Session) -> None:
     message = error.message
     for each in error.violations:
         message = message.replace(f"{each.field}: ", f"{_own_word(each.field, session)}: ")
+    for words, option in _OPTIONS.items():
+        message = message.replace(words, option)
     click.echo(f"Error: {visible(message)}", err=True)
     for each in error.violations:
         # A server that says it all in the message need not be heard twice.
@@ -182,4 +198,7 @@ def _way_out(error: BladeClientError) -> str:
         return "Give it more time with --timeout SECONDS."
     if isinstance(error, errors.QuotaExceeded) and error.retry_after_s is not None:
         return f"Try again in {error.retry_after_s:g} s."
-    return _VERBS.get(error.reason, "")
+    words = _VERBS.get(error.reason, "")
+    for word, known in (("JOB", error.metadata.get("job_id")), ("NAME", error.metadata.get("sync"))):
+        words = words.replace(word, known) if known else words
+    return words

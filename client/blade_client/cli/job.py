@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from blade_client.cli.completion import job_ids, source_names
+from blade_client.cli.completion import job_ids, source_names, sync_names
 from blade_client.cli.job_control import cancel, limits, pause, resume
-from blade_client.cli.job_start import preview, retry, start
+from blade_client.cli.job_start import clone, preview, retry, start
 from blade_client.cli.pairs import OneOf
 from blade_client.cli.session import BladeGroup, Session, pass_session
 
 if TYPE_CHECKING:
     from blade.v1.job_pb2 import Job
 
+_KINDS = ["QUERY", "SYNC", "PLAN", "APPLY", "VERIFY", "BACKFILL", "DELETE"]
 _STATUSES = ["PENDING", "RUNNING", "PAUSED", "COMPLETED", "FAILED", "CANCELLED"]
 
 
@@ -25,7 +26,7 @@ def job() -> None:
     """Start, follow and control jobs."""
 
 
-for command in (start, preview, retry, pause, resume, cancel, limits):
+for command in (start, preview, retry, clone, pause, resume, cancel, limits):
     job.add_command(command)
 
 
@@ -33,6 +34,8 @@ for command in (start, preview, retry, pause, resume, cancel, limits):
 @click.option("--status", type=OneOf(_STATUSES), multiple=True, help="Only these.")
 @click.option("--with-errors", is_flag=True, help="Only jobs that completed with errors.")
 @click.option("--source", default="", shell_complete=source_names, metavar="NAME", help="Only jobs of this source.")
+@click.option("--sync", default="", shell_complete=sync_names, metavar="NAME", help="Only jobs of this sync.")
+@click.option("--kind", type=OneOf(_KINDS), multiple=True, help="Only these.  [default: QUERY; with --sync all]")
 @click.option("--since", type=click.DateTime(), metavar="TIME", help="Created then or later; UTC.")
 @click.option("--before", type=click.DateTime(), metavar="TIME", help="Created earlier; UTC.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most jobs.")
@@ -43,6 +46,8 @@ def list_(
     status: tuple[str, ...],
     with_errors: bool,
     source: str,
+    sync: str,
+    kind: tuple[str, ...],
     since: datetime | None,
     before: datetime | None,
     limit: int,
@@ -58,6 +63,8 @@ def list_(
             created_after=since.replace(tzinfo=UTC) if since else None,
             created_before=before.replace(tzinfo=UTC) if before else None,
             with_errors=with_errors,
+            sync=sync,
+            kinds=kind,
             page_size=min(limit + 1, 1000),
         )
         jobs = list(islice(found, limit + 1))
@@ -101,12 +108,22 @@ def watch(session: Session, job_id: str, interval: float | None) -> None:
 @click.argument("job_id", shell_complete=job_ids)
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most errors.")
 @click.option("--all", "all_", is_flag=True, help="All errors, however many.")
+@click.option("--format", "form", type=OneOf(["table", "csv"]), default="table", help="`csv` has all errors.")
+@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write the CSV there, whole or not.")
 @pass_session
-def errors(session: Session, job_id: str, limit: int, all_: bool) -> None:
-    """List the rows of a job that did not reach the catalog."""
+def errors(session: Session, *, job_id: str, limit: int, all_: bool, form: str, output: str | None) -> None:
+    """List the rows of a job that did not reach the catalog.
+
+    In CSV, a value that a spreadsheet would take for a formula (= + - @ in front) begins with a quote mark.
+    """
     from blade_client.cli.job_forms import show_errors
     from blade_client.cli.output import message_dict, print_json
 
+    if form == "csv":
+        _write_csv(session, job_id, output)
+        return
+    if output is not None:
+        raise click.UsageError("--output goes with --format csv.")
     with session.client() as blade:
         page_size = 1000 if all_ else min(limit + 1, 1000)
         found = list(islice(blade.item_errors(job_id, page_size=page_size), None if all_ else limit + 1))
@@ -117,6 +134,20 @@ def errors(session: Session, job_id: str, limit: int, all_: bool) -> None:
         show_errors(shown)
     if len(found) > len(shown):
         click.echo(f"There are more than these {limit:,}: use --limit or --all.", err=True)
+
+
+def _write_csv(session: Session, job_id: str, output: str | None) -> None:
+    from blade_client.cli.errors_csv import write_csv
+    from blade_client.cli.whole_file import whole_file
+
+    with session.client() as blade:
+        found = blade.item_errors(job_id, page_size=1000)
+        if output is None:
+            write_csv(found, click.get_binary_stream("stdout"))
+            return
+        with whole_file(output) as file:
+            count = write_csv(found, file)
+    click.echo(f"Wrote {count:,} errors to {output}.", err=True)
 
 
 def _show(session: Session, shown: Job) -> None:

@@ -121,6 +121,7 @@ def show_job(job: Job) -> None:
     print_pairs(
         [
             ("Job", job.job_id),
+            ("Sync", f"{job.sync} ({Job.Kind.Name(job.kind)})" if job.sync else ""),
             ("Status", styled_status(job)),
             ("Error", f"{reason_name(job.error.reason)}: {job.error.message}" if job.HasField("error") else ""),
             ("Now", "" if job.status == Job.FAILED else activity_text(job)),

@@ -1,4 +1,4 @@
-"""`blade job start`, `preview` and `retry`: what makes a job, or shows what one would do."""
+"""`blade job start`, `preview`, `retry` and `clone`: what makes a job, or shows what one would do."""
 
 from __future__ import annotations
 
@@ -174,6 +174,17 @@ def retry(session: Session, job_id: str, reason: str, and_watch: bool) -> None:
     """Start a new job over the failed items of a final one."""
     with session.client() as blade:
         started = blade.retry_failed(job_id, reason)
+    _started(session, started, and_watch=and_watch)
+
+
+@click.command(cls=BladeCommand)
+@click.argument("job_id", shell_complete=job_ids)
+@click.option("--watch", "and_watch", is_flag=True, help="Follow the new job to its end.")
+@pass_session
+def clone(session: Session, job_id: str, and_watch: bool) -> None:
+    """Start a new job that asks for what another one asked for: its SQL, limits, metadata, all of it."""
+    with session.client() as blade:
+        started = blade.clone_job(job_id)
     _started(session, started, and_watch=and_watch)
 
 

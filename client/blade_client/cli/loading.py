@@ -19,6 +19,8 @@ _OWN = {
     "query": "query",
     "item": "item",
     "job": "job",
+    "sync": "sync",
+    "notify": "notify",
     "login": "login",
     "logout": "login",
     "whoami": "login",

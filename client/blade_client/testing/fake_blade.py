@@ -17,8 +17,10 @@ from blade_client.testing.access import Access
 from blade_client.testing.destinations import Destinations
 from blade_client.testing.items import Items, Matches, json_of, normal
 from blade_client.testing.jobs import Jobs
+from blade_client.testing.notifications import Notifications
 from blade_client.testing.server import Answer, Server
 from blade_client.testing.sources import Sources
+from blade_client.testing.syncs import Syncs
 
 
 class FakeBlade(Server):
@@ -37,7 +39,8 @@ class FakeBlade(Server):
         self._items = Items(self._sources)
         self._jobs = Jobs(self._sources, self._items, advancing=advancing)
         self._clients: list[BladeClient] = []
-        parts = (self._sources, self._items, self._jobs, Destinations(), Access())
+        syncs, notifications = Syncs(self._sources), Notifications()
+        parts = (self._sources, self._items, self._jobs, Destinations(), syncs, notifications, Access())
         answers: dict[str, Answer] = {
             name: getattr(part, name) for part in parts for name in vars(type(part)) if name[0].isupper()
         }

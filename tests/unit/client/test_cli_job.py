@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pty
@@ -14,7 +15,7 @@ import pytest
 
 from blade.v1 import job_service_pb2 as jobs
 from blade.v1.item_pb2 import ItemRejection
-from blade.v1.job_pb2 import ErrorSummary, ItemError, Job, JobEvent
+from blade.v1.job_pb2 import ErrorSummary, ItemError, Job, JobEvent, JobSpec
 
 ID = "job-00000000000000000001"
 
@@ -407,3 +408,68 @@ def test_in_a_log_progress_comes_every_ten_seconds_and_each_change_of_status_at_
     run("job", "watch", ID, "--interval", "2")
     run("job", "watch", ID, "--json")
     assert [asked.min_interval.seconds for asked in server.asked("WatchJob")[1:]] == [2, 1]
+
+
+def test_all_errors_go_into_a_csv_that_runs_nothing(server, run, tmp_path) -> None:
+    first = jobs.ListItemErrorsResponse(
+        errors=[ItemError(item_id="=1+1", stage="UPLOAD", reason=22, message='422, "no"', attempts=2, row_json="{}")],
+        next_page_token="more",
+    )
+    second = jobs.ListItemErrorsResponse(errors=[ItemError(item_id="P-1", field="-x", message="@é\nline")])
+    server.on("ListItemErrors", first, second)
+    file = tmp_path / "errors.csv"
+    result = run("job", "errors", ID, "--format", "csv", "--output", str(file))
+    assert result.exit_code == 0, result.output
+    rows = list(csv.reader(file.read_text("utf-8").splitlines(keepends=True)))
+    assert rows[0] == ["item_id", "stage", "reason", "field", "attempts", "time", "message", "row"]
+    assert rows[1] == ["'=1+1", "UPLOAD", "CATALOG_REJECTED", "", "2", "", '422, "no"', "{}"]
+    assert rows[2][0] == "P-1"
+    assert (rows[2][3], rows[2][6].replace("\r\n", "\n")) == ("'-x", "'@é\nline")
+    server.on("ListItemErrors", second)
+    assert run("job", "errors", ID, "--format", "csv").stdout.startswith("item_id,stage,")
+    assert run("job", "errors", ID, "--output", str(file)).exit_code == 2
+
+
+def test_a_copy_asks_for_what_the_other_asked_for(server, run, make_job) -> None:
+    spec = JobSpec(
+        sql="SELECT 1", source="s", data_type="d", batch_size=7, workers=2, metadata={"k": "v"}, last_modified=""
+    )
+    spec.limits.max_errors = 0
+    spec.destination = "lake"
+    server.on("GetJob", jobs.GetJobResponse(job=make_job(3, "COMPLETED", spec=spec, kind="QUERY")))
+    server.on("StartQueryJob", jobs.StartQueryJobResponse(job=make_job(0, "PENDING")))
+    assert run("job", "clone", ID).exit_code == 0
+    (request,) = server.asked("StartQueryJob")
+    request.ClearField("request_id")
+    assert request == jobs.StartQueryJobRequest(
+        sql="SELECT 1",
+        source="s",
+        data_type="d",
+        batch_size=7,
+        workers=2,
+        metadata={"k": "v"},
+        last_modified="",
+        max_errors=0,
+        destination="lake",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"kind": "SYNC", "sync": "keep"}, 5),
+        ({"kind": "QUERY", "redacted": True}, 10),
+        ({"kind": "QUERY", "spec": {"min_classification": "CUI"}}, 5),
+    ],
+)
+def test_what_cannot_be_copied_is_refused(server, run, make_job, fields, code) -> None:
+    server.on("GetJob", jobs.GetJobResponse(job=make_job(3, "COMPLETED", **fields)))
+    assert run("job", "clone", ID).exit_code == code
+    assert server.asked("StartQueryJob") == []
+
+
+def test_jobs_of_a_sync_are_listed(server, run, make_job) -> None:
+    server.on("ListJobs", jobs.ListJobsResponse(jobs=[make_job(1)]))
+    assert run("job", "list", "--sync", "keep", "--kind", "plan").exit_code == 0
+    (request,) = server.asked("ListJobs")
+    assert (request.sync, list(request.kinds)) == ("keep", [Job.PLAN])
