@@ -10,6 +10,9 @@ from blade_sandbox.data import MAINTENANCE
 from blade_sandbox.sandbox import HTTP_PATH, TOKEN, Sandbox
 
 START_HIGH = "job start \"SELECT * FROM maintenance WHERE priority = 'HIGH'\" --watch"
+CREATE_SYNC = "sync create maintenance --source blade-maintenance --deletes DELETE"
+RUN_SYNC = "sync run maintenance --watch"
+_CHANGE = f"UPDATE {MAINTENANCE} SET priority = 'LOW' WHERE item_id IN ('MAINT-7', 'MAINT-8')"  # noqa: S608 - ours
 
 
 def tool(name: str) -> str:
@@ -45,6 +48,14 @@ def describe(sandbox: Sandbox) -> str:
             f"  {tool('blade')} item ingest maintenance MAINT-123",
             f"  {tool('blade')} {START_HIGH}",
             *(f"  {line}" for line in other_tools(sandbox, "maintenance", "MAINT-123")),
+            "",
+            "Keep the catalog equal to the table, whatever becomes of its rows (docs/syncs.md):",
+            f"  {tool('blade')} {CREATE_SYNC}",
+            f"  {tool('blade')} {RUN_SYNC}",
+            f"  {tool('python')}",
+            *(f"  >>> {line}" for line in driver_lines(sandbox, _CHANGE)),
+            f"  {tool('blade')} sync plan maintenance",
+            f"  {tool('blade')} {RUN_SYNC}",
         ]
     )
 
