@@ -21,6 +21,7 @@ from typing import Any
 import grpc.aio
 import pytest
 import sqlalchemy
+from tests.browser.memory_syncs import MemorySyncs
 from tests.support.loops import LoopThread
 
 from blade.v1 import (
@@ -37,6 +38,8 @@ from blade.v1 import (
     job_service_pb2,
     job_service_pb2_grpc,
     source_pb2,
+    sync_service_pb2,
+    sync_service_pb2_grpc,
 )
 from blade_server.core.access.door import Door
 from blade_server.core.access.sessions import Sessions
@@ -113,6 +116,7 @@ class MemoryBlade(
         self.audit: list[audit_service_pb2.AuditEntry] = []
         self.audit_problem = ""
         self.provider: access_service_pb2.IdentityProvider | None = None
+        self.syncs = MemorySyncs(self)
         self._rings: dict[str, asyncio.Event] = {}
 
     # What tests say.
@@ -129,6 +133,7 @@ class MemoryBlade(
                 errors: int = 0, age_s: float = 60.0, **fields: Any) -> job_pb2.Job:  # fmt: skip
         number = len(self.jobs) + 1
         created = datetime.now(UTC) - timedelta(seconds=age_s)
+        fields = {"kind": Job.QUERY, **fields}
         job = Job(
             job_id=f"job-{number:020d}",
             status=status,
@@ -211,6 +216,10 @@ class MemoryBlade(
         ]
         return config_service_pb2.TestSourceResponse(passed=not broken, steps=steps)
 
+    async def GetSource(self, request: Any, context: Any) -> Any:
+        await self._called("GetSource", request, context)
+        return config_service_pb2.GetSourceResponse(source=self.sources[request.name])
+
     async def ListJobs(self, request: Any, context: Any) -> Any:
         await self._called("ListJobs", request, context)
         jobs = [
@@ -218,6 +227,7 @@ class MemoryBlade(
             for job in reversed(self.jobs.values())
             if (not request.statuses or job.status in request.statuses) and request.source in ("", job.spec.source)
             if job.completed_with_errors or not request.with_errors
+            if job.kind in (request.kinds or (Job.QUERY,))
         ]
         begin, size = int(request.page_token or 0), request.page_size or 50
         answer = job_service_pb2.ListJobsResponse()
@@ -408,7 +418,7 @@ _SERVICES = (
 )
 _NEEDS = needs_of(
     service
-    for module in (config_service_pb2, job_service_pb2, access_service_pb2, audit_service_pb2)
+    for module in (config_service_pb2, job_service_pb2, access_service_pb2, audit_service_pb2, sync_service_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 
@@ -465,6 +475,7 @@ class Stage:
         self._server = grpc.aio.server(interceptors=[chain])
         for add in _SERVICES:
             add(self.world, self._server)
+        sync_service_pb2_grpc.add_SyncServiceServicer_to_server(self.world.syncs, self._server)
         target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
         policy = WebPolicy(listen=ListenPolicy(host=self._host, port=port))

@@ -21,7 +21,7 @@ def test_a_token_and_a_grant_let_somebody_in_and_out_again(
     assert blade("access", "check", "GetItem", "--source", source, "--principal", name, code=10).out
 
     scope = ("--principal", name, "--on", f"source:{source}")
-    assert "'NOFORN' is not one of" in blade("grant", "create", "READER", *scope, "--ceiling", "NOFORN", code=2).err
+    assert "'NOFORN' is not one of" in blade("grant", "create", "READER", *scope, "--ceiling", "NOFORN", code=3).err
     grant = blade("grant", "create", "READER", *scope, "--ceiling", "SECRET", "--json").json
     assert grant["ceiling"] == "SECRET"
     wait_until(lambda: blade("source", "show", source, *as_reader, code=None).code == 0)

@@ -14,11 +14,12 @@ from collections import Counter
 import pytest
 from tests.faults.engine_process import EngineProcess, Moment
 from tests.support.access import called
-from tests.support.syncs import SyncWorld, counts, make_sync_world
+from tests.support.syncs import DATA_SOURCE, SyncWorld, counts, make_sync_world
 from tests.support.waiting import wait_until
 
 from blade_server.errors import Precondition
-from blade_server.model import Status
+from blade_server.model import JobKind, Status
+from blade_server.model.sync_report import SyncMode
 
 __all__ = ["make_sync_world"]
 
@@ -184,6 +185,72 @@ def test_killed_at_each_step(make_engines, part):
         assert (last.report.counts.unchanged, last.success_count) == (ROWS, 0), (moment, last.report)
         assert syncs.state.known_items == ROWS, moment
         model.check()
+
+
+FEED_STEPS = [
+    *(Moment(f"{_STORAGE}.sync.missing:MissingStore", "note", after) for after in (False, True)),
+    *(Moment(f"{_STORAGE}.sync.missing:MissingStore", "forget_others", after) for after in (False, True)),
+    *(Moment("blade_server.catalog.client:Catalog", "delete", after, nth) for after in (False, True) for nth in (1, 3)),
+    *(Moment("blade_server.catalog.client:Catalog", "upload", after) for after in (False, True)),
+    *(Moment(f"{_STORAGE}.engine.claims:ClaimStore", "finish", after) for after in (False, True)),
+    *(Moment(f"{_STORAGE}.engine.claims:ClaimStore", "set_plan", after) for after in (False, True)),
+    Moment(f"{_STORAGE}.sync.folds:FoldStore", "finish"),
+]
+
+
+def test_runs_over_a_change_feed_killed_at_each_step(make_engines):
+    engines = make_engines(spec={"mode": SyncMode.CHANGE_FEED})
+    syncs, model = engines.syncs, Model(engines.syncs)
+    syncs.sql("ALTER TABLE {t} SET TBLPROPERTIES (delta.enableChangeDataFeed = true)")
+    engines.start()
+    assert engines.wait(syncs.begin()).status is Status.COMPLETED
+    model.check()
+    for number, moment in enumerate(FEED_STEPS):
+        print(number, moment)
+        syncs.sql(f"UPDATE {{t}} SET priority = 'P{number}' WHERE number % 4 = 1")
+        syncs.sql("DELETE FROM {t} WHERE number % 4 = 2")
+        syncs.sql(
+            f"INSERT INTO {{t}} SELECT 'N{number}-' || number, tail_number, priority, number + 1, classification,"
+            " last_modified FROM {t} WHERE number % 4 = 1"
+        )
+        engines.replace(moment)
+        killed = engines.kills
+        job = engines.wait(syncs.begin())
+        assert (job.status, job.report.whole) == (Status.COMPLETED, False), (moment, job)
+        assert engines.kills == killed + 1, f"{moment} never came"
+        model.check()
+        engines.replace()
+        last = engines.wait(syncs.begin())
+        assert (last.total_items, last.success_count, last.report.counts.deleted) == (0, 0, 0), (moment, last.report)
+        assert (syncs.state.known_items, syncs.missing()) == (ROWS, 0), moment
+
+
+REPAIR_STEPS = [
+    *(Moment("blade_server.catalog.client:Catalog", "list", after) for after in (False, True)),
+    *(Moment(f"{_STORAGE}.engine.ledger:LedgerStore", "intend", after) for after in (False, True)),
+    *(Moment("blade_server.catalog.client:Catalog", "upload", after, nth) for after in (False, True) for nth in (1, 2)),
+    *(Moment(f"{_STORAGE}.engine.records:RecordStore", "record", after, 2) for after in (False, True)),
+    *(Moment(f"{_STORAGE}.engine.claims:ClaimStore", "finish", after) for after in (False, True)),
+]
+
+
+def test_repairs_killed_at_each_step(make_engines):
+    engines = make_engines()
+    syncs = engines.syncs
+    engines.start()
+    assert engines.wait(syncs.begin()).status is Status.COMPLETED
+    gone = [f"MAINT-{number}" for number in range(0, ROWS, 8)]
+    for number, moment in enumerate(REPAIR_STEPS):
+        print(number, moment)
+        syncs.client.delete(DATA_SOURCE, gone)
+        engines.replace(moment)
+        killed = engines.kills
+        job = engines.wait(syncs.begin(JobKind.VERIFY, repair=True))
+        assert job.status is Status.COMPLETED, (moment, job)
+        assert engines.kills == killed + 1, f"{moment} never came"
+        assert (job.report.counts.created, job.success_count + job.skipped_count) == (len(gone), ROWS), (moment, job)
+        syncs.check_equal()
+        assert syncs.world.held() == dict.fromkeys(syncs.rows(), 1), moment
 
 
 def _change(syncs: SyncWorld, chance: random.Random, number: int) -> None:

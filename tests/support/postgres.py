@@ -58,7 +58,7 @@ def postgres_without_sync() -> Iterator[str]:
             wait_until(lambda: _answers(data), 60, lambda: (folder / "server.log").read_text())
             yield f"postgresql+psycopg2://{ROLE}@/postgres?host={quote(str(data), safe='')}&port={PORT}"
         finally:
-            server.send_signal(signal.SIGQUIT)
+            server.send_signal(signal.SIGINT)
             server.wait()
 
 

@@ -1,19 +1,17 @@
-"""Spans of time as people write them: `90s`, `15m`, `1h30m`, `7d`."""
+"""Spans of time: options that take one, and how one is shown."""
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Any
 
 import click
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_PART = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)([smhd])", re.ASCII)
+from blade_client.spans import parse_span
 
 
 class Span(click.ParamType[timedelta]):
-    """One or more numbers, each with its unit."""
+    """One or more numbers, each with its unit: `1h30m`."""
 
     name = "time"
 
@@ -21,13 +19,10 @@ class Span(click.ParamType[timedelta]):
         """Refuses anything else."""
         if isinstance(value, timedelta):
             return value
-        parts = _PART.findall(value)
-        if not parts or "".join(number + unit for number, unit in parts) != value:
-            self.fail(f"{value!r} is no time: write for example 90s, 15m, 1h30m or 7d.", param, ctx)
         try:
-            return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
-        except OverflowError:
-            self.fail(f"{value!r} is too long a time.", param, ctx)
+            return parse_span(value)
+        except ValueError as wrong:
+            self.fail(str(wrong), param, ctx)
 
 
 SPAN = Span()

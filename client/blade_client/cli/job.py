@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -143,7 +144,7 @@ def _write_csv(session: Session, job_id: str, output: str | None) -> None:
     with session.client() as blade:
         found = blade.item_errors(job_id, page_size=1000)
         if output is None:
-            write_csv(found, click.get_binary_stream("stdout"))
+            write_csv(found, sys.stdout.buffer)
             return
         with whole_file(output) as file:
             count = write_csv(found, file)

@@ -13,7 +13,8 @@ class Plan:
     """What to run: at first with the tables resolved; from the first claim on with pinned versions and counted.
 
     `version` is that of the source's table; None: it has none. Of jobs of syncs: whether all rows of the source are
-    read (`whole`), and if not, after which value of the cursor (`since`).
+    read (`whole`), and if not, after which value of the cursor or version of the feed (`since`); `table_id` tells the
+    table from another one under its name.
     """
 
     statement: str
@@ -21,6 +22,7 @@ class Plan:
     version: int | None = None
     whole: bool = True
     since: str = ""
+    table_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -426,7 +426,9 @@ def test_all_errors_go_into_a_csv_that_runs_nothing(server, run, tmp_path) -> No
     assert rows[2][0] == "P-1"
     assert (rows[2][3], rows[2][6].replace("\r\n", "\n")) == ("'-x", "'@é\nline")
     server.on("ListItemErrors", second)
-    assert run("job", "errors", ID, "--format", "csv").stdout.startswith("item_id,stage,")
+    result = run("job", "errors", ID, "--format", "csv")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("item_id,stage,")
     assert run("job", "errors", ID, "--output", str(file)).exit_code == 2
 
 

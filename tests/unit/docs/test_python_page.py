@@ -10,6 +10,9 @@ import pytest
 
 from blade.v1 import access_service_pb2 as access
 from blade.v1 import audit_service_pb2 as audit
+from blade.v1 import job_service_pb2 as jobs
+from blade.v1 import sync_service_pb2 as syncs
+from blade.v1.job_pb2 import Job
 from blade_client.testing import FakeBlade
 
 PAGE = Path(__file__).parents[3] / "docs" / "python.md"
@@ -22,7 +25,7 @@ TESTS = [example for example in EXAMPLES if "def test_" in example]
 
 def test_the_page_has_examples_of_both_kinds() -> None:
     assert len(TESTS) == 2
-    assert sum("BladeClient(" in example for example in EXAMPLES) == 2
+    assert sum("BladeClient(" in example for example in EXAMPLES) == 3
 
 
 @pytest.mark.parametrize("example", TESTS, ids=["jobs", "conditions"])
@@ -36,7 +39,7 @@ def test_the_tests_on_the_page_pass(example: str) -> None:
 
 
 def test_the_calls_on_the_page_work(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = [example for example in EXAMPLES if 'BladeClient("127' in example]
+    (example,) = [example for example in EXAMPLES if "blade.query(" in example and "def test_" not in example]
     with FakeBlade() as fake:
         fake.add_source("blade-maintenance", data_type="maintenance")
         fake.add_items("blade-maintenance", {"MAINT-1": {"priority": "HIGH"}, "MAINT-2": {"priority": "LOW"}})
@@ -67,3 +70,17 @@ def test_the_calls_about_access_on_the_page_work(capsys: pytest.CaptureFixture[s
         exec(compile(code, str(PAGE), "exec"), {})
         assert fake.metadata["authorization"] == "Bearer blade_x_y"
     assert capsys.readouterr().out == "anybody\n['n']\n7 eve CancelJob ACCESS_DENIED\nTrue\n"
+
+
+def test_the_calls_about_syncs_on_the_page_work(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = [example for example in EXAMPLES if "blade.syncs.create" in example]
+    with FakeBlade() as fake:
+        fake.add_source("blade-maintenance")
+        done = Job(job_id="job-1", status="COMPLETED", sync_report={"counts": {"created": 3}})
+        fake.on("PlanSync", syncs.PlanSyncResponse(job=done))
+        fake.on("RunSync", syncs.RunSyncResponse(job=done))
+        fake.on("WatchJob", [jobs.WatchJobResponse(job=done)])
+        fake.on("GetSyncReport", syncs.GetSyncReportResponse(job=done, changes=[{"kind": "CREATE", "item_id": "M-1"}]))
+        code = f"from blade_client import BladeClient\n{example.replace('127.0.0.1:50051', fake.target)}"
+        exec(compile(code, str(PAGE), "exec"), {})
+    assert capsys.readouterr().out == "1 M-1\ncreated: 3\n\n"

@@ -11,6 +11,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterator
+from itertools import chain
 
 from blade_server.core import retry
 from blade_server.core.engine.halt import Halt, HaltedError
@@ -19,8 +20,9 @@ from blade_server.core.engine.read.reader import Pass
 from blade_server.core.engine.run import Run
 from blade_server.core.engine.sync.absence import Absence
 from blade_server.core.engine.sync.catalog_reads import CatalogReads
+from blade_server.core.engine.sync.feed_deletes import FeedDeletes
 from blade_server.core.engine.sync.guards import Reading
-from blade_server.core.engine.sync.sync_job import SyncJob
+from blade_server.core.engine.sync.sync_job import MAX_DIRTY, SyncJob
 from blade_server.core.engine.verification import Verification
 from blade_server.errors import BladeError, LeaseLost, Reason, StatementCancelled, StorageUnavailable
 from blade_server.model import Action, JobKind, Status, WaitReason
@@ -121,7 +123,7 @@ class Attempts:
             if verification is not None:
                 self._verify(verification, run.sync)
             else:
-                self._delete_absent(run.sync)
+                self._delete_absent(run.sync, warehouse)
             self._finish(Status.COMPLETED, run.sync.words())
             return
         done = run.progress
@@ -141,16 +143,42 @@ class Attempts:
         return Verification(self._run, sync, reading) if sync and sync.task.kind is JobKind.VERIFY else None
 
     def _verify(self, verification: Verification, sync: SyncJob) -> None:
+        if self._passes.seen is not None:
+            sync.read(self._passes.seen)
         if not sync.task.repair:
             self._through(verification.compare())
             self._through(verification.look_again())
         sync.show_verified()
 
-    def _delete_absent(self, sync: SyncJob) -> None:
+    def _delete_fed(self, sync: SyncJob, warehouse: Warehouse) -> None:
+        """What the feed took away, and what earlier runs noted and no row has yet."""
+        run, plan = self._run, sync.findings.plan
+        feed, fed = run.query.feed(warehouse), FeedDeletes(sync, sync.known)
+        can_delete = run.catalog.capabilities().deletes
+        noted = fed.noted_before(MAX_DIRTY + 1)
+        some = noted[:MAX_DIRTY]
+        there = feed.there(plan, some)
+        gone = chain([[item_id for item_id in some if item_id not in there]], feed.gone(plan))
+        if sync.task.kind is JobKind.PLAN:
+            fed.foresee(gone, sync.samples, can_delete=can_delete)
+            sync.foresee(None, can_delete=can_delete)
+            return
+        for item_ids in gone:
+            fed.note(item_ids)
+        if len(noted) <= MAX_DIRTY:
+            fed.forget_others()
+        self._passes.leave()
+        self._through(self._passes.delete(fed.to_delete(run.query.deletes.done, can_delete=can_delete)))
+        self._passes.leave()
+
+    def _delete_absent(self, sync: SyncJob, warehouse: Warehouse) -> None:
         """After a reading of all rows: what it did not show, as far as that is asked for and no guard holds it back."""
         run, seen = self._run, self._passes.seen
         assert seen is not None
         sync.read(seen)
+        if sync.reads_feed:
+            self._delete_fed(sync, warehouse)
+            return
         whole = sync.shows_absence
         can_delete = whole and run.catalog.capabilities().deletes
         reading = Reading(

@@ -10,6 +10,7 @@
     parameters   `:name` in filters: all there, all used, read as the right type
     build        statements of BLADE's own: select, look-up, count, preview, pin
     part         a part of a query's rows: by a cursor, a window, or item ids
+    feed         the last change of each item id in a table's change data feed
     item_id_sql  item id templates as SQL expressions
     bounded      how long reading may take, and who waits for whom
     apart        the process in which long SQL is read
@@ -29,6 +30,7 @@ from blade_server.core.sql.build import (
     select,
     tables,
 )
+from blade_server.core.sql.feed import Feed, at_version, change_rows, detail, full_name, recent, table_of
 from blade_server.core.sql.parse import MAX_FILTER_BYTES, MAX_NESTING, MAX_SQL_BYTES
 from blade_server.core.sql.part import since, within
 from blade_server.core.sql.resolve import Reach, Resolved, resolve, table_name
@@ -37,19 +39,26 @@ __all__ = [
     "MAX_FILTER_BYTES",
     "MAX_NESTING",
     "MAX_SQL_BYTES",
+    "Feed",
     "Reach",
     "Resolved",
     "all_rows",
+    "at_version",
+    "change_rows",
     "count",
     "count_ids",
+    "detail",
+    "full_name",
     "history",
     "limit",
     "look_up",
     "pin",
+    "recent",
     "resolve",
     "select",
     "since",
     "table_name",
+    "table_of",
     "tables",
     "within",
 ]

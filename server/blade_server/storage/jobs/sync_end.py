@@ -66,8 +66,12 @@ def _moves(end: SyncEnd, status: Status) -> dict[str, Any]:
     if end.unsettled_s > 0:
         until = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, end.unsettled_s)
         values["unsettled_until"] = func.greatest(_sync.c.unsettled_until, until)
+    if end.forgets_feed:
+        values["feed_version"] = None
     if status is not Status.COMPLETED:
         return values
+    if end.feed_version is not None:
+        values["feed_version"] = end.feed_version
     if end.watermark is not None:
         values["watermark"] = end.watermark
     if end.key_hash is not None:

@@ -55,6 +55,7 @@ _WRITE_FIRES = text(
     ON CONFLICT (sync, due_time) DO UPDATE
         SET outcome = EXCLUDED.outcome, job_id = EXCLUDED.job_id, detail = EXCLUDED.detail, time = EXCLUDED.time
         WHERE sync_fire.outcome = 'QUEUED'
+    RETURNING sync, due_time
     """
 )
 
@@ -122,7 +123,7 @@ class DueStore:
             for fate in fates:
                 if fate.fire.outcome is FireOutcome.BLOCKED:
                     self._tell_blocked(connection, fate.sync, fate.fire)
-            self._write_fires(connection, fates)
+            fates = self._written(connection, fates)
             self._start(connection, fates, self._move_on(connection, fates, held))
             return len(fates)
 
@@ -165,10 +166,8 @@ class DueStore:
         found = query.where(_fire.c.sync.in_(names), _fire.c.outcome == FireOutcome.QUEUED)
         return {row.sync: row.due_time for row in connection.execute(found)}
 
-    def _write_fires(self, connection: Connection, fates: Sequence[_Fate]) -> None:
-        """What became of due times. One that waited has a row already, another may have one only after a change back
-        to an old schedule: that row stays.
-        """
+    def _written(self, connection: Connection, fates: Sequence[_Fate]) -> list[_Fate]:
+        """Writes what becomes of due times. Where something became of one before, that stays, and no job is started."""
         fires = [(fate.sync.name, fire) for fate in fates for fire in fate.fires]
         values = {
             "syncs": [name for name, _ in fires],
@@ -177,7 +176,8 @@ class DueStore:
             "job_ids": [fire.job_id for _, fire in fires],
             "details": [storable(fire.detail) for _, fire in fires],
         }
-        connection.execute(_WRITE_FIRES, values)
+        new = {(row.sync, row.due_time) for row in connection.execute(_WRITE_FIRES, values)}
+        return [fate if (fate.sync.name, fate.fire.due_time) in new else replace(fate, wanted=None) for fate in fates]
 
     def _move_on(self, connection: Connection, fates: Sequence[_Fate], held: Held) -> dict[str, Row[Any]]:
         """Sets the next due times; the number of the new run, the generation of what each sync knows, its catalog."""

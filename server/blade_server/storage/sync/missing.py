@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import and_, func, or_, select, text
+from sqlalchemy import and_, func, literal, or_, select, text
 
 from blade_server.storage import tables
 from blade_server.storage.database import Database
@@ -90,8 +90,31 @@ class MissingStore:
         counted = _missing.c.runs_missed > 0
         since = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, grace_s)
         yield from self._keys(
-            sync, _missing.c.runs_missed + 1 >= runs, or_(and_(counted, _missing.c.first_time <= since), grace_s <= 0)
+            sync,
+            _missing.c.runs_missed + 1 >= runs,
+            or_(and_(counted, _missing.c.first_time <= since), literal(grace_s <= 0)),
         )
+
+    def noted_by_others(self, sync: str, job_id: str, limit: int) -> list[str]:
+        """The ids of at most so many that other runs were the last ones to note."""
+        query = select(_missing.c.item_id).where(_missing.c.sync == sync, _missing.c.last_job_id != job_id)
+        with self._database.read() as connection:
+            return list(connection.execute(query.order_by(_missing.c.key).limit(limit)).scalars())
+
+    def noted_items(self, sync: str, job_id: str) -> Iterator[tuple[list[bytes], list[str]]]:
+        """Keys and ids of those that this run was the last one to note, some at a time, in the order of keys."""
+        after = b""
+        while True:
+            query = select(_missing.c.key, _missing.c.item_id).where(
+                _missing.c.sync == sync, _missing.c.last_job_id == job_id, _missing.c.key > after
+            )
+            with self._database.read() as connection:
+                rows = connection.execute(query.order_by(_missing.c.key).limit(_SLICE)).all()
+            if rows:
+                yield [bytes(row.key) for row in rows], [row.item_id for row in rows]
+            if len(rows) < _SLICE:
+                return
+            after = bytes(rows[-1].key)
 
     def noted(self, sync: str, job_id: str) -> Iterator[bytes]:
         """The keys of those that this run was the last one to note."""

@@ -92,7 +92,7 @@ class StateStore:
                 yield block_from(row)
 
 
-def _size(sync: str) -> Select[tuple[int]]:
+def _size(sync: str) -> Select[Any]:
     return select(func.coalesce(func.sum(_block.c.size), 0)).where(_block.c.sync == sync)
 
 

@@ -2,6 +2,7 @@
 
 import { get, jobPath } from "./api.js";
 import { h, keyed, set, text, toast } from "./dom.js";
+import { saveErrors } from "./errors_csv.js";
 import { count, percent, pretty, reason, words } from "./format.js";
 
 const PAGE = 50;
@@ -50,6 +51,19 @@ function failingRows(id) {
   const note = h("p.quiet", { role: "status" });
   const button = h("button", { type: "button", click: () => load() }, "Show all failing rows");
   table.hidden = true;
+  const csv = h("button", { type: "button", click: () => save() }, "Save all as CSV");
+  const save = async () => {
+    if (csv.getAttribute("aria-disabled")) return;
+    set(csv, "aria-disabled", "true");
+    try {
+      const saved = await saveErrors(id);
+      toast(saved.whole ? `${count(saved.count)} failing rows were saved.` : `The first ${count(saved.count)} failing rows were saved; the browser cannot hold more. All of them: blade job errors ${id}.`);
+    } catch (error) {
+      toast(error.message, "error");
+    } finally {
+      set(csv, "aria-disabled", null);
+    }
+  };
   const load = async () => {
     if (button.getAttribute("aria-disabled")) return;
     set(button, "aria-disabled", "true");
@@ -72,7 +86,7 @@ function failingRows(id) {
     set(button, "hidden", loaded > 0 && !token);
   };
   return {
-    element: h("div.all-rows", {}, table, h("div.buttons", {}, button, note)),
+    element: h("div.all-rows", {}, table, h("div.buttons", {}, button, csv, note)),
     update(job) {
       newest = job.errorCount;
       settle();

@@ -10,16 +10,18 @@ import { amount, badge } from "./overview.js";
 import { plot, runningSeconds } from "./plot.js";
 import { bar } from "./progress.js";
 import { may } from "./session.js";
+import { reportPanel } from "./sync_report.js";
+import { KINDS, reportLink, syncLink } from "./sync_words.js";
 
 const ACTIONS = [
   { verb: ":pause", label: "Pause", done: "Pause asked for.", when: (job) => job.status === "RUNNING" && job.pendingAction === "ACTION_UNSPECIFIED" },
   { verb: ":resume", label: "Resume", done: "The job goes on.", when: (job) => job.status === "PAUSED" || job.pendingAction === "PAUSE" },
   { verb: ":cancel", label: "Cancel", done: "Cancelled.", ask: true, when: (job) => !job.endTime && job.pendingAction !== "CANCEL" },
-  { verb: ":retry", label: "Retry failed", done: "A new job retries the failed items.", when: (job) => Boolean(job.endTime) && job.errorCount > 0 },
+  { verb: ":retry", label: "Retry failed", done: "A new job retries the failed items.", when: (job) => Boolean(job.endTime) && job.errorCount > 0 && !job.sync },
 ];
 
 export function showJob(main, id) {
-  const parts = [heading(id), figures(), wrong(), rates(id), showErrors(id), asked(), history()];
+  const parts = [heading(id), figures(), wrong(), found(), rates(id), showErrors(id), asked(), history()];
   const body = h("div", { hidden: true }, parts.slice(1).map((part) => part.element));
   const missing = h("p.notice", { role: "alert", hidden: true });
   main.append(h("p.back", {}, h("a", { href: "#/" }, "All jobs")), parts[0].element, missing, body);
@@ -85,6 +87,8 @@ function heading(id) {
     no: "Let it run",
   });
   const denied = h("p.quiet", { hidden: true });
+  const order = h("p", { hidden: true });
+  const copy = h("a.button", { href: `#/start?job=${encodeURIComponent(id)}`, hidden: true }, "Start one like it");
   const part = { onAnswer: () => {}, onFailure: () => {} };
   const act = async (action, button) => {
     if (button.getAttribute("aria-disabled")) return;
@@ -108,7 +112,7 @@ function heading(id) {
     return button;
   });
   const title = h("h1.mono", {}, id);
-  part.element = h("header.job", {}, h("div.title", {}, title, status.element), h("div.buttons", { role: "group", "aria-label": "Control" }, buttons), denied, parent, dialog.element);
+  part.element = h("header.job", {}, h("div.title", {}, title, status.element), h("div.buttons", { role: "group", "aria-label": "Control" }, buttons, copy), denied, order, parent, dialog.element);
   part.update = (job) => {
     status.update(job);
     const focused = buttons.indexOf(document.activeElement);
@@ -118,6 +122,11 @@ function heading(id) {
     set(denied, "hidden", allowed);
     // A button that goes away must not take the focus with it.
     if (focused >= 0 && buttons[focused].hidden) (buttons.find((button) => !button.hidden) ?? focusable(title)).focus();
+    set(copy, "hidden", job.kind !== "QUERY" || job.redacted || !may("READER", job.spec.source, job.spec.dataType));
+    if (job.sync && order.hidden) {
+      order.append(`${KINDS[job.kind] ?? words(job.kind)} of the sync `, h("a.mono", { href: syncLink(job.sync) }, job.sync));
+      order.hidden = false;
+    }
     if (job.parentJobId && parent.hidden) {
       parent.append("Retries the failed items of ", h("a.mono", { href: `#/jobs/${encodeURIComponent(job.parentJobId)}` }, job.parentJobId));
       parent.hidden = false;
@@ -188,6 +197,26 @@ function wrong() {
   };
 }
 
+/** What a job of a sync found and did, once there is something. */
+function found() {
+  const place = h("div");
+  const more = h("p");
+  const element = h("section", { "aria-labelledby": "found", hidden: true }, h("h2", { id: "found" }, "What it did"), place, more);
+  let shown = "";
+  return {
+    element,
+    update(job) {
+      const key = JSON.stringify(job.syncReport ?? null);
+      set(element, "hidden", !job.syncReport);
+      if (key === shown || !job.syncReport) return;
+      shown = key;
+      text(element.firstChild, { PLAN: "What a run would do", VERIFY: "What differs" }[job.kind] ?? "What it did");
+      place.replaceChildren(reportPanel(job.kind, job.syncReport));
+      more.replaceChildren(may("READER", job.spec.source, job.spec.dataType) ? h("a", { href: reportLink(job.sync, job.jobId) }, "The items, by kind") : "");
+    },
+  };
+}
+
 function rates(id) {
   const picture = plot();
   return {
@@ -207,7 +236,7 @@ function asked() {
       set(sql, "data-redacted", job.redacted);
       const limits = spec.limits ?? {};
       const facts = [
-        ["Source", spec.source], ["Data type", spec.dataType], ["Batch size", count(spec.batchSize)], ["Workers", count(spec.workers)],
+        ["Kind", words(job.kind)], ["Into", !spec.destination || spec.destination === "default" ? "the server's own catalog" : spec.destination], ["Source", spec.source], ["Data type", spec.dataType], ["Batch size", count(spec.batchSize)], ["Workers", count(spec.workers)],
         ["Items per second", limits.itemsPerSecond ? `at most ${limits.itemsPerSecond}` : "no limit"],
         ["Errors", limits.maxErrors !== undefined ? `at most ${count(limits.maxErrors)}` : limits.maxErrorShare !== undefined ? `at most ${limits.maxErrorShare * 100} %` : "no limit"],
         ["Item id", spec.itemId || "from the mapping"], ["Last modified", spec.lastModified ?? "from the mapping"],

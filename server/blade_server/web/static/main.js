@@ -10,6 +10,10 @@ import { showAudit } from "./audit.js";
 import { showJob } from "./job.js";
 import { showOverview } from "./overview.js";
 import { showStart } from "./start.js";
+import { showSync } from "./sync.js";
+import { showSyncForm } from "./sync_form.js";
+import { showSyncReport } from "./sync_report.js";
+import { showSyncs } from "./syncs.js";
 
 const main = document.getElementById("main");
 const WHOLE_SERVER = ["ADMIN", "AUDITOR"];
@@ -23,16 +27,18 @@ function route() {
   const [path, query = ""] = location.hash.slice(1).split("?");
   begin();
   const parameters = new URLSearchParams(query);
-  const [, place = "", id = ""] = path.split("/");
+  const [, place = "", id = "", ...rest] = path.split("/").map(decoded);
   if (place === "" && !anywhere("VIEWER")) view = nothingToSee();
   else if (place === "") view = showOverview(main, parameters);
   else if (place === "start") view = showStart(main, parameters);
-  else if (place === "jobs" && id) view = showJob(main, decodeURIComponent(id));
+  else if (place === "jobs" && id) view = showJob(main, id);
+  else if (place === "syncs") view = showOneOf(id, rest);
+  else if (place === "new-sync") view = showSyncForm(main, "", parameters);
   else if (place === "access") view = showAccess(main);
   else if (place === "audit") view = showAudit(main, parameters);
   else view = nothing();
   for (const a of document.querySelectorAll("nav a")) {
-    const here = a.hash === "#/" + place || (place === "jobs" && a.hash === "#/");
+    const here = a.hash === "#/" + place || (place === "jobs" && a.hash === "#/") || (place === "new-sync" && a.hash === "#/syncs");
     if (here && a.pathname === location.pathname) a.setAttribute("aria-current", "page");
     else a.removeAttribute("aria-current");
   }
@@ -43,6 +49,21 @@ function route() {
     scrollTo(0, 0);
   }
   first = false;
+}
+
+function showOneOf(name, [part = "", id = ""]) {
+  if (!name) return showSyncs(main);
+  if (part === "edit") return showSyncForm(main, name, new URLSearchParams());
+  if (part === "reports" && id) return showSyncReport(main, name, id);
+  return part ? nothing() : showSync(main, name);
+}
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // typed by hand; no such place
+  }
 }
 
 function begin() {

@@ -1,8 +1,9 @@
 // Starting a job: say what, look at the first items, start it.
 
-import { Refused, get, post, requestId } from "./api.js";
+import { Refused, get, jobPath, post, requestId } from "./api.js";
 import { h, say, set, text, toast } from "./dom.js";
 import { row, rowTable } from "./errors.js";
+import { clear, complain, field } from "./fields.js";
 import { count, moment } from "./format.js";
 import { anywhere } from "./session.js";
 
@@ -11,6 +12,7 @@ const FIELDS = [
   { name: "workers", label: "Upload workers", type: "number", min: 1, max: 64, hint: "Default: the server's" },
   { name: "itemsPerSecond", label: "Items per second, at most", type: "number", min: 0.01, step: "any", hint: "Default: no limit" },
   { name: "maxErrors", label: "Fail after this many errors", type: "number", min: 0, hint: "Default: no limit" },
+  { name: "destination", label: "Destination", type: "text", hint: "Default: the source's" },
   { name: "classification", label: "Classification of all items", type: "text", hint: "Default: from the mapping" },
   { name: "itemId", label: "Template of the item ids", type: "text", hint: "Such as {carrier}-{day:%Y}. Default: from the mapping" },
   { name: "lastModified", label: "Column with the last change", type: "text", hint: "Default: from the mapping" },
@@ -30,6 +32,8 @@ export function showStart(main, parameters) {
   const preview = h("button.primary", { type: "submit" }, "Preview");
   const start = h("button", { type: "button", hidden: !anywhere("OPERATOR") }, "Start the job");
   const denied = h("p.quiet", { hidden: anywhere("OPERATOR") }, "To start a job you need the role OPERATOR on its source.");
+  const copied = h("p.quiet", { hidden: true });
+  let base = {}; // what a copied job has and no field shows
   let attempt = requestId();
 
   const asked = () => {
@@ -73,48 +77,33 @@ export function showStart(main, parameters) {
     h("div.buttons", {}, field("Rows to preview", limit, ""), preview, start), denied);
   start.addEventListener("click", () => run(start, async () => {
     const { body, values } = asked();
-    const job = await post("/jobs/blade/query/start", { ...body, ...values, skipExisting: skip.checked, requestId: attempt }, abort.signal);
+    const job = await post("/jobs/blade/query/start", { ...base, ...body, ...values, skipExisting: skip.checked, requestId: attempt }, abort.signal);
     toast("The job was started.");
     location.hash = `#/jobs/${encodeURIComponent(job.jobId)}`;
   }));
 
-  main.append(h("h1", {}, "Start a job"), h("p.quiet", {}, "A preview shows what would be uploaded. Nothing is written until the job is started."), form, result);
+  main.append(h("h1", {}, "Start a job"), h("p.quiet", {}, "A preview shows what would be uploaded. Nothing is written until the job is started."), copied, form, result);
+  const model = parameters.get("job") ?? "";
+  const copy = async () => {
+    const job = await get(jobPath(model), abort.signal);
+    if (job.redacted) throw new Refused({ code: 403, message: `To copy ${model} you need the role READER on ${job.spec.source}.` });
+    const values = { ...job.spec, ...(job.spec.limits ?? {}) };
+    sql.value = values.sql;
+    source.value = values.source;
+    skip.checked = values.skipExisting;
+    FIELDS.forEach((field, index) => (options[index].value = values[field.name] || (field.name === "maxErrors" && values.maxErrors === 0) ? values[field.name] : ""));
+    base = { metadata: values.metadata ?? {}, ...(values.maxErrorShare === undefined ? {} : { maxErrorShare: values.maxErrorShare }), ...(values.lastModified === "" ? { lastModified: "" } : {}) };
+    const unseen = [...Object.entries(base.metadata).map(([key, value]) => `metadata ${key}=${value}`), values.maxErrorShare !== undefined && `at most ${values.maxErrorShare * 100} % errors`].filter(Boolean);
+    text(copied, `As ${model} was asked for${unseen.length ? `, with ${unseen.join(", ")}` : ""}.`);
+    set(copied, "hidden", null);
+  };
   get("/configure/blade?pageSize=1000", abort.signal).then(({ sources }) => {
     for (const one of sources) source.append(h("option", { value: one.name, disabled: one.enabled === false }, `${one.displayName || one.name} (${one.dataType})`));
     source.value = wanted;
     if (source.selectedIndex < 0) source.value = "";
+    return model && copy();
   }).catch((error) => abort.signal.aborted || toast(error.message, "error"));
   return { stop: () => abort.abort() };
-}
-
-function field(label, input, hint) {
-  return h("div.field", {}, h("label", { for: input.id }, label), input,
-    h("p.quiet", { id: `${input.id}-hint`, hidden: !hint }, hint), h("p.bad", { id: `${input.id}-error`, hidden: true }));
-}
-
-function clear(form, problem) {
-  set(problem, "hidden", true);
-  for (const input of form.querySelectorAll("[aria-invalid]")) {
-    set(input, "aria-invalid", null);
-    set(document.getElementById(`${input.id}-error`), "hidden", true);
-  }
-}
-
-/** Says it at the field at fault, and goes there; what belongs to no field stands above the buttons. */
-function complain(form, problem, error) {
-  const camel = (path) => path.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
-  const found = [...error.violations].map(([path, description]) => [form.querySelector(`#${CSS.escape(camel(path))}`), description]).filter(([input]) => input);
-  for (const [input, description] of found) {
-    const place = document.getElementById(`${input.id}-error`);
-    set(input, "aria-invalid", "true");
-    text(place, description);
-    set(place, "hidden", null);
-    const options = input.closest("details");
-    if (options) options.open = true;
-  }
-  if (found.length) return found[0][0].focus();
-  text(problem, error.message);
-  set(problem, "hidden", null);
 }
 
 function showPreview(result, { items, rejections, itemIds }) {

@@ -175,4 +175,4 @@ def test_a_job_is_told_when_it_is_started_and_what_servers_do_for_it_is_not(make
     job = ended(world, world.begin())
     assert job.success_count == 120
     told = [entry.fields["object"] for entry in AuditStore(world.database).after(0, limit=99)]
-    assert [about.partition(":")[0] for about in told] == ["source", "source", "source", "job", "job"]
+    assert [about.partition(":")[0] for about in told] == ["source", "job", "job"]

@@ -127,3 +127,30 @@ def test_a_commit_whose_answer_was_lost_is_not_done_again(worlds: tuple[DueWorld
     dying.look()
     assert other.outcomes() == ["STARTED"]
     assert len(other.started()) == 1
+
+
+def test_what_another_server_has_settled_meanwhile_is_left_alone(worlds: tuple[DueWorld, DueWorld]) -> None:
+    world, other = worlds
+    world.add_sync()
+    world.due()
+    seen = world.store.waiting(server="a", limit=10), other.store.waiting(server="b", limit=10)
+    assert world.starts.settle(seen[0]) == 1
+    world.end()
+    assert other.starts.settle(seen[1]) == 0
+    assert world.outcomes() == ["STARTED"]
+    assert len(world.started()) == 1
+
+
+def test_a_due_time_that_comes_again_starts_no_second_job(worlds: tuple[DueWorld, DueWorld]) -> None:
+    """PostgreSQL's clock was set back, say."""
+    world, _ = worlds
+    world.add_sync()
+    world.due()
+    due_time = world.row().next_due
+    world.look()
+    world.end()
+    world.run("UPDATE sync SET next_due = :due", due=due_time)
+    world.look()
+    assert world.outcomes() == ["STARTED"]
+    assert len(world.started()) == 1
+    assert world.row().next_due > due_time

@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from blade_server.core import sql
 from blade_server.core.engine.halt import Control
 from blade_server.core.engine.ledger import Deletes, Ledger, Past, first_block_of, heads
+from blade_server.core.engine.read.feed_plan import FeedReader
 from blade_server.core.engine.read.plan import count_rows, make_plan
 from blade_server.core.engine.read.reader import Pass
 from blade_server.core.engine.read.sync_plan import make_sync_plan
@@ -121,6 +123,12 @@ class JobQuery:
             first_block=first_block,
             comparison=None if self._sync is None else self._sync.comparison(),
         )
+
+    def feed(self, warehouse: Warehouse) -> FeedReader:
+        """What the feed takes away, of a job that reads one."""
+        assert self._sync is not None
+        table = sql.full_name(self._claim.job.source.config)
+        return FeedReader(warehouse=warehouse, job=self._claim.job, sync=self._sync, table=table)
 
     @property
     def deletes(self) -> Deletes:

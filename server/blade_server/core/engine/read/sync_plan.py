@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
-from blade_server.arrow.arrays import values
 from blade_server.core import sql
+from blade_server.core.engine.read.feed_plan import FeedReader
 from blade_server.core.engine.read.plan import announced_rows, versions_of
-from blade_server.core.engine.sync.blocks import Columns, ItemMark
 from blade_server.core.engine.sync.cursor import as_text_value, cursor_field, from_text, unusable
 from blade_server.core.engine.sync.sync_job import MAX_DIRTY, SyncJob
 from blade_server.core.transform.item_ids import TemplateError
@@ -28,12 +26,21 @@ def make_sync_plan(warehouse: Warehouse, statement: str, job: Job, sync: SyncJob
     if sync.plan is not None:
         return sync.plan
     versions = versions_of(warehouse, statement)
+    version = _version(versions, job.source)
     read = _Rows(warehouse=warehouse, statement=sql.pin(statement, versions), job=job, sync=sync)
+    table_id = ""
+    if sync.task.as_run and sync.task.spec.mode is SyncMode.CHANGE_FEED:
+        reader = FeedReader(warehouse=warehouse, job=job, sync=sync, table=sql.table_of(statement))
+        fed = reader.plan(version)
+        if fed is not None:
+            return fed
+        table_id = reader.identity(version)
     wanted = read.chosen()
     return Plan(
         statement=wanted or read.statement,
         announced=announced_rows(warehouse, wanted or read.statement, batch_size=job.spec.batch_size),
-        version=_version(versions, job.source),
+        version=version,
+        table_id=table_id,
         whole=not wanted,
         since=sync.state.watermark if wanted and sync.task.as_run else "",
     )
@@ -75,22 +82,10 @@ class _Rows:
         template = self.job.spec.overrides.item_id or self.job.source.mapping.item_id
         try:
             value = _earlier(self.sync.state.watermark, field.type, cursor.lag_s)
-            return sql.since(
-                self.statement, field, value, template=template, schema=schema, ids=self.sync.insist(self._dirty_ids)
-            )
+            return sql.since(self.statement, field, value, template=template, schema=schema, ids=self.sync.dirty_ids())
         except TemplateError as exc:
             self.sync.findings.warn(f"all rows are read, since items whose upload failed have to be: {exc}")
             return ""
-
-    def _dirty_ids(self) -> list[str]:
-        if not self.sync.state.dirty_items:
-            return []
-        ids: list[str] = []
-        for block in self.sync.stores.states.marked(self.sync.task.sync):
-            columns = Columns.of(block)
-            dirty = np.flatnonzero(columns.marks & ItemMark.DIRTY)
-            ids += values(columns.the_ids.take(pa.array(dirty, pa.int64())))
-        return ids
 
     def _window(self) -> str:
         task = self.sync.task

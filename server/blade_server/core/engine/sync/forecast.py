@@ -35,12 +35,14 @@ class Forecast(Comparison):
         self.counts: Counter[str] = Counter()
 
     def saw_rejected(self, rejected: Sequence[Rejected]) -> None:
+        """As every comparison, and notes them."""
         super().saw_rejected(rejected)
         self._sample_errors([row.error for row in rejected])
 
     def compare(
         self, items: Items, ids: Sequence[bytes], admitted: Admissions, errors: Sequence[tuple[bytes, ItemError]]
     ) -> Chunk:
+        """The chunk, in which nothing is sent; all arguments as `Comparison.compare` has them."""
         found = self._known.look(Keys.of(b"".join(ids)))
         contents = digests(items)
         first = _first(ids, admitted)

@@ -58,7 +58,7 @@ def _ready(absent: Keys, guards: Guards, missing: MissingStore, sync: str) -> ND
 
 
 def sample_deletes(foreseen: Foreseen, samples: Samples, states: StateStore, sync: str) -> None:
-    """Takes in those with the least ids; what another job has changed meanwhile is left out. Raises StorageUnavailable."""
+    """Takes in those with the least ids, without what another job has changed meanwhile. Raises StorageUnavailable."""
     words = foreseen.objection.words if foreseen.objection else ""
     for kind, keys, detail in (
         (ChangeKind.DELETE, foreseen.deleted, ""),

@@ -30,7 +30,8 @@ def contents_of(items: Items) -> NDArray[np.uint64]:
 
 def content_of(file: bytes) -> np.uint64:
     """The digest of one file; that of what is no JSON is the same as no row's."""
-    return _digests([file])[0]
+    (digest,) = _digests([file])
+    return np.uint64(digest)
 
 
 def _digests(written: Sequence[bytes]) -> NDArray[np.uint64]:

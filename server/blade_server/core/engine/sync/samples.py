@@ -1,4 +1,4 @@
-"""Samples of what a run would change: of each kind the items with the least ids, so that they are the same each time."""
+"""Samples of what a run would change: of each kind the items with the least ids, the same each time."""
 
 from __future__ import annotations
 

@@ -10,10 +10,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 
+from blade_server.arrow.arrays import values
 from blade_server.core.engine.batches import Seen
 from blade_server.core.engine.halt import Control, Insist
+from blade_server.core.engine.sync.blocks import Columns, ItemMark
 from blade_server.core.engine.sync.catalog_reads import CatalogReads
 from blade_server.core.engine.sync.comparison import Comparison, Wanted
 from blade_server.core.engine.sync.cursor import later
@@ -61,6 +64,7 @@ class SyncJob:
         self._rows: Rows | None = None
         self.samples = Samples()
         self._changes: list[ItemChange] = []
+        self._gap = False
 
     @property
     def state(self) -> SyncState:
@@ -163,6 +167,7 @@ class SyncJob:
         if self.task.kind is JobKind.PLAN:
             assert self._reads is not None
             self._forecast = Forecast(self._known, wanted, self._reads)
+            self.samples = self._forecast.samples
             return self._forecast
         return Comparison(self._known, wanted)
 
@@ -197,6 +202,46 @@ class SyncJob:
                 f"the cursor column {spec.cursor.column!r} has the value {seen.future}, which lies in the future; the "
                 "watermark is not moved beyond now, so rows from there on are read by every run"
             )
+
+    # ---------------------------------------------------------------------------------------- change data feeds
+
+    @property
+    def feed_since(self) -> int | None:
+        """The version after which the feed is read; None: all rows are."""
+        task, state = self.task, self.state
+        if not task.as_run or task.spec.mode is not SyncMode.CHANGE_FEED or task.whole or state.doubtful:
+            return None
+        if state.key_hash != task.key_hash or state.dirty_items > MAX_DIRTY:
+            return None
+        return state.feed_version
+
+    @property
+    def reads_feed(self) -> bool:
+        """Whether what is read is a feed."""
+        return self.task.spec.mode is SyncMode.CHANGE_FEED and not self.findings.plan.whole and self.task.as_run
+
+    def gap(self, words: str) -> Precondition:
+        """The error for a feed that does not have all changes; once the job has ended, the feed is forgotten."""
+        self._gap = True
+        return Precondition(f"{words}; the next run reads all rows", reason=Reason.CHANGE_FEED_GAP)
+
+    def dirty_ids(self) -> list[str]:
+        """The ids of items that are read again. Waits for PostgreSQL."""
+        return self.insist(self._dirty_ids) if self.state.dirty_items else []
+
+    def _dirty_ids(self) -> list[str]:
+        ids: list[str] = []
+        for block in self.stores.states.marked(self.task.sync):
+            columns = Columns.of(block)
+            dirty = np.flatnonzero(columns.marks & ItemMark.DIRTY)
+            ids += values(columns.the_ids.take(pa.array(dirty, pa.int64())))
+        return ids
+
+    @property
+    def known(self) -> KnownItems:
+        """What the sync knows of its items, in a reading or after it."""
+        assert self._known is not None
+        return self._known
 
     # ------------------------------------------------------------------------------------------------ planning
 
@@ -265,11 +310,15 @@ class SyncJob:
         moves = completed and task.as_run and task.writes
         whole = moves and findings.plan.whole
         watermark = self._watermark() if moves else None  # which may warn
+        feeds = moves and task.spec.mode is SyncMode.CHANGE_FEED and self._all_readable("version of the feed")
         return SyncEnd(
             report=findings.report(),
             watermark=watermark,
             key_hash=task.key_hash if whole else None,
             unsettled_s=unsettled_s,
+            table_id=findings.plan.table_id if feeds else None,
+            feed_version=findings.plan.version if feeds else None,
+            forgets_feed=self._gap,
             changes=self._changes if completed else (),
         )
 
@@ -291,15 +340,22 @@ class SyncJob:
         findings = self.findings
         if self.task.spec.mode is not SyncMode.INCREMENTAL or not findings.watermark:
             return None
-        if findings.rows_without_id or findings.count("failed") > MAX_DIRTY:
-            findings.warn(
-                f"the watermark stays: {findings.rows_without_id} rows without an item id and "
-                f"{findings.count('failed')} failed ones can only be read again with the others"
-            )
+        if not self._all_readable("watermark"):
             return None
         if findings.plan.whole or self._cursor_kind is None:
             return findings.watermark
         return later(self.state.watermark, findings.watermark, self._cursor_kind)
+
+    def _all_readable(self, mark: str) -> bool:
+        """Whether what failed can be read again by its id; if not, a warning."""
+        findings = self.findings
+        if not findings.rows_without_id and findings.count("failed") <= MAX_DIRTY:
+            return True
+        findings.warn(
+            f"the {mark} stays: {findings.rows_without_id} rows without an item id and "
+            f"{findings.count('failed')} failed ones can only be read again with the others"
+        )
+        return False
 
 
 def _going(control: Control) -> bool:

@@ -28,12 +28,14 @@ class TakeIn(Comparison):
         self._rows = rows
 
     def saw_rejected(self, rejected: Sequence[Rejected]) -> None:
+        """As every comparison, and notes them."""
         super().saw_rejected(rejected)
         self._rows.add_rejected(rejected_keys(rejected))
 
     def compare(
         self, items: Items, ids: Sequence[bytes], admitted: Admissions, errors: Sequence[tuple[bytes, ItemError]]
     ) -> Chunk:
+        """The chunk, in which nothing is sent; all arguments as `Comparison.compare` has them."""
         self._rows.add(Keys.of(b"".join(ids)), contents_of(items))
         open_ = np.flatnonzero(admitted.verdicts <= Verdict.UNCERTAIN)
         return self._nothing_sent(items, admitted, open_, errors)
@@ -50,6 +52,7 @@ class Repair(Comparison):
     def compare(
         self, items: Items, ids: Sequence[bytes], admitted: Admissions, errors: Sequence[tuple[bytes, ItemError]]
     ) -> Chunk:
+        """The chunk of what is wrong; all arguments as `Comparison.compare` has them."""
         at = self._rows.find(Keys.of(b"".join(ids)))
         open_ = admitted.verdicts <= Verdict.UNCERTAIN
         right = (at >= 0) & self._rows.right[at] if len(self._rows.right) else np.zeros(len(at), np.bool_)

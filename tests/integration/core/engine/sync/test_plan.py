@@ -114,6 +114,16 @@ def test_a_plan_that_grew_stale_after_the_apply_was_stored_fails_it(make_sync_wo
     assert not syncs.held()
 
 
+def test_an_apply_fails_if_what_is_known_changed_before_it_was_claimed(make_sync_world):
+    syncs = make_sync_world(60)
+    plan = syncs.plan()
+    syncs.run()
+    syncs.sql("DELETE FROM {t} WHERE number = 1")
+    statement = {"plan_job_id": plan.job_id, "state_generation": syncs.state.generation}
+    ended = syncs.run(JobKind.APPLY, **statement)
+    assert (ended.status, ended.error_reason) == (Status.FAILED, Reason.PLAN_STALE), ended
+
+
 def test_a_plan_goes_on_beside_a_run(make_sync_world):
     syncs = make_sync_world(300)
     syncs.world.catalog.set_faults(latency_ms=200)
