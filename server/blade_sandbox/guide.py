@@ -56,9 +56,9 @@ def describe(sandbox: Sandbox) -> str:
             f"  {_sql_line(sandbox, _FEW_CHANGE)}",
             f"  {tool('blade')} sync plan maintenance",
             f"  {tool('blade')} {_RUN_SYNC}",
+            f"  {tool('blade')} sync verify maintenance",
             f"  {_sql_line(sandbox, _MANY_GO)}",
             f"  {tool('blade')} {_RUN_SYNC}",
-            f"  {tool('blade')} sync verify maintenance",
         ]
     )
 
