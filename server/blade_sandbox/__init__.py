@@ -1,6 +1,8 @@
 """Real servers to try BLADE against, on one machine: a Databricks SQL warehouse, a catalog, and BLADE between them.
 
     cli  demo  pytest_plugin          `blade sandbox`, `blade demo`, fixtures for everybody's tests
+           |         |
+       demo_sync     |                its step about a sync
       |    |         |
     guide  check  demo_progress       what to try; the catalog compared with the warehouse; a job's bar
       |    |         |

@@ -73,16 +73,20 @@ def check(sandbox: Sandbox, statement: str, expected: Expected) -> Findings:
         return compare(rows, items, expected)
 
 
-def warehouse_rows(url: str, http_path: str, token: str, statement: str) -> Generator[dict[str, Any], None, None]:
-    """The rows of a statement, one by one."""
-    connection = sql.connect(
+def connect(url: str, http_path: str, token: str) -> sql.client.Connection:
+    """A connection of the plain driver; the caller closes it."""
+    return sql.connect(
         server_hostname=url,
         http_path=http_path,
         access_token=token,
         _connection_uri=url + http_path,
         enable_telemetry=False,
     )
-    with closing(connection), closing(connection.cursor()) as cursor:
+
+
+def warehouse_rows(url: str, http_path: str, token: str, statement: str) -> Generator[dict[str, Any], None, None]:
+    """The rows of a statement, one by one."""
+    with closing(connect(url, http_path, token)) as connection, closing(connection.cursor()) as cursor:
         cursor.execute(statement)
         while (batch := cursor.fetchmany_arrow(_FETCH_ROWS)).num_rows:
             yield from batch.to_pylist()

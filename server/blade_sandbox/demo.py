@@ -30,6 +30,7 @@ from blade_sandbox.check import Expected, Findings, check
 from blade_sandbox.data import MAINTENANCE, SORTIE, sample_tables
 from blade_sandbox.demo_access import show_sign_in
 from blade_sandbox.demo_progress import follow
+from blade_sandbox.demo_sync import show_sync
 from blade_sandbox.guide import START_HIGH, add_source, driver_lines, other_tools, tool
 from blade_sandbox.interrupt import sigterm_as_ctrl_c
 from blade_sandbox.sandbox import Sandbox
@@ -118,6 +119,7 @@ def _run(run: _Demo, *, stay: bool) -> bool:
     _ingest(run)
     job = _move(run)
     clean = _check(run, job)
+    clean = _sync(run) and clean
     clean = _sign_in(run) and clean
     _what_next(run, job, stay=stay)
     return clean
@@ -216,9 +218,14 @@ def _show_findings(run: _Demo, data_type: str, found: Findings, took_s: float) -
         run.say(f"  {kind}: {', '.join(item_ids)} ...", style="red")
 
 
+def _sync(run: _Demo) -> bool:
+    run.step(6, "Keep the catalog equal to a table: a sync sends what changed, and takes out what is gone")
+    return show_sync(run.sandbox, run.client, run.same_as, run.say)
+
+
 def _sign_in(run: _Demo) -> bool:
     run.step(
-        6, "Let somebody in who may look and not touch: a second server over the same state, where callers sign in"
+        7, "Let somebody in who may look and not touch: a second server over the same state, where callers sign in"
     )
     with _timed(run.console, "it is up, with the token of its administrator"):
         admin_token = run.sandbox.folder / "admin.token"
@@ -229,7 +236,7 @@ def _sign_in(run: _Demo) -> bool:
 
 def _what_next(run: _Demo, job: Job, *, stay: bool) -> None:
     run.step(
-        7, "What to try next" if stay else "What to try next: `make demo STAY=1` leaves everything up for lines such as"
+        8, "What to try next" if stay else "What to try next: `make demo STAY=1` leaves everything up for lines such as"
     )
     for arguments in (
         f"job show {job.job_id}",

@@ -10,6 +10,10 @@ from blade_sandbox.data import MAINTENANCE
 from blade_sandbox.sandbox import HTTP_PATH, TOKEN, Sandbox
 
 START_HIGH = "job start \"SELECT * FROM maintenance WHERE priority = 'HIGH'\" --watch"
+_CREATE_SYNC = "sync create maintenance --source blade-maintenance --deletes DELETE"
+_RUN_SYNC = "sync run maintenance --watch"
+_FEW_CHANGE = f"UPDATE {MAINTENANCE} SET description = maint_type WHERE month(due_date) = 3 AND day(due_date) = 13"  # noqa: S608 - ours
+_MANY_GO = f"DELETE FROM {MAINTENANCE} WHERE month(due_date) = 2"  # noqa: S608 - ours
 
 
 def tool(name: str) -> str:
@@ -45,6 +49,16 @@ def describe(sandbox: Sandbox) -> str:
             f"  {tool('blade')} item ingest maintenance MAINT-123",
             f"  {tool('blade')} {START_HIGH}",
             *(f"  {line}" for line in other_tools(sandbox, "maintenance", "MAINT-123")),
+            "",
+            "Keep the catalog equal to the table, whatever becomes of its rows (docs/syncs.md):",
+            f"  {tool('blade')} {_CREATE_SYNC}",
+            f"  {tool('blade')} {_RUN_SYNC}",
+            f"  {_sql_line(sandbox, _FEW_CHANGE)}",
+            f"  {tool('blade')} sync plan maintenance",
+            f"  {tool('blade')} {_RUN_SYNC}",
+            f"  {tool('blade')} sync verify maintenance",
+            f"  {_sql_line(sandbox, _MANY_GO)}",
+            f"  {tool('blade')} {_RUN_SYNC}",
         ]
     )
 
@@ -77,3 +91,12 @@ def driver_lines(sandbox: Sandbox, statement: str) -> list[str]:
         f"                         _connection_uri={url + HTTP_PATH!r}, enable_telemetry=False)",
         f"print(connection.cursor().execute({statement!r}).fetchall())",
     ]
+
+
+def _sql_line(sandbox: Sandbox, statement: str) -> str:
+    """A line for the shell that changes a table in the sandbox warehouse; the statement has no quotes in it."""
+    url = sandbox.warehouse_url
+    return (
+        f'{tool("python")} -c "from databricks import sql; sql.connect({url!r}, {HTTP_PATH!r}, {TOKEN!r}, '
+        f'_connection_uri={url + HTTP_PATH!r}, enable_telemetry=False).cursor().execute({statement!r})"'
+    )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
+
+import pyarrow as pa
 
 from blade_server.arrow.arrays import as_text, values
 from blade_server.core import sql
@@ -48,7 +51,7 @@ class FeedReader:
     """Quoted; empty: the rows are not those of one table as it is."""
 
     def plan(self, version: int | None) -> Plan | None:
-        """The rows that changed up to a version; None: all are read.
+        """The rows that changed up to a version; None: all are read, as where a column has come or gone.
 
         Raises Precondition (CHANGE_FEED_GAP): the next run reads all.
         """
@@ -59,6 +62,8 @@ class FeedReader:
             raise self.sync.gap("the rows are not those of one Delta table as it is")
         self._check(since, version)
         feed = self._feed(since, version)
+        if version > since and _columns(feed.schema) != self._known()[1]:
+            return None
         try:
             ids = self.sync.dirty_ids()
             if version > since:
@@ -81,7 +86,10 @@ class FeedReader:
         )
 
     def identity(self, version: int | None) -> str:
-        """What tells the table from another one under its name; empty: nobody can tell. Warns where it has no feed."""
+        """What tells the table from another one under its name, or with other columns; empty: it has no versions.
+
+        Warns where it has no feed.
+        """
         if not self.table or version is None:
             self.sync.findings.warn("every run reads all rows: they are not those of one Delta table as it is")
             return ""
@@ -92,7 +100,7 @@ class FeedReader:
                 f"the next run may have to read all rows: version {version} has no change data feed "
                 f"(delta.enableChangeDataFeed): {exc.message}"
             )
-        return self._id()
+        return f"{self._id()}/{_columns(self._schema(version))}"
 
     def _id(self) -> str:
         try:
@@ -122,20 +130,28 @@ class FeedReader:
         statement = self._feed(int(plan.since), version).there(ids)
         return {one for some in self._ids(statement) for one in some} if ids else set()
 
-    def _feed(self, since: int, version: int) -> sql.Feed:
+    def _known(self) -> tuple[str, str]:
+        """The id and the columns of the table at the last run over all rows; an empty id: nobody can tell."""
+        table_id, _, columns = self.sync.state.table_id.rpartition("/")
+        return table_id, columns
+
+    def _schema(self, version: int) -> pa.Schema:
         result = self.warehouse.execute(sql.limit(sql.at_version(self.table, version), 0), at_once=True)
         result.close()
+        return result.schema
+
+    def _feed(self, since: int, version: int) -> sql.Feed:
         return sql.Feed(
             table=self.table,
             first=since + 1,
             last=version,
             template=self.job.spec.overrides.item_id or self.job.source.mapping.item_id,
-            schema=result.schema,
+            schema=self._schema(version),
         )
 
     def _check(self, since: int, version: int) -> None:
         """Raises Precondition unless the table is that of the last run, with all changes since."""
-        known = self.sync.state.table_id
+        known, _ = self._known()
         if version < since:
             raise self.sync.gap(f"the last run read version {since} of {self.table}, whose newest is {version}")
         if known and known != self._id():
@@ -185,3 +201,9 @@ class FeedReader:
                 yield values(as_text(batch.column(0)))
         finally:
             result.close()
+
+
+def _columns(schema: pa.Schema) -> str:
+    """Short for names and types: rows that a feed does not have are other items once these have changed."""
+    named = sorted(f"{field.name!r} {field.type}" for field in schema)
+    return blake2b("\n".join(named).encode(), digest_size=8).hexdigest()

@@ -134,6 +134,19 @@ def test_rows_without_an_id_hold_the_feed_until_they_are_mended(make_feed):
     syncs.check_equal()
 
 
+def test_a_column_that_comes_changes_the_items_of_all_rows_and_not_only_of_those_in_the_feed(make_feed):
+    syncs = make_feed(60)
+    syncs.sql("ALTER TABLE {t} ADD COLUMN note STRING")
+    syncs.sql("UPDATE {t} SET note = 'X' WHERE number = 3")
+    run = syncs.run()
+    assert (run.report.whole, counts(run)) == (True, {"updated": 60}), run
+    assert {"note" in data for data in syncs.held().values()} == {True}
+    assert syncs.held()["MAINT-3"]["note"] == "X"
+    syncs.sql("UPDATE {t} SET note = 'Y' WHERE number = 4")
+    after = syncs.run()
+    assert (after.report.whole, counts(after)) == (False, {"updated": 1}), after
+
+
 GAPS = {
     "restored": ["UPDATE {t} SET priority = 'X' WHERE number = 1", "RESTORE TABLE {t} TO VERSION AS OF 1"],
     "dropped": [
