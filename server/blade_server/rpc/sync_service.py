@@ -49,7 +49,7 @@ class SyncService(SyncServiceServicer):
             validate_only=request.validate_only,
             request_id=request.request_id,
         )
-        return pb.CreateSyncResponse(sync=sync_message(sync))
+        return pb.CreateSyncResponse(sync=await self._message(sync))
 
     async def GetSync(self, request: pb.GetSyncRequest, context: Context) -> pb.GetSyncResponse:
         sync = await self._threads.stored(self._syncs.show.get, request.name, by=current())
@@ -77,7 +77,7 @@ class SyncService(SyncServiceServicer):
             by=current(),
             reason=request.reason,
         )
-        return pb.UpdateSyncResponse(sync=sync_message(sync))
+        return pb.UpdateSyncResponse(sync=await self._message(sync))
 
     async def DeleteSync(self, request: pb.DeleteSyncRequest, context: Context) -> pb.DeleteSyncResponse:
         left = await self._threads.stored(
@@ -124,7 +124,7 @@ class SyncService(SyncServiceServicer):
         sync, forgotten = await self._threads.stored(
             self._syncs.reset, request.name, list(request.item_ids), by=current(), reason=request.reason
         )
-        return pb.ResetSyncStateResponse(sync=sync_message(sync), items_forgotten=forgotten)
+        return pb.ResetSyncStateResponse(sync=await self._message(sync), items_forgotten=forgotten)
 
     async def ListSyncRuns(self, request: pb.ListSyncRunsRequest, context: Context) -> pb.ListSyncRunsResponse:
         runs, next_page_token = await self._threads.stored(
@@ -163,16 +163,23 @@ class SyncService(SyncServiceServicer):
             by=current(),
             reason=request.reason,
         )
-        return pb.CloneSyncResponse(sync=sync_message(sync))
+        return pb.CloneSyncResponse(sync=await self._message(sync))
 
     async def _started(self, start: Callable[..., Job], name: str, request: Any, **told: Any) -> Job:
         asked = Asked(by=current(), reason=getattr(request, "reason", ""), request_id=request.request_id)
         if not name:
             raise Invalid.field("name", "is required")
-        return await self._threads.outward(start, name, asked=asked, **told)
+        job = await self._threads.outward(start, name, asked=asked, **told)
+        return self._syncs.show.job_for_caller(job, by=asked.by)
 
     async def _controlled(self, control: Callable[..., Sync], request: Any) -> sync_pb2.Sync:
-        return sync_message(await self._threads.stored(control, request.name, by=current(), reason=request.reason))
+        return await self._message(
+            await self._threads.stored(control, request.name, by=current(), reason=request.reason)
+        )
+
+    async def _message(self, sync: Sync) -> sync_pb2.Sync:
+        """A sync that the caller has made or changed, as he may see it."""
+        return sync_message(await self._threads.stored(self._syncs.show.for_caller, sync, by=current()))
 
 
 def _paths(mask: Iterable[str]) -> list[str] | None:

@@ -128,3 +128,25 @@ def test_a_sync_lives_over_grpc(world: World) -> None:
     assert Details(failure(lambda: world.call("BackfillSync", **window))).info.reason == "SYNC_BUSY"
     error = failure(lambda: world.call("AcceptDeletes", name="grpc", job_id=job.job_id, reason="x"))
     assert Details(error).info.reason == "JOB_STATUS"
+
+
+def test_who_runs_a_sync_sees_of_it_what_he_may_read(world: World) -> None:
+    secret = "SELECT * FROM bolts WHERE a = 'AF-007'"
+    world.rest("POST", "/syncs", {"name": "seen", "spec": {"source": "bolts", "sql": secret, "scope": "seen"}})
+    grants = [{"role": "OPERATOR", "scope": "source:bolts", "ceiling": "UNCLASS"}]
+    token = world.rest("POST", "/access/tokens", {"principal": "olga", "grants": grants})[1]["secret"]
+
+    def olga(verb: str, path: str) -> str:
+        headers = {"authorization": f"Bearer {token}"}
+        answer = requests.request(verb, world.url + path, json={}, headers=headers, timeout=TIMEOUT_S)
+        assert answer.ok, answer.text
+        assert answer.json()["redacted"]
+        return answer.text
+
+    assert "AF-007" not in olga("GET", "/syncs/seen")
+    for verb in ("pause", "resume", "plan", "run"):
+        assert "AF-007" not in olga("POST", f"/syncs/seen:{verb}"), verb
+    assert "AF-007" in str(world.rest("POST", "/syncs/seen:pause", {})[1])
+    job_id = world.rest("GET", "/syncs/seen")[1]["runningJobId"]
+    assert world.rest("POST", f"/jobs/{job_id}:cancel", {})[0] == 200
+    world.rest("DELETE", "/syncs/seen")

@@ -36,8 +36,15 @@ class ShowSyncs:
 
     def get(self, name: str, *, by: Caller) -> Sync:
         """The sync as the caller may see it. Raises NotFound."""
-        sync = self._found(name, by)
+        return self.for_caller(self._found(name, by), by=by)
+
+    def for_caller(self, sync: Sync, *, by: Caller) -> Sync:
+        """The sync as the caller may see it, whatever he may do with it."""
         return for_caller(sync, reads=self._read_by([sync], by)[sync.name])
+
+    def job_for_caller(self, job: Job, *, by: Caller) -> Job:
+        """A job of a sync as the caller may see it, whatever he may do with the sync."""
+        return self._jobs.for_caller(job, by=by)
 
     def list(
         self,
@@ -88,15 +95,18 @@ class ShowSyncs:
         return found[:size], token
 
     def report(self, name: str, job_id: str, *, by: Caller) -> tuple[Job, Sequence[ItemChange]]:
-        """A job of the sync with what it found, and up to 100 items of each kind. Raises NotFound, AccessDenied."""
+        """A job of the sync with what it found, and up to 100 items of each kind, as the caller may see them.
+
+        Raises NotFound, AccessDenied.
+        """
         sync = self._found(name, by)
         check_may(by, sync.spec.source, sync.data_type, f"sync {name!r}")
         if not job_id:
             raise Invalid.field("job_id", "is required")
         self._history.run(name, job_id)
-        job = self._jobs.get(job_id, by=by, history=False)
+        job = self.job_for_caller(self._jobs.get(job_id, by=by, history=False), by=by)
         changes = [] if job.redacted else self._history.changes(job_id)
-        if changes or job.error_summaries:
+        if changes or (job.error_summaries and not job.redacted):
             self._recorder.read(by, f"job:{job_id}")
         return job, changes
 

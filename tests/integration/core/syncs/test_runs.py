@@ -16,7 +16,7 @@ from tests.support.access import called_by
 from blade_server.core.jobs.start import StartJob
 from blade_server.errors import AccessDenied, Conflict, Invalid, NotFound, Precondition, Reason
 from blade_server.model import Classification, JobKind, Status
-from blade_server.model.access import Role
+from blade_server.model.access import Grant, Role
 from blade_server.model.sync import ChangeKind, Cursor, FieldChange, ItemChange
 from blade_server.model.sync_report import SyncCounts, SyncMode, SyncReport, Withheld
 from blade_server.storage import tables
@@ -404,6 +404,27 @@ class TestShow:
         assert syncs.show.get("maintenance", by=viewer).redacted
         with pytest.raises(AccessDenied):
             syncs.show.report("maintenance", run.job_id, by=replace(viewer, needs=Role.READER))
+
+    def test_samples_are_for_those_who_read_the_whole_source(self, syncs, sync, set_job, database, recorder) -> None:
+        upto = Grant(role=Role.READER, scope=f"source:{SOURCE}", principal="carl", ceiling="UNCLASS")
+        carl = called_by("carl", Role.READER)
+        carl = replace(carl, principal=replace(carl.principal, grants=(upto,)))
+        plan = syncs.plan("maintenance", asked(by=carl))
+        report = SyncReport(run_number=1, mode=SyncMode.CHANGED, watermark="AF-007", warnings=("AF-007 is odd",))
+        set_job(plan.job_id, **reported(report))
+        with database.begin() as connection:
+            changed = [{"field": "cost", "before": "1", "after": "AF-007"}]
+            row = {"job_id": plan.job_id, "kind": "UPDATE", "item_id": "AF-007", "fields": changed}
+            connection.execute(tables.sync_change.insert().values(row))
+            connection.execute(text("UPDATE sync SET watermark = 'AF-007'"))
+        job, changes = syncs.show.report("maintenance", plan.job_id, by=carl)
+        assert (job.redacted, changes) == (True, [])
+        assert "AF-007" not in str((job.report, job.spec))
+        assert syncs.show.for_caller(syncs.show.get("maintenance"), by=carl).state.watermark == ""
+        recorder.flush()
+        assert len(audited(database, f"job:{plan.job_id}")) == 1
+        rita = called_by("rita", Role.READER, (Role.READER, f"source:{SOURCE}"))
+        assert "AF-007" in str(syncs.show.report("maintenance", plan.job_id, by=rita)[1])
 
     def test_a_report_has_its_samples_and_is_told_to_the_audit_log(
         self, syncs, sync, database, recorder, set_job
