@@ -22,6 +22,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 from tests.support.access import ADMIN_TOKEN
 from tests.support.engine import maintenance_rows
+from tests.support.oidc import AUDIENCE, FakeProvider
 from tests.support.servers import Served, run
 from tests.support.waiting import wait_until
 
@@ -48,6 +49,7 @@ class Secrets:
             "DATABRICKS_TOKEN": canary("warehouse"),
             "DATABRICKS_CLIENT_SECRET": canary("oauth"),
             "BLADE_CATALOG_TOKEN": canary("catalog"),
+            "BLADE_OIDC_CLIENT_SECRET": canary("provider"),
             "BLADE_ADMIN_TOKEN_FILE": self.admin.split("_", 2)[2],
             "credentials env:": canary("by-environment"),
             "credentials file:": canary("by-file"),
@@ -140,8 +142,29 @@ def rows_of_every_table(url: str) -> str:
     return "\n".join(dumped)
 
 
+@pytest.fixture
+def provider(hidden: Secrets) -> Iterator[FakeProvider]:
+    with FakeProvider().running() as provider:
+        provider.secret = hidden.values["BLADE_OIDC_CLIENT_SECRET"]
+        yield provider
+
+
+def sign_in_at(provider: FakeProvider, call: Calls) -> None:
+    """In a browser that comes back once with a code that is none, and once with one that is."""
+    sent = call("GET", "/session/oidc", allow_redirects=False)
+    cookies = {"headers": {"cookie": sent.headers["set-cookie"].split(";")[0]}}
+    back = provider.approve(sent.headers["location"])
+    assert call("GET", "/session/oidc/callback", params=back | {"code": "none"}, **cookies).status_code >= 400
+    assert provider.posted
+
+
 def test_no_secret_leaves_its_place(
-    postgres_url: str, hidden: Secrets, warehouse: Sandbox, catalog: CatalogServer, tmp_path: Path
+    postgres_url: str,
+    hidden: Secrets,
+    warehouse: Sandbox,
+    catalog: CatalogServer,
+    provider: FakeProvider,
+    tmp_path: Path,
 ) -> None:
     values = hidden.values
     host = warehouse.url
@@ -157,15 +180,21 @@ def test_no_secret_leaves_its_place(
         "BLADE_ALLOWED_WAREHOUSE_HOSTS": f"{host}=env:DATABRICKS_MINE|file:warehouse",
         "BLADE_CATALOG_URL": catalog.url,
         "BLADE_CATALOG_TOKEN": values["BLADE_CATALOG_TOKEN"],
+        "BLADE_OIDC_ISSUER": provider.issuer,
+        "BLADE_OIDC_AUDIENCE": AUDIENCE,
+        "BLADE_OIDC_CLIENT_ID": "page",
+        "BLADE_OIDC_CLIENT_SECRET": values["BLADE_OIDC_CLIENT_SECRET"],
+        "BLADE_PUBLIC_URL": "http://127.0.0.1:8080",
         "BLADE_ADMIN_TOKEN_FILE": str(hidden.admin_file),
         "BLADE_AUDIT_ANCHOR_FILE": str(tmp_path / "anchors"),
         "BLADE_RETRY_ATTEMPTS": "0",
         "BLADE_TOKEN": None,
     }
-    server = Served("--json", "--log-level", "debug", **environment)
+    server = Served("--json", "--log-level", "debug", afresh=True, **environment)
     try:
         call = Calls(f"http://127.0.0.1:{server.said()['http_port']}")
         shown_once = _use(call, hidden, values)
+        sign_in_at(provider, call)
         seen = command_lines()
         assert "blade_server serve" in seen
     finally:

@@ -87,6 +87,7 @@ class RpcWorld:
             "rights": SimpleNamespace(),
             "codes": SimpleNamespace(),
             "syncs": SimpleNamespace(),
+            "destinations": SimpleNamespace(),
             "notifications": SimpleNamespace(),
         }
         threads = Threads(stored=self.settings.database_pool_size, streams=self.settings.max_direct_queries)
