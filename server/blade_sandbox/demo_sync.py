@@ -108,7 +108,7 @@ def _first_runs(demo: _Demo) -> bool:
     _, all_created = demo.run(created=len(_FIRST))
     equal = demo.compare()
     again, nothing_to_do = demo.run(unchanged=len(_FIRST))
-    return all_created and equal and nothing_to_do and again.success_count == 0
+    return demo.compare() and all_created and equal and nothing_to_do and again.success_count == 0
 
 
 def _few_changes(demo: _Demo, execute: changing_table.Execute) -> bool:

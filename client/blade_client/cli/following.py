@@ -79,7 +79,7 @@ def exit_code(job: Job) -> int:
 
 def _tell_end(job: Job) -> None:
     took = took_text(job)
-    summary = f"{job.job_id} {status_text(job)}: {job.success_count:,} items in the catalog"
+    summary = f"{job.job_id} {status_text(job)}: {job.success_count:,} items {'sent' if job.sync else 'in the catalog'}"
     if job.skipped_count:
         summary += f", {job.skipped_count:,} skipped"
     if job.error_count:

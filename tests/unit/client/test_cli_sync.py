@@ -174,6 +174,7 @@ def test_a_verification_ends_with_whether_they_are_equal(run, counts, repair, fa
 def test_a_watched_run_ends_with_the_codes_of_jobs_and_says_what_was_withheld(run):
     answers(run.fake, "RunSync", ended("SYNC", created=2, withheld=7))
     out = run("sync", "run", "keep", "--whole", "--reason", "now", "--watch")
+    assert " items sent" in out, "what is unchanged is in the catalog, too"
     assert "2 created" in out
     assert f"blade sync accept-deletes keep {ID}" in out
     assert (run.fake.asked("RunSync")[0].whole, run.fake.asked("RunSync")[0].reason) == (True, "now")
