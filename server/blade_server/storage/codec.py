@@ -129,6 +129,11 @@ def sync_spec_from(document: Document) -> SyncSpec:
     )
 
 
+def cursor_column(spec: Document) -> str:
+    """The column that a stored spec of a sync follows; empty: none."""
+    return str((spec.get("cursor") or {}).get("column", ""))
+
+
 def _cursor_from(document: Document) -> Cursor:
     return Cursor(**{**_known(Cursor, document), "null_cursor": NullCursor(document["null_cursor"])})
 

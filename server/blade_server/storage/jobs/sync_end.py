@@ -11,7 +11,7 @@ from blade_server.model import JobKind, Status
 from blade_server.model.sync_end import SyncEnd
 from blade_server.model.sync_report import SyncCounts
 from blade_server.storage import tables
-from blade_server.storage.codec import counts_document, counts_from, report_document
+from blade_server.storage.codec import counts_document, counts_from, cursor_column, report_document
 from blade_server.storage.jobs.endings import tell_end
 
 _job, _sync, _change = tables.job, tables.sync, tables.sync_change
@@ -24,7 +24,7 @@ def end_in_sync(connection: Connection, job_id: str, status: Status, end: SyncEn
 
     `end`: what the run found, known to whoever ran it; None: nobody did, and what it recorded stays.
     """
-    columns = (_job.c.sync, _job.c.writes, _job.c.kind, _job.c.report)
+    columns = (_job.c.sync, _job.c.writes, _job.c.kind, _job.c.report, _job.c.task)
     job = connection.execute(select(*columns).where(_job.c.job_id == job_id)).one()
     if not job.sync:
         return
@@ -35,20 +35,30 @@ def end_in_sync(connection: Connection, job_id: str, status: Status, end: SyncEn
         if end.changes:
             connection.execute(insert(_change), [{"job_id": job_id, **asdict(change)} for change in end.changes])
     tell_end(connection, job_id, status)
-    if not job.writes or job.kind == JobKind.VERIFY:
+    if not job.writes:
         return
-    sync = connection.execute(select(_sync.c.totals).where(_sync.c.name == job.sync).with_for_update()).one_or_none()
+    found = select(_sync.c.totals, _sync.c.spec).where(_sync.c.name == job.sync).with_for_update()
+    sync = connection.execute(found).one_or_none()
     if sync is None:
         return
-    values: dict[str, Any] = {
-        "last_job_id": job_id,
-        "totals": counts_document(_sum(counts_from(sync.totals), counts_from(report["counts"]) if report else None)),
-    }
-    if job.kind in _KEEPS_EQUAL:
-        values |= _outcome(status)
+    values = _values(job_id, job.kind, sync.totals, report, status)
     if end is not None:
         values |= _moves(end, status)
-    connection.execute(update(_sync).where(_sync.c.name == job.sync).values(values))
+    if cursor_column(job.task.get("spec", {})) != cursor_column(sync.spec):
+        values.pop("watermark", None)  # it is a value of another column than the next run follows
+    if values:
+        connection.execute(update(_sync).where(_sync.c.name == job.sync).values(values))
+
+
+def _values(job_id: str, kind: str, totals: Any, report: Any, status: Status) -> dict[str, Any]:
+    if kind == JobKind.VERIFY:
+        return {}
+    more = counts_from(report["counts"]) if report else None
+    values: dict[str, Any] = {
+        "last_job_id": job_id,
+        "totals": counts_document(_sum(counts_from(totals), more)),
+    }
+    return values | _outcome(status) if kind in _KEEPS_EQUAL else values
 
 
 def _outcome(status: Status) -> dict[str, Any]:

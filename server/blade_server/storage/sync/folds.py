@@ -53,7 +53,8 @@ _CHANGE = text(
 
 _FINISH = text(
     """
-    UPDATE sync SET generation = generation + CAST(:changed AS int),
+    UPDATE sync SET generation = generation
+            + CAST(:changed OR EXISTS (SELECT FROM sync_missing WHERE sync = :sync AND last_job_id = :job_id) AS int),
         unsettled_until = CASE WHEN :open THEN GREATEST(unsettled_until, (SELECT end_time FROM job
             WHERE job_id = :job_id) + make_interval(secs => :settle_s)) ELSE unsettled_until END
     WHERE name = :sync

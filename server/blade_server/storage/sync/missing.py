@@ -120,6 +120,12 @@ class MissingStore:
         """The keys of those that this run was the last one to note."""
         yield from self._keys(sync, _missing.c.last_job_id == job_id)
 
+    def keeps(self, sync: str, job_id: str) -> bool:
+        """Whether there are any that this run was the last one to note."""
+        theirs = select(_missing.c.key).where(_missing.c.sync == sync, _missing.c.last_job_id == job_id)
+        with self._database.read() as connection:
+            return connection.execute(theirs.limit(1)).one_or_none() is not None
+
     def _keys(self, sync: str, *conditions: object) -> Iterator[bytes]:
         after = b""
         while True:

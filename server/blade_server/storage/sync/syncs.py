@@ -11,7 +11,7 @@ from blade_server.errors import AlreadyExists, Invalid, Reason, check_may
 from blade_server.model.access import Caller, Deed, Scope
 from blade_server.model.sync import Sync
 from blade_server.storage import audit, tables
-from blade_server.storage.codec import owner_document, sync_spec_document, sync_spec_from
+from blade_server.storage.codec import cursor_column, owner_document, sync_spec_document, sync_spec_from
 from blade_server.storage.database import Database
 from blade_server.storage.destinations import hold
 from blade_server.storage.jobs.rows import SYNCS, ring
@@ -154,6 +154,8 @@ class SyncStore:
             if not before.paused and sync_spec_from(before.spec).schedule != sync.spec.schedule:
                 values |= {"next_due": self._first_due(sync.name, sync.spec, time_now(connection)), "queued": False}
                 ring(connection, SYNCS)
+            if cursor_column(before.spec) != cursor_column(values["spec"]):
+                values["watermark"] = ""  # a value of the other column: the next run reads all rows
             if moved:
                 check_idle(connection, sync.name)
                 forget_items(connection, sync.name)

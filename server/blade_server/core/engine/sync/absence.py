@@ -26,6 +26,7 @@ class Absence:
         self._job_id = sync.job_id
         self._missing = sync.stores.missing
         self._mistrust = mistrusted(reading)
+        self._anew = reading.spec_changed
         self._done = done
 
     @property
@@ -109,7 +110,6 @@ class Absence:
         mistrust = self._mistrust
         if mistrust is not None and mistrust.reason is Withheld.ROWS_MISSING:
             return
-        anew = mistrust is not None and mistrust.reason is Withheld.SPEC_CHANGED
         for some in self._absent():
             self._sync.insist(
                 partial(
@@ -119,7 +119,7 @@ class Absence:
                     self._sync.task.run_number,
                     some,
                     counts=counts,
-                    anew=anew,
+                    anew=self._anew,
                 )
             )
         self._sync.insist(lambda: self._missing.forget_others(self._name, self._job_id))

@@ -58,6 +58,7 @@ _MARKS_OF_NEW = np.zeros(len(Effect), np.uint8)
 _MARKS_OF_NEW[Effect.FAILED] = ItemMark.DIRTY | ItemMark.NEVER_SENT
 _MARKS_OF_NEW[Effect.DOUBTED] = ItemMark.DIRTY | ItemMark.UNCERTAIN | ItemMark.UNCONFIRMED
 _MARKS_OF_NEW[Effect.OPEN] = ItemMark.UNCERTAIN | ItemMark.UNCONFIRMED
+_LEAVES_DOUBT = [Effect.OPEN, Effect.DOUBTED, Effect.DELETE_OPEN, Effect.GONE]
 _MAKES_NEW = np.isin(np.arange(len(Effect)), [Effect.SENT, Effect.FAILED, Effect.DOUBTED, Effect.OPEN])
 
 
@@ -114,7 +115,8 @@ def of_block(block: Block, least: int, most: int) -> tuple[Effects, bool]:
 def resolved(blocks: Iterable[Block], least: int = 0, most: int = 2**64 - 1) -> Effects:
     """One effect for each item, from the blocks of a ledger in their order.
 
-    An item that failed and was about to be sent before, by another claim, may be there.
+    An item that failed and was about to be sent before, by another claim, may be there; one that was deleted before, or
+    about to be, may not.
     """
     parts: tuple[list[Effects], list[Effects]] = [], []
     for block in blocks:
@@ -149,7 +151,7 @@ def _last_words(effects: Effects, order: NDArray[np.int64]) -> Effects:
     ends = np.flatnonzero(last)
     begins = np.concatenate(([0], ends[:-1] + 1))
     kinds = effects.kinds[order]
-    open_before = np.logical_or.reduceat((kinds == Effect.OPEN) | (kinds == Effect.DOUBTED), begins)
+    open_before = np.logical_or.reduceat(np.isin(kinds, _LEAVES_DOUBT), begins)
     doubted = (final.kinds == Effect.FAILED) & open_before
     return Effects(
         keys=final.keys,

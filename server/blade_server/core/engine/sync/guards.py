@@ -56,7 +56,7 @@ def mistrusted(reading: Reading) -> Objection | None:
 
 def too_many(guards: Guards, items: int, known: int) -> Objection | None:
     """Why not so many of the known items may be deleted at once; None: they may."""
-    if known >= SHARE_FROM and items > guards.max_delete_share * known:
+    if known >= SHARE_FROM and items / known > guards.max_delete_share:
         share = f"more than max_delete_share ({guards.max_delete_share:.2%})"
         return Objection(Withheld.MAX_DELETE_SHARE, f"{items} of {known} known items would be deleted, {share}")
     if guards.max_deletes is not None and items > guards.max_deletes:

@@ -93,15 +93,26 @@ class SyncJob:
         if unsettled_s > 0 and self.task.writes:
             detail = "requests of the run before may be at work in the destination"
             control.wait(unsettled_s, WaitReason.RECOVERING, detail)
-        if self.task.kind is JobKind.DELETE and state.key_hash != self.task.key_hash:
-            raise Precondition(
-                "the rows or their mapping are others since the deletes were withheld; run the sync, then accept those",
-                reason=Reason.PLAN_STALE,
-            )
+        if self.task.kind is JobKind.DELETE:
+            self._check_list(state)
         if self.task.kind is JobKind.APPLY:
             self._planned = self._still_planned(state)
         self.findings.state_generation = state.generation
         self._state = state
+
+    def _check_list(self, state: SyncState) -> None:
+        """Raises Precondition (PLAN_STALE) unless the deletes that somebody let go are still those of that run."""
+        if state.key_hash != self.task.key_hash:
+            raise Precondition(
+                "the rows or their mapping are others since the deletes were withheld; run the sync, then accept those",
+                reason=Reason.PLAN_STALE,
+            )
+        if not self.insist(lambda: self.stores.missing.keeps(self.task.sync, self.task.accepts)):
+            raise Precondition(
+                f"what job {self.task.accepts!r} withheld was deleted, is there again, or was counted anew by a later "
+                "run; if that withheld deletes, accept those",
+                reason=Reason.PLAN_STALE,
+            )
 
     def _still_planned(self, state: SyncState) -> Plan:
         """What the plan read, if all is as it was then. Raises Precondition (PLAN_STALE)."""

@@ -41,6 +41,17 @@ def test_more_than_the_share_is_withheld_and_goes_once_it_is_accepted(make_sync_
     syncs.check_equal()
 
 
+def test_a_list_of_withheld_deletes_that_a_later_run_counted_anew_is_stale(make_sync_world):
+    syncs = make_sync_world(100, spec={"guards": Guards()})
+    syncs.run()
+    syncs.sql("DELETE FROM {t} WHERE number < 10")
+    first, second = syncs.run(), syncs.run()
+    asked = Asked(by=called(), reason="they are gone for good")
+    stale = syncs.ended(syncs.syncs.accept_deletes(NAME, first.job_id, asked))
+    assert (stale.status, stale.error_reason) == (Status.FAILED, Reason.PLAN_STALE), stale
+    assert counts(syncs.ended(syncs.syncs.accept_deletes(NAME, second.job_id, asked))) == {"deleted": 10}
+
+
 def test_a_source_without_rows_deletes_nothing_unless_somebody_forces_it(make_sync_world):
     syncs = make_sync_world(30)
     syncs.run()
@@ -101,6 +112,19 @@ def test_deletes_wait_until_enough_runs_have_missed_the_item(make_sync_world):
     assert {"MAINT-1", "MAINT-3"} <= syncs.held().keys()
     assert withheld(syncs.run()) == (None, 0, 1)
     syncs.check_equal()
+
+
+def test_runs_of_another_filter_confirm_nothing_whatever_else_was_wrong(make_sync_world):
+    syncs = make_sync_world(50, spec={"guards": Guards(max_delete_share=1.0, confirm_runs=3)})
+    syncs.run()
+    syncs.sql("DELETE FROM {t} WHERE number = 1")
+    syncs.run()
+    syncs.run()
+    syncs.update(filter="number < 1000")
+    syncs.sql("UPDATE {t} SET item_id = NULL WHERE number = 5")
+    assert withheld(syncs.run())[0] is Withheld.ROWS_WITHOUT_ID
+    syncs.sql("UPDATE {t} SET item_id = 'MAINT-5' WHERE number = 5")
+    assert withheld(syncs.run()) == (Withheld.NOT_CONFIRMED, 1, 0)
 
 
 def test_an_item_must_have_been_missing_for_the_grace(make_sync_world):

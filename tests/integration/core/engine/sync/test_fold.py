@@ -101,7 +101,7 @@ def told(known, ledger, number):
         for item_id, mark in marks.items():
             if mark is not Mark.UNSENT and not (deletes and mark is Mark.ERROR):
                 last[item_id] = (mark, digest, deletes)
-            if mark is Mark.INTENDED and not deletes:
+            if mark is Mark.INTENDED or mark is Mark.DELETED:
                 opened.add(item_id)
     for item_id, (mark, digest, deletes) in last.items():
         before = known.get(item_id)
@@ -162,6 +162,18 @@ def test_any_history_is_what_it_is_defined_to_be(database, stores, small, seed):
     Folder(stores.folds, "s", lambda call: call()).fold(settle_s=0.0)
     assert stored(stores) == known
     assert stores.folds.unfolded("s") == []
+
+
+def test_an_upload_that_failed_after_its_item_was_deleted_leaves_a_doubt(database, stores):
+    folder = Folder(stores.folds, "s", lambda call: call())
+    add_job(database, 1, [({"a": Mark.CREATED, "b": Mark.CREATED}, 1, False)])
+    add_job(
+        database,
+        2,
+        [({"a": Mark.DELETED, "b": Mark.INTENDED}, 0, True), ({"a": Mark.ERROR, "b": Mark.ERROR}, 2, False)],
+    )
+    folder.fold(settle_s=0.0)
+    assert stored(stores) == dict.fromkeys(("a", "b"), (1, 1, DIRTY | UNCERTAIN))
 
 
 def test_a_late_fold_of_an_older_run_writes_nothing(database, stores):

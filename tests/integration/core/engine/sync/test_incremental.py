@@ -50,6 +50,27 @@ def test_only_what_lies_behind_the_watermark_is_read(make_sync_world, rows):
     syncs.check_equal()
 
 
+def test_a_watermark_of_another_column_is_not_taken(make_sync_world, rows):
+    syncs = make_sync_world(pa.table({**rows, "seq": pa.array(range(200), pa.int64())}), spec=incremental("number"))
+    syncs.sql("UPDATE {t} SET number = number + 1000000 WHERE number > 100")
+    syncs.run()
+    assert syncs.state.watermark == "1000199"
+    syncs.sql("UPDATE {t} SET priority = 'X', seq = 300 WHERE number = 7")
+    syncs.update(cursor=Cursor(column="seq"))
+    run = syncs.run()
+    assert counts(run) == {"updated": 1, "unchanged": 199}, run
+    assert syncs.state.watermark == "300"
+    syncs.check_equal()
+
+
+def test_a_run_that_ends_after_the_cursor_was_changed_moves_no_watermark(make_sync_world, rows):
+    syncs = make_sync_world(rows, spec=incremental("number"), runner=False)
+    job = syncs.begin()
+    syncs.update(cursor=Cursor(column="last_modified"))
+    syncs.world.runner()
+    assert (syncs.ended(job).status, syncs.state.watermark) == (Status.COMPLETED, "")
+
+
 def test_late_rows_are_read_within_the_lag(make_sync_world, rows):
     syncs = make_sync_world(rows, spec=incremental(lag_s=600.0))
     syncs.run()

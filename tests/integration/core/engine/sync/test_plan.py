@@ -74,6 +74,19 @@ def test_a_plan_counts_deletes_that_wait_as_the_next_run_would(make_sync_world, 
     assert counts(plan) == {"unchanged": 55, "deleted": 5}
 
 
+def test_a_plan_is_stale_once_a_run_has_noted_what_it_did_not_meet(make_sync_world):
+    syncs = make_sync_world(60, spec={"guards": Guards(max_delete_share=1.0, confirm_runs=2)})
+    syncs.run()
+    syncs.sql("DELETE FROM {t} WHERE number < 5")
+    plan = syncs.plan()
+    assert counts(plan) == {"unchanged": 55, "withheld": 5}
+    syncs.run()
+    with pytest.raises(BladeError) as caught:
+        syncs.apply(plan)
+    assert caught.value.reason is Reason.PLAN_STALE
+    assert len(syncs.held()) == 60
+
+
 def test_a_plan_of_a_cursor_reads_what_the_run_would(make_sync_world):
     syncs = make_sync_world(300, spec={"mode": SyncMode.INCREMENTAL, "cursor": Cursor(column="number")})
     syncs.run()

@@ -6,11 +6,14 @@ import json
 
 import pytest
 import requests
-from tests.support.syncs import DATA_SOURCE, counts
+from tests.support.syncs import DATA_SOURCE, NAME, counts
 
 from blade_server.catalog import Catalog
 from blade_server.model import JobKind, Status
 from blade_server.model.sync import ChangeKind
+from blade_server.model.sync_end import SyncEnd
+from blade_server.model.sync_report import SyncMode, SyncReport
+from blade_server.storage.jobs.sync_end import end_in_sync
 
 
 def verify(syncs, **told):
@@ -67,6 +70,15 @@ def test_an_equal_catalog_is_found_to_be_equal(make_sync_world):
     assert (job.success_count, job.skipped_count, job.total_items) == (0, 300, 300)
     assert not job.report.warnings
     assert syncs.state.generation == before.generation
+
+
+def test_requests_of_a_repair_have_time_to_end(make_sync_world):
+    syncs = make_sync_world(10, runner=False)
+    job = syncs.begin(JobKind.VERIFY, repair=True)
+    report = SyncReport(run_number=1, mode=SyncMode.CHANGED)
+    with syncs.world.database.begin() as connection:
+        end_in_sync(connection, job.job_id, Status.COMPLETED, SyncEnd(report=report, unsettled_s=60.0))
+    assert syncs.world.stores.syncs.states.ages(NAME)[1] > 30
 
 
 def test_what_is_missing_different_or_extra_is_told_with_ids(spoilt):

@@ -38,6 +38,8 @@ def test_a_reading_that_says_nothing_of_what_is_gone(changes, reason):
         (Guards(), 2, 20, Withheld.MAX_DELETE_SHARE),
         (Guards(), 19, 19, None),
         (Guards(max_delete_share=1.0), 20, 20, None),
+        (Guards(max_delete_share=0.29), 29, 100, None),
+        (Guards(max_delete_share=0.29), 30, 100, Withheld.MAX_DELETE_SHARE),
         (Guards(max_deletes=3), 3, 100, None),
         (Guards(max_deletes=3, max_delete_share=1.0), 4, 100, Withheld.MAX_DELETES),
         (Guards(max_deletes=0), 1, 10, Withheld.MAX_DELETES),
