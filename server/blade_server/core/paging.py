@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from hashlib import blake2b
 
@@ -23,16 +22,16 @@ def read_token(token: str, *, scope: str) -> str:
     """What `make_token` was given; "" for no token.
 
     Raises:
-        Invalid: no token of this list with these filters.
+        Invalid: no token of this list with these filters, or a forged one that names nothing.
     """
     if not token:
         return ""
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         digest, payload = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
-        if digest == _digest(payload, scope):
-            return str(json.loads(payload)[0])
-    except (ValueError, binascii.Error):
+        if digest == _digest(payload, scope) and (after := str(json.loads(payload)[0])).isprintable():
+            return after
+    except (ValueError, LookupError, TypeError, RecursionError):  # anybody can make a digest
         pass
     raise Invalid.field(
         "page_token", "is not the next_page_token of a list with the same filters; begin again without a token"

@@ -96,6 +96,8 @@ def _with_tls(plain: socket.socket, host: str) -> ssl.SSLSocket:
 def _written(url: SplitResult, body: bytes, headers: Mapping[str, str]) -> bytes:
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     authority = url.netloc.rpartition("@")[2]
+    if not authority.isascii():
+        authority = authority.encode("idna").decode()
     lines = [f"POST {target} HTTP/1.1", f"Host: {authority}", "User-Agent: blade", "Connection: close"]
     lines += [f"Content-Length: {len(body)}", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body

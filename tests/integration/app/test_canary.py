@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
 import pytest
@@ -25,6 +25,7 @@ from tests.support.engine import maintenance_rows
 from tests.support.oidc import AUDIENCE, FakeProvider
 from tests.support.servers import Served, run
 from tests.support.waiting import wait_until
+from tests.support.webhooks import Receiver
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
@@ -49,7 +50,10 @@ class Secrets:
             "DATABRICKS_TOKEN": canary("warehouse"),
             "DATABRICKS_CLIENT_SECRET": canary("oauth"),
             "BLADE_CATALOG_TOKEN": canary("catalog"),
-            "BLADE_OIDC_CLIENT_SECRET": canary("provider"),
+            "BLADE_OIDC_CLIENT_SECRET": canary("sign-in"),
+            "credentials of a destination": canary("destination"),
+            "secret of a webhook": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "address of a webhook": canary("address"),
             "BLADE_ADMIN_TOKEN_FILE": self.admin.split("_", 2)[2],
             "credentials env:": canary("by-environment"),
             "credentials file:": canary("by-file"),
@@ -94,6 +98,27 @@ def warehouse(hidden: Secrets) -> Iterator[Sandbox]:
 def catalog(hidden: Secrets, tmp_path: Path) -> Iterator[CatalogServer]:
     with CatalogServer(directory=tmp_path / "catalog", token=hidden.values["BLADE_CATALOG_TOKEN"]) as catalog:
         yield catalog
+
+
+@pytest.fixture
+def elsewhere(hidden: Secrets, tmp_path: Path) -> Iterator[CatalogServer]:
+    """The catalog of a destination."""
+    token = hidden.values["credentials of a destination"]
+    with CatalogServer(directory=tmp_path / "elsewhere", token=token) as catalog:
+        yield catalog
+
+
+@pytest.fixture
+def provider(hidden: Secrets) -> Iterator[FakeProvider]:
+    with FakeProvider().running() as provider:
+        provider.secret = hidden.values["BLADE_OIDC_CLIENT_SECRET"]
+        yield provider
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    with Receiver().running() as hook:
+        yield hook
 
 
 @pytest.fixture
@@ -142,28 +167,14 @@ def rows_of_every_table(url: str) -> str:
     return "\n".join(dumped)
 
 
-@pytest.fixture
-def provider(hidden: Secrets) -> Iterator[FakeProvider]:
-    with FakeProvider().running() as provider:
-        provider.secret = hidden.values["BLADE_OIDC_CLIENT_SECRET"]
-        yield provider
-
-
-def sign_in_at(provider: FakeProvider, call: Calls) -> None:
-    """In a browser that comes back once with a code that is none, and once with one that is."""
-    sent = call("GET", "/session/oidc", allow_redirects=False)
-    cookies = {"headers": {"cookie": sent.headers["set-cookie"].split(";")[0]}}
-    back = provider.approve(sent.headers["location"])
-    assert call("GET", "/session/oidc/callback", params=back | {"code": "none"}, **cookies).status_code >= 400
-    assert provider.posted
-
-
 def test_no_secret_leaves_its_place(
     postgres_url: str,
     hidden: Secrets,
     warehouse: Sandbox,
     catalog: CatalogServer,
+    elsewhere: CatalogServer,
     provider: FakeProvider,
+    hook: Receiver,
     tmp_path: Path,
 ) -> None:
     values = hidden.values
@@ -180,21 +191,28 @@ def test_no_secret_leaves_its_place(
         "BLADE_ALLOWED_WAREHOUSE_HOSTS": f"{host}=env:DATABRICKS_MINE|file:warehouse",
         "BLADE_CATALOG_URL": catalog.url,
         "BLADE_CATALOG_TOKEN": values["BLADE_CATALOG_TOKEN"],
+        "BLADE_ADMIN_TOKEN_FILE": str(hidden.admin_file),
+        "BLADE_ALLOWED_CATALOG_HOSTS": f"{urlsplit(elsewhere.url).netloc}=env:BLADE_SECRET_PARTNER",
+        "BLADE_SECRET_PARTNER": values["credentials of a destination"],
+        "BLADE_ALLOWED_WEBHOOK_HOSTS": f"{hook.host}=env:BLADE_SECRET_HOOK|env:BLADE_SECRET_ADDRESS",
+        "BLADE_SECRET_HOOK": f"whsec_{values['secret of a webhook']}",
+        "BLADE_SECRET_ADDRESS": f"{hook.url}/{values['address of a webhook']}",
         "BLADE_OIDC_ISSUER": provider.issuer,
         "BLADE_OIDC_AUDIENCE": AUDIENCE,
-        "BLADE_OIDC_CLIENT_ID": "page",
+        "BLADE_OIDC_CLIENT_ID": "blade-page",
         "BLADE_OIDC_CLIENT_SECRET": values["BLADE_OIDC_CLIENT_SECRET"],
-        "BLADE_PUBLIC_URL": "http://127.0.0.1:8080",
-        "BLADE_ADMIN_TOKEN_FILE": str(hidden.admin_file),
+        "BLADE_PUBLIC_URL": "http://127.0.0.1",
         "BLADE_AUDIT_ANCHOR_FILE": str(tmp_path / "anchors"),
         "BLADE_RETRY_ATTEMPTS": "0",
         "BLADE_TOKEN": None,
     }
-    server = Served("--json", "--log-level", "debug", afresh=True, **environment)
+    server = Served("--json", "--log-level", "debug", afresh=True, **environment)  # its command line is looked at
     try:
         call = Calls(f"http://127.0.0.1:{server.said()['http_port']}")
         shown_once = _use(call, hidden, values)
-        sign_in_at(provider, call)
+        _send_elsewhere(call, f"Bearer {hidden.admin}", elsewhere)
+        _tell(call, f"Bearer {hidden.admin}", hook)
+        _sign_in_there(call, provider)
         seen = command_lines()
         assert "blade_server serve" in seen
     finally:
@@ -283,3 +301,48 @@ def _use(call: Calls, hidden: Secrets, values: dict[str, str]) -> list[str]:
     assert ADMIN_TOKEN not in "".join(call.heard)
     assert json.loads(signed_in.text)["principal"] == "program"
     return shown
+
+
+def _send_elsewhere(call: Calls, admin: str, elsewhere: CatalogServer) -> None:
+    """Destinations, and a sync that sends to one, well and badly."""
+    partner = {"name": "partner", "url": elsewhere.url, "credentials": "env:BLADE_SECRET_PARTNER"}
+    made = call("POST", "/destinations", admin, json=partner)
+    assert made.ok, made.text
+    for name, changes in (("unbound", {"credentials": "env:BLADE_SECRET_HOOK"}), ("away", {"url": "https://no.host"})):
+        assert not call("POST", "/destinations", admin, json=partner | {"name": name} | changes).ok, name
+    for path in ("/destinations", "/destinations/partner"):
+        call("GET", path, admin)
+    call("POST", "/destinations/partner:test", admin)
+    call("POST", "/syncs", admin, json={"name": "kept", "spec": {"source": "good", "destination": "partner"}})
+    job = call("POST", "/syncs/kept:run", admin, json={}).json()
+    wait_until(partial(_is_final, call, f"/jobs/blade/query/status?id={job['jobId']}", admin))
+    for path in ("/syncs", "/syncs/kept", "/syncs/kept/runs", f"/syncs/kept/runs/{job['jobId']}/report"):
+        assert call("GET", path, admin).ok, path
+    assert elsewhere.status()["uploads"]
+
+
+def _tell(call: Calls, admin: str, hook: Receiver) -> None:
+    """Notifications whose receiver takes them, and refuses them."""
+    signed = {"name": "signed", "url": hook.url, "secret": "env:BLADE_SECRET_HOOK"}
+    slack = {"name": "slack", "url": "env:BLADE_SECRET_ADDRESS", "format": "SLACK"}
+    unbound = {"name": "unbound", "url": hook.url, "secret": "env:BLADE_SECRET_PARTNER"}
+    assert not call("POST", "/notifications", admin, json=unbound).ok
+    for one in (signed, slack):
+        made = call("POST", "/notifications", admin, json=one)
+        assert made.ok, made.text
+        for status in (204, 500):
+            hook.answers = lambda _, status=status: status
+            assert call("POST", f"/notifications/{one['name']}:test", admin, json={}).ok
+        for path in ("", f"/{one['name']}", f"/{one['name']}/deliveries"):
+            assert call("GET", f"/notifications{path}", admin).ok
+    assert len(hook.received) == 4
+
+
+def _sign_in_there(call: Calls, provider: FakeProvider) -> None:
+    """At the identity provider, which takes the server's secret, and then takes another one."""
+    for secret in (provider.secret, "another"):
+        begun = call("GET", "/session/oidc", allow_redirects=False)
+        answer = provider.approve(begun.headers["location"])
+        provider.secret = secret
+        back = call("GET", "/session/oidc/callback", params=answer, cookies=dict(begun.cookies), allow_redirects=False)
+        assert back.ok == (secret != "another"), back.text

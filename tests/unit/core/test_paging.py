@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
-from blade_server.core.paging import make_token, page_size, read_token
+from blade_server.core.paging import _digest, make_token, page_size, read_token
 from blade_server.errors import Invalid
 
 
@@ -23,6 +25,13 @@ def test_no_token_is_the_beginning():
 def test_other_tokens_are_refused(token):
     with pytest.raises(Invalid, match="page_token"):
         read_token(token, scope="sources")
+
+
+@pytest.mark.parametrize("payload", [b'["a\\u0000"]', b'["\\ud800"]', b"[]", b"{}", b"7", b"[" * 100_000])
+def test_a_token_that_somebody_made_himself_names_nothing_that_a_database_cannot_read(payload):
+    raw = _digest(payload, "sources") + payload
+    with pytest.raises(Invalid, match="page_token"):
+        read_token(base64.urlsafe_b64encode(raw).decode().rstrip("="), scope="sources")
 
 
 def test_a_page_size_has_a_default_and_limits():

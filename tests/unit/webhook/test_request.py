@@ -148,3 +148,14 @@ def test_tls_is_for_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tr
         else:
             with pytest.raises(NotReached, match="certificate of 'localhost'"):
                 send(f"https://localhost:{receiver.port}/")
+
+
+def test_a_name_of_other_letters_is_asked_for_as_dns_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver = Receiver()
+    with receiver.running():
+        loopback = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", receiver.port))]
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda *args, **_: loopback if "localhost" in args[0] else REAL(*args)
+        )
+        assert send(f"http://münchen.localhost:{receiver.port}/x").status == 204
+    assert receiver.received[0].headers["host"] == f"xn--mnchen-3ya.localhost:{receiver.port}"
