@@ -57,7 +57,7 @@ function failingRows(id) {
     set(csv, "aria-disabled", "true");
     try {
       const saved = await saveErrors(id);
-      toast(saved.whole ? `${count(saved.count)} failing rows were saved.` : `The first ${count(saved.count)} failing rows were saved; the browser cannot hold more. All of them: blade job errors ${id}.`);
+      toast(saved.whole ? `${count(saved.count)} failing rows were saved.` : `The first ${count(saved.count)} failing rows were saved; the browser cannot hold more. All of them: blade job errors ${id} --format csv --output FILE`);
     } catch (error) {
       toast(error.message, "error");
     } finally {

@@ -1,4 +1,4 @@
-// All failing rows of a job as CSV that a spreadsheet opens without running anything of it. The form is that of `blade job errors --output`.
+// All failing rows of a job as CSV that a spreadsheet opens without running anything of it. The form is that of `blade job errors --format csv`.
 
 import { get, jobPath } from "./api.js";
 import { reason } from "./format.js";
