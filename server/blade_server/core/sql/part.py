@@ -59,7 +59,7 @@ def _literal(value: str, kind: pa.DataType) -> exp.Expr:
         return exp.Literal.number(value)
     text = exp.Literal.string(value)
     if types.is_floating(kind):
-        return exp.cast(text, "DOUBLE")
+        return exp.cast(text, "DOUBLE" if types.is_float64(kind) else "FLOAT")
     if types.is_date(kind):
         return exp.cast(text, "DATE")
     if types.is_timestamp(kind):

@@ -13,6 +13,7 @@ from blade_server.core.engine.read.plan import announced_rows, versions_of
 from blade_server.core.engine.sync.cursor import as_text_value, cursor_field, from_text, unusable
 from blade_server.core.engine.sync.sync_job import MAX_DIRTY, SyncJob
 from blade_server.core.transform.item_ids import TemplateError
+from blade_server.errors import Precondition
 from blade_server.model import Job, JobKind, Plan, Source
 from blade_server.model.sync import Cursor
 from blade_server.model.sync_report import SyncMode
@@ -82,6 +83,10 @@ class _Rows:
         template = self.job.spec.overrides.item_id or self.job.source.mapping.item_id
         try:
             value = _earlier(self.sync.state.watermark, field.type, cursor.lag_s)
+        except Precondition as exc:  # the column has another type now
+            self.sync.findings.warn(f"all rows are read, since the watermark is of another type: {exc.message}")
+            return ""
+        try:
             return sql.since(self.statement, field, value, template=template, schema=schema, ids=self.sync.dirty_ids())
         except TemplateError as exc:
             self.sync.findings.warn(f"all rows are read, since items whose upload failed have to be: {exc}")

@@ -63,6 +63,16 @@ def test_a_watermark_of_another_column_is_not_taken(make_sync_world, rows):
     syncs.check_equal()
 
 
+def test_a_cursor_column_of_another_type_has_all_rows_read_once(make_sync_world, rows):
+    syncs = make_sync_world(pa.table({**rows, "seq": pa.array(range(200), pa.int64())}), spec=incremental("seq"))
+    syncs.run()
+    syncs.sql("CREATE OR REPLACE TABLE {t} AS SELECT * REPLACE (last_modified AS seq) FROM {t}")
+    run = syncs.run()
+    assert (run.status, run.report.whole) == (Status.COMPLETED, True), run
+    assert "of another type" in run.report.warnings[0]
+    assert counts(syncs.run()) == {"unchanged": 1}
+
+
 def test_a_run_that_ends_after_the_cursor_was_changed_moves_no_watermark(make_sync_world, rows):
     syncs = make_sync_world(rows, spec=incremental("number"), runner=False)
     job = syncs.begin()
@@ -108,10 +118,11 @@ def test_rows_without_a_value_are_errors_if_asked(make_sync_world, rows):
         (pa.array(range(200), pa.int64()), "199", "250"),
         (pa.array(range(200), pa.decimal128(9, 2)), "199.00", "250.00"),
         (pa.array([number / 4 for number in range(200)]), "49.75", "250"),
+        (pa.array([number / 10 for number in range(200)], pa.float32()), "19.9", "25.3"),
         (pa.array([f"v{number:04}" for number in range(200)]), "v0199", "v0250"),
         (pa.array([19000 + number for number in range(200)], pa.int32()).cast(pa.date32()), "2022-07-26", "2022-09-28"),
     ],
-    ids=["int", "decimal", "double", "text", "date"],
+    ids=["int", "decimal", "double", "float", "text", "date"],
 )
 def test_cursors_of_each_type(make_sync_world, rows, values, first, second):
     table = pa.table({**rows, "seq": values})
