@@ -58,7 +58,7 @@ class DueWorld:
         self.syncs = Syncs.over(
             job_policy,
             self.database,
-            ShowJobs(self.jobs, recorder),
+            ShowJobs(self.jobs, recorder, policy.classifications),
             self.sources,
             Catalogs(self._catalog),
             recorder=recorder,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from blade_server.errors import Invalid
 
 MAX_PAGE_SIZE = 1000
+MAX_PAGE_TEXT = 8 << 20
+"""A page ends early where the SQL in it comes to more."""
 _DIGEST_BYTES = 6
 
 
@@ -48,6 +51,16 @@ def page_size(asked: int | None, *, default: int, most: int = MAX_PAGE_SIZE) -> 
     if not 1 <= size <= most:
         raise Invalid.field("page_size", f"{size} is not between 1 and {most}")
     return size
+
+
+def fitting(texts: Iterable[str]) -> int:
+    """How many of these, with a text of its own each, go into one page; at least one."""
+    size = count = 0
+    for count, text in enumerate(texts):
+        size += len(text)
+        if size > MAX_PAGE_TEXT and count:
+            return count
+    return count + 1
 
 
 def _digest(payload: bytes, scope: str) -> bytes:

@@ -9,7 +9,7 @@ from blade_server.core.access.door import Door
 from blade_server.core.due.decide import decide
 from blade_server.core.sources.sources import Sources
 from blade_server.core.syncs.sync_jobs import SyncJobs
-from blade_server.errors import AccessDenied, BladeError, Invalid, QuotaExceeded, check_may
+from blade_server.errors import AccessDenied, BladeError, Invalid, QuotaExceeded, StorageUnavailable, check_may
 from blade_server.model import NewJob, Source
 from blade_server.model.access import Caller, Principal, Role
 from blade_server.model.due import Due, Settlement
@@ -68,9 +68,9 @@ class Starts:
         try:
             new = self._built(sync, by, at_once.sources.get(sync.spec.source))
             return Settlement(sync=sync, due=due, by=by, new=new)
+        except StorageUnavailable:
+            raise
         except BladeError as exc:
-            if exc.transient:
-                raise
             return Settlement(sync=sync, due=due, by=by, otherwise=_instead(exc))
         except Exception:
             log.exception("sync %s: its due run met a bug", sync.name)
@@ -99,7 +99,7 @@ class _AtOnce:
 
 
 def _instead(exc: BladeError) -> tuple[FireOutcome, str]:
-    if isinstance(exc, QuotaExceeded):
+    if isinstance(exc, QuotaExceeded) or exc.transient:
         return FireOutcome.SKIPPED, exc.message
     if isinstance(exc, Invalid):  # its words may quote the SQL
         fields = ", ".join(sorted({violation.field for violation in exc.violations}))

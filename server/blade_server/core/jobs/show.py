@@ -18,7 +18,6 @@ from blade_server.storage.jobs.show import JobStore
 
 DEFAULT_PAGE_SIZE = 50
 DEFAULT_ERRORS_PAGE_SIZE = 100
-MAX_PAGE_SQL_BYTES = 8 << 20
 _SEQ = re.compile(r"-1|\d{1,18}", re.ASCII)
 
 
@@ -75,7 +74,7 @@ class ShowJobs:
         """A page of jobs as the caller may see them, newest first, and the token of the next page ("" on the last).
 
         `kinds` empty: QUERY, or all of them where a `sync` is named. Raises Invalid.
-        A page ends early where the SQL of its jobs comes to MAX_PAGE_SQL_BYTES.
+        A page ends early where the SQL of its jobs comes to paging.MAX_PAGE_TEXT.
         """
         size = paging.page_size(page_size, default=DEFAULT_PAGE_SIZE)
         scope = f"jobs\0{sorted(statuses)}\0{source}\0{created_after}\0{created_before}{by.bound}"
@@ -96,7 +95,7 @@ class ShowJobs:
             sync=sync,
             seen=by.sees,
         )
-        page = found[: min(size, _fitting(found))]
+        page = found[: min(size, paging.fitting(job.spec.sql for job in found))]
         more = len(found) > len(page)
         next_token = paging.make_token(page[-1].job_id, scope=scope) if more else ""
         return [self.for_caller(job, by=by) for job in page], next_token
@@ -119,13 +118,3 @@ class ShowJobs:
         more = len(found) > size
         next_token = paging.make_token(str(found[size - 1][0]), scope=scope) if more else ""
         return [error if readable else redacted_error(error) for _, error in found[:size]], next_token
-
-
-def _fitting(jobs: Sequence[Job]) -> int:
-    """How many of the jobs go into one page; at least one."""
-    size = 0
-    for count, job in enumerate(jobs):
-        size += len(job.spec.sql)
-        if size > MAX_PAGE_SQL_BYTES and count:
-            return count
-    return len(jobs)

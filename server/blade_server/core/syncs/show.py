@@ -57,15 +57,16 @@ class ShowSyncs:
     ) -> tuple[builtins.list[Sync], str]:
         """A page of syncs in the order of their names, and the token of the next page ("" on the last).
 
-        Raises Invalid.
+        A page ends early where its SQL comes to paging.MAX_PAGE_TEXT. Raises Invalid.
         """
         size = paging.page_size(page_size, default=DEFAULT_PAGE_SIZE)
         scope = f"syncs\0{source}\0{destination}{by.bound}"
         after = paging.read_token(page_token, scope=scope)
         found = self._store.page(after, size + 1, source=source, destination=destination, seen=by.sees)
-        token = paging.make_token(found[size - 1].name, scope=scope) if len(found) > size else ""
-        reads = self._read_by(found[:size], by)
-        return [for_caller(sync, reads=reads[sync.name]) for sync in found[:size]], token
+        page = found[: min(size, paging.fitting(sync.spec.sql + sync.spec.filter for sync in found))]
+        token = paging.make_token(page[-1].name, scope=scope) if len(found) > len(page) else ""
+        reads = self._read_by(page, by)
+        return [for_caller(sync, reads=reads[sync.name]) for sync in page], token
 
     def runs(
         self, name: str, *, by: Caller, page_size: int | None = None, page_token: str = ""

@@ -11,6 +11,8 @@ import pytest
 from tests.support.access import called
 from tests.support.due import OWNER, DueWorld
 
+from blade_server.core.sql.bounded import _apart
+from blade_server.errors import Unavailable
 from blade_server.model import Status
 from blade_server.model.access import Role
 from blade_server.model.sync import CatchUp, Overlap, Schedule
@@ -254,6 +256,23 @@ def test_a_bug_in_one_sync_holds_up_no_other(world: DueWorld) -> None:
     world.look()
     assert (world.outcomes("others"), world.outcomes("parts")) == (["STARTED"], ["BLOCKED"])
     assert "bug" in world.fires("parts")[0].detail
+
+
+def test_sql_over_which_its_reader_dies_holds_up_no_other_sync(
+    world: DueWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add_source("others")
+    world.add_sync("others", source="others")
+    world.add_sync("parts", sql=f"SELECT p.* FROM parts p WHERE p.id <> '{'x' * 600}'")
+    for name in ("parts", "others"):
+        world.due(name)
+
+    def dies(*_: object, **__: object) -> None:
+        raise Unavailable("long SQL cannot be read now")
+
+    monkeypatch.setattr(_apart, "call", dies)
+    world.look()
+    assert (world.outcomes("others"), world.outcomes("parts")) == (["STARTED"], ["SKIPPED"])
 
 
 def test_a_sync_that_a_newer_server_stored_is_left_to_it(world: DueWorld) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from tests.integration.core.syncs.conftest import SOURCE, a_sync, asked, audited
 from tests.support.access import called_by
 
+from blade_server.core import paging
 from blade_server.core.jobs.start import StartJob
 from blade_server.errors import AccessDenied, Conflict, Invalid, NotFound, Precondition, Reason
 from blade_server.model import Classification, JobKind, Status
@@ -383,6 +384,18 @@ class TestShow:
         assert [sync.name for sync in syncs.show.list(destination="place-3")[0]] == ["sync-3"]
         with pytest.raises(Invalid):
             syncs.show.list(page_token="x")
+
+    def test_a_page_of_long_sql_ends_early(self, syncs, monkeypatch) -> None:
+        monkeypatch.setattr(paging, "MAX_PAGE_TEXT", 100)
+        for number in range(4):
+            syncs.create(f"sync-{number}", a_sync(destination=f"place-{number}", filter=f"tail_number = '{'x' * 30}'"))
+        pages, token = [], ""
+        while True:
+            page, token = syncs.show.list(page_token=token)
+            pages.append([sync.name for sync in page])
+            if not token:
+                break
+        assert pages == [["sync-0", "sync-1"], ["sync-2", "sync-3"]]
 
     def test_who_reads_no_rows_sees_no_sql_and_no_values(self, syncs, set_job, database, jobs) -> None:
         syncs.create("maintenance", a_sync(filter="tail_number = 'AF-007'"))
