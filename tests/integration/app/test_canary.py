@@ -25,7 +25,7 @@ from tests.support.engine import maintenance_rows
 from tests.support.oidc import AUDIENCE, FakeProvider
 from tests.support.servers import Served, run
 from tests.support.waiting import wait_until
-from tests.support.webhooks import Receiver
+from tests.support.webhooks import Received, Receiver
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
@@ -331,11 +331,15 @@ def _tell(call: Calls, admin: str, hook: Receiver) -> None:
         made = call("POST", "/notifications", admin, json=one)
         assert made.ok, made.text
         for status in (204, 500):
-            hook.answers = lambda _, status=status: status
+            hook.answers = partial(_answer, status)
             assert call("POST", f"/notifications/{one['name']}:test", admin, json={}).ok
         for path in ("", f"/{one['name']}", f"/{one['name']}/deliveries"):
             assert call("GET", f"/notifications{path}", admin).ok
     assert len(hook.received) == 4
+
+
+def _answer(status: int, _: Received) -> int:
+    return status
 
 
 def _sign_in_there(call: Calls, provider: FakeProvider) -> None:
