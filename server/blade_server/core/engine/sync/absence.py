@@ -67,7 +67,12 @@ class Absence:
             )
             ready = set(confirmed)
         count = total if ready is None else sum(len(some.keys) for some in _among(self._absent(), ready))
-        objection = too_many(guards, count, self._sync.items.known) or self._cannot(count, can_delete=can_delete)
+        deleted = len(
+            self._done
+        )  # a view may have shown other rows to an earlier claim: the guard is over the whole job
+        objection = too_many(guards, count + deleted, self._sync.items.known) or self._cannot(
+            count, can_delete=can_delete
+        )
         if objection is not None:
             if not waits:
                 self._note(counts=True)

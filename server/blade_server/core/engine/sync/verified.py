@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blade_server.arrow.digests import digests
 from blade_server.arrow.items import Items
@@ -49,6 +50,11 @@ class Repair(Comparison):
         self._rows = rows
         self._samples = samples
 
+    def _there(self, at: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the rows the catalog has an item of; a view may show more of them now than it did (-1)."""
+        known = self._rows.there
+        return (at >= 0) & known[at] if len(known) else np.zeros(len(at), np.bool_)
+
     def compare(
         self, items: Items, ids: Sequence[bytes], admitted: Admissions, errors: Sequence[tuple[bytes, ItemError]]
     ) -> Chunk:
@@ -61,7 +67,7 @@ class Repair(Comparison):
         contents = digests(items)
         facts = np.zeros(len(chosen), FACTS)
         facts["content"] = contents[chosen]
-        facts["created"] = ~self._rows.there[at[chosen]]
+        facts["created"] = ~self._there(at[chosen])
         facts["adopts"] = admitted.verdicts[chosen] == Verdict.NEW
         self._samples.add_items(ChangeKind.CREATE, items.take(chosen[facts["created"]]))
         self._samples.add_items(ChangeKind.UPDATE, items.take(chosen[~facts["created"]]), with_files=True)

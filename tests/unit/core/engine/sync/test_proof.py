@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from blade_server.arrow.items import Items
+from blade_server.core.engine.ledger import Admissions, Verdict, item_keys
 from blade_server.core.engine.sync.differences import MAX_VALUE_BYTES, differences
 from blade_server.core.engine.sync.proof import Rows, content_of, keys_of
 from blade_server.core.engine.sync.samples import MAX_SAMPLES, Samples
+from blade_server.core.engine.sync.verified import Repair
 from blade_server.model import Item
 from blade_server.model.sync import ChangeKind
 
@@ -76,3 +79,16 @@ def test_fields_that_differ_are_named_and_cut():
     assert found.pop("data.new")[1] == '"' + "x" * (MAX_VALUE_BYTES - 1)
     assert found == {"classification": ('"U"', '"S"'), "data.a": ("1.0", "1.00"), "data.gone": ("null", "")}
     assert differences(b"", after) == []
+
+
+@pytest.mark.parametrize("before", [(), (("a", 1),)])
+def test_rows_that_a_view_did_not_show_before_are_missing_for_a_repair(before):
+    rows = taken(*before)
+    rows.meet(keys(*(item_id for item_id, _ in before)), contents(*(value for _, value in before)))
+    items = Items.of([Item(item_id, "t", b"{}", "UNCLASS", None, {}) for item_id in ("a", "b")])
+    ids = item_keys(items.ids)
+    admitted = Admissions(ids, np.full(2, Verdict.NEW, np.uint8), np.zeros(2, np.bool_))
+    samples = Samples()
+    chunk = Repair(rows, samples).compare(items, ids, admitted, [])
+    created = [sample.item_id for sample in samples.of(ChangeKind.CREATE)]
+    assert chunk.items.item_ids == created == [one for one in ("a", "b") if one not in dict(before)]
