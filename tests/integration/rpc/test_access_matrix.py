@@ -399,8 +399,15 @@ CALLERS: dict[str, tuple[tuple[Role, str], ...]] = {
 }
 
 
-def expected(method: str, grants: tuple[tuple[Role, str], ...], about: Object) -> str:
-    """What the option of a method means for a caller: OK for whoever is let through, whatever becomes of it then."""
+WHOLE = {"SyncService/GetSyncItem"}
+"""What would tell of rows above the caller's ceiling."""
+
+
+def expected(method: str, grants: tuple[tuple[Role, str], ...], about: Object, *, below: bool = False) -> str:
+    """What the option of a method means for a caller: OK for whoever is let through, whatever becomes of it then.
+
+    `below`: his grants have a ceiling.
+    """
     needs = NEEDS[method]
     scopes = ("*", f"source:{about.source}", f"data_type:{about.data_type}")
 
@@ -418,7 +425,7 @@ def expected(method: str, grants: tuple[tuple[Role, str], ...], about: Object) -
         return "OK" if allowed else "PERMISSION_DENIED"
     if about is UNKNOWN or not on(Role.VIEWER):
         return "NOT_FOUND"
-    return "OK" if on(needs.role) else "PERMISSION_DENIED"
+    return "OK" if on(needs.role) and not (below and short(method) in WHOLE) else "PERMISSION_DENIED"
 
 
 def _holds(role: Role, needed: Role) -> bool:
@@ -503,11 +510,11 @@ def test_nobody_gets_in_whatever_he_sends(world: World) -> None:
 
 @pytest.mark.parametrize("caller", [*CALLERS, "READER on source:parts below", "OPERATOR on * below"])
 def test_a_caller_may_what_the_option_says(world: World, caller: str) -> None:
-    """A ceiling takes rows away, and no call."""
+    """A ceiling takes rows away, and no call but those of WHOLE."""
     grants = CALLERS[caller.removesuffix(" below")]
     authorization = f"Bearer {world.token(*grants, ceiling='UNCLASS' if caller.endswith(' below') else '')}"
     calls = [
-        (expected(method, grants, about), method, about)
+        (expected(method, grants, about, below=caller.endswith(" below")), method, about)
         for method in sorted(world.served)
         for about in (world.right, world.wrong, UNKNOWN)
     ]
@@ -575,13 +582,16 @@ def test_lists_show_what_the_caller_may_see_and_nothing_of_the_rest(world: World
 
 
 def test_sql_and_words_of_the_warehouse_are_for_readers(world: World) -> None:
-    viewer, reader = (f"Bearer {world.token((role, 'source:parts'))}" for role in (Role.VIEWER, Role.READER))
+    viewer, reader, editor = (
+        f"Bearer {world.token((role, 'source:parts'))}" for role in (Role.VIEWER, Role.READER, Role.EDITOR)
+    )
     request = {"JobService/GetJob": {"id": world.right.job_id}, "JobService/WatchJob": {"job_id": world.right.job_id}}
-    request |= {"SyncService/GetSync": {"name": world.right.sync}, "SyncService/ListSyncs": {"source": "parts"}}
-    for name, fields in {**request, "JobService/ListJobs": {"source": "parts"}}.items():
+    of_syncs = {"SyncService/GetSync": {"name": world.right.sync}, "SyncService/ListSyncs": {"source": "parts"}}
+    for name, fields in {**request, **of_syncs, "JobService/ListJobs": {"source": "parts"}}.items():
         method = f"blade.v1.{name}"
         sent = serialised(method, fields)
-        for authorization, whole in ((viewer, False), (reader, True), (viewer, False)):
+        reads = name not in of_syncs  # a sync reads the masked column, too
+        for authorization, whole in ((viewer, False), (reader, reads), (editor, True), (viewer, False)):
             got = world.answer(method, sent, authorization)[3]
             assert (b"classified words" in got) is whole, name
 

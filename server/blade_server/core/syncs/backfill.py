@@ -22,7 +22,8 @@ class BackfillSync:
     def __call__(self, name: str, asked: Asked, *, column: str = "", from_value: str = "", to_value: str = "") -> Job:
         """Stores a job over the rows whose `column` ("": the cursor's) is from `from_value` on and below `to_value`.
 
-        Raises Invalid: no bound, or no column; Precondition: the sync reads SQL of its own; and as SyncJobs.start.
+        Raises Invalid: no bound, or no column; Precondition: the sync reads SQL of its own;
+        AccessDenied: not all of that is there for the caller; and as SyncJobs.start.
         """
         raise_for(_check(column, from_value, to_value))
         window = {"from_value": from_value, "to_value": to_value}
@@ -39,7 +40,7 @@ class BackfillSync:
         chosen = column or (sync.spec.cursor.column if sync.spec.cursor else "")
         if not chosen:
             raise Invalid.field("column", f"is required: sync {name!r} has no cursor column")
-        self._jobs.check_whole(self._jobs.source_of(sync, by=asked.by), by=asked.by)  # his own column, his own bounds
+        self._jobs.check_window(sync, chosen, by=asked.by)
         new = self._jobs.built(sync, JobKind.BACKFILL, by=asked.by, window_column=chosen, **window)
         return self._jobs.store(new, asked, **body)
 

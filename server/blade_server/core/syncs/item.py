@@ -29,7 +29,7 @@ class ShowSyncItem:
         if not item_id or len(item_id) > MAX_ITEM_ID_CHARACTERS:
             raise Invalid.field("item_id", f"has not 1 to {MAX_ITEM_ID_CHARACTERS} characters")
         sync = self._jobs.found(name, by=by)
-        self._jobs.check_whole(self._jobs.source_of(sync, by=by), by=by)
+        self._jobs.check_no_ceiling(sync, by=by)
         self._recorder.read(by, f"sync:{name}")
         key = item_key(item_id)
         block = self._items.block(name, key)

@@ -99,6 +99,21 @@ class SyncJobs:
         """The source of a sync. Raises NotFound, AccessDenied, Precondition."""
         return self._sources.find("", sync.spec.source, by=by)
 
+    def check_window(self, sync: Sync, column: str, *, by: Caller) -> None:
+        """Raises AccessDenied unless all rows and the column are there for the caller: bounds would tell of them."""
+        source, cursor = self.source_of(sync, by=by), sync.spec.cursor
+        view = self._sources.view(source, by=by)
+        his_own = cursor is None or cursor.column.casefold() != column.casefold()
+        masked = {one.casefold() for one in view.masked}
+        if view.ceiling or (masked and (his_own or column.casefold() in masked)):
+            raise _in_part(source.name, by)
+
+    def check_no_ceiling(self, sync: Sync, *, by: Caller) -> None:
+        """Raises AccessDenied if there are rows of the sync that are not there for the caller."""
+        source = self.source_of(sync, by=by)
+        if self._sources.view(source, by=by).ceiling:
+            raise _in_part(source.name, by)
+
     def check_whole(self, source: Source, *, by: Caller) -> None:
         """Raises AccessDenied if a part of the source's rows or columns is not there for the caller."""
         if not self._sources.view(source, by=by).is_whole:

@@ -186,8 +186,7 @@ def test_poison_items_do_not_wait_out_the_patience_each(make_world, ended):
 
 def test_a_429_while_postgresql_breaks_the_connection_costs_time_only(make_world, ended):
     world = make_world(300)
-    runner = world.runner()
-    paces = runner._tools.stores.holds
+    paces = world.stores.holds
     hold, calls = paces.hold, []
 
     def broken_once(key, seconds):
@@ -198,6 +197,7 @@ def test_a_429_while_postgresql_breaks_the_connection_costs_time_only(make_world
         hold(key, seconds)
 
     paces.hold = broken_once
+    world.runner()
     world.catalog.set_faults(status={"code": 429, "retry_after": 1, "count": 1})
     assert ended(world, world.begin()).status is Status.COMPLETED
     assert calls

@@ -138,9 +138,8 @@ def test_a_job_and_its_retry_keep_it(world: EngineWorld, ended) -> None:
 def test_items_in_the_catalog_have_it_and_older_servers_leave_such_jobs_alone(world: EngineWorld, ended) -> None:
     world.runner()
     job = world.jobs.start(StartJob(source="least"), by=OPERATOR)
-    assert LEVEL == 2
     with world.database.begin() as connection:
-        assert connection.exec_driver_sql("SELECT level FROM job").scalar_one() == LEVEL
+        assert connection.exec_driver_sql("SELECT level FROM job").scalar_one() == 2 <= LEVEL
     assert ended(world, job).success_count == 3
     found = [
         requests.get(f"{world.catalog.url}/v1/items/BLADE:least/MAINT-{n}?envelope=1", timeout=60).json()

@@ -12,9 +12,10 @@ import sqlalchemy
 from tests.support.access import AsTester
 from tests.support.engine import EngineWorld, maintenance_rows
 
-from blade_server.app.policies import direct_policy, retry_policy
+from blade_server.app.policies import direct_policy
 from blade_server.catalog import Catalog
 from blade_server.core.audit.recorder import Recorder
+from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.direct.ingest import Ingest, IngestOutcome
 from blade_server.core.direct.queries import Queries
 from blade_server.core.jobs.preview import Preview
@@ -75,7 +76,7 @@ def ingest(world: EngineWorld, queries: Queries) -> Iterator[AsTester]:
     catalog = Catalog(world.settings.catalog_url)
     recorder, store = Recorder(AuditStore(world.database)), SourceStore(world.database)
     yield AsTester(
-        Ingest(retry_policy(world.settings), world.sources._part, catalog, store, queries, recorder=recorder)
+        Ingest(direct_policy(world.settings), world.sources._part, Catalogs(catalog), store, queries, recorder=recorder)
     )
     catalog.close()
 
