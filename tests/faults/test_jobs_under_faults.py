@@ -80,7 +80,7 @@ def test_a_source_keeps_its_cap_and_starves_nobody(world: FaultWorld) -> None:
     # From each claim to the end of the job or to the next claim of the same job, nothing else of the source ran.
     spans = world.postgres.ask(
         "SELECT job_id, min(time), max(time) FROM job_event JOIN job USING (job_id)"
-        " WHERE source = %s AND kind IN ('CLAIMED', 'COMPLETED') GROUP BY job_id ORDER BY 2",
+        " WHERE source = %s AND job_event.kind IN ('CLAIMED', 'COMPLETED') GROUP BY job_id ORDER BY 2",
         capped,
     )
     assert all(ended <= begun for (_, _, ended), (_, begun, _) in pairwise(spans)), spans
