@@ -167,6 +167,7 @@ def rows_of_every_table(url: str) -> str:
     return "\n".join(dumped)
 
 
+@pytest.mark.slow
 def test_no_secret_leaves_its_place(
     postgres_url: str,
     hidden: Secrets,

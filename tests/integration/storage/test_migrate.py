@@ -46,6 +46,7 @@ def test_migrating_again_changes_nothing(postgres_url):
     migrate(postgres_url)
 
 
+@pytest.mark.slow
 def test_many_replicas_may_migrate_an_empty_database_at_once(empty_postgres_url):
     program = "import sys; from blade_server.storage.migrate import migrate; migrate(sys.argv[1])"
     replicas = [

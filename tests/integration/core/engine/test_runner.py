@@ -220,6 +220,7 @@ def test_a_throttle_that_cannot_be_asked_costs_no_lease(make_world, ended):
     nowhere.close()
 
 
+@pytest.mark.slow
 def test_no_lease_runs_out_while_a_stopping_server_waits_for_slow_uploads(make_world, reaches, wait_until):
     world = make_world(3000)
     settings = world.configured(lease_s=3.0, lease_beat_s=1.0, catalog_timeout_s=30, drain_timeout_s=20)
