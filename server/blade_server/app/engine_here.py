@@ -23,7 +23,7 @@ class EngineHere:
 
     def __init__(self, settings: Settings, state: State, stack: AsyncExitStack) -> None:
         """Nothing runs yet; what it opens is closed with the stack. Raises StorageUnavailable."""
-        urgent = Database(state.url, pool_size=URGENT_CONNECTIONS)
+        urgent = Database(state.target, pool_size=URGENT_CONNECTIONS)
         stack.callback(urgent.close)
         seen = SeenFile(seen_folder(settings), state.database)
         stack.callback(seen.close)

@@ -31,7 +31,7 @@ async def work(settings: Settings, on_ready: Callable[[], None]) -> None:
         state = await opened(settings, stack, pool_size=worker_pool_size(settings))
         jobs = EngineHere(settings, state, stack)
         stack.push_async_callback(jobs.stop)
-        listener = Listener(state.url, jobs.ring, jobs.wake, clock=state.clock)
+        listener = Listener(state.target, jobs.ring, jobs.wake, clock=state.clock)
         listener.start()
         stack.push_async_callback(asyncio.to_thread, listener.stop)
         following = asyncio.create_task(_follow(orders, jobs, stop))

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import make_url
 
 from blade_server.storage.bell import Listener
-from blade_server.storage.database import CHANNEL
+from blade_server.storage.database import BELL
 
 TIMEOUT_S = 60.0
 
@@ -55,7 +55,7 @@ def execute(url: str, *statements: str) -> None:
 
 
 def ring(url: str, *job_ids: str) -> None:
-    execute(url, *(f"NOTIFY {CHANNEL}, '{job_id}'" for job_id in job_ids))
+    execute(url, *(f"SELECT pg_notify({BELL}, '{job_id}')" for job_id in job_ids))
 
 
 def test_the_first_connect_says_read_everything_and_rings_name_their_jobs(
