@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,8 +19,11 @@ from blade_server.storage.connect import parsed
 
 
 @contextmanager
-def pgbouncer(url: str, mode: str, **settings: object) -> Iterator[str]:
-    """The URL of the same database through it. It runs as the owner of PostgreSQL's socket: never as root."""
+def pgbouncer(url: str, mode: str, *, users: Mapping[str, str] | None = None, **settings: object) -> Iterator[str]:
+    """The URL of the same database through it. It runs as the owner of PostgreSQL's socket: never as root.
+
+    `users`: whom it lets in, with their passwords.
+    """
     executable = program("pgbouncer", "pgbouncer")
     there, port = parsed(url), free_port()
     owner = Path(there["host"]).stat()
@@ -29,7 +32,8 @@ def pgbouncer(url: str, mode: str, **settings: object) -> Iterator[str]:
         account = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
         socket = "/proc/self/cwd"  # root's folder is closed to the account, which already stands in its data
     folder = Path(tempfile.mkdtemp(prefix="blade-pooler-"))
-    (folder / "users.txt").write_text(f'"{there["user"]}" ""\n')
+    users = users or {there["user"]: ""}
+    (folder / "users.txt").write_text("".join(f'"{user}" "{password}"\n' for user, password in users.items()))
     chosen = {
         "listen_addr": "127.0.0.1",
         "listen_port": port,
@@ -50,7 +54,8 @@ def pgbouncer(url: str, mode: str, **settings: object) -> Iterator[str]:
         process = subprocess.Popen(command, cwd=there["host"], stdout=log, stderr=log, **account)
     through = f"postgresql://{there['user']}@127.0.0.1:{port}/{there['dbname']}"
     try:
-        wait_until(lambda: _answers(through), 20, lambda: (folder / "log").read_text())
+        password = users[there["user"]]
+        wait_until(lambda: _answers(through, password), 20, lambda: (folder / "log").read_text())
         yield through
     finally:
         process.kill()
@@ -58,8 +63,8 @@ def pgbouncer(url: str, mode: str, **settings: object) -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, password: str) -> bool:
     with suppress(psycopg2.OperationalError):
-        psycopg2.connect(url).close()
+        psycopg2.connect(url, password=password).close()
         return True
     return False

@@ -36,7 +36,7 @@ _IN_USE = frozenset({"55P03", "40P01"})
 _KEY = lock(str(LOCK), schema="hashtext(NULLIF(current_schema()::text, 'public'))")  # before there are tables
 _TRY = text(f"SELECT pg_try_advisory_xact_lock({_KEY})")
 _HOLDERS = """
-    SELECT string_agg(DISTINCT concat_ws(' ', 'process', pid, 'of PostgreSQL,', usename, application_name,
+    SELECT string_agg(DISTINCT concat_ws(' ', 'process', pid, 'of PostgreSQL,', usename, NULLIF(application_name, ''),
                                          'from ' || client_addr || ',',
                                          'since ' || extract(epoch FROM now() - xact_start)::int || ' s'), '; ')
     FROM pg_locks LEFT JOIN pg_stat_activity USING (pid)
@@ -50,12 +50,14 @@ _TABLE_HOLDERS = text(
     f"{_HOLDERS} AND relation IN (SELECT to_regclass(name) FROM unnest(CAST(:tables AS text[])) AS mine (name))"  # noqa: S608
 )
 _NO_TABLE = "42P01"
+_USED = {about.name: ("SELECT", "UPDATE"), audit_entry.name: ("SELECT", "INSERT")}
+"""What a server does in tables in which it does not do everything."""
 _MISSING_RIGHT = text(
     """
     SELECT name, privilege, quote_ident(current_user) AS role, quote_ident(current_schema()) AS schema
     FROM unnest(CAST(:names AS text[]), CAST(:privileges AS text[])) AS wanted (name, privilege)
     WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(name, privilege)
-    ORDER BY name LIMIT 1
+    ORDER BY name, privilege LIMIT 1
     """
 )
 
@@ -159,9 +161,8 @@ def _check_rights(connection: Connection, target: Target) -> None:
     """Raises StorageUnavailable if this role may not do what a server does."""
     wanted = [
         (name, privilege)
-        for name, table in metadata.tables.items()
-        for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE")
-        if table not in (about, audit_entry) or privilege == "SELECT"
+        for name in metadata.tables
+        for privilege in _USED.get(name, ("SELECT", "INSERT", "UPDATE", "DELETE"))
     ]
     with connection.begin():
         found = connection.execute(

@@ -46,11 +46,8 @@ _WAYS_OUT = (
     (r"could not translate host name", "check the host in DATABASE_URL"),
     (r"too many c|remaining connection|no more connections", _SPACE),
     (r"session is (not )?read-(only|write)|read-only| 25006$", _PRIMARY),
-    (
-        r"invalid URI|connection option|invalid .*value|percent-encoded",
-        "check what stands behind the ? in DATABASE_URL",
-    ),
     (r"configuration parameter|for parameter|cannot be set through", "check `options` in DATABASE_URL"),
+    (r"invalid URI|connection option|invalid .*value|percent-encoded", "check what is behind the ? in DATABASE_URL"),
     (r"startup parameter|command-line options", "a pooler says so: set BLADE_DATABASE_POOLING=session or transaction"),
     (r"no schema has been selected| 3F000$", "CREATE SCHEMA for what search_path names, or GRANT USAGE ON it"),
     (r"permission denied|must be owner| 42501$", _RIGHTS),

@@ -150,7 +150,9 @@ def test_jobs_of_the_release_before_keep_their_counts_and_may_count_on(first_tab
     assert {(job.total_items, job.success_count, job.error_count) for job in jobs} == {(FULL * 4, (FULL - 3) * 4, 3)}
 
 
-def test_a_migration_waits_for_a_table_in_use_and_lets_others_through_meanwhile(first_tables, monkeypatch, caplog):
+def test_a_migration_waits_for_a_table_in_use_and_lets_others_through_meanwhile(
+    first_tables, monkeypatch, caplog, wait_until
+):
     monkeypatch.setattr(migrate_module, "LOCK_TIMEOUT_S", 1)
     monkeypatch.setattr(migrate_module, "TOLD_AFTER_S", 0.3)
     migrating = threading.Thread(target=migrate, args=(url_of(first_tables),))
@@ -162,6 +164,7 @@ def test_a_migration_waits_for_a_table_in_use_and_lets_others_through_meanwhile(
             reader.rollback()
         assert reader.execute(text("SELECT count(*) FROM job")).scalar_one() == len(Status)
         reader.rollback()
+        wait_until(lambda: "in use" in caplog.text)
         holder.rollback()
         migrating.join(30)
         assert reader.execute(text("SELECT version_num FROM alembic_version")).scalar_one() >= "0002"
