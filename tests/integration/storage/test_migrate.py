@@ -20,6 +20,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 from tests.support.databases import of_a_newer_release
 from tests.support.nouns import a_source, a_spec
+from tests.support.pooler import pgbouncer
 
 from blade_server.errors import StorageUnavailable
 from blade_server.model import Status
@@ -93,6 +94,34 @@ def test_a_database_that_is_not_there_is_a_plain_word_without_its_password():
     with pytest.raises(StorageUnavailable, match="DATABASE_URL") as raised:
         migrate("postgresql://blade:hush-hush@127.0.0.1:1/blade")
     assert "hush-hush" not in str(raised.value)
+
+
+@pytest.mark.slow
+def test_of_six_starts_through_a_pooler_one_that_is_killed_while_it_migrates_holds_up_no_other(
+    empty_postgres_url, wait_until
+):
+    with pgbouncer(empty_postgres_url, "transaction") as url:
+        program = (
+            "import sys; from blade_server.storage.migrate import migrate; from blade_server.storage.probe import probe; "
+            "migrate(probe(sys.argv[1]))"
+        )
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE)
+
+        engine = create_engine(empty_postgres_url, poolclass=NullPool)
+        with engine.connect() as holder, engine.connect() as watcher:
+            holder.execute(text("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)"))
+            killed = start()
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+            wait_until(lambda: watcher.execute(waiting).scalar_one())
+            others = [start() for _ in range(5)]
+            killed.kill()
+            killed.communicate()
+            holder.rollback()
+        outcomes = [(other.communicate(timeout=60)[1], other.returncode) for other in others]
+    assert [code for _, code in outcomes] == [0] * 5, outcomes
+    assert not any(b"Traceback" in errors for errors, _ in outcomes)
 
 
 # ------------------------------------------------------------------------------------- tables of the release before

@@ -125,9 +125,7 @@ def test_a_release_that_is_too_old(empty_postgres_url: str, monkeypatch: pytest.
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_an_encoding_that_cannot_hold_everything(server: str, encoding: str) -> None:
     name = f"other_{secrets.token_hex(4)}"
-    execute(
-        _postgres, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'"
-    )
+    execute(server, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'")
     try:
         refused(server.replace("/postgres?", f"/{name}?"), f"is encoded in {encoding}", "ENCODING 'UTF8'")
     finally:
