@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from blade_server.app.serve import Serving
     from blade_server.model.audit import Head
     from blade_server.settings import Settings
+    from blade_server.storage.connect import Target
 
 log = logging.getLogger("blade_server")
 
@@ -131,12 +132,12 @@ def create_admin_token(days: int, log_level: str) -> None:
     _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
         from blade_server.app.operator import create
-        from blade_server.app.state import checked_database_url
+        from blade_server.app.state import database_target
 
         settings = _settings()
         if settings.database_url is None:
             _fail(2, "DATABASE_URL is not set; without one a server makes a token for its own user by itself")
-        click.echo(create(checked_database_url(settings.database_url.get_secret_value()), days * 86400.0, _user()))
+        click.echo(create(database_target(settings), days * 86400.0, _user()))
 
 
 @main.command()
@@ -149,20 +150,20 @@ def create_admin_token(days: int, log_level: str) -> None:
 def migrate(restored: bool, log_level: str) -> None:
     """Bring the tables of DATABASE_URL (or of the embedded PostgreSQL) up to date."""
     _log_to_stderr(log_level)
-    with _mistakes_in_one_sentence(), _database_of(_settings()) as url:
-        jobs = _migrate(url, restored)
+    with _mistakes_in_one_sentence(), _database_of(_settings()) as target:
+        jobs = _migrate(target, restored)
     click.echo("The tables are up to date.")
     if restored:
         click.echo(f"{jobs} open jobs look up in the catalog whatever is not recorded before they send it.")
 
 
-def _migrate(url: str, restored: bool) -> int:
+def _migrate(target: Target, restored: bool) -> int:
     """How many open jobs there are, if the state is a restored one."""
     from blade_server.storage.engine.restored import declare_restored
     from blade_server.storage.migrate import migrate as migrate_database
 
-    migrate_database(url)
-    return declare_restored(url) if restored else 0
+    migrate_database(target)
+    return declare_restored(target) if restored else 0
 
 
 @main.command("prune-audit")
@@ -187,20 +188,20 @@ def prune_audit(before: datetime, export: Path, log_level: str) -> None:
     _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
         settings = _settings()
-        with _database_of(settings) as url:
-            gone = _prune_audit(url, before, export, settings.audit_anchor_file)
+        with _database_of(settings) as target:
+            gone = _prune_audit(target, before, export, settings.audit_anchor_file)
     click.echo(f"The audit log begins behind entry {gone.number}, whose hash is {gone.hash.hex()}.")
 
 
-def _prune_audit(url: str, before: datetime, export: Path, anchor_file: Path | None) -> Head:
+def _prune_audit(target: Target, before: datetime, export: Path, anchor_file: Path | None) -> Head:
     from blade_server.core.audit.heads import Heads
     from blade_server.core.audit.prune import prune
     from blade_server.storage.audit import AuditStore
     from blade_server.storage.database import Database
     from blade_server.storage.migrate import migrate as migrate_database
 
-    migrate_database(url)
-    database = Database(url, pool_size=2)
+    migrate_database(target)
+    database = Database(target, pool_size=2)
     try:
         store = AuditStore(database)
         return prune(store, Heads(store, anchor_file), before=before.date(), export=export, operator=_user())
@@ -217,16 +218,17 @@ def _user() -> str:
 
 
 @contextmanager
-def _database_of(settings: Settings) -> Iterator[str]:
-    """The URL of the database, which is started if it is the embedded one."""
-    from blade_server.app.state import checked_database_url
+def _database_of(settings: Settings) -> Iterator[Target]:
+    """How to reach the database, which is started if it is the embedded one."""
+    from blade_server.app.state import database_target
+    from blade_server.storage.connect import Target
     from blade_server.storage.embedded.postgres import EmbeddedPostgres
 
     if settings.database_url is not None:
-        yield checked_database_url(settings.database_url.get_secret_value())
+        yield database_target(settings)
     else:
         with EmbeddedPostgres(settings.data_dir) as embedded:
-            yield embedded.url
+            yield Target(url=embedded.url)
 
 
 def _check(settings: Settings) -> None:

@@ -33,6 +33,8 @@ class Settings(BaseSettings):
 
     # PostgreSQL; unset: the embedded one.
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
+    listen_database_url: SecretStr | None = Field(None, description="The same, around a pooler in transaction mode.")
+    database_pooling: Literal["", "session", "transaction"] = Field("", description="Of a pooler; unset: found out.")
     data_dir: Path | None = Field(None, description="Folder of the embedded PostgreSQL.")
     database_pool_size: int = Field(16, ge=2, le=200)
 

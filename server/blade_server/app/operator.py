@@ -14,6 +14,7 @@ from blade_server.core.access.tokens import hash_of, new_token, token_id_of
 from blade_server.errors import BladeError
 from blade_server.model.access import Caller, Kind, Principal, Token
 from blade_server.storage.access import AccessStore
+from blade_server.storage.connect import Target
 from blade_server.storage.database import Database
 from blade_server.storage.migrate import migrate
 
@@ -46,15 +47,15 @@ def admit(store: AccessStore, file: Path) -> None:
         log.error("BLADE_ADMIN_TOKEN_FILE is %r: its token %s was revoked and lets nobody in", str(file), token_id)
 
 
-def create(url: str, lifetime_s: float, operator: str) -> str:
-    """A new admin token, admitted in the database of that URL without any server, its tables brought up to date.
+def create(target: Target | str, lifetime_s: float, operator: str) -> str:
+    """A new admin token, admitted in that database without any server, its tables brought up to date.
 
     `operator`: who says that he makes it, for the audit log.
 
     Raises NewerTablesError, StorageUnavailable.
     """
-    migrate(url)
-    database = Database(url, pool_size=2)
+    migrate(target)
+    database = Database(target, pool_size=2)
     try:
         token_id, text = new_token()
         token = Token(token_id=token_id, principal=ADMIN, kind=Kind.ADMIN, description="made at the database")

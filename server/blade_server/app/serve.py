@@ -19,6 +19,7 @@ from blade_server.app.worker_processes import WorkerError, Workers
 from blade_server.core.jobs.pruner import Pruner
 from blade_server.settings import Settings
 from blade_server.storage.bell import Listener
+from blade_server.storage.connect import Pooling, Target
 from blade_server.storage.database import Database
 from blade_server.storage.pulse import Pulse
 from blade_server.storage.retention import Retention
@@ -98,7 +99,7 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
             calls.wake()
             jobs.wake()
 
-        listener = Listener(state.url, on_ring, on_connect, clock=state.clock)
+        listener = Listener(state.target, on_ring, on_connect, clock=state.clock)
         pruner = Pruner(Retention(state.database), older_than_s=settings.job_retention_days * 86400)
         stack.push_async_callback(_stop, calls, jobs, (listener, pruner, pulse))
         await calls.listen_for_http()
@@ -106,6 +107,7 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
         jobs.start()
         pruner.start()
         calls.start()
+        _tell_of_pooler(state.target)
         await asyncio.to_thread(_warn_of_too_few_connections, settings, state.database)
         sight.readiness.serves()
         await calls.say_ready()
@@ -123,6 +125,12 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
             warehouse=settings.databricks_server_hostname,
             catalog=settings.catalog_url,
         )
+
+
+def _tell_of_pooler(target: Target) -> None:
+    if target.pooling is Pooling.TRANSACTION:
+        heard = "" if target.bell else "changes are looked for every second (BLADE_LISTEN_DATABASE_URL hears them), "
+        log.warning("a pooler in transaction mode stands in front of PostgreSQL: %sGetJob goes through the pool", heard)
 
 
 def _warn_of_too_few_connections(settings: Settings, database: Database) -> None:

@@ -43,7 +43,7 @@ async def work(settings: Settings, on_ready: Callable[[], BinaryIO]) -> None:
         telling = _Telling(Additions([REGISTRY, gauges], [CATALOG_UP, WAREHOUSE_UP]))
         stack.push_async_callback(asyncio.to_thread, telling.stop)  # after the jobs: what they did last counts, too
         stack.push_async_callback(jobs.stop)
-        listener = Listener(state.url, jobs.ring, jobs.wake, clock=state.clock)
+        listener = Listener(state.target, jobs.ring, jobs.wake, clock=state.clock)
         listener.start()
         stack.push_async_callback(asyncio.to_thread, listener.stop)
         following = asyncio.create_task(_follow(orders, jobs, stop))

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from blade_server.storage import connect
+from blade_server.storage.connect import Target
 from blade_server.storage.database import Database
 
 ASKED = "options=-csearch_path%3Dblade_s%20-c%20work_mem%3D5MB&application_name=mine&connect_timeout=3"
@@ -21,7 +22,7 @@ def as_pool(url):
 
 
 def as_migration(url):
-    engine = connect.engine(url, short=False)
+    engine = connect.engine(Target(url=url), short=False)
     with engine.connect() as connection:
         shown = [connection.execute(text(f"SHOW {name}")).scalar_one() for name in SHOWN]
     engine.dispose()
@@ -30,7 +31,7 @@ def as_migration(url):
 
 def as_bell(url):
     ready = connect.within(5.0)
-    connection = connect.asynchronous(url, ready, name="blade-listener")
+    connection = connect.asynchronous(Target(url=url), ready, name="blade-listener")
     shown = []
     with connection.cursor() as cursor:
         for name in SHOWN:
