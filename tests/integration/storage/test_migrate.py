@@ -102,8 +102,7 @@ def test_of_six_starts_through_a_pooler_one_that_is_killed_while_it_migrates_hol
 ):
     with pgbouncer(empty_postgres_url, "transaction") as url:
         program = (
-            "import sys; from blade_server.storage.migrate import migrate; from blade_server.storage.probe import probe; "
-            "migrate(probe(sys.argv[1]))"
+            "import sys; from blade_server.storage import migrate, probe; migrate.migrate(probe.probe(sys.argv[1]))"
         )
 
         def start() -> subprocess.Popen[bytes]:

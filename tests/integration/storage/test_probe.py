@@ -132,8 +132,7 @@ def test_an_encoding_that_cannot_hold_everything(server: str, encoding: str) -> 
         execute(server, f"DROP DATABASE {name}")
 
 
-def test_a_role_needs_what_the_page_grants(empty_postgres_url: str) -> None:
-    """The commands of docs/operations.md."""
+def test_a_role_without_rights_is_told_which(empty_postgres_url: str) -> None:
     with a_role(empty_postgres_url) as (name, url):
         execute(empty_postgres_url, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
         refused(url, "no schema has been selected", "GRANT USAGE ON it")
