@@ -107,7 +107,7 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
         jobs.start()
         pruner.start()
         calls.start()
-        _tell_of_pooler(state.target)
+        _tell_of_pooler(state.target, settings)
         await asyncio.to_thread(_warn_of_too_few_connections, settings, state.database)
         sight.readiness.serves()
         await calls.say_ready()
@@ -127,10 +127,15 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
         )
 
 
-def _tell_of_pooler(target: Target) -> None:
+def _tell_of_pooler(target: Target, settings: Settings) -> None:
     if target.pooling is Pooling.TRANSACTION:
         heard = "" if target.bell else "changes are looked for every second (BLADE_LISTEN_DATABASE_URL hears them), "
         log.warning("a pooler in transaction mode stands in front of PostgreSQL: %sGetJob goes through the pool", heard)
+    elif target.pooling is Pooling.SESSION:
+        log.info(
+            "a pooler in session mode stands in front of PostgreSQL: this server may take %d of its connections",
+            most_connections(settings),
+        )
 
 
 def _warn_of_too_few_connections(settings: Settings, database: Database) -> None:

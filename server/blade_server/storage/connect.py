@@ -10,7 +10,7 @@ import re
 import select
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 from urllib.parse import unquote
@@ -31,6 +31,8 @@ _ARGUMENTS = {
     # machine vanishes holds its thread, and the beat with it, for a quarter of an hour.
     "tcp_user_timeout": 20_000,
 }
+_BALANCES = 160000
+"""The libpq that can try several hosts in another order each time."""
 _SETTINGS = {"TimeZone": "UTC"}
 _SHORT = {
     "statement_timeout": "60000",
@@ -61,9 +63,9 @@ class Pooling(Enum):
 class Target:
     """One PostgreSQL, and how it is reached."""
 
-    url: str
+    url: str = field(repr=False)  # it may hold a password
     pooling: Pooling = Pooling.NONE
-    listen_url: str = ""
+    listen_url: str = field(default="", repr=False)
     """The same database without a pooler in transaction mode, for LISTEN; empty: `url`."""
 
     @classmethod
@@ -178,7 +180,11 @@ def asynchronous(target: Target, ready: Ready, *, name: str = "blade") -> Any:
 
     With a pooler in transaction mode nothing is set.
     """
-    connection = psycopg2.connect(**arguments(target, name=name), async_=True)
+    made_with = arguments(target, name=name)
+    if "," in made_with.get("host", "") and psycopg2.extensions.libpq_version() >= _BALANCES:
+        # Not made by turns, it would wait for ever for a first one that is silent: connect_timeout is not kept here.
+        made_with = {"load_balance_hosts": "random", **made_with}
+    connection = psycopg2.connect(**made_with, async_=True)
     try:
         finish(connection, ready)
         if target.pooling is Pooling.SESSION:

@@ -21,17 +21,15 @@ from blade_server.storage.connect import Pooling, Target
 
 log = logging.getLogger(__name__)
 
-_SCHEMA = """
-    hashtext(NULLIF((SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'job'::regclass), 'public'))
-"""
-"""Several BLADEs may be in one database, each in a schema of its own. NULL: it is in `public`."""
-BELL = f"'blade_job' || COALESCE('_' || to_hex({_SCHEMA}), '')"
+_SCHEMA = "CASE WHEN current_schema() <> 'public' THEN hashtext(current_schema()::text)::bigint ELSE 0 END"
+"""Several BLADEs may be in one database, each in a schema of its own; a number for each. 0: as releases before."""
+BELL = f"concat_ws('_', 'blade_job', NULLIF(to_hex({_SCHEMA}), '0'))"
 """SQL for the NOTIFY channel; the payload is a job id. A bell only: what it means is read from the tables."""
 
 
-def lock(key: str = ":lock", *, schema: str = _SCHEMA) -> str:
+def lock(key: str = ":lock") -> str:
     """SQL for the advisory lock of this key in this schema: the low half is the key's, the high one both share."""
-    return f"({key} # (COALESCE({schema}, 0)::bigint << 32))"
+    return f"{key} # ({_SCHEMA} << 32)"
 
 
 LOCKED = f"pg_advisory_xact_lock({lock()})"

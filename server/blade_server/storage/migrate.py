@@ -33,7 +33,7 @@ TOLD_AFTER_S = 2.0
 """Who waits so long for a lock says so, and who holds it."""
 _IN_USE = frozenset({"55P03", "40P01"})
 """SQLSTATEs of a table that others hold: the lock's time-out, and a deadlock, which the migration lost."""
-_KEY = lock(str(LOCK), schema="hashtext(NULLIF(current_schema()::text, 'public'))")  # before there are tables
+_KEY = lock(str(LOCK))
 _TRY = text(f"SELECT pg_try_advisory_xact_lock({_KEY})")
 _HOLDERS = """
     SELECT string_agg(DISTINCT concat_ws(' ', 'process', pid, 'of PostgreSQL,', usename, NULLIF(application_name, ''),
@@ -44,7 +44,7 @@ _HOLDERS = """
                                                               WHERE datname = current_database())
 """
 _LOCK_HOLDERS = text(
-    f"{_HOLDERS} AND locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = {_KEY}"
+    f"{_HOLDERS} AND locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = ({_KEY})"
 )
 _TABLE_HOLDERS = text(
     f"{_HOLDERS} AND relation IN (SELECT to_regclass(name) FROM unnest(CAST(:tables AS text[])) AS mine (name))"  # noqa: S608

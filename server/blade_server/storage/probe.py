@@ -5,6 +5,7 @@ What it refuses is told in one sentence, with its own reason and the way out.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from sqlalchemy.pool import NullPool
 from blade_server.errors import StorageUnavailable
 from blade_server.storage import connect
 from blade_server.storage.connect import Pooling, Target
+
+log = logging.getLogger(__name__)
 
 OLDEST = 13
 """The oldest release of PostgreSQL that BLADE runs on."""
@@ -88,13 +91,16 @@ def _connected(target: Target) -> Any:
 
 def patiently(connected: Callable[[], _Result]) -> _Result:
     """Waits for a PostgreSQL that is alive but not ready: just started, recovering, out of places."""
-    deadline = time.monotonic() + START_PATIENCE_S
+    deadline, told = time.monotonic() + START_PATIENCE_S, False
     while True:
         try:
             return connected()
         except (psycopg2.OperationalError, DBAPIError) as exc:
             if time.monotonic() > deadline or not any(words in str(exc) for words in _NOT_READY):
                 raise
+            if not told:
+                told = True
+                log.warning("PostgreSQL is not ready, trying again for %.0f s: %s", START_PATIENCE_S, _reason(exc))
         time.sleep(_BETWEEN_ATTEMPTS_S)
 
 
@@ -182,6 +188,7 @@ def _at(target: Target) -> str:
 
 def _reason(exc: BaseException | None) -> str:
     """The driver's own words in one line, without the statement and without what stands in front of PostgreSQL's."""
+    exc = exc.orig if isinstance(exc, DBAPIError) else exc
     diagnosis = getattr(getattr(exc, "diag", None), "message_primary", None)
     words = " ".join(str(diagnosis or exc).split())
     return re.sub(r"^connection to server \S+ .* failed: (?:FATAL|ERROR): ", "", words)

@@ -204,6 +204,17 @@ def test_a_stop_is_heard_between_attempts() -> None:
     listener.stop()
 
 
+def test_of_several_hosts_one_that_is_silent_is_left_for_another(
+    postgres_url: str, line: Line, listen: Callable[..., Heard]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        silent = f"127.0.0.1:{mute.getsockname()[1]}"
+        heard = listen(line.url.replace("@", f"@{silent},"), timeout_s=0.5)
+        assert heard.next() is None
+        ring(postgres_url, "job-a")
+        assert heard.next() == {"job-a"}
+
+
 # ------------------------------------------------------------------------------------------------- poolers
 
 

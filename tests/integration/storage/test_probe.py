@@ -12,7 +12,6 @@ import psycopg2
 import pytest
 from tests.support.databases import create_database
 from tests.support.pooler import pgbouncer
-from tests.support.servers import run
 
 from blade_server.errors import StorageUnavailable
 from blade_server.storage import probe as probe_module
@@ -132,8 +131,7 @@ def test_an_encoding_that_cannot_hold_everything(server: str, encoding: str) -> 
         execute(server, f"DROP DATABASE {name}")
 
 
-def test_a_role_needs_what_the_page_grants(empty_postgres_url: str) -> None:
-    """The commands of docs/operations.md."""
+def test_a_role_without_rights_is_told_which(empty_postgres_url: str) -> None:
     with a_role(empty_postgres_url) as (name, url):
         execute(empty_postgres_url, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
         refused(url, "no schema has been selected", "GRANT USAGE ON it")
@@ -149,20 +147,6 @@ def test_a_role_needs_what_the_page_grants(empty_postgres_url: str) -> None:
         refused(url, f"{name} may not DELETE in the table access_grant", f"IN SCHEMA public TO {name}")
         execute(empty_postgres_url, f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}")
         start(url)
-
-
-def test_a_command_says_it_in_one_sentence_and_ends_with_1(empty_postgres_url: str) -> None:
-    for command, asked in {"serve": "foo=1", "migrate": "options=-cdefault_transaction_read_only%3Don"}.items():
-        status, sentence = run(command, DATABASE_URL=f"{empty_postgres_url}&{asked}")
-        assert status == 1
-        assert sentence.startswith("blade: PostgreSQL ")
-        assert "bug" not in sentence
-
-
-def test_what_is_no_url_is_not_shown() -> None:
-    status, sentence = run("migrate", DATABASE_URL="host=db password=s3cret")
-    assert status == 2
-    assert sentence.endswith("write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
 
 
 # ------------------------------------------------------------------------------------------------- several hosts

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 from tests.support.access import called
 from tests.support.databases import own_database
 from tests.support.engine import EngineWorld, maintenance_rows
+from tests.support.paths import ROOT
 from tests.support.waiting import wait_until
 
 from blade_server.model.access import Deed
@@ -97,11 +100,20 @@ def test_the_lock_of_public_is_that_of_releases_before(postgres_url: str) -> Non
 
 
 @pytest.mark.slow
-def test_whole_jobs_run_in_schemas_of_their_own(databases: list[Database], tmp_path: Path) -> None:
+def test_a_whole_job_runs_with_the_rights_that_the_page_grants(empty_postgres_url: str, tmp_path: Path) -> None:
+    """The commands of docs/operations.md; beside it one in `public`."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    engine = create_engine(empty_postgres_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as operator:
+        for command in re.findall(r"```sql\n(.*?)```", page, re.DOTALL)[0].strip().splitlines():
+            operator.execute(text(command))
+    migrate(empty_postgres_url)
+    migrate(as_role(empty_postgres_url, "blade_owner"))
     worlds = []
-    for number, database in enumerate(databases[1:]):
+    for number, url in enumerate((empty_postgres_url, as_role(empty_postgres_url, "blade_server"))):
         (tmp_path / str(number)).mkdir()
-        worlds.append(EngineWorld(tmp_path / str(number), database.target))
+        migrate(url)
+        worlds.append(EngineWorld(tmp_path / str(number), url))
     try:
         jobs = []
         for number, world in enumerate(worlds, 1):
@@ -115,3 +127,10 @@ def test_whole_jobs_run_in_schemas_of_their_own(databases: list[Database], tmp_p
     finally:
         for world in worlds:
             world.close()
+        with engine.connect() as operator:
+            for role in ("blade_server", "blade_owner"):
+                operator.execute(text(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}"))
+
+
+def as_role(url: str, role: str) -> str:
+    return re.sub("//[^@]*@", f"//{role}@", url)
