@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from blade_server import tracing
 from blade_server.arrow.packed_ids import packed
 from blade_server.core.engine.batches import Batch, Equal, Report
 from blade_server.core.engine.halt import Control, Halt
@@ -48,6 +49,7 @@ class Recorder:
         self._number = claim.last_record
         self._shown = _as_claimed(claim.job)
         self._shown_at = 0.0
+        self._spans = tracing.Often("record")
         self._forget()
 
     def _forget(self) -> None:
@@ -162,7 +164,8 @@ class Recorder:
         )
         unwritten = self._unwritten
         self._forget()
-        flags = self.insist(lambda: self._records.record(self._claim, record))
+        with self._spans({"blade.record.number": record.number, "blade.rows": rows}):
+            flags = self.insist(lambda: self._records.record(self._claim, record))
         self._number = record.number  # not before: a number that is left out looks like one that is gone
         self._progress.committed(record.success, record.error, record.skipped)
         for keys, written in unwritten:
