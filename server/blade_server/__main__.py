@@ -41,25 +41,36 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of g
 _TOO_LITTLE = 71
 
 
-class _Levels(click.ParamType):
-    name = "LEVEL[,LOGGER=LEVEL...]"
+def _levels(_: click.Context, option: click.Parameter, text: str) -> Levels:
+    from blade_server.logs import Levels
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Levels:
-        from blade_server.logs import Levels
-
-        try:
-            return value if isinstance(value, Levels) else Levels.parse(value)
-        except ValueError as exc:
-            self.fail(str(exc), param, ctx)
+    try:
+        return Levels.parse(text)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param=option) from exc
 
 
 def _logs(command: Callable[..., None]) -> Callable[..., None]:
     """A command with options for its log, which is set up before it begins."""
 
     @click.option(
-        "--log-level", envvar="BLADE_LOG_LEVEL", type=_Levels(), default="info", show_default=True, show_envvar=True
+        "--log-level",
+        envvar="BLADE_LOG_LEVEL",
+        callback=_levels,
+        metavar="LEVEL[,LOGGER=LEVEL]",
+        default="info",
+        show_default=True,
+        show_envvar=True,
+        help="debug, info, warning or error; of single loggers too, as info,blade_server.catalog=debug.",
     )
-    @click.option("--log-format", envvar="BLADE_LOG_FORMAT", type=click.Choice(["text", "json"]), default="text")
+    @click.option(
+        "--log-format",
+        envvar="BLADE_LOG_FORMAT",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        show_envvar=True,
+    )
     @functools.wraps(command)
     def logging_first(*arguments: Any, log_level: Levels, log_format: str, **options: Any) -> None:
         from blade_server import logs

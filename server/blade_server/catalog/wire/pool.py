@@ -119,9 +119,8 @@ class ConnectionPool:
 
     def _current_headers(self) -> Mapping[str, str]:
         """Those of every request, with the token that its file has now."""
-        value = self._shown if self._token is None else self._token.get_secret_value()
-        if value != self._shown:
-            self._shown = value
+        if self._token is not None and self._token.get_secret_value() != self._shown:
+            self._shown = self._token.get_secret_value()
             try:
                 self._headers = self._headers | {"Authorization": f"Bearer {_header_safe(self._token, self.origin)}"}
             except ValueError as exc:

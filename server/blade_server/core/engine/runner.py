@@ -235,7 +235,7 @@ class Runner:
 def _seen(claim: Claim) -> Iterator[None]:
     """In the log and in traces, whatever this thread does inside, and those that it starts, is for this job."""
     job = claim.job
-    attributes = {
+    attributes: tracing.Attributes = {
         "blade.job.id": job.job_id,
         "blade.job.kind": job.kind,
         "blade.job.epoch": claim.epoch,
