@@ -52,8 +52,9 @@ class World:
 
     def _use(self, wait_until: Callable[..., None]) -> None:
         table = {"catalog": "main", "schema": "blade", "table": "maintenance"}
-        source = {"name": "good", "dataType": "maintenance", "config": table}
-        assert self.call("POST", "/configure/blade/good", json=source).ok
+        source = {"name": "good", "dataType": "good", "config": table}
+        added = self.call("POST", "/configure/blade/good", json=source)
+        assert added.ok, added.text
         trace = {"traceparent": f"00-{CALLERS_TRACE}-{CALLERS_SPAN}-01"}
         started = self.call("POST", "/jobs/blade/query/start", json={"source": "good"}, headers=trace)
         self.job_id: str = started.json()["jobId"]
