@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 _WHERE = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOL = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-LAST_WORDS_S = 2.0
+LAST_WORDS_S = 1.0
 
 
 def wanted(environment: Mapping[str, str]) -> bool:

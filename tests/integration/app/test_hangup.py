@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 from tests.support.forks import SERVER, Forked
-from tests.support.servers import TIMEOUT_S, Served, environment
+from tests.support.servers import TIMEOUT_S, Served, environment, run
 
 from blade_server.core.access.tokens import new_token
 
@@ -106,8 +106,9 @@ def test_a_closed_terminal_stops_it_gracefully_however_often_that_is_said(postgr
         said += os.read(terminal, 1000)
 
     process.send_signal(signal.SIGHUP)
+    while b"stopping: " not in said:
+        said += os.read(terminal, 1000)
     process.send_signal(signal.SIGHUP)
-
     while b"stopped" not in said:
         said += os.read(terminal, 1000)
     assert process.wait(TIMEOUT_S) == 0
@@ -126,16 +127,12 @@ def test_a_closed_terminal_stops_it_gracefully_however_often_that_is_said(postgr
     ],
 )
 def test_a_level_that_cannot_be_right_ends_the_start(changes: dict[str, str], says: str) -> None:
-    from tests.support.servers import run
-
     status, sentence = run("serve", **changes)
     assert status == 2
     assert says in sentence
 
 
 def test_in_json_a_start_that_fails_says_so_as_an_event() -> None:
-    from tests.support.servers import run
-
     status, sentence = run("serve", BLADE_LOG_FORMAT="json", BLADE_PORT="http")
     assert status == 2
     assert "BLADE_PORT is 'http'" in json.loads(sentence)["event"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import pyarrow as pa
 import pytest
 import requests
 from tests.support.access import ADMIN_TOKEN
+from tests.support.databases import own_database
 from tests.support.engine import maintenance_rows
 from tests.support.otlp import Collector, Seen
 from tests.support.servers import Served
@@ -77,8 +81,6 @@ class World:
 def world(
     _postgres: str, _migrated_template: str, tmp_path_factory: pytest.TempPathFactory, wait_until: Callable[..., None]
 ) -> Iterator[World]:
-    from tests.support.databases import own_database
-
     assigned.clear()
     with (
         own_database(_postgres, _migrated_template) as url,
@@ -156,9 +158,23 @@ def test_a_call_outside_of_any_trace_begins_one(world: World) -> None:
     assert listed.trace_id != CALLERS_TRACE
 
 
-def test_the_log_tells_the_trace_of_a_call_and_of_a_job(world: World) -> None:
-    import json
+@pytest.mark.slow
+def test_a_collector_that_never_answers_does_not_hold_up_the_end(postgres_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = Served(
+            "--json",
+            DATABASE_URL=postgres_url,
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}",
+        )
+        port = server.said()["http_port"]
+        assert requests.get(f"http://127.0.0.1:{port}/jobs", timeout=TIMEOUT_S).status_code == 401
+        began = time.monotonic()
+        status, _ = server.stop()
+    assert status == 0
+    assert time.monotonic() - began < 10  # the SDK alone would wait for half a minute
 
+
+def test_the_log_tells_the_trace_of_a_call_and_of_a_job(world: World) -> None:
     events = [json.loads(line) for line in world.log.splitlines()]
     [call] = [event for event in events if event.get("method") == "blade.v1.JobService/StartQueryJob"]
     span = world.one("blade.v1.JobService/StartQueryJob")
