@@ -50,6 +50,9 @@ class EngineHere:
         """These jobs have changed. Any thread."""
         self._runner.ring(job_ids)
 
+    def read_again(self) -> None:
+        """Nothing: what is read again is this process's."""
+
     async def stop(self) -> None:
         """Hands all jobs back. Harmless if called again."""
         await asyncio.to_thread(self._runner.stop, self._policy.drain_s)

@@ -27,8 +27,10 @@ RENEWED_S = 60.0
 _MAX_BYTES = 1024
 
 
-def admit(store: AccessStore, file: Path) -> None:
+def admit(store: AccessStore, file: Path) -> bool:
     """Lets in whoever shows the token in a file, unless it was revoked: a start brings back no token that leaked.
+
+    Returns whether it does.
 
     Raises ValueError if the file cannot be read or holds no token, StorageUnavailable.
     """
@@ -43,8 +45,10 @@ def admit(store: AccessStore, file: Path) -> None:
             f"BLADE_ADMIN_TOKEN_FILE is {str(file)!r}, which does not hold a token as `blade token generate` makes it"
         )
     token = Token(token_id=token_id, principal=ADMIN, kind=Kind.ADMIN)
-    if not store.admit(token, hash_of(text), by=_by("BLADE_ADMIN_TOKEN_FILE")):
+    admitted = store.admit(token, hash_of(text), by=_by("BLADE_ADMIN_TOKEN_FILE"))
+    if not admitted:
         log.error("BLADE_ADMIN_TOKEN_FILE is %r: its token %s was revoked and lets nobody in", str(file), token_id)
+    return admitted
 
 
 def create(target: Target | str, lifetime_s: float, operator: str) -> str:

@@ -12,7 +12,8 @@ from importlib.metadata import version
 from blade_server.app.calls import Calls
 from blade_server.app.engine_here import EngineHere
 from blade_server.app.exposure import check_exposure, warn_of_exposure
-from blade_server.app.process import freeze, stop_at_signals
+from blade_server.app.process import freeze, read_again_at_hangup, stop_at_signals
+from blade_server.app.reread import Reread
 from blade_server.app.sight import Sight
 from blade_server.app.state import most_connections, opened
 from blade_server.app.worker_processes import WorkerError, Workers
@@ -50,21 +51,23 @@ class Serving:
 
 
 async def serve(settings: Settings, on_ready: Callable[[Serving], None]) -> None:
-    """Serves until SIGTERM or SIGINT, then stops gracefully; a second signal ends the process at once.
+    """Serves until SIGTERM or SIGINT, then stops gracefully; a second signal ends the process at once. SIGHUP: see
+    `read_again_at_hangup`.
 
     Raises:
         ValueError: a setting cannot be right.
         ListenError, EmbeddedPostgresError, NewerTablesError, StorageUnavailable, WorkerError: it cannot start.
         WorkerError: it had to stop.
     """
-    stop = stop_at_signals()
+    stop, reread = stop_at_signals(), Reread(settings)
+    read_again_at_hangup(stop, reread)
     reasons: list[WorkerError] = []
 
     def give_up(exc: WorkerError) -> None:
         reasons.append(exc)
         stop.set()
 
-    async with running(settings, give_up) as serving:
+    async with running(settings, give_up, reread) as serving:
         freeze()
         on_ready(serving)
         await stop.wait()
@@ -74,7 +77,7 @@ async def serve(settings: Settings, on_ready: Callable[[Serving], None]) -> None
 
 
 @asynccontextmanager
-async def running(settings: Settings, give_up: Callable[[WorkerError], None]) -> AsyncIterator[Serving]:
+async def running(settings: Settings, give_up: Callable[[WorkerError], None], reread: Reread) -> AsyncIterator[Serving]:
     """A whole server, from entering to leaving. Raises as `serve`; `give_up` says later that it must not go on."""
     check_exposure(settings)
     warn_of_exposure(settings)
@@ -87,6 +90,7 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
         )
         pulse = sight.follow(state, jobs, stack)
         calls = Calls(settings, state, jobs.wake, sight.readiness)
+        reread.serves(settings, state, jobs.read_again)
         stack.push_async_callback(jobs.stop)
         await jobs.open()
         await calls.listen(stack)

@@ -257,5 +257,6 @@ def _claim_from(row: Row[Any], owner: str) -> Claim:
         last_record=row.last_record,
         taken_over=row.last_owner is not None,
         doubtful=row.doubtful,
+        trace=row.trace,
         task=task_from(row.task) if row.task else None,
     )
