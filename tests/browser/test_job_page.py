@@ -113,7 +113,7 @@ class TestTheList:
         # A busy machine is allowed for; a page that builds its rows anew takes several times as long.
         assert page.evaluate("longest") < 250
         names = [name for name, _ in world.calls]
-        assert set(names) <= {"ListJobs", "ListSources"}, "one poll for all, nothing for single jobs"
+        assert set(names) <= {"ListJobs", "ListSources", "ListSourceCosts"}, "one poll for all, nothing for single jobs"
         assert len(names) < 60
 
     def test_focus_stays_where_it_is_while_the_list_moves(self, stage, world, page, expect):

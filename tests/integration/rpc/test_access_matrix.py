@@ -76,6 +76,7 @@ ABOUT: dict[str, Any] = {
     },
     "ConfigService/GetSource": lambda o: {"name": o.source},
     "ConfigService/ListSources": None,
+    "ConfigService/ListSourceCosts": None,
     # An etag that is not the stored one: whoever is let through changes nothing.
     "ConfigService/UpdateSource": lambda o: {
         "source": {"name": o.source, "display_name": "Changed", "etag": "no"},

@@ -25,7 +25,7 @@ from blade_server.errors import BladeError, ResultTruncated
 from blade_server.model import Claim, Plan
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.engine.ledger import LedgerStore
-from blade_server.warehouse import Warehouse
+from blade_server.warehouse import Meter, Warehouse
 
 
 class JobQuery:
@@ -38,9 +38,12 @@ class JobQuery:
         ledgers: LedgerStore,
         control: Control,
         sync: SyncJob | None = None,
+        *,
+        meter: Meter,
     ) -> None:
-        """Opens nothing yet. `sync`: of a job of one."""
+        """Opens nothing yet. `sync`: of a job of one. `meter`: is told what the statements take."""
         self._claim = claim
+        self._meter = meter
         self._sync = sync
         self._deletes = Deletes()
         self._plan = claim.plan
@@ -54,7 +57,8 @@ class JobQuery:
     def connect(self) -> Warehouse:
         """A new session for each attempt: what the last one left behind does not matter. Raises HaltedError."""
         self.close()
-        warehouse = self._warehouse = Warehouse(target(self._policy.warehouse, self._claim.job.source.config))
+        where = target(self._policy.warehouse, self._claim.job.source.config)
+        warehouse = self._warehouse = Warehouse(where, self._meter)
         self._control.check()
         return warehouse
 

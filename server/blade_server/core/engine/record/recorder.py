@@ -15,14 +15,18 @@ from blade_server.core.engine.record.progress import Progress
 from blade_server.core.engine.sync.findings import Findings
 from blade_server.errors import LeaseLost, Reason, StorageUnavailable
 from blade_server.model import Block, Claim, Display, Flags, ItemError, Job, Plan, Record, Status, WaitReason
+from blade_server.model.cost import NO_COST, Cost
 from blade_server.model.sync_end import SyncEnd
 from blade_server.storage.engine.stores import Stores
+from blade_server.warehouse import Meter
 
 T = TypeVar("T")
 
 RECORD_EVERY_S = 0.2
 """Outcomes are committed in groups of so much time: five transactions, and five rings of the bell, a second."""
 SHOW_EVERY_S = 1.0
+COST_EVERY_MS = 10_000
+"""What the warehouse took is committed with all else; alone, while a statement runs and nothing moves, so often."""
 STORAGE_PAUSE_S = 0.25
 LAST_PATIENCE_S = 5.0
 
@@ -35,9 +39,18 @@ class Recorder:
     """
 
     def __init__(
-        self, stores: Stores, claim: Claim, control: Control, progress: Progress, findings: Findings | None = None
+        self,
+        stores: Stores,
+        claim: Claim,
+        control: Control,
+        progress: Progress,
+        findings: Findings | None = None,
+        *,
+        meter: Meter,
     ) -> None:
-        """`findings`: of a sync's run."""
+        """`findings`: of a sync's run. `meter`: of all sessions of this claim."""
+        self._meter = meter
+        self._counted = NO_COST
         self._findings = findings
         self._claims = stores.claims
         self._ledgers = stores.ledgers
@@ -146,7 +159,9 @@ class Recorder:
         rows = self._success + self._error + self._skipped
         display = self._progress.display(reason, detail, adding=rows)
         self._shown_at = time.monotonic()
-        if not (rows or self._touched or self._new_blocks) and display == self._shown:
+        cost, more = self._cost()
+        moved = rows or self._touched or self._new_blocks or more.warehouse_ms >= COST_EVERY_MS
+        if not moved and display == self._shown:
             return None
         record = Record(
             number=self._number + 1,
@@ -159,10 +174,12 @@ class Recorder:
             errors=self._errors,
             display=display,
             report=None if self._findings is None else self._findings.report(),
+            cost=more,
         )
         unwritten = self._unwritten
         self._forget()
         flags = self.insist(lambda: self._records.record(self._claim, record))
+        self._counted = cost
         self._number = record.number  # not before: a number that is left out looks like one that is gone
         self._progress.committed(record.success, record.error, record.skipped)
         for keys, written in unwritten:
@@ -188,11 +205,16 @@ class Recorder:
 
     def paused(self) -> Flags | None:
         """Writes PAUSED. None if the pause was taken back."""
-        return self.insist(lambda: self._claims.pause(self._claim))
+        cost, more = self._cost()
+        flags = self.insist(lambda: self._claims.pause(self._claim, more))
+        if flags is not None:
+            self._counted = cost
+        return flags
 
     def release(self, detail: str) -> None:
         """Hands the job back."""
-        self.insist(lambda: self._claims.release(self._claim, detail))
+        _, more = self._cost()
+        self.insist(lambda: self._claims.release(self._claim, detail, more))
 
     def finish(
         self,
@@ -203,11 +225,17 @@ class Recorder:
         sync_end: SyncEnd | None = None,
     ) -> None:
         """Writes the final status."""
+        _, more = self._cost()
         self.insist(
             lambda: self._claims.finish(
-                self._claim, status, operation=operation, error=error, message=message, sync_end=sync_end
+                self._claim, status, operation=operation, error=error, message=message, sync_end=sync_end, cost=more
             )
         )
+
+    def _cost(self) -> tuple[Cost, Cost]:
+        """What this claim took so far, and what of that is not committed."""
+        cost = self._meter.cost
+        return cost, cost - self._counted
 
     def insist(self, call: Callable[[], T]) -> T:
         """Calls again and again while PostgreSQL is away."""
