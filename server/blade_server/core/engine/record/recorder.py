@@ -91,9 +91,15 @@ class Recorder:
             self._find(Mark.CREATED, created)
             self._find(Mark.SUCCESS, len(report.places) - created)
         else:
-            report.batch.record(report.places, report.mark)
+            report.batch.record(report.places, self._known_mark(report.mark))
             self._find(report.mark, len(report.places))
         self._count(report.mark, len(report.places))
+
+    def _known_mark(self, mark: Mark) -> Mark:
+        """What may be stored all the same matters to syncs alone; servers of 0.2, which run other jobs, do not know it
+        and would send the item again.
+        """
+        return Mark.ERROR if mark is Mark.DOUBTED and self._findings is None else mark
 
     def add_equal(self, number: int, equal: Equal, written: Callable[[Iterable[bytes]], None]) -> int:
         """Takes in rows that nothing was intended for: they go into the ledger, as blocks from this number on, with the
