@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from blade_client.cli.session import Session, pass_session
+from blade_client.cli.session import BladeCommand, Session, pass_session
 
 if TYPE_CHECKING:
     from blade.v1.cost_pb2 import Cost
 
 
-@click.command()
+@click.command(cls=BladeCommand)
 @click.option(
     "--since",
     type=click.DateTime(["%Y-%m-%d"]),
