@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from tests.support.databases import own_database
 from tests.support.paths import ROOT
-from tests.support.programs import program
 from tests.upgrade.world import HERE, ROWS, TIMEOUT_S, UpgradeWorld
 
 from blade.v1.job_pb2 import Job
+from blade_server.storage.embedded.binaries import installed_binaries
 
 SLOW = 400
 
@@ -28,17 +28,16 @@ def commands(heading: str) -> str:
 
 @pytest.fixture
 def run(world: UpgradeWorld, tmp_path: Path) -> Callable[..., str]:
-    """`run(heading)`: what its commands print, on the world's database or another, with this release or another."""
-    folders = [str(Path(program(name, "postgresql-client")).parent) for name in ("pg_dump", "pg_restore", "psql")]
+    """`run(script)`: what it prints, on the world's database or another, with the programs of PostgreSQL's version."""
 
-    def run(heading: str, *, url: str = world.url, python: Path = HERE) -> str:
+    def run(script: str, *, url: str = world.url) -> str:
         variables = world.variables() | {
             "DATABASE_URL": url.replace("+psycopg2", ""),
-            "PATH": os.pathsep.join([str(python.parent), *folders, os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(HERE.parent), str(installed_binaries()), os.environ["PATH"]]),
         }
-        script = ["bash", "-e", "-u", "-c", commands(heading)]
+        command = ["bash", "-e", "-u", "-c", script]
         done = subprocess.run(
-            script, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -60,12 +59,12 @@ def test_a_job_finishes_after_its_backup_was_put_back(
     world.add_source(server, "part", "part")
     job = server.client.start_query_job(source="part", items_per_second=SLOW, batch_size=10)
     saved = world.moving(server, job).success_count
-    run("Back up")
+    run(commands("Back up"))
     world.until(server, job, lambda now: now.success_count > saved + 100)
     server.kill()
     sent = len(world.held("part"))
 
-    assert "1" in run("Restore", url=another_database)
+    assert "1" in run(commands("Restore"), url=another_database)
     world.use(another_database)
     again = world.serve(catalog_settle_s=1)
     assert again.client.get_job(job.job_id).success_count < sent
@@ -81,20 +80,19 @@ def test_an_upgrade_from_0_2_and_the_way_back(
     world.add_source(before, "part", "part")
     job = before.client.start_query_job(source="part", items_per_second=SLOW, batch_size=10)
     world.moving(before, job)
-    run("Upgrade")
+    run(commands("Upgrade"))
     assert world.revision() > "0002"
     after = world.serve()
     before.stop()
     world.until(after, job, lambda now: world.epoch(now) == 2 and now.success_count > 0)
-    assert run("Downgrade").strip() == "0.2.0"
+    assert run(commands("Downgrade")).strip() == "0.2.0"
     after.kill()
 
     # Further back than that: the backup, with the commands of the version that was there.
     dump = tmp_path / "blade.dump"
     (tmp_path / "before-upgrade.dump").rename(dump)
     put_back = commands("Restore").splitlines()[0]
-    variables = world.variables() | {"DATABASE_URL": another_database.replace("+psycopg2", "")}
-    subprocess.run(["bash", "-c", put_back], cwd=tmp_path, env=variables, timeout=TIMEOUT_S, check=True)
+    run(put_back, url=another_database)
     world.use(another_database)
     assert world.revision() == "0002"
     back = world.serve(old)
