@@ -8,7 +8,7 @@ from tests.upgrade.world import ROWS, UpgradeWorld
 
 from blade.v1.job_pb2 import Job
 
-SLOW = 400
+SLOW = 60
 
 
 def test_the_jobs_of_0_1_finish_on_a_server_of_today(world: UpgradeWorld, first: Path) -> None:
@@ -21,7 +21,7 @@ def test_the_jobs_of_0_1_finish_on_a_server_of_today(world: UpgradeWorld, first:
     world.completed(before, jobs["done"])
     world.until(before, jobs["failed"], lambda now: now.status == Job.FAILED)
     for name, ask in (("cancelled", before.client.cancel), ("paused", before.client.pause)):
-        jobs[name] = start(source=name, items_per_second=SLOW)
+        jobs[name] = start(source=name, items_per_second=SLOW, batch_size=10)
         world.moving(before, jobs[name])
         ask(jobs[name].job_id)
         world.until(before, jobs[name], lambda now: now.status in (Job.CANCELLED, Job.PAUSED))

@@ -16,7 +16,7 @@ from tests.upgrade.world import HERE, ROWS, TIMEOUT_S, UpgradeWorld
 from blade.v1.job_pb2 import Job
 from blade_server.storage.embedded.binaries import installed_binaries
 
-SLOW = 400
+SLOW = 60
 
 
 def commands(heading: str) -> str:
@@ -60,7 +60,7 @@ def test_a_job_finishes_after_its_backup_was_put_back(
     job = server.client.start_query_job(source="part", items_per_second=SLOW, batch_size=10)
     saved = world.moving(server, job).success_count
     run(commands("Back up"))
-    world.until(server, job, lambda now: now.success_count > saved + 100)
+    world.until(server, job, lambda now: now.success_count > saved + 50)
     server.kill()
     sent = len(world.held("part"))
 

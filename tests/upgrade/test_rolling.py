@@ -10,7 +10,7 @@ from tests.upgrade.world import HERE, ROWS, TIMEOUT_S, Replica, UpgradeWorld
 from blade.v1.job_pb2 import Job
 from blade.v1.sync_pb2 import Sync, SyncSpec
 
-SLOW = 400
+SLOW = 60
 """Items a second of a job that is to be there still."""
 
 
@@ -22,7 +22,7 @@ def _sources(world: UpgradeWorld, replica: Replica, *data_types: str) -> None:
 def test_a_server_of_0_2_goes_on_beside_the_new_one_that_migrates_its_tables(world: UpgradeWorld, old: Path) -> None:
     before = world.serve(old)
     _sources(world, before, "part", "engine", "tail")
-    slow = before.client.start_query_job(source="part", items_per_second=SLOW)
+    slow = before.client.start_query_job(source="part", items_per_second=SLOW, batch_size=10)
     world.moving(before, slow)
     assert world.revision() == "0002"
 
@@ -59,7 +59,6 @@ def test_jobs_are_taken_over_in_both_directions(world: UpgradeWorld, old: Path) 
 
     after.kill()
     before.client.update_limits(from_new.job_id, items_per_second=0)
-    before.client.update_limits(from_old.job_id, items_per_second=SLOW / 4)
     before.client.pause(from_old.job_id)  # its place is free then
     world.completed(before, from_new)
     assert world.epoch(from_new) == 2
@@ -105,7 +104,7 @@ def test_0_2_cannot_be_started_again_on_newer_tables_and_its_jobs_go_to_the_othe
 ) -> None:
     before = world.serve(old)
     _sources(world, before, "part")
-    job = before.client.start_query_job(source="part", items_per_second=SLOW)
+    job = before.client.start_query_job(source="part", items_per_second=SLOW, batch_size=10)
     world.moving(before, job)
     after = world.serve()
     before.stop()
