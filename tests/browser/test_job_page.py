@@ -190,7 +190,7 @@ class TestOneJob:
         expect(bar).to_have_attribute("aria-valuetext", "10 %, 100 of 1,000")
         expect(fact(page, "Rate")).to_have_text("50/s")
         expect(fact(page, "Ends")).to_contain_text("in 1")
-        expect(fact(page, "Warehouse")).to_have_text("–")
+        expect(fact(page, "Warehouse")).to_have_text("\N{EN DASH}")
         job.cost.MergeFrom(cost_pb2.Cost(statements=3, warehouse_ms=192_000))
         stage.change(job, success_count=400, error_count=50, current_operation="Processing batch 5/10")
         expect(bar).to_have_attribute("aria-valuenow", "45")

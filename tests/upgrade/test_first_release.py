@@ -35,7 +35,7 @@ def test_the_jobs_of_0_1_finish_on_a_server_of_today(world: UpgradeWorld, first:
     ended = "SELECT job_id, status, success_count, error_count, end_time FROM job WHERE end_time IS NOT NULL ORDER BY 1"
     final = world.ask(ended)
 
-    after = world.serve(catalog_settle_s=1)
+    after = world.serve()
     assert world.ask(ended) == final
     after.client.update_limits(jobs["running"].job_id, items_per_second=0)
     world.completed(after, jobs["pending"])

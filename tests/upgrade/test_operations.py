@@ -66,7 +66,7 @@ def test_a_job_finishes_after_its_backup_was_put_back(
 
     assert "1" in run(commands("Restore"), url=another_database)
     world.use(another_database)
-    again = world.serve(catalog_settle_s=1)
+    again = world.serve()
     assert again.client.get_job(job.job_id).success_count < sent
     again.client.update_limits(job.job_id, items_per_second=0)
     world.completed(again, job)

@@ -100,6 +100,7 @@ class UpgradeWorld:
             DATABRICKS_TOKEN=self.warehouse.token,
             BLADE_CATALOG_URL=self.catalog.url,
             BLADE_CATALOG_TIMEOUT_S="3",
+            BLADE_CATALOG_SETTLE_S="2",
             BLADE_LEASE_S=str(LEASE_S),
             BLADE_LEASE_BEAT_S="0.4",
             BLADE_RETRY_BASE_S="0.05",

@@ -8,6 +8,7 @@ import pytest
 import requests
 from sqlalchemy import text
 from tests.support.access import called, called_by
+from tests.support.waiting import wait_until
 
 from blade_server.core.engine.record import recorder
 from blade_server.core.jobs.preview import Preview
@@ -27,10 +28,18 @@ def of_sources(world, seen=EVERYTHING, since=date(2000, 1, 1)) -> dict[str, Cost
     return {each.source: each.cost for each in costs}
 
 
+def said_by(warehouse, name: str) -> int:
+    headers = {"Authorization": f"Bearer {warehouse.token}"}
+    return int(requests.get(f"{warehouse.url}/sandbox/status", headers=headers, timeout=60).json()[name])
+
+
 def statements_at(warehouse) -> int:
     """That it has run so far, as it says itself."""
-    headers = {"Authorization": f"Bearer {warehouse.token}"}
-    return int(requests.get(f"{warehouse.url}/sandbox/status", headers=headers, timeout=60).json()["statements"])
+    return said_by(warehouse, "statements")
+
+
+def running_at(warehouse) -> int:
+    return said_by(warehouse, "running_operations")
 
 
 def test_a_completed_job_shows_what_it_took_and_so_does_its_source(make_world, ended):
@@ -93,12 +102,28 @@ def test_a_statement_that_runs_long_shows_what_it_takes_before_its_end(make_worl
     monkeypatch.setattr(recorder, "COST_EVERY_MS", 50)
     monkeypatch.setattr(recorder, "SHOW_EVERY_S", 0.05)
     world = make_world(10)
-    world.warehouse_faults(slow_execute_ms=400)
     world.runner()
+    statements = ended(world, world.begin()).cost.statements
+    world.warehouse_faults(slow_execute_ms=600)
     job = world.begin()
-    waiting = reaches(world, job, lambda now: now.total_items is not None and now.cost.warehouse_ms > 100)
-    assert (waiting.status, waiting.success_count) == (Status.RUNNING, 0)
-    assert ended(world, job).cost.warehouse_ms >= 800, "the count and the query"
+    running = reaches(world, job, lambda now: now.cost.statements == statements)
+    later = reaches(world, job, lambda now: now.cost.warehouse_ms >= running.cost.warehouse_ms + 100)
+    assert (later.status, later.success_count) == (Status.RUNNING, 0), "the query has not ended yet"
+    assert ended(world, job).cost.warehouse_ms >= 600 * statements
+
+
+def test_a_statement_under_which_its_server_stops_counts(make_world, ended, reaches):
+    world = make_world(10)
+    runner = world.runner()
+    statements = ended(world, world.begin()).cost.statements
+    world.warehouse_faults(slow_execute_ms=1000)
+    job = world.begin()
+    counted = reaches(world, job, lambda now: now.total_items is not None)
+    wait_until(lambda: running_at(world.warehouse))
+    runner.stop(5)
+    left = world.store.get(job.job_id)
+    assert (left.status, left.cost.statements) == (Status.RUNNING, statements)
+    assert left.cost.warehouse_ms > counted.cost.warehouse_ms
 
 
 def test_previews_and_connection_tests_count_for_their_source(make_world):
