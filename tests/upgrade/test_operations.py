@@ -64,7 +64,7 @@ def test_a_job_finishes_after_its_backup_was_put_back(
     server.kill()
     sent = len(world.held("part"))
 
-    assert "1" in run(commands("Restore"), url=another_database)
+    assert "1 open job" in run(commands("Restore"), url=another_database)
     world.use(another_database)
     again = world.serve()
     assert again.client.get_job(job.job_id).success_count < sent

@@ -57,7 +57,7 @@ def test_jobs_are_taken_over_in_both_directions(world: UpgradeWorld, old: Path) 
     from_new = after.client.start_query_job(source="tail", items_per_second=SLOW, batch_size=10)
     world.moving(after, from_new)
 
-    after.kill()
+    world.kill_unanswered(after, from_new)
     before.client.update_limits(from_new.job_id, items_per_second=0)
     before.client.pause(from_old.job_id)  # its place is free then
     world.completed(before, from_new)
@@ -66,7 +66,7 @@ def test_jobs_are_taken_over_in_both_directions(world: UpgradeWorld, old: Path) 
     went_on = before.client.get_job(from_old.job_id).success_count
     world.until(before, from_old, lambda now: now.success_count > went_on)
 
-    before.kill()
+    world.kill_unanswered(before, from_old)
     again = world.serve()
     again.client.update_limits(from_old.job_id, items_per_second=0)
     world.completed(again, from_old)

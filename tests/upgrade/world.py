@@ -76,6 +76,7 @@ class UpgradeWorld:
         self.catalog = CatalogServer(directory=folder / "catalog", replace=False, idempotency_keys=0)
         self.catalog.start()
         self._replicas: list[Replica] = []
+        self._disk = folder / "disk"
         self._engine = sqlalchemy.create_engine(url, poolclass=NullPool)
 
     def close(self) -> None:
@@ -86,7 +87,8 @@ class UpgradeWorld:
         self._engine.dispose()
 
     def use(self, url: str) -> None:
-        """Servers that start from now on are on another database."""
+        """Servers that start from now on are on another database, and on a disk that has not seen this one."""
+        self._disk = self._folder / "another-disk"
         self._engine.dispose()
         self.url = url
         self._engine = sqlalchemy.create_engine(url, poolclass=NullPool)
@@ -95,6 +97,7 @@ class UpgradeWorld:
         """The environment of a server; settings are named as in settings.py."""
         return environment(
             DATABASE_URL=self.url,
+            XDG_DATA_HOME=str(self._disk),
             DATABRICKS_SERVER_HOSTNAME=self.warehouse.url,
             DATABRICKS_HTTP_PATH=self.warehouse.http_path,
             DATABRICKS_TOKEN=self.warehouse.token,
@@ -148,6 +151,14 @@ class UpgradeWorld:
     def moving(self, replica: Replica, job: Job) -> Job:
         """Once some of its items are in the catalog."""
         return self.until(replica, job, lambda now: now.success_count > 0)
+
+    def kill_unanswered(self, replica: Replica, job: Job) -> None:
+        """Kills the server that runs the job when items are in the catalog of which it does not know."""
+        self.catalog.set_faults(drop_reply={"only": "upload"}, status={"code": 500, "only": "lookup"})
+        recorded = "SELECT success_count FROM job WHERE job_id = :id"
+        wait_until(lambda: self.ask(recorded, id=job.job_id)[0][0] < len(self.held(job.spec.data_type)), TIMEOUT_S)
+        replica.kill()
+        self.catalog.clear_faults()
 
     def completed(self, replica: Replica, job: Job) -> Job:
         """Once it has ended; every row of the table is in the catalog once."""
