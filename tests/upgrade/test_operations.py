@@ -58,9 +58,11 @@ def test_a_job_finishes_after_its_backup_was_put_back(
     server = world.serve()
     world.add_source(server, "part", "part")
     job = server.client.start_query_job(source="part", items_per_second=SLOW, batch_size=10)
-    saved = world.moving(server, job).success_count
+    world.moving(server, job)
     run(commands("Back up"))
-    world.until(server, job, lambda now: now.success_count > saved + 50)
+    saved = server.client.get_job(job.job_id).success_count
+    server.client.update_limits(job.job_id, items_per_second=5 * SLOW)
+    world.until(server, job, lambda now: now.success_count > saved + 300)  # beyond what was about to be sent by then
     server.kill()
     sent = len(world.held("part"))
 
