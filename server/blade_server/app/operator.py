@@ -29,7 +29,18 @@ _MAX_BYTES = 1024
 def admit(store: AccessStore, file: Path) -> None:
     """Lets in whoever shows the token in a file, unless it was revoked: a start brings back no token that leaked.
 
-    Raises ValueError if the file cannot be read or holds no token, StorageUnavailable.
+    Raises ValueError as `token_in`, StorageUnavailable.
+    """
+    token_id, text = token_in(file)
+    token = Token(token_id=token_id, principal=ADMIN, kind=Kind.ADMIN)
+    if not store.admit(token, hash_of(text), by=_by("BLADE_ADMIN_TOKEN_FILE")):
+        log.error("BLADE_ADMIN_TOKEN_FILE is %r: its token %s was revoked and lets nobody in", str(file), token_id)
+
+
+def token_in(file: Path) -> tuple[str, str]:
+    """Id and text of the token in a file that BLADE_ADMIN_TOKEN_FILE names.
+
+    Raises ValueError if the file cannot be read or holds no token.
     """
     try:
         with file.open("rb") as opened:
@@ -41,9 +52,7 @@ def admit(store: AccessStore, file: Path) -> None:
         raise ValueError(
             f"BLADE_ADMIN_TOKEN_FILE is {str(file)!r}, which does not hold a token as `blade token generate` makes it"
         )
-    token = Token(token_id=token_id, principal=ADMIN, kind=Kind.ADMIN)
-    if not store.admit(token, hash_of(text), by=_by("BLADE_ADMIN_TOKEN_FILE")):
-        log.error("BLADE_ADMIN_TOKEN_FILE is %r: its token %s was revoked and lets nobody in", str(file), token_id)
+    return token_id, text
 
 
 def create(url: str, lifetime_s: float, operator: str) -> str:
