@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.charts import CHART, Rendered, helm
+from tests.support.paths import ROOT
 from tests.support.programs import package
 
 from blade_server.app.config_file import put_into, read
@@ -82,6 +83,20 @@ def test_a_server_takes_the_settings_of_its_pods(rendered, tmp_path: Path, value
     assert settings.database_url is not None
     assert settings.database_url.get_secret_value() == "postgresql://u:p@h/d"
     assert {"blade.data.svc", "mover.data.svc"} & set(settings.allowed_hosts)
+
+
+def test_the_values_of_the_page_are_taken(rendered, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    values = tmp_path / "my-values.yaml"
+    values.write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    chart = rendered("--values", str(values))
+    assert chart.config["workers"] == 2
+    assert "blade.example.com" in chart.config["allowed_hosts"]
+    [ingress] = chart.of("Ingress")
+    assert ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"] == {
+        "name": "blade",
+        "port": {"name": "http"},
+    }
 
 
 def test_settings_of_every_kind_get_into_the_file(rendered) -> None:
