@@ -15,11 +15,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_origin
 
+from blade_server.app.misspelt import OF_THE_LOG
 from blade_server.settings import Settings, files_of_secrets, variable
 
 _MAX_BYTES = 64 * 1024
-OF_COMMANDS = {"BLADE_LOG_LEVEL": "info"}
-"""Variables of commands that are no Settings, with their defaults."""
 _PASSWORD = re.compile(r"://[^/?#]*:.*@|\bpassword=", re.DOTALL)
 
 
@@ -70,7 +69,7 @@ def read(file: Path) -> tuple[Entry, ...]:
 def put_into(environment: MutableMapping[str, str], entries: Iterable[Entry]) -> dict[str, Entry]:
     """Adds what the environment does not say itself, and returns that, by variable.
 
-    A secret counts as said if either of its variables is there, with or without `_FILE`, and empty variables count.
+    What has two variables, with and without `_FILE`, counts as said if either is there, and empty variables count.
     """
     said = {name.upper() for name in environment}
     holds = {entry.variable: entry for entry in entries if not {entry.variable, _twin(entry.variable)} & said}
@@ -119,8 +118,7 @@ def _variable(name: str, value: object) -> str:
     """The variable of a name. Raises ValueError with the name that was meant."""
     if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(each, dict) for each in value)):
         raise ValueError(f"{name!r} is a table, and settings stand in none: write them one by one, as port = 50051")
-    variables = {*map(variable, Settings.model_fields), *files_of_secrets().values(), *OF_COMMANDS}
-    names = {each.lower().removeprefix("blade_"): each for each in variables}
+    names = {each.lower().removeprefix("blade_"): each for each in _variables()}
     if name in names:
         return names[name]
     like = get_close_matches(name.lower().removeprefix("blade_"), names, n=1, cutoff=0.7)
@@ -172,6 +170,10 @@ def _check_twin(entry: Entry, before: Iterable[Entry]) -> None:
 
 
 def _twin(name: str) -> str:
-    """The other variable by which a secret comes; "" for what is no secret."""
-    files = {variable(field): of_file for field, of_file in files_of_secrets().items()}
-    return files.get(name) or next((secret for secret, of_file in files.items() if of_file == name), "")
+    """The variable beside it, of which one at most is set: without `_FILE`, or with it; "" if there is none."""
+    other = name.removesuffix("_FILE") if name.endswith("_FILE") else f"{name}_FILE"
+    return other if other in _variables() else ""
+
+
+def _variables() -> set[str]:
+    return {*map(variable, Settings.model_fields), *files_of_secrets().values(), *OF_THE_LOG}

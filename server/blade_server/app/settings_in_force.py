@@ -11,11 +11,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from blade_server.addresses import without_user
-from blade_server.app.config_file import OF_COMMANDS, Entry
+from blade_server.app.config_file import Entry
+from blade_server.app.misspelt import OF_THE_LOG
 from blade_server.settings import Settings, files_of_secrets, variable
 from blade_server.storage.embedded.postgres import default_data_dir
 
 _HIDDEN = "***"
+_DEFAULTS_OF_THE_LOG = {"BLADE_LOG_LEVEL": "info"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +57,9 @@ def in_force(settings: Settings, environment: Mapping[str, str], of_file: Mappin
         if secret_file:
             origin, where = "secret file", secret_file
         yield Shown(name=name, variable=variable(name), value=_shown(value), origin=origin, where=where)
-    for name, default in OF_COMMANDS.items():
+    for name in OF_THE_LOG:
         origin, where = _origin(name, by_name, of_file)
-        value = by_name[name][1] if name in by_name else default
+        value = by_name[name][1] if name in by_name else _DEFAULTS_OF_THE_LOG.get(name)
         yield Shown(name=name.removeprefix("BLADE_").lower(), variable=name, value=value, origin=origin, where=where)
 
 
