@@ -23,7 +23,11 @@ HTTP_PATH = f"/sql/1.0/warehouses/{WAREHOUSE_ID}"
 
 _STEERING = ("BLADE_", "DATABRICKS_", "PG")
 _URL = re.compile(r"(?P<url>https?://[\w.\[\]:-]+:(?P<port>\d+))")
-_SERVING = re.compile(r'^\{(?=.*"port": (?P<port>\d+))(?=.*"http_port": (?P<http_port>[1-9]\d*))?.*\}$', re.MULTILINE)
+_SERVING = re.compile(
+    r'^\{(?=.*"port": (?P<port>\d+))(?=.*"http_port": (?P<http_port>[1-9]\d*))?'
+    r'(?=.*"admin_port": (?P<admin_port>[1-9]\d*))?.*\}$',
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +154,8 @@ class Sandbox:
             "BLADE_PORT": found.get("port") or str(self._ports.grpc),
             "BLADE_HTTP_PORT": found.get("http_port") or str(self._ports.http),
         }
+        if admin_port := found.get("admin_port"):
+            own["BLADE_ADMIN_PORT"] = admin_port
         self.server.launch(["serve", "--json"], self._environment({**self._of_a_server(), **own, **self._settings}))
 
     def start_guarded_server(self, admin_token_file: Path) -> str:

@@ -48,6 +48,7 @@ def in_force(settings: Settings, environment: Mapping[str, str], of_file: Mappin
     effective = {
         "http_port": settings.listens_for_http_on,
         "mtls_port": settings.listens_for_mtls_on,
+        "admin_port": settings.listens_for_admin_on or 0,
         "data_dir": settings.data_dir or default_data_dir(),
     }
     for name in Settings.model_fields:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from tests.support.access import ADMIN_TOKEN, ADMIN_TOKEN_FILE
 
 from blade_server.__main__ import main
+from blade_server.app.misspelt import OF_THE_LOG
 from blade_server.settings import Settings, files_of_secrets
 
 SECRET = "s3cret"
@@ -56,10 +57,11 @@ def test_every_setting_is_shown_with_its_value_and_where_it_came_from(write, tmp
     os.environ["BLADE_LEASE_S"] = "12"
     file = write(f"catalog_url = 'http://a.test'\nlease_s = 9\ncatalog_token_file = '{tmp_path / 'token'}'\n")
     found = shown("--config", file)
-    assert list(found) == [*Settings.model_fields, "log_level"]
+    assert list(found) == [*Settings.model_fields, *(name.removeprefix("BLADE_").lower() for name in OF_THE_LOG)]
     for name, value, origin, where in (
         ("port", 50051, "default", ""),
         ("http_port", 8080, "default", ""),
+        ("admin_port", 9464, "default", ""),
         ("lease_s", 12.0, "environment", "BLADE_LEASE_S"),
         ("catalog_url", "http://a.test", "file", f"{file}:1"),
         ("catalog_token", "***", "secret file", str(tmp_path / "token")),

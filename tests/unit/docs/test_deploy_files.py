@@ -18,7 +18,6 @@ from blade_server.settings import Settings, files_of_secrets, variable
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "blade"
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
-OF_ADMIN_PORT = {"BLADE_ADMIN_HOST", "BLADE_ADMIN_PORT"}
 EXAMPLE = (DEPLOY / "systemd" / "blade.toml").read_text()
 
 
@@ -61,9 +60,9 @@ def test_variables_of_the_unit_and_of_the_chart_are_settings() -> None:
     named = [line.partition("=")[0] for line in unit_lines("Environment")]
     named += re.findall(r"name: ([A-Z_]+)$", (CHART / "templates" / "deployment.yaml").read_text(), re.MULTILINE)
     assert "BLADE_CONFIG" in named
-    known = {*map(variable, Settings.model_fields), *files_of_secrets().values(), *OF_ADMIN_PORT, "BLADE_CONFIG"}
+    known = {*map(variable, Settings.model_fields), *files_of_secrets().values(), "BLADE_CONFIG"}
     assert set(named) <= known
-    assert list(misspelt(set(named) - OF_ADMIN_PORT)) == []
+    assert list(misspelt(named)) == []
 
 
 def test_the_unit_hands_over_the_secrets_that_it_names() -> None:
