@@ -44,7 +44,8 @@ _log_level = click.option(
     "--log-level", envvar="BLADE_LOG_LEVEL", type=_LEVELS, default="info", show_default=True, show_envvar=True
 )
 
-_CONFIG_FILE = "blade_server.config_file"  # in the context's meta: what a configuration file added to the environment
+# In the context's meta: the configuration file, and what it added to the environment.
+_CONFIG_FILE, _OF_CONFIG_FILE = "blade_server.config_file", "blade_server.of_config_file"
 
 
 def _read_config_file(context: click.Context, option: click.Parameter, file: Path | None) -> None:
@@ -53,14 +54,14 @@ def _read_config_file(context: click.Context, option: click.Parameter, file: Pat
     from blade_server.app.config_file import put_into, read
 
     try:
-        context.meta[_CONFIG_FILE] = put_into(os.environ, read(file))
+        context.meta.update({_CONFIG_FILE: file, _OF_CONFIG_FILE: put_into(os.environ, read(file))})
     except ValueError as exc:
         _fail(1 if context.info_name == "check" else 2, str(exc))
 
 
 def _of_config_file() -> dict[str, Entry]:
     context = click.get_current_context(silent=True)
-    return context.meta.get(_CONFIG_FILE, {}) if context else {}
+    return context.meta.get(_OF_CONFIG_FILE, {}) if context else {}
 
 
 _config_file = click.option(  # eager: other options are in the environment then
@@ -155,10 +156,13 @@ def show_config(as_json: bool) -> None:
 
     from blade_server.app.settings_in_force import in_force
 
+    file = click.get_current_context().meta.get(_CONFIG_FILE)
     shown = list(in_force(settings, os.environ, _of_config_file()))
     if as_json:
-        click.echo(json.dumps({"settings": [dataclasses.asdict(each) for each in shown]}, indent=2))
+        document = {"config_file": file and str(file), "settings": [dataclasses.asdict(each) for each in shown]}
+        click.echo(json.dumps(document, indent=2))
     else:
+        click.echo(f"# Configuration file: {file or 'none; --config or BLADE_CONFIG names one'}")
         click.echo("\n".join(each.line for each in shown))
 
 

@@ -8,9 +8,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import requests
+from tests.support.access import ADMIN_TOKEN
 from tests.support.charts import CHART, Rendered, helm
 from tests.support.paths import ROOT
 from tests.support.programs import package
+from tests.support.servers import TIMEOUT_S, Served
 
 from blade_server.app.config_file import put_into, read
 from blade_server.app.exposure import check_exposure
@@ -18,6 +21,7 @@ from blade_server.settings import Settings, files_of_secrets
 
 VALUES = {"defaults": (), **{file.stem: ("--values", str(file)) for file in sorted((CHART / "ci").glob("*.yaml"))}}
 EVERYTHING = VALUES["plaintext-values"]
+TLS = ROOT / "tests" / "unit" / "client" / "tls"
 OF_THE_OPERATOR = {"ServiceMonitor"}
 """Kinds that Kubernetes itself does not know."""
 
@@ -83,6 +87,36 @@ def test_a_server_takes_the_settings_of_its_pods(rendered, tmp_path: Path, value
     assert settings.database_url is not None
     assert settings.database_url.get_secret_value() == "postgresql://u:p@h/d"
     assert {"blade.data.svc", "mover.data.svc"} & set(settings.allowed_hosts)
+
+
+def test_a_server_as_in_a_pod_answers_its_probes(rendered, postgres_url: str, tmp_path: Path) -> None:
+    chart = rendered()
+    (tmp_path / "admin-token").write_text(ADMIN_TOKEN)
+    (tmp_path / "database-url").write_text(postgres_url)
+    for other in ("databricks-token", "catalog-token"):
+        (tmp_path / other).write_text("s3cret")
+    file = tmp_path / "blade.toml"
+    file.write_text(chart.config_text.replace("/etc/blade/secrets", str(tmp_path)))
+    own = {
+        "BLADE_CONFIG": str(file),
+        "BLADE_HOST": "127.0.0.1",
+        "BLADE_ADMIN_HOST": "127.0.0.1",
+        "BLADE_TLS_CERT_FILE": str(TLS / "cert.pem"),
+        "BLADE_TLS_KEY_FILE": str(TLS / "key.pem"),
+        "BLADE_READY_FILE": str(tmp_path / "ready"),
+        "BLADE_DATA_DIR": str(tmp_path / "data"),
+        "BLADE_ADMIN_TOKEN_FILE": None,
+        "BLADE_ADMIN_PORT": None,
+    }
+    server = Served("--json", **(chart.environment | {"BLADE_PORT": "0", "BLADE_HTTP_PORT": "0"} | own))
+    try:
+        admin = f"http://127.0.0.1:{server.said()['admin_port']}"
+        for probe in ("startup", "liveness", "readiness"):
+            path = chart.container[f"{probe}Probe"]["httpGet"]["path"]
+            assert requests.get(admin + path, timeout=TIMEOUT_S).status_code == 200
+        assert "blade_ready 1.0" in requests.get(f"{admin}/metrics", timeout=TIMEOUT_S).text
+    finally:
+        server.stop()
 
 
 def test_the_values_of_the_page_are_taken(rendered, tmp_path: Path) -> None:

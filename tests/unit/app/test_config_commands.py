@@ -71,6 +71,14 @@ def test_every_setting_is_shown_with_its_value_and_where_it_came_from(write, tmp
         assert (found[name]["value"], found[name]["origin"], found[name]["where"]) == (value, origin, where)
 
 
+def test_the_file_is_named_or_that_there_is_none(write) -> None:
+    assert run("show").output.startswith("# Configuration file: none; --config or BLADE_CONFIG names one\n")
+    assert json.loads(run("show", "--json").output)["config_file"] is None
+    file = write("")
+    assert run("show", "--config", file).output.startswith(f"# Configuration file: {file}\n")
+    assert json.loads(run("show", "--json", "--config", file).output)["config_file"] == file
+
+
 def test_no_secret_is_shown(write) -> None:
     lines = [f"{name} = '{SECRET}'" for name in files_of_secrets() if name != "database_url"]
     file = write("\n".join([*lines, f"database_url = 'postgresql://u:{SECRET}@h:5432/d?password={SECRET}'"]))
