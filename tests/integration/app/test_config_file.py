@@ -1,4 +1,4 @@
-"""`blade serve --config`: a server and its job processes have what the file said at the start."""
+"""`blade serve` with a configuration file: a server and its job processes have what the file said at the start."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_server_has_the_settings_of_its_file_and_so_have_job_processes_later(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(TIMEOUT_S)
-        server = Served("--json", "--config", str(file), own_group=True, NOTIFY_SOCKET=str(tmp_path / "notify"))
+        server = Served("--json", own_group=True, BLADE_CONFIG=str(file), NOTIFY_SOCKET=str(tmp_path / "notify"))
         try:
             said = server.said()
             assert systemd.recv(100) == b"READY=1"
