@@ -15,10 +15,10 @@ from types import TracebackType
 import pyarrow as pa
 
 from blade_server.errors import BladeError, Deadline, StatementCancelled, WarehouseRefused
-from blade_server.warehouse.meter import Meter
 from blade_server.warehouse.schema import clean, conform
 from blade_server.warehouse.session import Session
 from blade_server.warehouse.statement import Statement
+from blade_server.warehouse.tally import Tally
 from blade_server.warehouse.target import Target
 
 MAX_BATCH_ROWS = 10_000
@@ -33,10 +33,10 @@ class Warehouse:
     `cancel` and `close` may be called from any thread; the rest belongs to one thread at a time.
     """
 
-    def __init__(self, target: Target, meter: Meter | None = None) -> None:
-        """Opens nothing yet. `meter`: is told what the statements take."""
+    def __init__(self, target: Target, *, tally: Tally | None = None) -> None:
+        """Opens nothing yet. `tally`: is told what the statements take."""
         self._target = target
-        self._meter = meter or Meter()
+        self._tally = tally or Tally()
         self._lock = threading.Lock()
         self._session = Session(target)
         self._result: Result | None = None
@@ -123,7 +123,7 @@ class Warehouse:
                 self._result.close()
             if self._session.retired:
                 self._session = Session(self._target)
-            statement = Statement(self._session, sql, parameters, max_batch_rows, self._meter, at_once=at_once)
+            statement = Statement(self._session, sql, parameters, max_batch_rows, self._tally, at_once=at_once)
             self._result = Result(self._session, statement, max_batch_rows)
             return self._result
 

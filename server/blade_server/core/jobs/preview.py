@@ -62,7 +62,7 @@ class PreviewItems:
         where = target(self._policy.source.warehouse, resolved.source.config)
         self._recorder.read(by, f"source:{resolved.source.name}")
         statement = sql.limit(resolved.statement, request.limit or DEFAULT_PREVIEW_ROWS)
-        with self._sources.costs.counted(resolved.source.name) as meter, Warehouse(where, meter) as warehouse:
+        with self._sources.costs.counted(resolved.source.name) as tally, Warehouse(where, tally=tally) as warehouse:
             result = warehouse.execute(statement, timeout_s=self._policy.query_timeout_s)
             transform = Transform(
                 resolved.source,

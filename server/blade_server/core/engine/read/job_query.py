@@ -25,7 +25,7 @@ from blade_server.errors import BladeError, ResultTruncated
 from blade_server.model import Claim, Plan
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.engine.ledger import LedgerStore
-from blade_server.warehouse import Meter, Warehouse
+from blade_server.warehouse import Tally, Warehouse
 
 
 class JobQuery:
@@ -39,11 +39,11 @@ class JobQuery:
         control: Control,
         sync: SyncJob | None = None,
         *,
-        meter: Meter,
+        tally: Tally,
     ) -> None:
-        """Opens nothing yet. `sync`: of a job of one. `meter`: is told what the statements take."""
+        """Opens nothing yet. `sync`: of a job of one. `tally`: is told what the statements take."""
         self._claim = claim
-        self._meter = meter
+        self._tally = tally
         self._sync = sync
         self._deletes = Deletes()
         self._plan = claim.plan
@@ -58,7 +58,7 @@ class JobQuery:
         """A new session for each attempt: what the last one left behind does not matter. Raises HaltedError."""
         self.close()
         where = target(self._policy.warehouse, self._claim.job.source.config)
-        warehouse = self._warehouse = Warehouse(where, self._meter)
+        warehouse = self._warehouse = Warehouse(where, tally=self._tally)
         self._control.check()
         return warehouse
 

@@ -8,7 +8,7 @@ import time
 from blade_server.model.cost import Cost
 
 
-class Meter:
+class Tally:
     """Of any number of sessions, one after the other. Any thread."""
 
     def __init__(self) -> None:
