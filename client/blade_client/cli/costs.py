@@ -1,4 +1,4 @@
-"""What sources take in the warehouse: `blade source cost`."""
+"""`blade source cost`: what sources take in the warehouse."""
 
 from __future__ import annotations
 
