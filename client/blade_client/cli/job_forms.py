@@ -219,12 +219,3 @@ def show_errors(errors: Sequence[ItemError]) -> None:
         ],
         right=["TRIES"],
     )
-
-
-def cost_text(cost: Cost) -> str:
-    """`4.2 s in 3 statements, 1,000 rows and 52,113 bytes read`; empty if nothing was asked of the warehouse."""
-    if not cost.statements:
-        return ""
-    statements = "1 statement" if cost.statements == 1 else f"{cost.statements:,} statements"
-    read = f"{cost.rows_read:,} rows and {cost.bytes_read:,} bytes read"
-    return f"{duration_text(cost.warehouse_ms / 1000)} in {statements}, {read}"
