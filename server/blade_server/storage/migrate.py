@@ -69,6 +69,27 @@ def migrate(url: str, *, timeout_s: float = 60.0) -> None:
         engine.dispose()
 
 
+def missing(url: str) -> list[str]:
+    """The migrations that a start would run, the first one first; changes nothing.
+
+    Raises NewerTablesError as `migrate`, and StorageUnavailable.
+    """
+    engine = connect.engine(url, poolclass=NullPool)
+    config = _config()
+    try:
+        with engine.connect() as connection:
+            if not _known(connection, config):
+                _run_beside(connection)
+                return []
+            revision = MigrationContext.configure(connection).get_current_revision()
+            scripts = ScriptDirectory.from_config(config).iterate_revisions("head", revision or "base")
+            return [script.revision for script in scripts][::-1]
+    except OperationalError as exc:
+        raise StorageUnavailable(f"PostgreSQL does not answer: {' '.join(str(exc.orig).split())}") from exc
+    finally:
+        engine.dispose()
+
+
 def _connected(engine: Engine) -> Connection:
     """A connection; waits for a PostgreSQL that is alive but not ready (just started, recovering, out of places)."""
     deadline = time.monotonic() + _START_PATIENCE_S
