@@ -15,7 +15,7 @@ DASHBOARDS = sorted((ROOT / "deploy" / "grafana").glob("*.json"))
 
 _NOT_METRICS = re.compile(
     r'"[^"]*"|\{[^}]*\}|\[[^]]*\]|\b(?:by|on|ignoring|group_left)\s*\([^)]*\)|\b\w+(?=\s*\()'
-    r"|\b(?:and|or|unless|offset|bool)\b|(?<![\w:])\d[\w.]*"
+    r"|\b(?:and|or|unless|offset|bool|sum|min|max|count|topk)\b|(?<![\w:])\d[\w.]*"
 )
 _LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 

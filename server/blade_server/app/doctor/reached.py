@@ -96,7 +96,7 @@ def asked(settings: Settings, path: str) -> tuple[int, str]:
     """Status and text of a path of the admin port. Raises OSError if nobody answers there."""
     host, port = _EVERYWHERE.get(settings.admin_host, settings.admin_host), _admin_port(settings)
     if not port:
-        raise OSError("which port that is, is not known; set BLADE_ADMIN_PORT, or BLADE_READY_FILE as the server has it")
+        raise OSError("its port is not known; set BLADE_ADMIN_PORT, or BLADE_READY_FILE as the server has it")
     connection = HTTPConnection(host, port, timeout=5.0)
     try:
         connection.request("GET", path)

@@ -1,10 +1,10 @@
-"""Takes out of texts what must not leave this machine: secrets, queries, and what a bug's message may quote of a row."""
+"""Takes out of texts what must not leave this machine: secrets, queries, and words that may quote a row."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -20,17 +20,20 @@ _LEAST = 4
 _PATTERNS = (
     (re.compile(r"\bblade_\w+_[\w-]{16,}"), "blade_***"),
     (re.compile(r"\bdapi[0-9a-f]{16,}[\w-]*"), "dapi***"),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), _HIDDEN),
+    (re.compile(r"\beyJ[\w-]{4,}\.[\w-]+\.[\w-]*"), _HIDDEN),
     (re.compile(r"(?i)\b(bearer|basic) +[\w.~+/=-]{8,}"), rf"\1 {_HIDDEN}"),
     (re.compile(r"(?i)\b(password|passwd|pwd|secret|token)=[^\s&'\"]+"), rf"\1={_HIDDEN}"),
     (re.compile(r"(\w://)[^\s/@'\"]+@"), rf"\1{_HIDDEN}@"),
     (re.compile(r"(/[^\s?'\"]*)\?[^\s'\"]+"), rf"\1?{_HIDDEN}"),  # the query of a path: a filter, a parameter
 )
 _OF_SECRETS = re.compile(r"(BLADE_SECRET_|DATABRICKS_)\w+|BLADE_TOKEN|\w*(TOKEN|SECRET|PASSWORD)\w*")
-_NO_SECRETS = frozenset({"DATABRICKS_SERVER_HOSTNAME", "DATABRICKS_HTTP_PATH", "DATABRICKS_CLIENT_ID"})
-_EVENT = re.compile(r"\d{4}-\d\d-\d\d[ T]|blade: |Traceback |\s")
-"""How a line of the log begins that is not the last one of a traceback."""
-_RAISED = re.compile(r"^([\w.]+(?: \(incident \w+\))?):? ?.*")
+_NO_SECRETS = re.compile(r"DATABRICKS_(SERVER_HOSTNAME|HTTP_PATH|CLIENT_ID)|\w+_(FILE|DIR)")
+_EVENT = re.compile(r"\d{4}-\d\d-\d\d[ T]|blade: ")
+"""How a line begins that the server wrote as one."""
+_BETWEEN = re.compile(r"$|During handling of the above|The above exception was")
+_RAISED = re.compile(
+    r"([\w.]*[A-Z]\w*(?:Error|Exception|Unavailable|Denied|Refused|Rejected|Invalid|NotFound|Lost)): .*"
+)
 
 
 class Redaction:
@@ -50,18 +53,17 @@ class Redaction:
 
     def log(self, lines: Iterable[str]) -> str:
         """The lines of a log, as text or as JSON; of a bug its place and its kind are left, and not its words."""
-        return self("\n".join(map(_event, lines)) + "\n")
+        return self("".join(f"{line}\n" for line in _without_words(lines)))
 
 
 def redaction_of(settings: Settings | None, environment: Mapping[str, str]) -> Redaction:
     """With all secrets that the settings and the environment hold. None: settings that cannot be read."""
     secrets = [
-        value for name, value in environment.items() if _OF_SECRETS.fullmatch(name) and name not in _NO_SECRETS
+        value for name, value in environment.items() if _OF_SECRETS.fullmatch(name) and not _NO_SECRETS.fullmatch(name)
     ]
     urls = [value for value in environment.values() if "://" in value]
-    for value in dict(settings).values() if settings else ():
-        if isinstance(value, SecretStr):
-            secrets.append(value.get_secret_value())
+    values = dict(settings).values() if settings else ()
+    secrets += [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
     passwords = (_password(url) for url in (*urls, *secrets) if "://" in url)
     return Redaction([*secrets, *filter(None, passwords)])
 
@@ -81,25 +83,31 @@ def _shown(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 
-def _event(line: str) -> str:
-    if line.startswith("{"):
-        try:
-            event = json.loads(line)
-        except ValueError:
-            return _HIDDEN
-        texts = {name: _traceback(value) for name, value in event.items() if isinstance(value, str)}
-        return json.dumps(event | texts)
-    return line if _EVENT.match(line) or not line else _raised(line)
+def _without_words(lines: Iterable[str]) -> Iterator[str]:
+    """Of a traceback the lines of the code and the kind of the error; of what else is below an event nothing."""
+    within_code = False
+    for line in lines:
+        if line.startswith("{"):
+            yield _document(line)
+        elif line.startswith("Traceback "):
+            within_code = True
+            yield line
+        elif _EVENT.match(line) or _BETWEEN.match(line) or (within_code and line.startswith(" ")):
+            yield line
+        else:
+            within_code = False
+            raised = _RAISED.match(line)
+            yield f"{raised[1]}: {_HIDDEN}" if raised else _HIDDEN
 
 
-def _traceback(text: str) -> str:
-    head, *rest = text.split("\n")
-    return "\n".join([head, *(line if line.startswith(" ") or not line else _raised(line) for line in rest)])
-
-
-def _raised(line: str) -> str:
-    """`ValueError: 'PN-7' is no date` -> `ValueError: ***`."""
-    return line if line.startswith("Traceback ") else _RAISED.sub(rf"\1: {_HIDDEN}", line)
+def _document(line: str) -> str:
+    """A line of a log as JSON."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return _HIDDEN
+    long = {name: value for name, value in event.items() if isinstance(value, str) and "\n" in value}
+    return json.dumps(event | {name: "\n".join(_without_words(value.split("\n"))) for name, value in long.items()})
 
 
 def _password(url: str) -> str:

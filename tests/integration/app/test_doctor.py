@@ -1,0 +1,239 @@
+"""`blade doctor` as a command: what it finds with a real PostgreSQL, warehouse and catalog, and with none."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from sqlalchemy import make_url
+from tests.support.forks import SERVER, run_forked
+from tests.support.servers import TIMEOUT_S, environment
+
+from blade_sandbox.catalog import CatalogServer
+from blade_sandbox.warehouse import Warehouse as Sandbox
+
+GONE = "postgresql://blade:s3cret@127.0.0.1:1/blade"
+
+
+def examined(*arguments: str, code: int | None = None, **changes: str | None) -> dict[str, dict[str, str]]:
+    """The checks by their names, of several with one name the worst, that with a way out."""
+    done = run_forked(SERVER, ["doctor", "--json", *arguments], environment(**changes), TIMEOUT_S)
+    assert done.stderr == ""
+    assert "s3cret" not in done.stdout
+    document = json.loads(done.stdout)
+    assert done.returncode == (1 if document["failed"] else 0)
+    assert code in (None, done.returncode), done.stdout
+    found: dict[str, dict[str, str]] = {}
+    for check in document["checks"]:
+        assert bool(check["wayOut"]) == (check["outcome"] in ("WARNING", "FAILED")), check
+        if check["name"] not in found or check["wayOut"]:
+            found[check["name"]] = check
+    return found
+
+
+def outcomes(found: dict[str, dict[str, str]]) -> dict[str, str]:
+    return {name: check["outcome"] for name, check in found.items()}
+
+
+def said(check: dict[str, str]) -> str:
+    return f"{check['outcome']} {check['found']} -> {check['wayOut']}"
+
+
+@pytest.fixture(scope="module")
+def warehouse() -> Iterator[Sandbox]:
+    with Sandbox(tables={}, token="good-one") as warehouse:
+        yield warehouse
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CatalogServer]:
+    with CatalogServer(directory=tmp_path_factory.mktemp("catalog"), token="good-one") as catalog:
+        yield catalog
+
+
+@pytest.fixture
+def all_there(postgres_url: str, warehouse: Sandbox, catalog: CatalogServer, tmp_path: Path) -> dict[str, str]:
+    return {
+        "DATABASE_URL": postgres_url,
+        "DATABRICKS_SERVER_HOSTNAME": warehouse.url,
+        "DATABRICKS_HTTP_PATH": warehouse.http_path,
+        "DATABRICKS_TOKEN": "good-one",
+        "BLADE_CATALOG_URL": catalog.url,
+        "BLADE_CATALOG_TOKEN": "good-one",
+        "BLADE_DATA_DIR": str(tmp_path / "data"),
+    }
+
+
+def test_nothing_fails_where_all_is_there_and_nothing_is_left_behind(all_there: dict[str, str], tmp_path: Path) -> None:
+    found = examined(code=0, **all_there)
+    assert outcomes(found) == dict.fromkeys(found, "PASSED") | {"server": "NOT_RUN"}
+    assert {name.partition(".")[0] for name in found} == {
+        *("versions", "settings", "disk", "postgresql", "warehouse", "catalog", "server")
+    }
+    assert len([name for name in found if name.startswith("postgresql.")]) == 6
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_people_get_a_line_for_each_thing_and_the_way_out_below(all_there: dict[str, str]) -> None:
+    changes = all_there | {"BLADE_CATALOG_TOKEN": "bad-one", "BLADE_HOTS": "1"}
+    done = run_forked(SERVER, ["doctor"], environment(**changes), TIMEOUT_S)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1
+    assert any(line.startswith("ok       postgresql.rights       the role may do all") for line in lines)
+    at = next(number for number, line in enumerate(lines) if line.startswith("FAILED   catalog.authenticate"))
+    assert lines[at + 1].strip() == "-> renew BLADE_CATALOG_TOKEN"
+    assert any(line.startswith("WARNING  settings") and "did you mean BLADE_HOST?" in line for line in lines)
+    assert lines[-1].endswith("failed: catalog.authenticate")
+
+
+def test_what_does_not_answer_is_named_and_what_needs_it_is_not_run(tmp_path: Path) -> None:
+    found = examined(
+        DATABASE_URL=GONE,
+        DATABRICKS_SERVER_HOSTNAME="http://127.0.0.1:1",
+        DATABRICKS_HTTP_PATH="/sql/1.0/warehouses/1",
+        DATABRICKS_TOKEN="s3cret",
+        BLADE_CATALOG_URL="http://127.0.0.1:1",
+    )
+    assert "Connection refused" in found["postgresql"]["found"]
+    assert "DATABASE_URL" in found["postgresql"]["wayOut"]
+    assert found["postgresql.clock"]["outcome"] == "NOT_RUN"
+    assert said(found["warehouse.connect"]).startswith("FAILED 127.0.0.1:1 does not accept connections")
+    assert said(found["catalog.connect"]).startswith("FAILED 127.0.0.1:1 does not accept connections")
+    assert "warehouse.authenticate" not in found
+
+
+def test_without_any_setting_there_is_nothing_to_fail_and_no_database_is_made(tmp_path: Path) -> None:
+    found = examined(code=0, BLADE_DATA_DIR=str(tmp_path / "data"))
+    assert [name for name, outcome in outcomes(found).items() if outcome == "NOT_RUN"] == [
+        *("postgresql", "warehouse", "catalog", "server")
+    ]
+    assert not (tmp_path / "data").exists()
+
+
+def test_settings_that_cannot_be_right_are_all_that_is_said() -> None:
+    found = examined(code=1, DATABASE_URL=GONE, BLADE_LEASE_BEAT_S="9")
+    assert list(found) == ["settings"]
+    assert "BLADE_LEASE_BEAT_S=9 is more than a third" in found["settings"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "says"),
+    [
+        ({"BLADE_HOST": "0.0.0.0"}, "settings", "FAILED others can reach BLADE_HOST=0.0.0.0"),
+        ({"BLADE_ADMINS": "anna"}, "settings", "FAILED BLADE_ADMINS has 'anna'"),
+        (
+            {"BLADE_TLS_CERT_FILE": "/no/cert", "BLADE_TLS_KEY_FILE": "/no/key"},
+            "certificate",
+            "FAILED the TLS certificate /no/cert and key /no/key cannot be used",
+        ),
+        ({"BLADE_DATA_DIR": "/proc/blade"}, "disk", "FAILED /proc/blade cannot be written by this user"),
+        ({"DATABRICKS_SERVER_HOSTNAME": "x.test"}, "warehouse", "FAILED source.config.warehouse_id: must be set"),
+        ({"BLADE_CATALOG_URL": "nothing"}, "catalog", "FAILED BLADE_CATALOG_URL is 'nothing'"),
+        ({"DATABASE_URL": "mysql://root:s3cret@db/x"}, "postgresql", "FAILED DATABASE_URL is 'mysql://***@db/x'"),
+    ],
+)
+def test_what_is_wrong_with_the_settings(changes: dict[str, str], name: str, says: str) -> None:
+    assert said(examined(code=1, **changes)[name]).startswith(says)
+
+
+def run_sql(url: str, *statements: str) -> None:
+    connection = psycopg2.connect(url.replace("+psycopg2", ""))
+    connection.autocommit = True
+    for statement in statements:
+        connection.cursor().execute(statement)
+    connection.close()
+
+
+def as_role(url: str, role: str) -> str:
+    return make_url(url).set(username=role).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def weak_role(postgres_url: str) -> Iterator[str]:
+    """A role that may read and write some of the tables."""
+    role = f"weak_{os.getpid()}"
+    run_sql(
+        postgres_url,
+        f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 10",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
+        f"REVOKE DELETE ON job FROM {role}",
+        f"REVOKE INSERT ON audit_entry FROM {role}",
+    )
+    yield role
+    run_sql(postgres_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+def test_rights_and_connections_of_a_role(postgres_url: str, weak_role: str) -> None:
+    found = examined(code=1, DATABASE_URL=as_role(postgres_url, weak_role))
+    assert said(found["postgresql.rights"]).startswith("FAILED the role lacks CREATE in the schema public, ")
+    assert "DELETE on job" in found["postgresql.rights"]["found"]
+    assert "INSERT on audit_entry" in found["postgresql.rights"]["found"]
+    assert said(found["postgresql.connections"]).startswith("WARNING it takes 10, ")
+    assert "one server may want 18 -> lower BLADE_DATABASE_POOL_SIZE" in said(found["postgresql.connections"])
+
+
+def test_tables_that_are_older_newer_or_not_there(
+    postgres_url: str, empty_postgres_url: str, database_of_a_newer_release: Callable[[str, str], str]
+) -> None:
+    there = examined(code=0, DATABASE_URL=empty_postgres_url)["postgresql.migrations"]
+    assert there["outcome"] == "WARNING"
+    assert "are missing, from 0001 on" in there["found"]
+    run_sql(postgres_url, "UPDATE alembic_version SET version_num = '0004'")
+    assert "are missing, from 0005 on" in examined(DATABASE_URL=postgres_url)["postgresql.migrations"]["found"]
+    newer = database_of_a_newer_release(postgres_url, "99.1.0")
+    assert said(examined(code=1, DATABASE_URL=newer)["postgresql.migrations"]).startswith("FAILED the tables in Postgr")
+
+
+@pytest.fixture
+def database_of_a_newer_release() -> Callable[[str, str], str]:
+    from tests.support.databases import of_a_newer_release
+
+    def made(url: str, readable_from: str) -> str:
+        of_a_newer_release(url, readable_from=readable_from)
+        return url
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("statement", "name", "says"),
+    [
+        (
+            "ALTER DATABASE {database} SET default_transaction_read_only = on",
+            "postgresql.version",
+            "takes no writes -> promote it",
+        ),
+        ("ALTER DATABASE {database} CONNECTION LIMIT 12", "postgresql.connections", "it takes 12, "),
+    ],
+)
+def test_a_database_that_is_set_up_otherwise(postgres_url: str, statement: str, name: str, says: str) -> None:
+    run_sql(postgres_url, statement.format(database=make_url(postgres_url).database))
+    assert says in said(examined(DATABASE_URL=postgres_url)[name])
+
+
+def test_a_bundle_needs_a_new_file(tmp_path: Path) -> None:
+    there = tmp_path / "bundle.zip"
+    there.write_text("mine")
+    done = run_forked(SERVER, ["doctor", "--bundle", str(there)], environment(), TIMEOUT_S)
+    assert (done.returncode, there.read_text()) == (2, "mine")
+    assert "is there already; name a new file" in done.stderr
+
+
+def members(file: Path) -> dict[str, Any]:
+    from zipfile import ZipFile
+
+    with ZipFile(file) as bundle:
+        return {name: bundle.read(name).decode() for name in bundle.namelist()}
+
+
+def test_a_bundle_is_written_although_nothing_answers(tmp_path: Path) -> None:
+    file = tmp_path / "bundle.zip"
+    examined("--bundle", str(file), code=1, DATABASE_URL=GONE)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert members(file).keys() == {"doctor.json", "environment.json", "settings.json"}
+    assert json.loads(members(file)["settings.json"])["database_url"] == "set"
