@@ -23,7 +23,11 @@ HTTP_PATH = f"/sql/1.0/warehouses/{WAREHOUSE_ID}"
 
 _STEERING = ("BLADE_", "DATABRICKS_", "PG")
 _URL = re.compile(r"(?P<url>https?://[\w.\[\]:-]+:(?P<port>\d+))")
-_SERVING = re.compile(r'^\{(?=.*"port": (?P<port>\d+))(?=.*"http_port": (?P<http_port>[1-9]\d*))?.*\}$', re.MULTILINE)
+_SERVING = re.compile(
+    r'^\{(?=.*"port": (?P<port>\d+))(?=.*"http_port": (?P<http_port>[1-9]\d*))?'
+    r'(?=.*"admin_port": (?P<admin_port>[1-9]\d*))?.*\}$',
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +153,7 @@ class Sandbox:
             "BLADE_AUTH": "off",
             "BLADE_PORT": found.get("port") or str(self._ports.grpc),
             "BLADE_HTTP_PORT": found.get("http_port") or str(self._ports.http),
+            **({"BLADE_ADMIN_PORT": found["admin_port"]} if found.get("admin_port") else {}),
         }
         self.server.launch(["serve", "--json"], self._environment({**self._of_a_server(), **own, **self._settings}))
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import click
 
@@ -291,9 +291,10 @@ def _settings(**given: Any) -> Settings:
 def _say(serving: Serving) -> None:
     host = f"[{serving.host}]" if ":" in serving.host else serving.host
     jobs = f", runs jobs in {len(serving.workers)} processes of their own" if serving.workers else ""
+    probes = f", probes and metrics on {serving.admin_host}:{serving.admin_port}" if serving.admin_port else ""
     click.echo(
-        f"BLADE {serving.version} serves gRPC on {host}:{serving.port} and HTTP on {host}:{serving.http_port}{jobs} "
-        f"(database: {serving.database}, warehouse: {serving.warehouse or 'none'}, "
+        f"BLADE {serving.version} serves gRPC on {host}:{serving.port} and HTTP on {host}:{serving.http_port}"
+        f"{probes}{jobs} (database: {serving.database}, warehouse: {serving.warehouse or 'none'}, "
         f"catalog: {serving.catalog or 'none'})"
     )
 
@@ -302,12 +303,15 @@ def _say_json(serving: Serving) -> None:
     click.echo(json.dumps(dataclasses.asdict(serving) | {"pid": os.getpid()}))
 
 
-def _say_ready() -> None:
+def _say_ready() -> BinaryIO:
+    """Gives the standard output: the parent reads on, and what a library prints belongs to the log."""
     from blade_server.app.worker_processes import READY
 
     sys.stdout.buffer.write(READY)
     sys.stdout.flush()
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on: what a library prints belongs to the log
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return output
 
 
 @contextmanager

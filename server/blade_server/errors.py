@@ -68,9 +68,16 @@ class Violation:
 
 
 class Unauthenticated(BladeError):
-    """The caller did not say who he is, or in a way that is not good (any more)."""
+    """The caller did not say who he is, or in a way that is not good (any more).
+
+    `shown` is what he said it by: nothing, another scheme, a certificate, token, session, code, or provider.
+    """
 
     reason = Reason.UNAUTHENTICATED
+
+    def __init__(self, message: str, *, shown: str = "token") -> None:
+        super().__init__(message)
+        self.shown = shown
 
 
 class AccessDenied(BladeError):

@@ -18,17 +18,17 @@ _PROC = Path("/proc")
 _LISTENS = "0A"
 
 
-async def until_free(host: str, port: int, setting: str) -> None:
+async def until_free(host: str, port: int, setting: str, *, zero: str = "any") -> None:
     """Returns once somebody can listen there. Raises OSError, one sentence, if that takes longer than `PATIENCE_S`.
 
-    `setting` is the variable that names another port.
+    `setting` is the variable that names another port, `zero` what 0 means there.
     """
     deadline = asyncio.get_running_loop().time() + PATIENCE_S
     while (exc := _refusal(host, port)) is not None:
         late = asyncio.get_running_loop().time() > deadline
         if exc.errno != errno.EADDRINUSE or late:
             reason = exc.strerror if isinstance(exc, socket.gaierror) else os.strerror(exc.errno or 0)
-            why = _words(port, setting) if exc.errno == errno.EADDRINUSE else ""
+            why = _words(port, setting, zero) if exc.errno == errno.EADDRINUSE else ""
             raise OSError(exc.errno, f"cannot listen on {_shown(host)}:{port}: {reason}{why}")
         await asyncio.sleep(_BETWEEN_S)
 
@@ -42,8 +42,8 @@ def _refusal(host: str, port: int) -> OSError | None:
     return None
 
 
-def _words(port: int, setting: str) -> str:
-    words = f" by {_owner(port)}; set {setting} to a free one (0: any)"
+def _words(port: int, setting: str, zero: str) -> str:
+    words = f" by {_owner(port)}; set {setting} to a free one (0: {zero})"
     low, high = _ephemeral()
     if low <= port <= high:
         words += (

@@ -66,6 +66,10 @@ class Settings(BaseSettings):
     oidc_cli_scopes: CommaSeparated = ("openid", "offline_access")
     plaintext: Literal["", "behind-proxy"] = Field("", description="Off loopback without TLS: a proxy speaks it.")
     ready_file: Path | None = Field(None, description="Written when it serves, removed when it stops.")
+    admin_port: int | None = Field(
+        None, ge=0, le=65535, description="Probes and metrics; 0: none. Unset: 9464, or a free one if `port` is 0."
+    )
+    admin_host: str = "127.0.0.1"
 
     # Warehouse defaults: the variables of the Databricks ecosystem.
     databricks_server_hostname: str = Field("", validation_alias="DATABRICKS_SERVER_HOSTNAME")
@@ -280,6 +284,13 @@ class Settings(BaseSettings):
         if self.mtls_port is not None:
             return self.mtls_port
         return 50052 if self.port else 0
+
+    @property
+    def listens_for_admin_on(self) -> int | None:
+        """The port of probes and metrics; 0 takes a free one, None: there is none."""
+        if self.admin_port is not None:
+            return self.admin_port or None
+        return 9464 if self.port else 0
 
 
 def _bound(entries: tuple[str, ...]) -> dict[str, frozenset[str]]:

@@ -19,7 +19,7 @@ def environment(**changes: str | None) -> dict[str, str]:
     """Of a server; None: without this variable."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("BLADE_", "DATABRICKS_", "PG"))}
     own.pop("DATABASE_URL", None)
-    ports = {"BLADE_PORT": "0", "BLADE_HTTP_PORT": "0"}
+    ports = {"BLADE_PORT": "0", "BLADE_HTTP_PORT": "0", "BLADE_ADMIN_PORT": "0"}
     wanted = own | ports | SERVER_ENVIRONMENT | {"BLADE_TOKEN": ADMIN_TOKEN} | changes
     return {name: value for name, value in wanted.items() if value is not None}
 

@@ -18,6 +18,7 @@ from blade_server.app.policies import (
     rpc_policy,
     web_policy,
 )
+from blade_server.app.readiness import Readiness
 from blade_server.app.state import State, tokens_folder
 from blade_server.core.access.codes import Codes
 from blade_server.core.access.door import Door
@@ -42,7 +43,6 @@ from blade_server.rpc.threads import Threads
 from blade_server.settings import Settings
 from blade_server.storage.access import AccessStore
 from blade_server.storage.audit import AuditStore
-from blade_server.storage.clock import Clock
 from blade_server.storage.destinations import DestinationStore
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.notifications import NotificationStore
@@ -57,9 +57,13 @@ from blade_server.web.app import Web
 class Calls:
     """Answers calls, over gRPC and HTTP. Belongs to the event loop it is made in."""
 
-    def __init__(self, settings: Settings, state: State, jobs_wait: Callable[[], None]) -> None:
-        """Listens nowhere yet. `jobs_wait` is called whenever a call has stored a job."""
+    def __init__(self, settings: Settings, state: State, jobs_wait: Callable[[], None], readiness: Readiness) -> None:
+        """Listens nowhere yet. `jobs_wait` is called whenever a call has stored a job; `readiness` is what health
+        says.
+        """
         self._settings = settings
+        self._readiness = readiness
+        self._saying = asyncio.Lock()
         self._job_store, source_store = JobStore(state.database), SourceStore(state.database)
         direct, access = direct_policy(settings), access_policy(settings)
         self._access_store = AccessStore(state.database)
@@ -131,13 +135,16 @@ class Calls:
         stack.callback(self._job_store.live.close)
         self.feed.start()
         stack.push_async_callback(self.feed.close)
-        await self.rpc.start()
+        await self.rpc.start(ready=False)
+        telling = asyncio.create_task(self._follow_readiness(), name="health")
+        stack.callback(telling.cancel)
         self._web = Web(
             self.rpc.local_target,
             self._web_policy,
             self._sessions,
             self._audit.refusals,
             door_key=self.rpc.door_key,
+            checks=self._readiness.checks,
         )
 
     async def listen_for_http(self) -> None:
@@ -169,20 +176,27 @@ class Calls:
         settings = self._settings
         return settings.auth == "on" and settings.admin_token_file is None and is_loopback(settings.host)
 
-    def follow(self, clock: Clock) -> None:
-        """Says that it is ready as long as the clock is right, from here on. Calls are answered all the same."""
-        loop = asyncio.get_running_loop()
+    async def say_ready(self) -> None:
+        """Health says whether the server is ready. Calls are answered all the same."""
+        async with self._saying:
+            await self.rpc.say_ready(self._readiness.ready)
+
+    async def _follow_readiness(self) -> None:
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:
             if not loop.is_closed():
-                asyncio.run_coroutine_threadsafe(self.rpc.say_ready(not clock.wrong), loop)
+                loop.call_soon_threadsafe(changed.set)
 
-        clock.on_change = tell
-        if clock.wrong:
-            tell()
+        self._readiness.on_change = tell
+        while True:
+            await changed.wait()
+            changed.clear()
+            await self.say_ready()
 
     async def announce_stop(self) -> None:
         """Load balancers hear of it first, watchers second; other calls still work."""
+        self._readiness.stops()
         await self.rpc.announce_stop()
         await self.feed.close()
 

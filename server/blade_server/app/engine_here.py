@@ -20,10 +20,14 @@ class EngineHere:
     """Runs jobs in this process. With `--workers` each job process has one, and the server has none."""
 
     pids: tuple[int, ...] = ()
+    up = 0
+    """Job processes of their own that are up."""
 
     def __init__(self, settings: Settings, state: State, stack: AsyncExitStack) -> None:
         """Nothing runs yet; what it opens is closed with the stack. Raises StorageUnavailable."""
         urgent = Database(state.url, pool_size=URGENT_CONNECTIONS)
+        self.pools = {"urgent": urgent}
+        """Connections to PostgreSQL besides the state's."""
         stack.callback(urgent.close)
         seen = SeenFile(seen_folder(settings), state.database)
         stack.callback(seen.close)

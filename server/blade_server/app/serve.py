@@ -13,12 +13,14 @@ from blade_server.app.calls import Calls
 from blade_server.app.engine_here import EngineHere
 from blade_server.app.exposure import check_exposure, warn_of_exposure
 from blade_server.app.process import freeze, stop_at_signals
+from blade_server.app.sight import Sight
 from blade_server.app.state import most_connections, opened
 from blade_server.app.worker_processes import WorkerError, Workers
 from blade_server.core.jobs.pruner import Pruner
 from blade_server.settings import Settings
 from blade_server.storage.bell import Listener
 from blade_server.storage.database import Database
+from blade_server.storage.pulse import Pulse
 from blade_server.storage.retention import Retention
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,9 @@ class Serving:
     http_port: int
     mtls_port: int
     """gRPC for callers who sign in by a certificate; 0: there is none."""
+    admin_host: str
+    admin_port: int
+    """Probes and metrics; 0: there are none."""
     workers: tuple[int, ...]
     """Process ids of the job processes; none: jobs run in this one."""
     socket: str
@@ -73,9 +78,14 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
     check_exposure(settings)
     warn_of_exposure(settings)
     async with AsyncExitStack() as stack:
+        sight = Sight(settings)
+        await sight.open(stack)
         state = await opened(settings, stack, pool_size=settings.database_pool_size)
-        jobs = Workers(settings, give_up) if settings.workers else EngineHere(settings, state, stack)
-        calls = Calls(settings, state, jobs.wake)
+        jobs: EngineHere | Workers = (
+            Workers(settings, give_up, sight.of_workers) if settings.workers else EngineHere(settings, state, stack)
+        )
+        pulse = sight.follow(state, jobs, stack)
+        calls = Calls(settings, state, jobs.wake, sight.readiness)
         stack.push_async_callback(jobs.stop)
         await jobs.open()
         await calls.listen(stack)
@@ -90,20 +100,23 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
 
         listener = Listener(state.url, on_ring, on_connect, clock=state.clock)
         pruner = Pruner(Retention(state.database), older_than_s=settings.job_retention_days * 86400)
-        stack.push_async_callback(_stop, calls, jobs, listener, pruner)
+        stack.push_async_callback(_stop, calls, jobs, (listener, pruner, pulse))
         await calls.listen_for_http()
-        calls.follow(state.clock)
         listener.start()
         jobs.start()
         pruner.start()
         calls.start()
         await asyncio.to_thread(_warn_of_too_few_connections, settings, state.database)
+        sight.readiness.serves()
+        await calls.say_ready()
         yield Serving(
             version=version("blade"),
             host=calls.rpc.host,
             port=calls.rpc.port,
             http_port=calls.http_port,
             mtls_port=calls.rpc.mtls_port,
+            admin_host=settings.admin_host,
+            admin_port=sight.admin_port,
             workers=jobs.pids,
             socket=calls.rpc.local_target,
             database=state.database.place if settings.database_url else "embedded",
@@ -123,8 +136,8 @@ def _warn_of_too_few_connections(settings: Settings, database: Database) -> None
         )
 
 
-async def _stop(calls: Calls, jobs: EngineHere | Workers, listener: Listener, pruner: Pruner) -> None:
+async def _stop(calls: Calls, jobs: EngineHere | Workers, threads: tuple[Listener, Pruner, Pulse]) -> None:
     """Load balancers and watchers first; then all else side by side, so that nobody waits for another one's limit."""
     await calls.announce_stop()
-    threads = (asyncio.to_thread(part.stop) for part in (listener, pruner))
-    await asyncio.gather(jobs.stop(), calls.stop(), calls.stop_starting(), *threads)
+    stopping = (asyncio.to_thread(thread.stop) for thread in threads)
+    await asyncio.gather(jobs.stop(), calls.stop(), calls.stop_starting(), *stopping)

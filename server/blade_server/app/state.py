@@ -24,6 +24,7 @@ _POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
 URGENT_CONNECTIONS = 2  # to PostgreSQL, for beats, claims and the catalog's holds: they never wait for the jobs' writes
 _LISTENING = 1
 _READING_LIVE = 1  # GetJob's own connection
+_LOOKING = 2  # whether PostgreSQL answers; and what stands there, for the metrics
 _OF_A_JOB = 3
 """Connections to PostgreSQL that a job can use at one moment: its own thread, its reader, the upload next in pace."""
 
@@ -104,4 +105,4 @@ def worker_pool_size(settings: Settings) -> int:
 def most_connections(settings: Settings) -> int:
     """How many connections a server and its job processes may have to PostgreSQL, all together."""
     each_worker = worker_pool_size(settings) + URGENT_CONNECTIONS + _LISTENING
-    return settings.database_pool_size + _LISTENING + _READING_LIVE + settings.workers * each_worker
+    return settings.database_pool_size + _LISTENING + _READING_LIVE + _LOOKING + settings.workers * each_worker

@@ -3,7 +3,8 @@
 One process is held by its interpreter's lock, however many jobs it runs. Each worker is `python -m blade_server
 worker`, a process in a session of its own that runs jobs and listens on no port. Its standard input is its leash: the
 parent's orders come on it, and its end is the parent's end, by kill -9 too, on every POSIX system. Its standard output
-is for one line, that it is ready or never will be; its log goes where the parent's goes.
+is for one line, that it is ready or never will be, and from then on for what it has recorded, a line each second; its
+log goes where the parent's goes.
 
 No job depends on what is here. A worker that dies is a server that dies: others take its jobs over by their leases.
 """
@@ -15,10 +16,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
+from blade_server.metrics.sums import Sums
 from blade_server.settings import Settings
+from blade_server.storage.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,7 @@ RUN = b"run\n"
 STOP = b"stop\n"
 
 _LAST_WORDS_S = 4.5  # above what a worker takes beyond the drain
+_MAX_LINE_BYTES = 16 << 20  # of what a worker has recorded while its parent was held up
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 60.0
@@ -45,17 +49,28 @@ class UnfitError(WorkerError):
 class Workers:
     """The half of a server that runs jobs, as processes. Belongs to one event loop."""
 
-    def __init__(self, settings: Settings, give_up: Callable[[WorkerError], None]) -> None:
-        """Nothing is started yet. `give_up` is called when it makes no sense that this server goes on."""
+    pools: Mapping[str, Database] = {}
+    """Connections to PostgreSQL besides the state's, in this process: none."""
+
+    def __init__(self, settings: Settings, give_up: Callable[[WorkerError], None], sums: Sums) -> None:
+        """Nothing is started yet.
+
+        `give_up` is called when it makes no sense that this server goes on; `sums` gets what the workers record.
+        """
         self._give_up = give_up
         self._drain_timeout_s = settings.drain_timeout_s
-        self._workers = [_Worker(number) for number in range(1, settings.workers + 1)]
+        self._workers = [_Worker(number, sums) for number in range(1, settings.workers + 1)]
         self._keepers: list[asyncio.Task[None]] = []
 
     @property
     def pids(self) -> tuple[int, ...]:
         """Process ids, in the order of the workers' numbers."""
         return tuple(worker.pid for worker in self._workers)
+
+    @property
+    def up(self) -> int:
+        """How many are up."""
+        return sum(worker.up for worker in self._workers)
 
     async def open(self) -> None:
         """Returns when all are up. They claim nothing yet. Raises WorkerError."""
@@ -108,14 +123,20 @@ class Workers:
 class _Worker:
     """One of them: the same number, one process after the other."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, sums: Sums) -> None:
         self.number = number
+        self._sums = sums
+        self._listening: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._ready = False
 
     @property
     def pid(self) -> int:
         return self._process.pid if self._process else 0
+
+    @property
+    def up(self) -> bool:
+        return self._ready and self._process is not None and self._process.returncode is None
 
     @property
     def name(self) -> str:
@@ -129,6 +150,7 @@ class _Worker:
                 *(sys.executable, "-P", "-m", "blade_server", "worker", str(self.number)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                limit=_MAX_LINE_BYTES,
                 env=_environment(),
                 start_new_session=True,  # Ctrl-C goes to the parent, which stops all in their order
             )
@@ -142,6 +164,19 @@ class _Worker:
         if said != READY:
             raise WorkerError(f"{await self.ended()} before it was ready")
         self._ready = True
+        self._listening = asyncio.create_task(self._listen(process.stdout), name=f"numbers of worker {self.number}")
+
+    async def _listen(self, output: asyncio.StreamReader) -> None:
+        """Takes in what it has recorded, until its end."""
+        while True:
+            try:
+                line = await output.readline()
+                if not line:
+                    break
+                self._sums.take(self.number, line)
+            except ValueError as exc:  # it was killed within a line, or that is too long
+                log.warning("%s: some of what it has recorded is left out of the metrics: %s", self.name, exc)
+        self._sums.ended(self.number)
 
     def order(self, order: bytes) -> None:
         """Tells it what to do; nothing happens if it is dead."""

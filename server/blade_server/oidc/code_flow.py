@@ -150,4 +150,5 @@ def refused(error: str, description: object) -> Unauthenticated:
     said = error if not isinstance(description, str) or not description else f"{error}, {description}"
     printable = "".join(character if character.isprintable() else " " for character in said[:_MAX_WORDS])
     words = _IN_WORDS.get(error)
-    return Unauthenticated(f"the identity provider refused: {f'{words} ({printable})' if words else printable}")
+    told = f"{words} ({printable})" if words else printable
+    return Unauthenticated(f"the identity provider refused: {told}", shown="provider")

@@ -213,8 +213,8 @@ class RpcServer:
         self.local_target = ""
         """Address for this process itself, without TLS; from `start` to `stop`."""
 
-    async def start(self) -> None:
-        """Listens; from here on `port` is the real one, and health says SERVING.
+    async def start(self, *, ready: bool = True) -> None:
+        """Listens; from here on `port` is the real one, and health says SERVING, or not if it is not `ready` yet.
 
         Raises ListenError.
         """
@@ -228,7 +228,7 @@ class RpcServer:
         self.local_target = f"unix:{self._socket_dir}/grpc.sock"
         self._server.add_insecure_port(self.local_target)
         await self._server.start()
-        await self.say_ready(True)
+        await self.say_ready(ready)
 
     async def say_ready(self, ready: bool) -> None:
         """What health says from here on, until the stop is announced. Calls work all the same."""

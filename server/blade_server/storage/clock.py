@@ -34,6 +34,8 @@ class Clock:
     def __init__(self) -> None:
         self.off_s = 0.0
         """How far it is ahead of PostgreSQL's (behind: negative), once that is more than `MOST_S`; else 0."""
+        self.offset_s = 0.0
+        """How far it seems to be ahead, as PostgreSQL was asked last: half of the wait for the answer is uncertain."""
         self.on_change: Callable[[], None] = lambda: None
         """Called, in whatever thread finds it out, when the clock has become wrong or right."""
 
@@ -52,6 +54,7 @@ class Clock:
 
     def _heard(self, asked_s: float, database_s: float, answered_s: float) -> None:
         """The answer may be older than it looks: only what no wait explains counts."""
+        self.offset_s = (asked_s + answered_s) / 2 - database_s
         ahead_s, behind_s = asked_s - database_s, database_s - answered_s
         was, self.off_s = self.wrong, ahead_s if ahead_s > MOST_S else -behind_s if behind_s > MOST_S else 0.0
         if self.wrong == was:

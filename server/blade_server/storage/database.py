@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, ExceptionContext, event, make_url, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from blade_server.errors import StorageUnavailable
 from blade_server.storage import connect
@@ -34,6 +36,24 @@ _AWAY = frozenset({"08", "40", "53", "57", "58"})
 """Classes of SQLSTATEs that say nothing about the statement: connection, rollback, resources, operator, system."""
 
 
+class CountingPool(QueuePool):
+    """Knows who waits for a connection."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.waiting: set[int] = set()
+        """Threads."""
+
+    def connect(self) -> PoolProxiedConnection:
+        """As QueuePool."""
+        me = threading.get_ident()
+        self.waiting.add(me)
+        try:
+            return super().connect()
+        finally:
+            self.waiting.discard(me)
+
+
 class Database:
     """A pool of connections to one PostgreSQL. Thread-safe.
 
@@ -45,6 +65,7 @@ class Database:
         self.url = normalised(url)
         self.engine: Engine = connect.engine(
             self.url,
+            poolclass=CountingPool,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
@@ -127,6 +148,12 @@ class Database:
         """How many connections PostgreSQL takes from all its users together. Raises StorageUnavailable."""
         with self.read() as connection:
             return int(connection.execute(text("SHOW max_connections")).scalar_one())
+
+    def pool_counts(self) -> tuple[int, int, int]:
+        """Connections in use, connections that are idle, and how many wait for one."""
+        pool = self.engine.pool
+        assert isinstance(pool, CountingPool)
+        return pool.checkedout(), pool.checkedin(), len(pool.waiting)
 
     def close(self) -> None:
         """Lets all connections go."""

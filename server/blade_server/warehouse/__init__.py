@@ -5,6 +5,7 @@
     target                      which warehouse, and as whom
     statement, session, oauth   the driver's calls, made by a driver_thread
     reach                       where the driver may go
+    meter                       what is measured of a statement
     schema                      the types of a result, whatever the driver made of them
     failures                    what the driver raises -> BLADE's errors
 

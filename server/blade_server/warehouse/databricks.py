@@ -15,6 +15,7 @@ from types import TracebackType
 import pyarrow as pa
 
 from blade_server.errors import BladeError, Deadline, StatementCancelled, WarehouseRefused
+from blade_server.warehouse.meter import Meter
 from blade_server.warehouse.schema import clean, conform
 from blade_server.warehouse.session import Session
 from blade_server.warehouse.statement import Statement
@@ -32,8 +33,10 @@ class Warehouse:
     `cancel` and `close` may be called from any thread; the rest belongs to one thread at a time.
     """
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    def __init__(self, target: Target, source: str = "") -> None:
+        """`source`: whose rows are read, for the metrics; empty: nobody's yet."""
+        self.target = target
+        self.source = source
         self._lock = threading.Lock()
         self._session = Session(target)
         self._result: Result | None = None
@@ -72,10 +75,12 @@ class Warehouse:
         result = self._begin(sql, parameters or {}, max_batch_rows, at_once)
         try:
             result._start(timeout_s)
-        except WarehouseRefused:
+        except WarehouseRefused as exc:
+            result._meter.failed(exc)
             result.close()
             raise
-        except BaseException:
+        except BaseException as exc:
+            result._meter.failed(exc)
             result._abandon()
             raise
         return result
@@ -119,9 +124,9 @@ class Warehouse:
             if self._result is not None:
                 self._result.close()
             if self._session.retired:
-                self._session = Session(self._target)
+                self._session = Session(self.target)
             statement = Statement(self._session, sql, parameters, max_batch_rows, at_once=at_once)
-            self._result = Result(self._session, statement, max_batch_rows)
+            self._result = Result(self._session, statement, max_batch_rows, Meter(self.source, own=self.target.own))
             return self._result
 
 
@@ -131,10 +136,11 @@ class Result:
     Iterating raises WarehouseUnavailable, ResultTruncated or StatementCancelled; then it is over.
     """
 
-    def __init__(self, session: Session, statement: Statement, max_batch_rows: int) -> None:
+    def __init__(self, session: Session, statement: Statement, max_batch_rows: int, meter: Meter) -> None:
         self._session = session
         self._statement = statement
         self._max_batch_rows = max_batch_rows
+        self._meter = meter
         self._answer: Future[pa.Table] | None = None
         self._lock = threading.Lock()
         self._cancelled = False
@@ -150,11 +156,13 @@ class Result:
         try:
             table, self._first = self._first, None
             while table is not None and table.num_rows:
+                self._meter.came(table)
                 for batch in self._batches(table):
                     self.rows_read += batch.num_rows
                     yield batch
                 table = self._ask(self._statement.fetch)
-        except BladeError:
+        except BladeError as exc:
+            self._meter.failed(exc)
             self._abandon()
             raise
         self.close()
@@ -163,6 +171,7 @@ class Result:
         """End it, read to its end or not. Does not wait for the warehouse."""
         if self.running:
             self.running = False
+            self._meter.ended()
             self._first = None
             with suppress(StatementCancelled):
                 self._session.ask(self._statement.close)
@@ -176,6 +185,7 @@ class Result:
 
     def _start(self, timeout_s: float | None) -> None:
         self._first = self._ask(self._statement.run, timeout_s)
+        self._meter.began()
         self.schema = clean(self._first.schema)
 
     def _ask(self, call: Callable[[], pa.Table], timeout_s: float | None = None) -> pa.Table:
@@ -204,6 +214,7 @@ class Result:
             if self._cancelled or not self.running:
                 return
             self._cancelled = True
+            self._meter.cancelled()
             answer = self._answer
         self._statement.cancel()
         if answer is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -17,7 +17,8 @@ class Target:
     """One SQL warehouse and the credentials for it: a token, or a client id with its secret (OAuth M2M).
 
     `host` is a host name, with `:port` if it is not 443; `http://host:port` speaks plain HTTP, as the sandbox does.
-    `timeout_s` is the longest wait for one answer, `result_domains` are patterns of hosts that it may have results at.
+    `timeout_s` is the longest wait for one answer, `result_domains` are patterns of hosts that it may have results at;
+    `own`: it is the server's own warehouse.
     """
 
     host: str
@@ -28,6 +29,7 @@ class Target:
     ca_file: Path | None = None
     timeout_s: float = 60.0
     result_domains: tuple[str, ...] = ()
+    own: bool = field(default=False, compare=False)
 
     @cached_property
     def base_url(self) -> str:

@@ -35,6 +35,7 @@ from blade_server.web.guard import SIGN_IN_PATH, Guard
 from blade_server.web.listener import Listener
 from blade_server.web.oidc import OidcSignIn
 from blade_server.web.openapi import document
+from blade_server.web.probes import Checks, probes
 from blade_server.web.session import SessionEndpoint, SignedIn
 from blade_server.web.transcoder import Transcoder
 from blade_server.web.transcoder.problem import Problem
@@ -57,7 +58,13 @@ _UNARY_SPARE_S = 30.0
 
 
 def build(
-    channel_target: str, policy: WebPolicy, sessions: Sessions, refusals: Refusals, *, door_key: str
+    channel_target: str,
+    policy: WebPolicy,
+    sessions: Sessions,
+    refusals: Refusals,
+    *,
+    door_key: str,
+    checks: Checks,
 ) -> Starlette:
     """The application: the pages, signing in, /openapi.json, and the REST form of every call.
 
@@ -67,6 +74,7 @@ def build(
         sessions: who is signed in.
         refusals: hears of those who could not sign in.
         door_key: with it that server believes who calls.
+        checks: whether it is ready.
     """
     transcoder = Transcoder(
         [service for file in _FILES for service in file.services_by_name.values()],
@@ -96,6 +104,7 @@ def build(
             Route(SIGN_IN_PATH, SessionEndpoint(sessions, refusals, _warnings(policy, sessions))),
             Route(OIDC_PATH, oidc),
             Route(CALLBACK_PATH, oidc),
+            *probes(checks),
             *site.files(),
         ],
         middleware=[Middleware(Guard, policy=policy, sign_in=sessions.needed)],
@@ -131,12 +140,19 @@ class Web:
     """The HTTP port. Start it after the gRPC server; stop it before."""
 
     def __init__(
-        self, channel_target: str, policy: WebPolicy, sessions: Sessions, refusals: Refusals, *, door_key: str
+        self,
+        channel_target: str,
+        policy: WebPolicy,
+        sessions: Sessions,
+        refusals: Refusals,
+        *,
+        door_key: str,
+        checks: Checks,
     ) -> None:
         listen = policy.listen
         cert, key = listen.tls_cert_file, listen.tls_key_file
         tls = None if cert is None or key is None else Certificates(cert, key)
-        app = build(channel_target, policy, sessions, refusals, door_key=door_key)
+        app = build(channel_target, policy, sessions, refusals, door_key=door_key, checks=checks)
         self._listener = Listener(app, host=listen.host, port=listen.port, tls=tls)
 
     async def start(self) -> int:

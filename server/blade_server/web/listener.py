@@ -25,20 +25,23 @@ IDLE_TIMEOUT_S = 15.0
 """A connection without an exchange for this long, and at most twice as long, is closed, whatever it dribbles."""
 MAX_HEAD_BYTES = 256 << 10
 """A filter of 64 KiB, percent-encoded in the query, must fit."""
+ADMIN_CONNECTIONS = 32
+ADMIN_HEAD_BYTES = 8 << 10
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection that must have an exchange now and then, one of at most `MAX_CONNECTIONS`."""
+    """A connection that must have an exchange now and then, one of at most `most`."""
 
+    most = MAX_CONNECTIONS
     _idle_timer: asyncio.TimerHandle | None = None
     _idle_since: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Turns away what is too much, at once: waiting would use up the process's open files."""
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > self.most:
             transport.write(_BUSY)
             transport.close()
         else:
@@ -69,6 +72,12 @@ class BoundedProtocol(H11Protocol):
         self._idle_timer = self.loop.call_later(IDLE_TIMEOUT_S, self._close_if_idle)
 
 
+class AdminProtocol(BoundedProtocol):
+    """One of a few."""
+
+    most = ADMIN_CONNECTIONS
+
+
 class _Server(uvicorn.Server):
     """Tells when it is up, and leaves the signals to the process."""
 
@@ -93,10 +102,14 @@ class Listener:
         host: address to listen on.
         port: 0 takes a free one.
         tls: None means plain HTTP.
+        admin: it is the port of probes and metrics, for a few connections with small heads.
     """
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int, tls: Certificates | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, host: str, port: int, tls: Certificates | None = None, admin: bool = False
+    ) -> None:
         self._app = app
+        self._admin = admin
         self._address = (host, port)
         self._tls: dict[str, Any] = {"ssl_context_factory": lambda *_: tls.context()} if tls else {}
         self._server: _Server | None = None
@@ -104,10 +117,10 @@ class Listener:
 
     async def start(self) -> int:
         """Listens, and returns the port. Raises OSError naming the address if it is taken."""
-        listening = await _bound(*self._address)
+        listening = await _bound(*self._address, admin=self._admin)
         config = uvicorn.Config(
             self._app,
-            http=BoundedProtocol,
+            http=AdminProtocol if self._admin else BoundedProtocol,
             ws="none",
             lifespan="on",
             loop="none",
@@ -117,7 +130,7 @@ class Listener:
             proxy_headers=False,
             timeout_keep_alive=round(IDLE_TIMEOUT_S),
             timeout_graceful_shutdown=2,
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            h11_max_incomplete_event_size=ADMIN_HEAD_BYTES if self._admin else MAX_HEAD_BYTES,
             **self._tls,
         )
         self._server = _Server(config)
@@ -140,13 +153,16 @@ class Listener:
         await self._serving
 
 
-async def _bound(host: str, port: int) -> socket.socket:
+async def _bound(host: str, port: int, *, admin: bool) -> socket.socket:
     try:
-        await until_free(host, port, "BLADE_HTTP_PORT")
+        if admin:
+            await until_free(host, port, "BLADE_ADMIN_PORT", zero="none")
+        else:
+            await until_free(host, port, "BLADE_HTTP_PORT")
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         bound = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as exc:
-        raise OSError(f"HTTP {exc.strerror}") from exc
+        raise OSError(exc.strerror if admin else f"HTTP {exc.strerror}") from exc
     # Its connections inherit it. Otherwise the body of an answer waits for the client's late ACK of its head, 40 ms.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return bound

@@ -27,9 +27,11 @@ from blade_server.catalog.failures import Answer, AnswerTooLong, breakage
 from blade_server.catalog.origin import OWN, Origin
 from blade_server.catalog.wire.exchange import TooLong, exchange
 from blade_server.errors import Precondition, Reason
+from blade_server.metrics.families import CATALOG_UP, HTTP_REQUESTS
 
 _CONNECT_TIMEOUT_S = 10.0
 _MAX_ANSWER_BYTES = 16 * 1024 * 1024
+_DENIED = frozenset({401, 403})
 
 logger = logging.getLogger(__name__)
 
@@ -87,15 +89,31 @@ class ConnectionPool:
         catalog is set up.
         """
         self.check_is_set()
+        began, status = time.monotonic(), 0
+        try:
+            answer = self._request(method, path, body, headers or {}, stores=stores)
+            status = answer.status
+            return answer
+        finally:
+            self._count(method, status, time.monotonic() - began)
+
+    def _count(self, method: str, status: int, took_s: float) -> None:
+        destination = self.origin.destination
+        HTTP_REQUESTS.labels(destination, method, status).observe(took_s)
+        CATALOG_UP.saw(0 < status < 500 and status not in _DENIED, destination)
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], *, stores: bool
+    ) -> Answer:
         try:
             pool, base = self._opened or self._open()
             if stores and body is not None and pool.proxy is None:
-                return self._exchange(pool, self._written(pool, method, base + path, body, headers or {}))
+                return self._exchange(pool, self._written(pool, method, base + path, body, headers))
             response = pool.urlopen(
                 method,
                 base + path,
                 body,
-                {**self._headers, **(headers or {})},
+                {**self._headers, **headers},
                 retries=self._adapter.max_retries,
                 redirect=False,
                 assert_same_host=False,

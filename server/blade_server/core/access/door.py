@@ -157,18 +157,18 @@ class Door:
         if not shown.authorization:
             if shown.certificate:
                 return self._by_certificate(shown.certificate, shown.certificate_ends)
-            raise Unauthenticated(_MISSING)
+            raise Unauthenticated(_MISSING, shown="nothing")
         if scheme.lower() != "bearer":
             # Without a blank in it, it may be a token that somebody has sent as it is.
             said = f", not {scheme[:20]!r}" if token and scheme.isalpha() else ""
-            raise Unauthenticated(f"authorization: only 'Bearer TOKEN' is read here{said}")
+            raise Unauthenticated(f"authorization: only 'Bearer TOKEN' is read here{said}", shown="another scheme")
         if self._provider is not None and _is_jwt(token):
             return self._by_jwt(self._provider, token)
         return self._by_token(token)
 
     def _by_certificate(self, name: str, ends: datetime | None) -> Principal:
         if ends is not None and ends <= datetime.now(UTC):
-            raise Unauthenticated(_CERTIFICATE_OVER)
+            raise Unauthenticated(_CERTIFICATE_OVER, shown="certificate")
         grants = tuple(self._store.grants_of(name, ()))
         return self._with_fixed_grants(Principal(name=name, kind=Kind.MTLS, grants=grants, expire_time=ends))
 
@@ -198,7 +198,7 @@ class Door:
     def _by_session(self, session_id: str) -> Principal:
         session = None if self._sessions is None else self._sessions.find(hash_of(session_id))
         if session is None:
-            raise Unauthenticated(_OVER)
+            raise Unauthenticated(_OVER, shown="session")
         principal = Principal(
             name=session.principal,
             kind=session.kind,

@@ -87,7 +87,7 @@ class Sessions:
             hash_of(code), hash_of(session_id), address=browser.peer, instead_of=_hash_before(browser)
         )
         if opened is None:
-            raise Unauthenticated(_CODE_OVER)
+            raise Unauthenticated(_CODE_OVER, shown="code")
         return self._signed_in(session_id, opened)
 
     def begin_at_provider(self) -> tuple[str, Begun]:

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 
 from blade_server.core.audit.recorder import Recorder
 from blade_server.errors import AccessDenied, Unauthenticated
+from blade_server.metrics.families import SIGN_IN_FAILURES
 from blade_server.model.access import AuditOutcome, Caller, Deed, Kind, Principal
 
 KNOWN_A_SECOND = 10
@@ -38,6 +39,7 @@ class Refusals:
 
     def stranger(self, address: str, error: Unauthenticated) -> None:
         """Nobody knows who calls, or signs in."""
+        SIGN_IN_FAILURES.labels(error.shown).inc()
         host, why = _host(address), error.message.partition(":")[0]  # behind it may be what he has sent
         by = Caller(principal=_NOBODY, address=host)
         self._note(by, "", why, self._strangers.count(f"{host} {why}", by))

@@ -38,6 +38,7 @@ def connect(policy: DestinationPolicy, destination: Destination) -> Catalog:
         ca_file=f"{name}.ca_file",
         loopback=is_loopback(parts.hostname or ""),
         catalog_id=destination.catalog_id,
+        destination=destination.name,
     )
     try:
         return Catalog(

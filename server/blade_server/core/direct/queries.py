@@ -100,7 +100,7 @@ class Queries:
         """
         _check_item_id(item_id)
         where = target(self._policy.source.warehouse, source.config)
-        with Slot(self._slots), Warehouse(where) as warehouse:
+        with Slot(self._slots), Warehouse(where, source.name) as warehouse:
             transformed, rows = self._look_up(warehouse, _Of(source, view), where, item_id, metadata)
         return _the_one(transformed, rows, source, item_id)
 
@@ -153,7 +153,11 @@ class Queries:
         sql.select(of.source, query, view=of.view)  # what is wrong with the request is said before anything is opened
         where = target(self._policy.source.warehouse, of.source.config)
         slot = Slot(self._slots).take()
-        return OpenQuery(where, slot, lambda warehouse: self._run(warehouse, of, query, batch_rows, whole_rows))
+        return OpenQuery(
+            Warehouse(where, of.source.name),
+            slot,
+            lambda warehouse: self._run(warehouse, of, query, batch_rows, whole_rows),
+        )
 
     def _run(self, warehouse: Warehouse, of: _Of, query: RowQuery, batch_rows: int, whole_rows: bool) -> Result:
         """The statement over checked columns: an unknown one is the caller's mistake and is said as such.

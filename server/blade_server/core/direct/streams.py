@@ -14,8 +14,9 @@ import pyarrow as pa
 from blade_server.core.transform.provenance import item_metadata
 from blade_server.core.transform.transform import Transform, Transformed
 from blade_server.errors import QuotaExceeded
+from blade_server.metrics.families import DIRECT_STREAMS
 from blade_server.model import Source
-from blade_server.warehouse import Result, Target, Warehouse
+from blade_server.warehouse import Result, Warehouse
 
 
 class Slot:
@@ -34,6 +35,7 @@ class Slot:
                 subject="direct queries",
             )
         self._taken = True
+        DIRECT_STREAMS.inc()
         return self
 
     def give_back(self) -> None:
@@ -42,6 +44,7 @@ class Slot:
             if self._taken:
                 self._taken = False
                 self._slots.release()
+                DIRECT_STREAMS.dec()
 
     __enter__ = take
 
@@ -50,14 +53,14 @@ class Slot:
 
 
 class OpenQuery:
-    """A query that may run: `run` is called on a warehouse of its own with the first use of `result`."""
+    """A query that may run: `run` is called on the warehouse, its own, with the first use of `result`."""
 
-    def __init__(self, where: Target, slot: Slot, run: Callable[[Warehouse], Result]) -> None:
+    def __init__(self, warehouse: Warehouse, slot: Slot, run: Callable[[Warehouse], Result]) -> None:
         self._slot = slot
         self._run = run
-        self._warehouse = Warehouse(where)
+        self._warehouse = warehouse
         self._result: Result | None = None
-        self.warehouse_id = where.warehouse_id
+        self.warehouse_id = warehouse.target.warehouse_id
 
     @property
     def result(self) -> Result:

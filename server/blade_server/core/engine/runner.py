@@ -16,6 +16,7 @@ from blade_server.core.engine.attempts import Attempts
 from blade_server.core.engine.halt import clock
 from blade_server.core.engine.run import EngineTools, Run
 from blade_server.errors import StorageUnavailable
+from blade_server.metrics.families import CLAIM_DELAY
 from blade_server.storage.jobs.rows import QUEUE
 
 log = logging.getLogger(__name__)
@@ -183,6 +184,8 @@ class Runner:
         if claim is None:
             return False
         log.info("job %s: claimed, epoch %d", claim.job_id, claim.epoch)
+        if claim.epoch == 1 and claim.job.start_time is not None:
+            CLAIM_DELAY.observe((claim.job.start_time - claim.job.create_time).total_seconds())
         if claim.job_id in self._running:
             self._running[claim.job_id].run.lose()
         run = Run(self._tools, claim, asked_at + self._policy.lease_s)

@@ -62,7 +62,7 @@ class PreviewItems:
         where = target(self._policy.source.warehouse, resolved.source.config)
         self._recorder.read(by, f"source:{resolved.source.name}")
         statement = sql.limit(resolved.statement, request.limit or DEFAULT_PREVIEW_ROWS)
-        with Warehouse(where) as warehouse:
+        with Warehouse(where, resolved.source.name) as warehouse:
             result = warehouse.execute(statement, timeout_s=self._policy.query_timeout_s)
             transform = Transform(
                 resolved.source,

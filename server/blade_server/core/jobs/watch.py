@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from blade_server.errors import BladeError, Invalid, NotFound, QuotaExceeded, Reason, ShuttingDown
+from blade_server.metrics.families import WATCHERS
 from blade_server.model import Job
 
 log = logging.getLogger(__name__)
@@ -144,12 +145,14 @@ class Feed:
                 retry_after_s=5.0,
             )
         self._watchers += 1
+        WATCHERS.inc()
         watched = self._watched.setdefault(job_id, _Watched())
         watched.seats += 1
         try:
             yield watched
         finally:
             self._watchers -= 1
+            WATCHERS.dec()
             watched.seats -= 1
             if not watched.seats:
                 del self._watched[job_id]

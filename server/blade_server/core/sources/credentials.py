@@ -41,15 +41,17 @@ def target(policy: WarehousePolicy, config: SourceConfig) -> Target:
     token = _secret(policy, host, config.credentials) if config.credentials else None
     if host != own and any(token == secret for secret in (policy.token, policy.client_secret) if secret):
         raise no_secret(host, config.credentials)
+    http_path = _http_path(policy, config, foreign=host != own)
     return Target(
         host=host,
-        http_path=_http_path(policy, config, foreign=host != own),
+        http_path=http_path,
         token=token or (None if host != own else policy.token),
         client_id="" if token or host != own else policy.client_id,
         client_secret=None if token or host != own else policy.client_secret,
         ca_file=policy.ca_file,
         timeout_s=policy.timeout_s,
         result_domains=policy.result_domains,
+        own=host == own and http_path == policy.http_path,
     )
 
 

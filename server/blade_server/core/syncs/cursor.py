@@ -25,7 +25,7 @@ def check_cursor(policy: SourcePolicy, source: Source, cursor: Cursor, *, field:
         Invalid: below `field`: there is no such column, its values do not sort, or have no span of time for `lag`.
         Warehouse...: it cannot be asked.
     """
-    with Warehouse(target(policy.warehouse, source.config)) as warehouse:
+    with Warehouse(target(policy.warehouse, source.config), source.name) as warehouse:
         result = warehouse.execute(sql.all_rows(source, 0), timeout_s=LOOK_TIMEOUT_S)
         schema = result.schema
         result.close()

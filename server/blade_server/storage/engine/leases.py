@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, text, update
 
 from blade_server.errors import Reason
+from blade_server.metrics.families import JOBS_ENDED
 from blade_server.model import Claim, EventKind, Flags, Plan, Status
 from blade_server.model.policy import MAX_LEASE_S
 from blade_server.storage import tables
@@ -141,6 +142,7 @@ class Leases:
             self._witness.raised(owner, (row.beats, row.beat_s))
             if claim is not None:
                 return claim
+            JOBS_ENDED.labels(row.source, Status.FAILED).inc()
 
     def _may_claim(self, connection: Connection) -> bool:
         """Whether this machine's clock is right, once it is known that this database is no older than the work."""

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 
 from blade_server.errors import Precondition, Reason, check_may
+from blade_server.metrics.families import JOBS_ENDED
 from blade_server.model import FINAL, Action, EventKind, Job, JobLimits, Status, WaitReason
 from blade_server.model.access import Caller, Deed
 from blade_server.storage import audit, tables
@@ -99,7 +100,9 @@ class JobControl:
             add_event(connection, job_id, EventKind.CANCEL_REQUESTED, actor=by.name, reason=reason)
             if row.status == Status.RUNNING and row.owner is not None:
                 return self._obey(connection, job_id, by, reason, pending_action=Action.CANCEL)
-            return self._obey(connection, job_id, by, reason, **self._cancelled(connection, job_id, row, by))
+            job = self._obey(connection, job_id, by, reason, **self._cancelled(connection, job_id, row, by))
+        JOBS_ENDED.labels(job.source.name, job.status).inc()
+        return job
 
     def cancel_abandoned(self, job_id: str, *, by: Caller) -> Job:
         """Writes CANCELLED for a job whose server let its lease run out before it saw the request; else leaves it."""
@@ -107,9 +110,11 @@ class JobControl:
             row = self._locked(connection, job_id, by)
             expired = _job.c.lease_until < func.now()
             abandoned = row.owner is None or connection.execute(select(expired).where(_job.c.job_id == job_id)).scalar()
-            if row.status == Status.RUNNING and row.pending_action == Action.CANCEL and abandoned:
-                return self._change(connection, job_id, **self._cancelled(connection, job_id, row, by))
-            return job_from(row)
+            if row.status != Status.RUNNING or row.pending_action != Action.CANCEL or not abandoned:
+                return job_from(row)
+            job = self._change(connection, job_id, **self._cancelled(connection, job_id, row, by))
+        JOBS_ENDED.labels(job.source.name, job.status).inc()
+        return job
 
     def _cancelled(self, connection: Connection, job_id: str, row: Row[Any], by: Caller) -> dict[str, Any]:
         """What becomes of its columns."""

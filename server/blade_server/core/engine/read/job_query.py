@@ -54,7 +54,8 @@ class JobQuery:
     def connect(self) -> Warehouse:
         """A new session for each attempt: what the last one left behind does not matter. Raises HaltedError."""
         self.close()
-        warehouse = self._warehouse = Warehouse(target(self._policy.warehouse, self._claim.job.source.config))
+        source = self._claim.job.source
+        warehouse = self._warehouse = Warehouse(target(self._policy.warehouse, source.config), source.name)
         self._control.check()
         return warehouse
 

@@ -31,6 +31,7 @@ from blade_server.core.engine.sync.comparison import Comparison
 from blade_server.core.transform.json_columns import text_bytes
 from blade_server.core.transform.transform import Rejected, Transform, Transformed
 from blade_server.errors import Reason
+from blade_server.metrics.families import JOB_ROWS_READ
 from blade_server.model import MAX_ROW_JSON_BYTES, ItemError, Stage
 from blade_server.warehouse import Warehouse
 
@@ -94,12 +95,14 @@ class Reader:
                 self._inbox(exc)
 
     def _read(self) -> None:
+        rows_read = JOB_ROWS_READ.labels(self._pass.warehouse.source)
         result = self._pass.warehouse.execute(self._pass.statement, max_batch_rows=CHUNK_ROWS)
         try:
             self.began.set()
             order = self._order(result.schema)
             transform = self._pass.transform(pa.schema([result.schema.field(at) for at in order]))
             for batch in result:
+                rows_read.inc(batch.num_rows)
                 for part in slices(batch.select(order)):
                     chunk = self._chunk(transform, part)
                     self._room.acquire()

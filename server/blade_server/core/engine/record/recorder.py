@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -14,6 +15,7 @@ from blade_server.core.engine.ledger import Mark
 from blade_server.core.engine.record.progress import Progress
 from blade_server.core.engine.sync.findings import Findings
 from blade_server.errors import LeaseLost, Reason, StorageUnavailable
+from blade_server.metrics.families import JOB_ITEMS, JOB_WAITS, JOBS_ENDED, LEDGER_WRITES, UPLOADED_BYTES
 from blade_server.model import Block, Claim, Display, Flags, ItemError, Job, Plan, Record, Status, WaitReason
 from blade_server.model.sync_end import SyncEnd
 from blade_server.storage.engine.stores import Stores
@@ -48,10 +50,14 @@ class Recorder:
         self._number = claim.last_record
         self._shown = _as_claimed(claim.job)
         self._shown_at = 0.0
+        self._waits_for: WaitReason | None = None
+        self._waits_since = time.monotonic()
         self._forget()
 
     def _forget(self) -> None:
         self._success = self._error = self._skipped = 0
+        self._outcomes: Counter[str] = Counter()
+        """What became of items, for the metrics."""
         self._new_blocks: list[Block] = []
         self._unwritten: list[tuple[Sequence[bytes], Callable[[Iterable[bytes]], None]]] = []
         self._bytes_uploaded = 0
@@ -100,6 +106,7 @@ class Recorder:
         self._new_blocks.append(Block(number=number, keys=b"".join(keys), outcomes=outcomes, deletes=True))
 
     def _find(self, mark: Mark, items: int, *, deletes: bool = False) -> None:
+        self._outcomes["success" if mark is Mark.CREATED else mark.name.lower()] += items
         if self._findings is not None and items:
             self._findings.add(mark, items, deletes=deletes)
 
@@ -114,6 +121,7 @@ class Recorder:
     def skip(self, rows: int) -> None:
         """Counts rows that the source no longer has."""
         self._skipped += rows
+        self._outcomes["skipped"] += rows
 
     def unsent(self, batches: Sequence[Batch]) -> None:
         """Marks what was intended and certainly not sent, so that nobody has to look it up."""
@@ -143,6 +151,7 @@ class Recorder:
 
         None, and nothing is written, if nothing has changed.
         """
+        self._count_wait(reason)
         rows = self._success + self._error + self._skipped
         display = self._progress.display(reason, detail, adding=rows)
         self._shown_at = time.monotonic()
@@ -160,15 +169,34 @@ class Recorder:
             display=display,
             report=None if self._findings is None else self._findings.report(),
         )
-        unwritten = self._unwritten
+        unwritten, outcomes = self._unwritten, self._outcomes
         self._forget()
-        flags = self.insist(lambda: self._records.record(self._claim, record))
+        with LEDGER_WRITES.time():
+            flags = self.insist(lambda: self._records.record(self._claim, record))
         self._number = record.number  # not before: a number that is left out looks like one that is gone
+        self._count_items(record, outcomes)
         self._progress.committed(record.success, record.error, record.skipped)
         for keys, written in unwritten:
             written(keys)
         self._shown = display
         return flags
+
+    def _count_items(self, record: Record, outcomes: Counter[str]) -> None:
+        """For the metrics; a second row of an id is apart from other errors."""
+        source = self._claim.job.source.name
+        duplicates = sum(error.reason is Reason.DUPLICATE_ITEM_ID for _, error in record.errors)
+        for outcome, items in {**outcomes, "error": outcomes["error"] - duplicates, "duplicate": duplicates}.items():
+            if items:
+                JOB_ITEMS.labels(source, outcome).inc(items)
+        if record.bytes_uploaded:
+            UPLOADED_BYTES.labels(self._claim.job.spec.destination).inc(record.bytes_uploaded)
+
+    def _count_wait(self, reason: WaitReason | None) -> None:
+        """The time since it was told last goes to the reason that was told then, for the metrics."""
+        now = time.monotonic()
+        if self._waits_for is not None:
+            JOB_WAITS.labels(self._waits_for).inc(now - self._waits_since)
+        self._waits_for, self._waits_since = reason, now
 
     def record_rest(self) -> Flags | None:
         """As `record`, if there are outcomes that are not yet committed."""
@@ -184,14 +212,17 @@ class Recorder:
         """Writes down what is about to be sent."""
         block = _plain_block if self._findings is None else _sync_block
         blocks = [block(batch) for batch in batches]
-        self.insist(lambda: self._ledgers.intend(self._claim, blocks))
+        with LEDGER_WRITES.time():
+            self.insist(lambda: self._ledgers.intend(self._claim, blocks))
 
     def paused(self) -> Flags | None:
         """Writes PAUSED. None if the pause was taken back."""
+        self._count_wait(None)
         return self.insist(lambda: self._claims.pause(self._claim))
 
     def release(self, detail: str) -> None:
         """Hands the job back."""
+        self._count_wait(None)
         self.insist(lambda: self._claims.release(self._claim, detail))
 
     def finish(
@@ -203,11 +234,13 @@ class Recorder:
         sync_end: SyncEnd | None = None,
     ) -> None:
         """Writes the final status."""
+        self._count_wait(None)
         self.insist(
             lambda: self._claims.finish(
                 self._claim, status, operation=operation, error=error, message=message, sync_end=sync_end
             )
         )
+        JOBS_ENDED.labels(self._claim.job.source.name, status).inc()
 
     def insist(self, call: Callable[[], T]) -> T:
         """Calls again and again while PostgreSQL is away."""

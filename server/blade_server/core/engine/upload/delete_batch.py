@@ -25,7 +25,7 @@ from blade_server.core import retry
 from blade_server.core.engine.batches import Batch, Doubt, Report
 from blade_server.core.engine.halt import HaltedError
 from blade_server.core.engine.ledger import Mark
-from blade_server.core.engine.upload.send_batch import SendTools
+from blade_server.core.engine.upload.send_batch import SendTools, count_failure
 from blade_server.errors import CatalogRejected, CatalogUnavailable, Reason, StorageUnavailable
 from blade_server.model import ItemError, Stage, WaitReason
 
@@ -109,6 +109,7 @@ class _Deleting:
 
     def _on_unavailable(self, part: Sequence[int], exc: CatalogUnavailable) -> Iterator[Report]:
         tools = self._tools
+        count_failure(tools.catalog.destination, exc)
         left = [at for at in part if self._batch.marks[at] == Mark.INTENDED]
         self._failing_since = self._failing_since or time.monotonic()
         if exc.maybe_stored:

@@ -45,6 +45,7 @@ from blade_server.core.engine.upload.outage import Outage
 from blade_server.core.engine.upload.pace import Pace
 from blade_server.core.engine.upload.throttle import Throttle
 from blade_server.errors import BladeError, CatalogRejected, CatalogUnavailable, Reason, StorageUnavailable
+from blade_server.metrics.families import BATCH_ITEMS, UPLOAD_RETRIES, UPLOAD_THROTTLES
 from blade_server.model import MAX_ROW_JSON_BYTES, Item, ItemError, Stage, WaitReason
 from blade_server.model.policy import RetryPolicy
 
@@ -174,6 +175,7 @@ class _Sending:
             return False
         assert batch.encoded is not None
         encoded = batch.encoded if len(part) == len(batch.encoded) else batch.encoded.take(part)
+        BATCH_ITEMS.observe(len(part))
         began, self._sent_at = time.monotonic(), 0.0
         with tools.control.busy():
             try:
@@ -349,6 +351,7 @@ class _Sending:
 
     def _on_unavailable(self, group: Group, part: list[int], exc: CatalogUnavailable) -> Reports[list[Group]]:
         tools = self._tools
+        count_failure(tools.catalog.destination, exc)
         group.failing_since = group.failing_since or time.monotonic()
         part = self._still_open(part)
         if exc.maybe_stored:
@@ -470,6 +473,14 @@ class _Sending:
         seconds = retry.delay_s(attempt, retries.base_s, exc)
         detail = f"attempt {attempt + 1} of {retries.attempts + 1} in {seconds:.1f} s: {exc.message}"
         self._tools.control.wait(seconds, WaitReason.RETRY_BACKOFF, detail)
+
+
+def count_failure(destination: str, exc: CatalogUnavailable) -> None:
+    """For the metrics: what the catalog did that is tried again."""
+    reason = "throttled" if exc.throttled else "no_answer" if exc.at_work else "unavailable"
+    UPLOAD_RETRIES.labels(destination, reason).inc()
+    if exc.throttled:
+        UPLOAD_THROTTLES.labels(destination).inc()
 
 
 def _error(item: Item, reason: Reason, message: str, attempts: int) -> ItemError:
