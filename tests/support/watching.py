@@ -20,6 +20,18 @@ _NOT_METRICS = re.compile(
 _LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 
 
+def known() -> dict[str, set[str]]:
+    """The labels of each metric that docs/operations.md lists, by the names that Prometheus has for it."""
+    table = (
+        (ROOT / "docs" / "operations.md").read_text().partition("| metric | type | labels |")[2].partition("\n\n")[0]
+    )
+    found: dict[str, set[str]] = {}
+    for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", table, re.MULTILINE):
+        endings = ("_bucket", "_count", "_sum") if kind == "histogram" else ("",)
+        found |= {name + ending: set(re.findall(r"`(\w+)`", labels)) for ending in endings}
+    return found
+
+
 def rules() -> list[dict[str, Any]]:
     """All rules, those that record as well."""
     groups = yaml.safe_load((PROMETHEUS / "rules.yml").read_text())["groups"]

@@ -16,4 +16,6 @@ NOTHING: Any = SimpleNamespace()
 def open_web(target: str, listen: ListenPolicy | None = None, **policy: Any) -> Web:
     """Nobody signs in here, so nothing is looked up."""
     sessions = Sessions(Door(AccessPolicy(required=False), NOTHING), NOTHING)
-    return Web(target, WebPolicy(listen=listen or ListenPolicy(), **policy), sessions, NOTHING, door_key="key", checks=tuple)
+    return Web(
+        target, WebPolicy(listen=listen or ListenPolicy(), **policy), sessions, NOTHING, door_key="key", checks=tuple
+    )

@@ -85,7 +85,8 @@ def of_server(settings: Settings) -> Iterator[Check]:
     if status == 200:
         yield passed("server", "it is ready")
     else:
-        yield failed("server", "; ".join(readiness.split("\n")).strip("; "), "mend what is not ok there")
+        in_the_way = [line for line in readiness.splitlines() if line.startswith("[-]") and "not count" not in line]
+        yield failed("server", f"it is not ready: {'; '.join(in_the_way)}", "mend what it says; docs/runbook.md helps")
     runs = re.search(r'^blade_build_info\{version="([^"]*)"\}', metrics, re.MULTILINE)
     if runs is not None and runs[1] != version("blade"):
         found = f"the server is {runs[1]}, and this command {version('blade')}"
