@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from blade_server.storage import tables
 from blade_server.storage.clock import NOW
@@ -75,7 +75,7 @@ class Checkup:
         return Server(*row)
 
     def missing_rights(self) -> list[str]:
-        """What the role may not do and a server does: `DELETE on job`, `CREATE in the schema public`."""
+        """What the role may not do and a server does: `DELETE on job`. Tables that are not there are left out."""
         needed = [
             (name, privilege)
             for name in tables.metadata.tables
@@ -84,7 +84,13 @@ class Checkup:
         names, privileges = zip(*needed, strict=True)
         with self._database.read() as connection:
             missing = connection.execute(_MISSING_RIGHTS, {"names": list(names), "privileges": list(privileges)})
-            return [*missing.scalars(), *_cannot_create(connection)]
+            return list(missing.scalars())
+
+    def may_create(self) -> bool:
+        """Whether the role may make tables, as migrations do."""
+        with self._database.read() as connection:
+            may = connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')"))
+            return bool(may.scalar_one())
 
     def clock_offset_s(self) -> float:
         """How far this machine's clock is ahead of PostgreSQL's (behind: negative), as far as no wait explains it."""
@@ -112,11 +118,3 @@ class Checkup:
             with self._database.begin() as second:
                 second.execute(process)
                 return bool(first.execute(process).scalar_one() != before)
-
-
-def _cannot_create(connection: Connection) -> list[str]:
-    """Migrations make tables."""
-    schema, may = connection.execute(
-        text("SELECT current_schema(), has_schema_privilege(current_schema(), 'CREATE')")
-    ).one()
-    return [] if may else [f"CREATE in the schema {schema or 'of its search_path, which is not there'}"]

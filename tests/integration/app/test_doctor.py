@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import re
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from zipfile import ZipFile
 
 import psycopg2
+import pyarrow as pa
 import pytest
+import requests
 from sqlalchemy import make_url
-from tests.support.forks import SERVER, run_forked
+from tests.support.access import HEADERS
+from tests.support.databases import of_a_newer_release
+from tests.support.engine import maintenance_rows
+from tests.support.forks import SERVER, Forked, run_forked
 from tests.support.servers import TIMEOUT_S, environment
+from tests.support.waiting import wait_until
 
 from blade_sandbox.catalog import CatalogServer
 from blade_sandbox.warehouse import Warehouse as Sandbox
@@ -131,7 +139,7 @@ def test_settings_that_cannot_be_right_are_all_that_is_said() -> None:
             "certificate",
             "FAILED the TLS certificate /no/cert and key /no/key cannot be used",
         ),
-        ({"BLADE_DATA_DIR": "/proc/blade"}, "disk", "FAILED /proc/blade cannot be written by this user"),
+        ({"BLADE_DATA_DIR": "/proc/blade"}, "disk", "FAILED /proc/blade "),
         ({"DATABRICKS_SERVER_HOSTNAME": "x.test"}, "warehouse", "FAILED source.config.warehouse_id: must be set"),
         ({"BLADE_CATALOG_URL": "nothing"}, "catalog", "FAILED BLADE_CATALOG_URL is 'nothing'"),
         ({"DATABASE_URL": "mysql://root:s3cret@db/x"}, "postgresql", "FAILED DATABASE_URL is 'mysql://***@db/x'"),
@@ -170,34 +178,26 @@ def weak_role(postgres_url: str) -> Iterator[str]:
 
 def test_rights_and_connections_of_a_role(postgres_url: str, weak_role: str) -> None:
     found = examined(code=1, DATABASE_URL=as_role(postgres_url, weak_role))
-    assert said(found["postgresql.rights"]).startswith("FAILED the role lacks CREATE in the schema public, ")
-    assert "DELETE on job" in found["postgresql.rights"]["found"]
-    assert "INSERT on audit_entry" in found["postgresql.rights"]["found"]
+    assert found["postgresql.rights"]["found"] == "the role lacks DELETE on job, INSERT on audit_entry"
+    assert found["postgresql.rights"]["outcome"] == "FAILED"
+    assert found["postgresql.migrations"]["outcome"] == "PASSED"
     assert said(found["postgresql.connections"]).startswith("WARNING it takes 10, ")
-    assert "one server may want 18 -> lower BLADE_DATABASE_POOL_SIZE" in said(found["postgresql.connections"])
+    assert re.search(r"one server may want \d\d -> lower BLADE_DATABASE_POOL", said(found["postgresql.connections"]))
 
 
-def test_tables_that_are_older_newer_or_not_there(
-    postgres_url: str, empty_postgres_url: str, database_of_a_newer_release: Callable[[str, str], str]
-) -> None:
+def test_tables_that_are_older_newer_or_not_there(postgres_url: str, empty_postgres_url: str, weak_role: str) -> None:
     there = examined(code=0, DATABASE_URL=empty_postgres_url)["postgresql.migrations"]
     assert there["outcome"] == "WARNING"
     assert "are missing, from 0001 on" in there["found"]
     run_sql(postgres_url, "UPDATE alembic_version SET version_num = '0004'")
     assert "are missing, from 0005 on" in examined(DATABASE_URL=postgres_url)["postgresql.migrations"]["found"]
-    newer = database_of_a_newer_release(postgres_url, "99.1.0")
-    assert said(examined(code=1, DATABASE_URL=newer)["postgresql.migrations"]).startswith("FAILED the tables in Postgr")
-
-
-@pytest.fixture
-def database_of_a_newer_release() -> Callable[[str, str], str]:
-    from tests.support.databases import of_a_newer_release
-
-    def made(url: str, readable_from: str) -> str:
-        of_a_newer_release(url, readable_from=readable_from)
-        return url
-
-    return made
+    run_sql(postgres_url, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    weak = examined(code=1, DATABASE_URL=as_role(postgres_url, weak_role))["postgresql.migrations"]
+    assert weak["found"].endswith("from 0005 on, and the role may not make tables")
+    of_a_newer_release(postgres_url, readable_from="99.1.0")
+    assert said(examined(code=1, DATABASE_URL=postgres_url)["postgresql.migrations"]).startswith(
+        "FAILED the tables in Postgr"
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,9 +224,7 @@ def test_a_bundle_needs_a_new_file(tmp_path: Path) -> None:
     assert "is there already; name a new file" in done.stderr
 
 
-def members(file: Path) -> dict[str, Any]:
-    from zipfile import ZipFile
-
+def members(file: Path) -> dict[str, str]:
     with ZipFile(file) as bundle:
         return {name: bundle.read(name).decode() for name in bundle.namelist()}
 
@@ -237,3 +235,91 @@ def test_a_bundle_is_written_although_nothing_answers(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     assert members(file).keys() == {"doctor.json", "environment.json", "settings.json"}
     assert json.loads(members(file)["settings.json"])["database_url"] == "set"
+
+
+class Canaries:
+    """A text of its own in each place where a secret, SQL or a row stands."""
+
+    NAMES = ("database", "warehouse", "catalog", "webhook", "sql", "row", "filter", "proxy")
+
+    def __init__(self) -> None:
+        self.values = {name: f"canary-{name}-{secrets.token_hex(8)}" for name in self.NAMES}
+
+    def __getitem__(self, name: str) -> str:
+        return self.values[name]
+
+    def found_in(self, texts: dict[str, str]) -> list[str]:
+        return [
+            f"{name} in {part}" for part, text in texts.items() for name, value in self.values.items() if value in text
+        ]
+
+
+def used(http_port: int, canaries: Canaries) -> str:
+    """Jobs and a sync, well and badly. Returns the id of a job with errors."""
+
+    def call(verb: str, path: str, body: dict[str, object] | None = None) -> dict[str, str]:
+        answer = requests.request(verb, f"http://127.0.0.1:{http_port}{path}", headers=HEADERS, json=body, timeout=30)
+        found: dict[str, str] = answer.json()
+        return found
+
+    config = {"catalog": "main", "schema": "blade", "table": "maintenance"}
+    call("POST", "/configure/blade/parts", {"name": "parts", "dataType": "parts", "config": config})
+    call("GET", f"/blade/parts?filter=remarks%3D%27{canaries['filter']}%27%20AND%20nothing%3D1")
+    good = f"SELECT * FROM parts WHERE remarks <> '{canaries['sql']}'"
+    jobs = [call("POST", "/jobs/blade/query/start", {"source": "parts", "sql": sql}) for sql in (good, f"{good} AND")]
+    bad = f"SELECT CAST(remarks AS INT) AS n, * FROM parts WHERE remarks <> '{canaries['sql']}'"
+    jobs.append(call("POST", "/jobs/blade/query/start", {"source": "parts", "sql": bad}))
+    spec = {"source": "parts", "filter": f"remarks <> '{canaries['filter']}'"}
+    call("POST", "/syncs", {"name": "kept", "spec": spec})
+    jobs.append(call("POST", "/syncs/kept:run", {}))
+    for job in jobs:
+        if "jobId" in job:
+            path = f"/jobs/blade/query/status?id={job['jobId']}"
+            wait_until(lambda path=path: call("GET", path)["status"] in ("COMPLETED", "FAILED"))
+    return jobs[0]["jobId"]
+
+
+def test_a_bundle_has_no_secret_no_sql_and_no_row(postgres_url: str, catalog: CatalogServer, tmp_path: Path) -> None:
+    canaries = Canaries()
+    rows = maintenance_rows(20) | {"remarks": [canaries["row"]] * 20}
+    rows["classification"][3] = "NOT ONE"
+    with Sandbox(tables={}, token=canaries["warehouse"]) as warehouse:
+        warehouse.load("main.blade.maintenance", pa.table(rows))
+        url = make_url(postgres_url).set(password=canaries["database"]).render_as_string(hide_password=False)
+        own = {
+            "DATABASE_URL": url,
+            "DATABRICKS_SERVER_HOSTNAME": warehouse.url,
+            "DATABRICKS_HTTP_PATH": warehouse.http_path,
+            "DATABRICKS_TOKEN": canaries["warehouse"],
+            "BLADE_CATALOG_URL": catalog.url,
+            "BLADE_CATALOG_TOKEN": "good-one",
+            "BLADE_SECRET_HOOK": canaries["webhook"],
+            "HTTPS_PROXY": f"http://me:{canaries['proxy']}@127.0.0.1:1",
+            "NO_PROXY": "127.0.0.1",
+            "BLADE_ADMIN_PORT": None,
+            "BLADE_READY_FILE": str(tmp_path / "ready"),
+            "BLADE_DATA_DIR": str(tmp_path / "data"),
+        }
+        log_file = tmp_path / "blade.log"
+        with log_file.open("ab") as log:
+            server = Forked(SERVER, ["serve", "--log-level", "debug"], environment(**own), output=log)
+            try:
+                wait_until((tmp_path / "ready").exists)
+                job_id = used(json.loads((tmp_path / "ready").read_text())["http_port"], canaries)
+                log.write(f"Traceback (most recent call last):\nValueError: {canaries['row']}\n{url}\n".encode())
+                log.flush()
+                examined("--bundle", str(tmp_path / "bundle.zip"), "--log-file", str(log_file), code=0, **own)
+            finally:
+                server.terminate()
+                server.wait(TIMEOUT_S)
+
+    parts = members(tmp_path / "bundle.zip")
+    assert canaries.found_in(parts) == []
+    assert 'blade_job_items_total{outcome="error",source="parts"} 1.0' in parts["metrics.txt"]
+    assert "[+] postgres: ok" in parts["readyz.txt"]
+    (summary,) = (job for job in json.loads(parts["jobs.json"]) if job["job_id"] == job_id)
+    assert (summary["status"], summary["errors"]) == ("COMPLETED", {"UNKNOWN_CLASSIFICATION": 1})
+    assert [sync["name"] for sync in json.loads(parts["syncs.json"])] == ["kept"]
+    assert "job" in [table["name"] for table in json.loads(parts["tables.json"])]
+    assert "blade.v1.JobService/GetJob OK" in parts["log.txt"]
+    assert parts["log.txt"].endswith("Traceback (most recent call last):\nValueError: ***\n***\n")

@@ -25,7 +25,7 @@ def of_postgres(settings: Settings, url: str) -> Iterator[Check]:
     try:
         checkup = Checkup(database)
         try:
-            migrations = list(_migrations(url))
+            migrations = list(_migrations(checkup, url))
             server = checkup.server()
         except StorageUnavailable as exc:
             way_out = "mend what it says; DATABASE_URL names the server, the database and the role"
@@ -73,17 +73,20 @@ def _rights(checkup: Checkup) -> Iterator[Check]:
     yield failed("postgresql.rights", f"the role lacks {few}", "GRANT them, or make the role the owner of the tables")
 
 
-def _migrations(url: str) -> Iterator[Check]:
+def _migrations(checkup: Checkup, url: str) -> Iterator[Check]:
     try:
         needed = missing(url)
     except NewerTablesError as exc:
         yield failed("postgresql.migrations", str(exc), "start the release that the tables are of, or a newer one")
         return
-    if needed:
-        found = f"{len(needed)} are missing, from {needed[0]} on"
+    found = f"{len(needed)} are missing, from {needed[0]} on" if needed else "the tables are up to date"
+    if not needed:
+        yield passed("postgresql.migrations", found)
+    elif checkup.may_create():
         yield warned("postgresql.migrations", found, "the next start runs them, or `blade migrate` now")
     else:
-        yield passed("postgresql.migrations", "the tables are up to date")
+        way_out = "run `blade migrate` as a role that may, with its DATABASE_URL"
+        yield failed("postgresql.migrations", f"{found}, and the role may not make tables", way_out)
 
 
 def _clock(checkup: Checkup) -> Iterator[Check]:
