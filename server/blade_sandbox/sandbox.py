@@ -153,8 +153,9 @@ class Sandbox:
             "BLADE_AUTH": "off",
             "BLADE_PORT": found.get("port") or str(self._ports.grpc),
             "BLADE_HTTP_PORT": found.get("http_port") or str(self._ports.http),
-            **({"BLADE_ADMIN_PORT": found["admin_port"]} if found.get("admin_port") else {}),
         }
+        if admin_port := found.get("admin_port"):
+            own["BLADE_ADMIN_PORT"] = admin_port
         self.server.launch(["serve", "--json"], self._environment({**self._of_a_server(), **own, **self._settings}))
 
     def start_guarded_server(self, admin_token_file: Path) -> str:

@@ -70,7 +70,7 @@ class Violation:
 class Unauthenticated(BladeError):
     """The caller did not say who he is, or in a way that is not good (any more).
 
-    `shown` is what he said it by: nothing, another scheme, a certificate, token, session, code, or provider.
+    `shown` is what he said it by: nothing, other_scheme, certificate, token, session, code, provider.
     """
 
     reason = Reason.UNAUTHENTICATED

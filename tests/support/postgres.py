@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
+import psutil
 import psycopg2
 from tests.support.waiting import wait_until
 
@@ -60,6 +61,23 @@ def postgres_without_sync() -> Iterator[str]:
         finally:
             server.send_signal(signal.SIGINT)
             server.wait()
+
+
+@contextmanager
+def frozen(url: str) -> Iterator[None]:
+    """All processes of this server are stopped (SIGSTOP): it keeps its connections and says nothing meanwhile."""
+    data = Path(parse_qs(urlsplit(url).query)["host"][0])
+    postmaster = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
+    postmaster.suspend()  # first, so that no child is started meanwhile
+    children = postmaster.children()
+    for child in children:
+        child.suspend()
+    try:
+        yield
+    finally:
+        for process in (*children, postmaster):
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def _parent() -> str:

@@ -85,7 +85,7 @@ def standing(reader: StandingReader) -> Mapping[str, Values]:
     found = reader.now()
     if found is None:
         return {}
-    ages = {(sync.name,): sync.success_age_s for sync in found.syncs if sync.success_age_s is not None}
+    ages: Values = {(sync.name,): sync.success_age_s for sync in found.syncs if sync.success_age_s is not None}
     return {
         "blade_jobs": {(status,): found.jobs.get(status, 0) for status in ("PENDING", "RUNNING", "PAUSED")},
         "blade_jobs_oldest_pending_age_seconds": {(): found.oldest_pending_s},

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from blade_server.metrics.last_seen import LastSeen
 
-disable_created_metrics()  # a time stamp beside each counter would double them
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a time stamp beside each counter would double them
 
 REGISTRY = CollectorRegistry()
 

@@ -36,9 +36,10 @@ SELECT
             CASE WHEN NOT paused
                  THEN extract(epoch FROM clock_timestamp() - last_success_time)::float8 END AS success_age_s,
             NOT paused AND (
-                next_due < clock_timestamp() - make_interval(secs => {OVERDUE_S})
-                OR (spec ->> 'max_age_s')::float8 > 0 AND clock_timestamp()
-                    > coalesce(last_success_time, create_time) + make_interval(secs => (spec ->> 'max_age_s')::float8)
+                coalesce(next_due < clock_timestamp() - make_interval(secs => {OVERDUE_S}), false)
+                OR coalesce((spec ->> 'max_age_s')::float8 > 0 AND clock_timestamp()
+                    > coalesce(last_success_time, create_time) + make_interval(secs => (spec ->> 'max_age_s')::float8),
+                    false)
                 OR coalesce((SELECT outcome = 'MISSED' FROM sync_fire WHERE sync_fire.sync = sync.name
                              ORDER BY due_time DESC LIMIT 1), false)
             ) AS late,

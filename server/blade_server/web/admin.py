@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from blade_server.web.listener import Listener
+from blade_server.web.listener import ADMIN_HEAD_BYTES, Listener
 from blade_server.web.probes import Checks, probes
 
 Scrape = Callable[[str], tuple[bytes, str]]
@@ -37,7 +37,7 @@ class Admin:
             return Response(content, media_type=None, headers={"content-type": kind, "cache-control": "no-store"})
 
         app = Starlette(
-            routes=[*probes(checks), Route("/metrics", metrics, methods=["GET"])], middleware=[Middleware(_NoBodies)]
+            routes=[*probes(checks), Route("/metrics", metrics, methods=["GET"])], middleware=[Middleware(_Small)]
         )
         self._listener = Listener(app, host=host, port=port, admin=True)
 
@@ -51,14 +51,18 @@ class Admin:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class _NoBodies:
+class _Small:
+    """Lets small requests through."""
+
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
-        if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
-            refusal = PlainTextResponse("no request here has a body\n", 413, headers={"connection": "close"})
-            await refusal(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+        code = 200
+        if sum(len(name) + len(value) for name, value in headers.raw) > ADMIN_HEAD_BYTES:
+            code = 431
+        elif "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+            code = 413
+        refusal = PlainTextResponse("no request here is so large, or has a body\n", code, {"connection": "close"})
+        await (self._app if code == 200 else refusal)(scope, receive, send)

@@ -15,7 +15,16 @@ from typing import Any
 
 import pytest
 from tests.support.databases import of_a_newer_release
+from tests.support.metrics import UNREADABLE_ENDED, Scrape, store_unreadable_job
 from tests.support.servers import TIMEOUT_S, Served, run
+from tests.support.waiting import wait_until
+
+IDLE = {
+    "name": "db_client_connection_count",
+    "db_client_connection_pool_name": "urgent",
+    "db_client_connection_state": "idle",
+}
+"""The connections of workers for their leases."""
 
 _FAILING = """
 import os, sys
@@ -27,7 +36,7 @@ if "worker" in sys.orig_argv and os.path.exists({flag!r}):
 class WorkersServer(Served):
     """A server with workers, in a process group of its own like one that was started from a terminal."""
 
-    def __init__(self, *arguments: str, workers: int, **changes: str) -> None:
+    def __init__(self, *arguments: str, workers: int, **changes: str | None) -> None:
         super().__init__("--json", f"--workers={workers}", *arguments, own_group=True, **changes)
 
     @property
@@ -59,7 +68,7 @@ def serve(postgres_url: str) -> Iterator[Callable[..., WorkersServer]]:
     """`serve(*arguments, **settings)`: with one worker, as each costs the imports of a server; or with `workers`."""
     servers: list[WorkersServer] = []
 
-    def start(*arguments: str, workers: int = 1, **changes: str) -> WorkersServer:
+    def start(*arguments: str, workers: int = 1, **changes: str | None) -> WorkersServer:
         database = {} if "BLADE_DATA_DIR" in changes else {"DATABASE_URL": postgres_url}
         servers.append(WorkersServer(*arguments, workers=workers, **database, **changes))
         return servers[-1]
@@ -82,8 +91,8 @@ def test_the_ready_line_tells_the_workers_and_they_listen_nowhere(serve: Callabl
     assert _listens(server.process.pid)
     assert not any(map(_listens, server.workers))
     # More connections than PostgreSQL takes are said at the start.
-    # 200 and two that listen; a worker: three for its job, two for its lease, a listener
-    server.hear(r"may want 214 connections to PostgreSQL, which takes 200: lower BLADE_WORKERS")
+    # 200, two that listen, two that look; a worker: three for its job, two for its lease, a listener
+    server.hear(r"may want 216 connections to PostgreSQL, which takes 200: lower BLADE_WORKERS")
 
 
 def _listens(pid: int) -> bool:
@@ -99,15 +108,27 @@ def _target(link: Path) -> str:
         return ""
 
 
-def test_a_killed_worker_is_started_again_and_the_log_says_so(serve: Callable[..., WorkersServer]) -> None:
-    server = serve()
+def test_a_killed_worker_is_started_again_the_log_says_so_and_its_counts_stay(
+    serve: Callable[..., WorkersServer], postgres_url: str
+) -> None:
+    server = serve(BLADE_ADMIN_PORT=None)
     [first] = server.workers
+    store_unreadable_job(postgres_url, "job-1")
+    wait_until(lambda: Scrape(server.said())(**UNREADABLE_ENDED) == 1)
+    before = Scrape(server.said())
+    assert before("blade_worker_processes") == 1
+    assert before(**IDLE)
 
     os.kill(first, signal.SIGKILL)
 
     server.hear(rf"worker 1 \(process {first}\) was ended by SIGKILL; .* started again in 0.5 s")
+    between = Scrape(server.said())
+    assert between(**UNREADABLE_ENDED) == 1
+    assert (between("blade_worker_processes"), between(**IDLE)) == (0, 0)
+    store_unreadable_job(postgres_url, "job-2")
     successor = int(server.hear(r"worker 1 \(process (\d+)\) is up again")[1])
     assert successor != first
+    wait_until(lambda: Scrape(server.said())(**UNREADABLE_ENDED) == 2)
     assert server.stop()[0] == 0
 
 

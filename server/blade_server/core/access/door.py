@@ -161,7 +161,7 @@ class Door:
         if scheme.lower() != "bearer":
             # Without a blank in it, it may be a token that somebody has sent as it is.
             said = f", not {scheme[:20]!r}" if token and scheme.isalpha() else ""
-            raise Unauthenticated(f"authorization: only 'Bearer TOKEN' is read here{said}", shown="another scheme")
+            raise Unauthenticated(f"authorization: only 'Bearer TOKEN' is read here{said}", shown="other_scheme")
         if self._provider is not None and _is_jwt(token):
             return self._by_jwt(self._provider, token)
         return self._by_token(token)
