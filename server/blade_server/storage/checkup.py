@@ -11,8 +11,8 @@ from blade_server.storage import tables
 from blade_server.storage.clock import NOW
 from blade_server.storage.database import Database
 
-_APPENDED = frozenset({"audit_entry"})
-"""Servers add rows to these and change none."""
+_USED = {"about": ("SELECT", "UPDATE"), "audit_entry": ("SELECT", "INSERT")}
+"""What a server does in tables in which it does not do everything."""
 
 _MISSING_RIGHTS = text(
     """
@@ -79,7 +79,7 @@ class Checkup:
         needed = [
             (name, privilege)
             for name in tables.metadata.tables
-            for privilege in ("SELECT", "INSERT", *(() if name in _APPENDED else ("UPDATE", "DELETE")))
+            for privilege in _USED.get(name, ("SELECT", "INSERT", "UPDATE", "DELETE"))
         ]
         names, privileges = zip(*needed, strict=True)
         with self._database.read() as connection:

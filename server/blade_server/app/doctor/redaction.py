@@ -28,7 +28,7 @@ _PATTERNS = (
 )
 _OF_SECRETS = re.compile(r"(BLADE_SECRET_|DATABRICKS_)\w+|BLADE_TOKEN|\w*(TOKEN|SECRET|PASSWORD)\w*")
 _NO_SECRETS = re.compile(r"DATABRICKS_(SERVER_HOSTNAME|HTTP_PATH|CLIENT_ID)|\w+_(FILE|DIR)")
-_EVENT = re.compile(r"\d{4}-\d\d-\d\d[ T]|blade: ")
+_EVENT = re.compile(r"\d{4}-\d\d-\d\d[ T]|blade: |BLADE \d")
 """How a line begins that the server wrote as one."""
 _BETWEEN = re.compile(r"$|During handling of the above|The above exception was")
 _RAISED = re.compile(
