@@ -6,6 +6,8 @@ import json
 import os
 import re
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
@@ -19,6 +21,7 @@ from tests.support.access import HEADERS
 from tests.support.databases import of_a_newer_release
 from tests.support.engine import maintenance_rows
 from tests.support.forks import SERVER, Forked, run_forked
+from tests.support.paths import ROOT
 from tests.support.servers import TIMEOUT_S, environment
 from tests.support.waiting import wait_until
 
@@ -216,6 +219,21 @@ def test_a_database_that_is_set_up_otherwise(postgres_url: str, statement: str, 
     assert says in said(examined(DATABASE_URL=postgres_url)[name])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ahead_s", "says"),
+    [(70, "FAILED this machine's clock is 70.* s ahead of PostgreSQL's, and"), (-20, "WARNING .* 20.* s behind Post")],
+)
+def test_a_clock_that_is_wrong(postgres_url: str, tmp_path: Path, ahead_s: int, says: str) -> None:
+    (tmp_path / "all").write_text(str(ahead_s))
+    turned = {"PYTHONPATH": str(ROOT / "tests" / "faults" / "clock"), "BLADE_FAULT_CLOCK": str(tmp_path)}
+    command = [sys.executable, "-m", "blade_server", "doctor", "--json"]
+    own = environment(DATABASE_URL=postgres_url, **turned)
+    document = json.loads(subprocess.run(command, env=own, capture_output=True, check=False).stdout)
+    (check,) = (check for check in document["checks"] if check["name"] == "postgresql.clock")
+    assert re.match(says, said(check))
+
+
 def test_a_bundle_needs_a_new_file(tmp_path: Path) -> None:
     there = tmp_path / "bundle.zip"
     there.write_text("mine")
@@ -308,11 +326,12 @@ def test_a_bundle_has_no_secret_no_sql_and_no_row(postgres_url: str, catalog: Ca
                 job_id = used(json.loads((tmp_path / "ready").read_text())["http_port"], canaries)
                 log.write(f"Traceback (most recent call last):\nValueError: {canaries['row']}\n{url}\n".encode())
                 log.flush()
-                examined("--bundle", str(tmp_path / "bundle.zip"), "--log-file", str(log_file), code=0, **own)
+                found = examined("--bundle", str(tmp_path / "bundle.zip"), "--log-file", str(log_file), code=0, **own)
             finally:
                 server.terminate()
                 server.wait(TIMEOUT_S)
 
+    assert said(found["server"]) == "PASSED it is ready -> "
     parts = members(tmp_path / "bundle.zip")
     assert canaries.found_in(parts) == []
     assert 'blade_job_items_total{outcome="error",source="parts"} 2.0' in parts["metrics.txt"]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 from blade_server.app.doctor.check import Check, Outcome, failed, in_time, passed, warned
+from blade_server.app.doctor.reached import of_server
 from blade_server.app.doctor.redaction import Redaction, redaction_of, shown
 from blade_server.app.doctor.report import as_text, summary
 from blade_server.settings import Settings
@@ -118,3 +121,39 @@ def test_of_settings_secrets_are_only_said_to_be_set(monkeypatch: pytest.MonkeyP
     assert found["catalog_url"] == "https://***@catalog.test/base"
     assert found["lease_s"] == 10.0
     assert found["classifications"][0] == "UNCLASS"
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """An admin port as another release has it, that is not ready."""
+
+    def do_GET(self) -> None:
+        ready = self.path == "/readyz?verbose"
+        body = "[+] postgres: ok\n[-] clock: is off\n[-] catalog: is away (does not count)\nnot ready: clock\n"
+        self.send_response(503 if ready else 200)
+        self.end_headers()
+        self.wfile.write((body if ready else 'blade_build_info{version="0.0.7"} 1.0\n').encode())
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def admin_port() -> Iterator[int]:
+    with HTTPServer(("127.0.0.1", 0), _Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_is_not_ready_says_why_and_one_of_another_release_is_told(admin_port: int) -> None:
+    ready, release = of_server(Settings(admin_port=admin_port, admin_host="0.0.0.0"))
+    assert (ready.outcome, ready.found) == (Outcome.FAILED, "it is not ready: [-] clock: is off")
+    assert (release.outcome, release.found.split(",")[0]) == (Outcome.WARNING, "the server is 0.0.7")
+
+
+def test_the_ready_file_says_where_a_server_is(admin_port: int, tmp_path: Path) -> None:
+    (tmp_path / "ready").write_text(json.dumps({"admin_port": admin_port}))
+    assert len(list(of_server(Settings(port=0, ready_file=tmp_path / "ready")))) == 2
+    assert [check.outcome for check in of_server(Settings(port=0))] == [Outcome.NOT_RUN]
