@@ -7,9 +7,11 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
+from blade_server.app.doctor.bundle import write_bundle
 from blade_server.app.doctor.check import Check, Outcome, failed, in_time, passed, warned
 from blade_server.app.doctor.reached import of_server
 from blade_server.app.doctor.redaction import Redaction, redaction_of, shown
@@ -157,3 +159,10 @@ def test_the_ready_file_says_where_a_server_is(admin_port: int, tmp_path: Path) 
     (tmp_path / "ready").write_text(json.dumps({"admin_port": admin_port}))
     assert len(list(of_server(Settings(port=0, ready_file=tmp_path / "ready")))) == 2
     assert [check.outcome for check in of_server(Settings(port=0))] == [Outcome.NOT_RUN]
+
+
+def test_each_part_of_a_bundle_is_looked_through_for_secrets(tmp_path: Path) -> None:
+    secret = "a-secret-that-somebody-wrote"
+    write_bundle(tmp_path / "b.zip", [passed("catalog", f"it is {secret}")], None, {"BLADE_SECRET_X": secret}, None)
+    with ZipFile(tmp_path / "b.zip") as bundle:
+        assert "it is ***" in bundle.read("doctor.json").decode()
