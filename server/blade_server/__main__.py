@@ -289,9 +289,9 @@ def _settings(**given: Any) -> Settings:
 
 
 def _say(serving: Serving) -> None:
-    host = f"[{serving.host}]" if ":" in serving.host else serving.host
+    host, admin_host = (f"[{name}]" if ":" in name else name for name in (serving.host, serving.admin_host))
     jobs = f", runs jobs in {len(serving.workers)} processes of their own" if serving.workers else ""
-    probes = f", probes and metrics on {serving.admin_host}:{serving.admin_port}" if serving.admin_port else ""
+    probes = f", probes and metrics on {admin_host}:{serving.admin_port}" if serving.admin_port else ""
     click.echo(
         f"BLADE {serving.version} serves gRPC on {host}:{serving.port} and HTTP on {host}:{serving.http_port}"
         f"{probes}{jobs} (database: {serving.database}, warehouse: {serving.warehouse or 'none'}, "

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, ExceptionContext, event, make_url, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import QueuePool
 
 from blade_server.errors import StorageUnavailable
 from blade_server.storage import connect
@@ -36,24 +36,6 @@ _AWAY = frozenset({"08", "40", "53", "57", "58"})
 """Classes of SQLSTATEs that say nothing about the statement: connection, rollback, resources, operator, system."""
 
 
-class CountingPool(QueuePool):
-    """Knows who waits for a connection."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.waiting: set[int] = set()
-        """Threads."""
-
-    def connect(self) -> PoolProxiedConnection:
-        """As QueuePool."""
-        me = threading.get_ident()
-        self.waiting.add(me)
-        try:
-            return super().connect()
-        finally:
-            self.waiting.discard(me)
-
-
 class Database:
     """A pool of connections to one PostgreSQL. Thread-safe.
 
@@ -65,7 +47,6 @@ class Database:
         self.url = normalised(url)
         self.engine: Engine = connect.engine(
             self.url,
-            poolclass=CountingPool,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
@@ -73,6 +54,8 @@ class Database:
         )
         self.generation = 0
         """Raised when the connections so far lead to a server that is not to be used any more."""
+        self._waiting: set[int] = set()
+        """Threads that wait for a connection."""
         self._failed_at = float("-inf")
         self._told: set[str] = set()
         event.listen(self.engine, "handle_error", self._leave)
@@ -93,14 +76,22 @@ class Database:
         Raises StorageUnavailable if PostgreSQL cannot be reached, is stopping, takes no writes (a standby that is not
         promoted yet), or broke the connection off; then it is unknown whether a commit under way took place.
         """
-        with self._errors_are_ours(), self.engine.begin() as connection:
+        with self._errors_are_ours(), self._connect(self.engine) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for queries, each a transaction of its own: two round trips less. Raises as `begin`."""
-        with self._errors_are_ours(), self._reading.connect() as connection:
+        with self._errors_are_ours(), self._connect(self._reading) as connection:
             yield connection
+
+    def _connect(self, engine: Engine) -> Connection:
+        me = threading.get_ident()
+        self._waiting.add(me)
+        try:
+            return engine.connect()
+        finally:
+            self._waiting.discard(me)
 
     @contextmanager
     def _errors_are_ours(self) -> Iterator[None]:
@@ -152,8 +143,8 @@ class Database:
     def pool_counts(self) -> tuple[int, int, int]:
         """Connections in use, connections that are idle, and how many wait for one."""
         pool = self.engine.pool
-        assert isinstance(pool, CountingPool)
-        return pool.checkedout(), pool.checkedin(), len(pool.waiting)
+        assert isinstance(pool, QueuePool)
+        return pool.checkedout(), pool.checkedin(), len(self._waiting)
 
     def close(self) -> None:
         """Lets all connections go."""

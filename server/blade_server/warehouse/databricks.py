@@ -36,7 +36,7 @@ class Warehouse:
     def __init__(self, target: Target, source: str = "") -> None:
         """`source`: whose rows are read, for the metrics; empty: nobody's yet."""
         self.target = target
-        self.source = source
+        self._source = source
         self._lock = threading.Lock()
         self._session = Session(target)
         self._result: Result | None = None
@@ -126,7 +126,7 @@ class Warehouse:
             if self._session.retired:
                 self._session = Session(self.target)
             statement = Statement(self._session, sql, parameters, max_batch_rows, at_once=at_once)
-            self._result = Result(self._session, statement, max_batch_rows, Meter(self.source, own=self.target.own))
+            self._result = Result(self._session, statement, max_batch_rows, Meter(self._source, own=self.target.own))
             return self._result
 
 

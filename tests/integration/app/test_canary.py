@@ -205,6 +205,7 @@ def test_no_secret_leaves_its_place(
         "BLADE_AUDIT_ANCHOR_FILE": str(tmp_path / "anchors"),
         "BLADE_RETRY_ATTEMPTS": "0",
         "BLADE_TOKEN": None,
+        "BLADE_ADMIN_PORT": None,
     }
     server = Served("--json", "--log-level", "debug", afresh=True, **environment)  # its command line is looked at
     try:
@@ -214,6 +215,8 @@ def test_no_secret_leaves_its_place(
         _tell(call, f"Bearer {hidden.admin}", hook)
         _sign_in_there(call, provider)
         seen = command_lines()
+        metrics = requests.get(f"http://127.0.0.1:{server.said()['admin_port']}/metrics", timeout=TIMEOUT_S).text
+        assert 'blade_jobs_ended_total{source="good"' in metrics
         assert "blade_server serve" in seen
     finally:
         _, log = server.stop()
@@ -231,6 +234,7 @@ def test_no_secret_leaves_its_place(
         "what a failed start says": failed,
         "a table": rows_of_every_table(postgres_url),
         "a command line": seen,
+        "the metrics": metrics,
         "the anchor file": (tmp_path / "anchors").read_text() if (tmp_path / "anchors").exists() else "",
     }
     assert [place for name, content in places.items() for place in hidden.found_in(name, content)] == []

@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -47,4 +48,16 @@ def test_a_machine_that_vanishes_while_a_query_is_on_its_way_is_given_up_within_
     database = Database(over_tcp, pool_size=1)
     with database.begin() as connection, socket.socket(fileno=socket.dup(connection.connection.fileno())) as own:
         assert 5_000 <= own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 30_000
+    database.close()
+
+
+def test_the_pool_tells_what_is_in_use_what_is_idle_and_who_waits(postgres_url, wait_until):
+    database = Database(postgres_url, pool_size=2)
+    with database.read(), ThreadPoolExecutor(1) as others:
+        with database.begin():
+            assert database.pool_counts() == (2, 0, 0)
+            waiting = others.submit(database.max_connections)
+            wait_until(lambda: database.pool_counts() == (2, 0, 1))
+        assert waiting.result(30)
+        assert database.pool_counts() == (1, 1, 0)
     database.close()

@@ -181,6 +181,7 @@ def _send_tools(run: Run, outage: Outage) -> SendTools:
         data_source=source.data_source,
         scope=job.job_id,
         skip_existing=job.spec.skip_existing,
+        destination=job.spec.destination,
     )
 
 

@@ -123,6 +123,7 @@ class JobQuery:
             expected_rows=self._plan.announced,
             first_block=first_block,
             comparison=None if self._sync is None else self._sync.comparison(),
+            source=self._claim.job.source.name,
         )
 
     def feed(self, warehouse: Warehouse) -> FeedReader:

@@ -49,6 +49,7 @@ class Pass:
     `transform` makes, for the result's schema, what makes its rows items. `only` restricts the job to rows with these
     keys (sorted, see ledger.heads): a retry of failed items. `expected_rows`: None if nobody knows. `first_block`
     numbers the first batch. `comparison`: of a sync's run, whose rows have their columns in the order of names.
+    `source`: its name.
     """
 
     warehouse: Warehouse
@@ -59,6 +60,7 @@ class Pass:
     expected_rows: int | None = None
     first_block: int = 0
     comparison: Comparison | None = None
+    source: str = ""
 
 
 class Reader:
@@ -95,7 +97,7 @@ class Reader:
                 self._inbox(exc)
 
     def _read(self) -> None:
-        rows_read = JOB_ROWS_READ.labels(self._pass.warehouse.source)
+        rows_read = JOB_ROWS_READ.labels(self._pass.source)
         result = self._pass.warehouse.execute(self._pass.statement, max_batch_rows=CHUNK_ROWS)
         try:
             self.began.set()
