@@ -38,9 +38,6 @@ class Server(NamedTuple):
     """Which PostgreSQL it is."""
 
     version: str
-    number: int
-    """As 150004."""
-    encoding: str
     database: str
     role: str
     takes_writes: bool
@@ -57,7 +54,6 @@ class Checkup:
     """All methods block, and raise StorageUnavailable if PostgreSQL does not answer."""
 
     def __init__(self, database: Database) -> None:
-        """`database` has two connections to give."""
         self._database = database
 
     def server(self) -> Server:
@@ -66,8 +62,7 @@ class Checkup:
             row = connection.execute(
                 text(
                     """
-                    SELECT current_setting('server_version'), current_setting('server_version_num')::int,
-                           current_setting('server_encoding'), current_database(), current_user,
+                    SELECT current_setting('server_version'), current_database(), current_user,
                            NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'
                     """
                 )
@@ -106,15 +101,3 @@ class Checkup:
         with self._database.read() as connection:
             most, used, *limits = connection.execute(_CONNECTIONS).one()
         return Connections(most=min([most, *(limit for limit in limits if limit is not None)]), used=used)
-
-    def pools_transactions(self) -> bool:
-        """Whether a pooler is between that gives a connection to somebody else behind each transaction.
-
-        The second connection holds what served the first one, if that was let go.
-        """
-        process = text("SELECT pg_backend_pid()")
-        with self._database.read() as first:
-            before = first.execute(process).scalar_one()
-            with self._database.begin() as second:
-                second.execute(process)
-                return bool(first.execute(process).scalar_one() != before)

@@ -11,10 +11,11 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from blade_server.model.access import SESSION_IDLE_S
-from blade_server.storage.database import Database
+from blade_server.storage.database import Database, lock
 from blade_server.storage.engine.witness import KEPT_S
 
 PRUNE_LOCK = 0x424C4144455052
+_TRY = text(f"SELECT pg_try_advisory_xact_lock({lock()})")
 SLICE = 10_000
 """Most rows of one deletion: half a second, also with the largest errors."""
 JOBS_AT_ONCE = 100
@@ -147,7 +148,7 @@ class Retention:
 
     def _jobs(self, connection: Connection, query: Any, **values: float) -> list[str]:
         """The next jobs, locked; none if another replica is at it."""
-        if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": PRUNE_LOCK}).scalar_one():
+        if not connection.execute(_TRY, {"lock": PRUNE_LOCK}).scalar_one():
             return []
         return [row.job_id for row in connection.execute(query, {**values, "limit": JOBS_AT_ONCE})]
 

@@ -115,6 +115,8 @@ job = Table(
     _count("level", SmallInteger),
     # The principal who started it.
     _text("starter"),
+    # The span of the call that stored it, as a traceparent.
+    _text("trace"),
     Column("kind", Text, nullable=False, server_default="QUERY"),
     # The sync it belongs to, what it has to do (model.sync.SyncTask) and what it found (SyncReport).
     _text("sync"),

@@ -14,6 +14,7 @@ from types import TracebackType
 
 import pyarrow as pa
 
+from blade_server import tracing
 from blade_server.errors import BladeError, Deadline, StatementCancelled, WarehouseRefused
 from blade_server.warehouse.meter import Meter
 from blade_server.warehouse.schema import clean, conform
@@ -33,12 +34,19 @@ class Warehouse:
     `cancel` and `close` may be called from any thread; the rest belongs to one thread at a time.
     """
 
-    def __init__(self, target: Target, source: str = "") -> None:
-        """`source`: whose rows are read, for the metrics; empty: nobody's yet."""
+    def __init__(self, target: Target, source: str = "", tags: Mapping[str, str] | None = None) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            target: where it is.
+            source: whose rows are read, for the metrics; empty: nobody's yet.
+            tags: what its statements are for, shown in the warehouse's own history of queries; no secret.
+        """
         self.target = target
         self._source = source
+        self._tags = {name: value for name, value in (tags or {}).items() if value}
         self._lock = threading.Lock()
-        self._session = Session(target)
+        self._session = Session(target, self._tags)
         self._result: Result | None = None
         self._cancel_next = False
         self._closed = False
@@ -72,7 +80,21 @@ class Warehouse:
             StatementCancelled: `cancel` or `close` was called.
             Deadline: `timeout_s` is over; the statement is cancelled.
         """
-        result = self._begin(sql, parameters or {}, max_batch_rows, at_once)
+        with tracing.span("statement", self._attributes, outward=True):
+            return self._executed(sql, parameters or {}, max_batch_rows, timeout_s, at_once=at_once)
+
+    @property
+    def _attributes(self) -> tracing.Attributes:
+        return {
+            "db.system.name": "databricks",
+            "server.address": self.target.hostname,
+            "blade.warehouse.id": self.target.warehouse_id,
+        }
+
+    def _executed(
+        self, sql: str, parameters: Mapping[str, str], max_batch_rows: int, timeout_s: float | None, *, at_once: bool
+    ) -> Result:
+        result = self._begin(sql, parameters, max_batch_rows, at_once)
         try:
             result._start(timeout_s)
         except WarehouseRefused as exc:
@@ -124,7 +146,7 @@ class Warehouse:
             if self._result is not None:
                 self._result.close()
             if self._session.retired:
-                self._session = Session(self.target)
+                self._session = Session(self.target, self._tags)
             statement = Statement(self._session, sql, parameters, max_batch_rows, at_once=at_once)
             self._result = Result(self._session, statement, max_batch_rows, Meter(self._source, own=self.target.own))
             return self._result

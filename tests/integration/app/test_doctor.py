@@ -22,6 +22,7 @@ from tests.support.databases import of_a_newer_release
 from tests.support.engine import maintenance_rows
 from tests.support.forks import SERVER, Forked, run_forked
 from tests.support.paths import ROOT
+from tests.support.pooler import pgbouncer
 from tests.support.servers import TIMEOUT_S, environment
 from tests.support.waiting import wait_until
 
@@ -110,9 +111,8 @@ def test_what_does_not_answer_is_named_and_what_needs_it_is_not_run(tmp_path: Pa
         DATABRICKS_TOKEN="s3cret",
         BLADE_CATALOG_URL="http://127.0.0.1:1",
     )
-    assert "Connection refused" in found["postgresql"]["found"]
-    assert "DATABASE_URL" in found["postgresql"]["wayOut"]
-    assert found["postgresql.clock"]["outcome"] == "NOT_RUN"
+    assert re.search(r"check DATABASE_URL .*Connection refused", said(found["postgresql"]))
+    assert "postgresql.clock" not in found
     assert said(found["warehouse.connect"]).startswith("FAILED 127.0.0.1:1 does not accept connections")
     assert said(found["catalog.connect"]).startswith("FAILED 127.0.0.1:1 does not accept connections")
     assert "warehouse.authenticate" not in found
@@ -217,6 +217,18 @@ def test_tables_that_are_older_newer_or_not_there(postgres_url: str, empty_postg
 def test_a_database_that_is_set_up_otherwise(postgres_url: str, statement: str, name: str, says: str) -> None:
     run_sql(postgres_url, statement.format(database=make_url(postgres_url).database))
     assert says in said(examined(DATABASE_URL=postgres_url)[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "says"), [("session", "PASSED it can be used"), ("transaction", "WARNING a pooler pools transactions")]
+)
+def test_a_pooler_in_front_of_postgresql(postgres_url: str, mode: str, says: str) -> None:
+    with pgbouncer(postgres_url, mode) as url:
+        found = examined(code=0, DATABASE_URL=url)
+        assert said(found["postgresql.pooler"]).startswith(says)
+        around = examined(code=0, DATABASE_URL=url, BLADE_LISTEN_DATABASE_URL=postgres_url)
+        assert around["postgresql.pooler"]["outcome"] == "PASSED"
 
 
 @pytest.mark.slow

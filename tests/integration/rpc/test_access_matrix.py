@@ -491,6 +491,7 @@ def test_all_is_served_and_two_methods_alone_are_for_everybody(world: World) -> 
     assert {short(method) for method in PUBLIC} == for_everybody
 
 
+@pytest.mark.slow
 def test_nobody_gets_in_whatever_he_sends(world: World) -> None:
     identities = world.bad_identities()
     before = world.state()
@@ -532,6 +533,7 @@ def test_a_caller_may_what_the_option_says(world: World, caller: str) -> None:
             assert world.state() == before, f"a refusal changed something: {caller}"
 
 
+@pytest.mark.slow
 def test_the_method_is_refused_before_its_request_is_read(world: World) -> None:
     for caller, grants in CALLERS.items():
         authorization = f"Bearer {world.token(*grants)}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from blade_server.app.doctor.check import Check
-from blade_server.app.doctor.doctor import database_url
+from blade_server.app.doctor.doctor import database_target_of
 from blade_server.app.doctor.reached import asked
 from blade_server.app.doctor.redaction import Redaction, redaction_of, shown
 from blade_server.errors import StorageUnavailable
@@ -73,10 +73,10 @@ def _of_server(settings: Settings) -> Iterator[Part]:
 
 
 def _of_database(settings: Settings) -> Iterator[Part]:
-    with suppress(StorageUnavailable, EmbeddedPostgresError, ValueError), database_url(settings) as url:
-        if url is None:
+    with suppress(StorageUnavailable, EmbeddedPostgresError, ValueError), database_target_of(settings) as target:
+        if target is None:
             return
-        database = Database(url, pool_size=2)
+        database = Database(target, pool_size=1)
         try:
             summaries = Summaries(database)
             looks: dict[str, Callable[[], list[dict[str, Any]]]] = {

@@ -8,10 +8,12 @@ from functools import partial
 
 from blade_server.app.doctor.check import LONGEST_S, Check, failed, in_time, not_run
 from blade_server.app.doctor.here import of_certificate, of_disk, of_settings, of_versions
-from blade_server.app.doctor.postgres import of_postgres
+from blade_server.app.doctor.postgres import of_postgres, unusable
 from blade_server.app.doctor.reached import of_catalog, of_server, of_warehouse
-from blade_server.app.state import checked_database_url
+from blade_server.app.state import database_target
+from blade_server.errors import StorageUnavailable
 from blade_server.settings import Settings
+from blade_server.storage.connect import Target
 from blade_server.storage.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 
 _START_S = 60.0
@@ -31,30 +33,32 @@ def examine(settings: Settings, environment: Mapping[str, str]) -> Iterator[Chec
 
 def _of_database(settings: Settings) -> Iterator[Check]:
     try:
-        with database_url(settings) as url:
-            if url is None:
+        with database_target_of(settings) as target:
+            if target is None:
                 yield not_run("postgresql", "DATABASE_URL is not set, and the first `blade serve` makes an own one")
             else:
-                yield from of_postgres(settings, url)
+                yield from of_postgres(settings, target)
     except EmbeddedPostgresError as exc:
         way_out = "mend what it says, or set DATABASE_URL to use another one"
         yield failed("postgresql", str(exc).partition("\n")[0], way_out)
+    except StorageUnavailable as exc:
+        yield unusable("postgresql", exc)
     except ValueError as exc:
         yield failed("postgresql", str(exc), "change that setting, and ask again")
 
 
 @contextmanager
-def database_url(settings: Settings) -> Iterator[str | None]:
-    """Of the database; the embedded one runs meanwhile. None: it has never been started.
+def database_target_of(settings: Settings) -> Iterator[Target | None]:
+    """How to reach the database; the embedded one runs meanwhile. None: that has never been started.
 
-    Raises ValueError, EmbeddedPostgresError.
+    Raises ValueError, EmbeddedPostgresError, StorageUnavailable.
     """
     if settings.database_url is not None:
-        yield checked_database_url(settings.database_url.get_secret_value())
+        yield database_target(settings)
         return
     embedded = EmbeddedPostgres(settings.data_dir, start_timeout_s=_START_S)
     if not (embedded.data_dir / "pgdata").exists():
         yield None
         return
     with embedded:
-        yield embedded.url
+        yield Target(url=embedded.url)

@@ -2,66 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from blade_server.app.doctor.check import Check, failed, not_run, passed, warned
+from blade_server.app.doctor.check import Check, failed, passed, warned
 from blade_server.app.state import most_connections
 from blade_server.errors import StorageUnavailable
 from blade_server.settings import Settings
 from blade_server.storage.checkup import Checkup
 from blade_server.storage.clock import MOST_S
+from blade_server.storage.connect import Pooling, Target
 from blade_server.storage.database import Database
 from blade_server.storage.migrate import NewerTablesError, missing
+from blade_server.storage.probe import check_bell
 
-_OLDEST = 130000
 _LITTLE_S = 5.0
-_PARTS = ("version", "rights", "migrations", "clock", "connections", "pooler")
 
 
-def of_postgres(settings: Settings, url: str) -> Iterator[Check]:
-    """All that can be told about the database of the URL."""
-    database = Database(url, pool_size=2)
+def of_postgres(settings: Settings, target: Target) -> Iterator[Check]:
+    """All that can be told about a database that answers."""
+    database = Database(target, pool_size=1)
+    checkup = Checkup(database)
+    looks: Mapping[str, Callable[[], Iterator[Check]]] = {
+        "version": partial(_version, checkup),
+        "rights": partial(_rights, checkup),
+        "migrations": partial(_migrations, checkup, target),
+        "clock": partial(_clock, checkup),
+        "connections": partial(_connections, checkup, most_connections(settings)),
+        "pooler": partial(_pooler, target),
+    }
     try:
-        checkup = Checkup(database)
-        try:
-            migrations = list(_migrations(checkup, url))
-            server = checkup.server()
-        except StorageUnavailable as exc:
-            way_out = "mend what it says; DATABASE_URL names the server, the database and the role"
-            yield failed("postgresql", exc.message, way_out)
-            yield from (not_run(f"postgresql.{part}", "PostgreSQL does not answer") for part in _PARTS)
-            return
-        yield passed("postgresql", f"{database.place} answers the role {server.role}")
-        looks: tuple[Callable[[], Iterator[Check]], ...] = (
-            partial(_version, checkup),
-            partial(_rights, checkup),
-            partial(iter, migrations),
-            partial(_clock, checkup),
-            partial(_connections, checkup, most_connections(settings)),
-            partial(_pooler, checkup),
-        )
-        for part, look in zip(_PARTS, looks, strict=True):
+        yield passed("postgresql", f"{target.place} can be used")
+        for part, look in looks.items():
             try:
                 yield from look()
             except StorageUnavailable as exc:
-                yield failed(f"postgresql.{part}", exc.message, "ask again; if it stays, look at PostgreSQL's log")
+                yield unusable(f"postgresql.{part}", exc)
     finally:
         database.close()
 
 
+def unusable(name: str, exc: StorageUnavailable) -> Check:
+    """Its words end with the way out, if there is one that can be told."""
+    found, _, way_out = exc.message.rpartition("; ")
+    return failed(name, found or way_out, way_out if found else "mend what it says, and ask again")
+
+
 def _version(checkup: Checkup) -> Iterator[Check]:
     server = checkup.server()
-    if server.number < _OLDEST:
-        yield failed("postgresql.version", f"it is PostgreSQL {server.version}", "bring it to version 13 or newer")
-    elif server.encoding != "UTF8":
-        make = f"CREATE DATABASE {server.database} ENCODING 'UTF8' TEMPLATE template0"
-        yield failed("postgresql.version", f"its encoding is {server.encoding}", f"make another database: {make}")
-    elif not server.takes_writes:
-        promote = "promote it, name the primary in DATABASE_URL, or reset default_transaction_read_only"
-        yield failed("postgresql.version", f"PostgreSQL {server.version} takes no writes", promote)
+    says = f"PostgreSQL {server.version}, database {server.database}, role {server.role}"
+    if server.takes_writes:
+        yield passed("postgresql.version", f"{says}; it takes writes")
     else:
-        yield passed("postgresql.version", f"PostgreSQL {server.version}, UTF8, takes writes")
+        promote = "promote it, name the primary in DATABASE_URL, or reset default_transaction_read_only"
+        yield failed("postgresql.version", f"{says}; it takes no writes", promote)
 
 
 def _rights(checkup: Checkup) -> Iterator[Check]:
@@ -73,9 +67,9 @@ def _rights(checkup: Checkup) -> Iterator[Check]:
     yield failed("postgresql.rights", f"the role lacks {few}", "GRANT them, or make the role the owner of the tables")
 
 
-def _migrations(checkup: Checkup, url: str) -> Iterator[Check]:
+def _migrations(checkup: Checkup, target: Target) -> Iterator[Check]:
     try:
-        needed = missing(url)
+        needed = missing(target)
     except NewerTablesError as exc:
         yield failed("postgresql.migrations", str(exc), "start the release that the tables are of, or a newer one")
         return
@@ -113,9 +107,10 @@ def _connections(checkup: Checkup, wanted: int) -> Iterator[Check]:
         yield passed("postgresql.connections", found)
 
 
-def _pooler(checkup: Checkup) -> Iterator[Check]:
-    if checkup.pools_transactions():
-        use = "let the pooler pool sessions (pool_mode = session), or go past it"
-        yield warned("postgresql.pooler", "a pooler gives connections away behind each transaction", use)
+def _pooler(target: Target) -> Iterator[Check]:
+    check_bell(target)
+    if target.pooling is Pooling.TRANSACTION and target.bell is None:
+        found = "a pooler pools transactions: servers hear nothing of each other, and look each second"
+        yield warned("postgresql.pooler", found, "set BLADE_LISTEN_DATABASE_URL, or let it pool sessions")
     else:
-        yield passed("postgresql.pooler", "connections stay with who opened them")
+        yield passed("postgresql.pooler", "there is none" if target.pooling is Pooling.NONE else "it can be used")

@@ -23,7 +23,7 @@ from blade_server.model import (
 )
 from blade_server.storage import tables
 from blade_server.storage.codec import report_from, source_from, spec_from
-from blade_server.storage.database import CHANNEL
+from blade_server.storage.database import BELL
 
 _job = tables.job
 QUEUE = "queue"
@@ -152,7 +152,7 @@ def storable(words: str) -> str:
 
 def ring(connection: Connection, job_id: str) -> None:
     """Tells all replicas, once this transaction is committed, that the job has changed."""
-    connection.execute(text("SELECT pg_notify(:channel, :job_id)"), {"channel": CHANNEL, "job_id": job_id})
+    connection.execute(text(f"SELECT pg_notify({BELL}, :job_id)"), {"job_id": job_id})
 
 
 def ring_queue(connection: Connection) -> None:

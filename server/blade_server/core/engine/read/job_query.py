@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from blade_server import tracing
 from blade_server.core import sql
 from blade_server.core.engine.halt import Control
 from blade_server.core.engine.ledger import Deletes, Ledger, Past, first_block_of, heads
@@ -55,7 +56,8 @@ class JobQuery:
         """A new session for each attempt: what the last one left behind does not matter. Raises HaltedError."""
         self.close()
         source = self._claim.job.source
-        warehouse = self._warehouse = Warehouse(target(self._policy.warehouse, source.config), source.name)
+        tags = {"blade_job": self._claim.job_id, "blade_trace": tracing.ids()[0]}
+        warehouse = self._warehouse = Warehouse(target(self._policy.warehouse, source.config), source.name, tags)
         self._control.check()
         return warehouse
 

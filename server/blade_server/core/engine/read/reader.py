@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from blade_server import tracing
 from blade_server.arrow.items import Items
 from blade_server.core.engine.batches import Chunk, End
 from blade_server.core.engine.ledger import (
@@ -73,6 +74,7 @@ class Reader:
         self._comparison = reading.comparison
         self._contents = Contents(reading.expected_rows)
         self._inbox = inbox
+        self._spans = tracing.Often("transform")
         self._room = threading.Semaphore(AHEAD)
         self._left = False
         self.began = threading.Event()
@@ -138,7 +140,8 @@ class Reader:
         return Transformed(items, rejected)
 
     def _chunk(self, transform: Transform, batch: pa.RecordBatch) -> Chunk:
-        items, rejected = self._transformed(transform, batch)
+        with self._spans({"blade.rows": batch.num_rows}):
+            items, rejected = self._transformed(transform, batch)
         ids = item_keys(items.ids)
         admitted = self._ledger.admit(ids)
         keys, verdicts, repeated = admitted

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from blade_server import tracing
 from blade_server.arrow.packed_ids import packed
 from blade_server.core.engine.batches import Batch, Equal, Report
 from blade_server.core.engine.halt import Control, Halt
@@ -52,6 +53,7 @@ class Recorder:
         self._shown_at = 0.0
         self._waits_for: WaitReason | None = None
         self._waits_since = time.monotonic()
+        self._spans = tracing.Often("record")
         self._forget()
 
     def _forget(self) -> None:
@@ -171,7 +173,7 @@ class Recorder:
         )
         unwritten, outcomes = self._unwritten, self._outcomes
         self._forget()
-        with LEDGER_WRITES.time():
+        with self._spans({"blade.record.number": record.number, "blade.rows": rows}), LEDGER_WRITES.time():
             flags = self.insist(lambda: self._records.record(self._claim, record))
         self._number = record.number  # not before: a number that is left out looks like one that is gone
         self._count_items(record, outcomes)
