@@ -1,4 +1,4 @@
-"""`blade serve`, `config`, `migrate`, `health`, `prune-audit`, `create-admin-token`; also `python -m blade_server`.
+"""`blade serve`, `config`, `migrate`, `health`, `doctor`, `prune-audit`, `create-admin-token`; `python -m blade_server` too.
 
 What an operator did wrong is one sentence on stderr: exit code 2 for a setting that cannot be right, 1 for a server
 that cannot start, 71 for a machine that gives it too little. Tracebacks are for bugs.
@@ -237,6 +237,48 @@ def check_config() -> None:
     click.echo("The settings are right.")
 
 
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="New zip file for whoever helps: no secrets, no SQL, no rows.",
+)
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The server's log, the end of which goes into the bundle.",
+)
+def doctor(as_json: bool, bundle: Path | None, log_file: Path | None) -> None:
+    """Look at all that a server needs, and say what is wrong and the way out: code 0, else 1.
+
+    Run it as the server's user and with its environment. It changes nothing.
+    """
+    logging.disable()  # what is found stands in the checks
+    if bundle is not None and bundle.exists():
+        _fail(2, f"{bundle} is there already; name a new file")
+    with _mistakes_in_one_sentence():
+        from blade_server.app.doctor.bundle import write_bundle
+        from blade_server.app.doctor.check import failed
+        from blade_server.app.doctor.doctor import examine
+        from blade_server.app.doctor.report import as_document, as_text, summary
+
+        settings, checks = None, []
+        try:
+            settings = _settings()
+        except ValueError as exc:
+            wrong = failed("settings", _sentence(exc), "change that setting, and ask again")
+        for check in examine(settings, os.environ) if settings else [wrong]:
+            checks.append(check)
+            if not as_json:
+                click.echo(as_text(check))
+        if bundle is not None:
+            write_bundle(bundle, checks, settings, os.environ, log_file)
+    document = as_document(checks)
+    click.echo(json.dumps(document, indent=2) if as_json else summary(checks))
+    sys.exit(1 if document["failed"] else 0)
+
+
 @main.command(hidden=True)
 @click.argument("number", type=int)
 @_logs
@@ -385,9 +427,9 @@ def _settings(**given: Any) -> Settings:
 
 
 def _say(serving: Serving) -> None:
-    host = f"[{serving.host}]" if ":" in serving.host else serving.host
+    host, admin_host = (f"[{name}]" if ":" in name else name for name in (serving.host, serving.admin_host))
     jobs = f", runs jobs in {len(serving.workers)} processes of their own" if serving.workers else ""
-    probes = f", probes and metrics on {serving.admin_host}:{serving.admin_port}" if serving.admin_port else ""
+    probes = f", probes and metrics on {admin_host}:{serving.admin_port}" if serving.admin_port else ""
     click.echo(
         f"BLADE {serving.version} serves gRPC on {host}:{serving.port} and HTTP on {host}:{serving.http_port}"
         f"{probes}{jobs} (database: {serving.database}, warehouse: {serving.warehouse or 'none'}, "
@@ -423,6 +465,9 @@ def _mistakes_in_one_sentence(of_settings: int = 2) -> Iterator[None]:
         if isinstance(exc, ValueError):
             _fail(of_settings, str(exc))
 
+        if isinstance(exc, ValueError):
+            _fail(2, _sentence(exc))
+
         from blade_server.app.worker_processes import WorkerError
         from blade_server.errors import BladeError
         from blade_server.rpc.server import ListenError
@@ -436,6 +481,13 @@ def _mistakes_in_one_sentence(of_settings: int = 2) -> Iterator[None]:
             limits = "raise its limits (ulimit -v and -u)"
             _fail(_TOO_LITTLE, f"this process may have no more memory or threads ({why}); {limits}")
         raise
+
+
+def _sentence(exc: ValueError) -> str:
+    """What is wrong with the settings."""
+    from pydantic import ValidationError
+
+    return "; ".join(map(_in_words, exc.errors())) if isinstance(exc, ValidationError) else str(exc)
 
 
 def _in_words(error: Any) -> str:

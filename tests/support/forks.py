@@ -24,6 +24,7 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
         SERVER,
+        "blade_server.app.doctor.bundle",
         "blade_server.app.serve",
         "blade_server.app.worker",
         "blade_server.core.audit.prune",

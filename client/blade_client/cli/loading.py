@@ -42,6 +42,7 @@ _EXTRAS = {
     "serve": ("Run the BLADE server.", "server"),
     "config": ("Show or check the settings of a server; it need not run.", "server"),
     "health": ("Say whether the server of this machine serves.", "server"),
+    "doctor": ("Look at all that a server needs, and say what is wrong and the way out.", "server"),
     "migrate": ("Bring the database up to date.", "server"),
     "create-admin-token": ("Make an admin token in the database, for when nobody can sign in.", "server"),
     "prune-audit": ("Take old months out of the audit log, after writing them to a file.", "server"),

@@ -115,6 +115,26 @@ def migrate(target: Target | str, *, timeout_s: float = 60.0) -> None:
             engine.dispose()
 
 
+def missing(target: Target) -> list[str]:
+    """The migrations that a start would run, the first one first; changes nothing.
+
+    Raises NewerTablesError and StorageUnavailable as `migrate`.
+    """
+    with in_words(target):
+        engine = connect.engine(target, poolclass=NullPool)
+        try:
+            with engine.connect() as connection:
+                config = _config()
+                if not _known(connection, config):
+                    _run_beside(connection)
+                    return []
+                revision = MigrationContext.configure(connection).get_current_revision()
+                scripts = ScriptDirectory.from_config(config).iterate_revisions("head", revision or "base")
+                return [script.revision for script in scripts][::-1]
+        finally:
+            engine.dispose()
+
+
 def _bring_up_to_date(connection: Connection, config: Config, timeout_s: float) -> None:
     """Tries again while others hold the lock, or a table that it changes."""
     began, told = time.monotonic(), False
