@@ -188,6 +188,7 @@ def _fill(url: str, backends: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT")
     for connection in connections:
+        connection.commit()  # else the pooler lets its backend go
         connection.close()
 
 
