@@ -33,7 +33,7 @@ test-quick: $(VENV)/.ready ## Unit tests and the main integration tests, within 
 	$(TEST) -n logical $(MAIN_TESTS) $(ARGS)
 
 test-faults: $(VENV)/.ready ## Fault tests: real servers, killed at every step; and all else that takes long
-	$(BIN)/pytest -m slow tests/faults tests/integration tests/e2e $(ARGS)
+	$(TEST) -n logical -m slow tests/faults tests/integration tests/e2e tests/upgrade $(ARGS)
 
 test-browser: $(VENV)/.ready ## The job page in a real Chromium, schemathesis against REST (needs a chromium on the PATH), Redocly's rules (needs node)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'

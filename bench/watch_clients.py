@@ -1,8 +1,8 @@
 """Many watchers in one process: WatchJob streams that note how old each snapshot is when it arrives.
 
-watch_clients.py TARGET JOB_ID WATCHERS MIN_INTERVAL_S SECONDS. Prints one line of JSON: how many first snapshots came
-and how late the last of them; then for the time after that the snapshots that came, the revisions that were skipped,
-and the ages in ms (p50, p99, most).
+watch_clients.py TARGET JOB_ID[,JOB_ID...] WATCHERS MIN_INTERVAL_S SECONDS. Watchers take the jobs in turn, for as long
+as these run. Prints one line of JSON: how many first snapshots came and how late the last of them; then for the time
+after that the snapshots that came, the revisions that were skipped, and the ages in ms (p50, p99, most).
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ class Watchers:
             self.missed += last - first + 1 - came if came else 0
 
 
-async def run(target: str, job_id: str, count: int, interval_s: float, seconds: float) -> None:
-    request = WatchJobRequest(job_id=job_id, min_interval=timedelta(seconds=interval_s)).SerializeToString()
+async def run(target: str, job_ids: list[str], count: int, interval_s: float, seconds: float) -> None:
+    interval = timedelta(seconds=interval_s)
+    requests = [WatchJobRequest(job_id=job_id, min_interval=interval).SerializeToString() for job_id in job_ids]
     channels = [
         grpc.aio.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)])
         for _ in range(-(-count // STREAMS_A_CONNECTION))
@@ -66,13 +67,15 @@ async def run(target: str, job_id: str, count: int, interval_s: float, seconds: 
     watchers = Watchers()
     began = time.perf_counter()
     tasks = [
-        asyncio.create_task(watchers.watch(channels[number // STREAMS_A_CONNECTION], request, began))
+        asyncio.create_task(
+            watchers.watch(channels[number // STREAMS_A_CONNECTION], requests[number % len(requests)], began)
+        )
         for number in range(count)
     ]
     while watchers.first + len(watchers.failures) < count and time.perf_counter() < began + 60:
         await asyncio.sleep(0.05)
     watchers.steady = True
-    await asyncio.sleep(seconds)
+    await asyncio.wait(tasks, timeout=seconds)
     watchers.steady = False
     for task in tasks:
         task.cancel()
@@ -96,4 +99,4 @@ async def run(target: str, job_id: str, count: int, interval_s: float, seconds: 
 
 
 if __name__ == "__main__":
-    asyncio.run(run(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5])))
+    asyncio.run(run(sys.argv[1], sys.argv[2].split(","), int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5])))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import dataclasses
+import functools
 import getpass
 import json
 import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -30,8 +31,10 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 if TYPE_CHECKING:
     from blade_server.app.config_file import Entry
     from blade_server.app.serve import Serving
+    from blade_server.logs import Levels
     from blade_server.model.audit import Head
     from blade_server.settings import Settings
+    from blade_server.storage.connect import Target
 
 log = logging.getLogger("blade_server")
 
@@ -39,10 +42,54 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of g
 
 _TOO_LITTLE = 71
 
-_LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
-_log_level = click.option(
-    "--log-level", envvar="BLADE_LOG_LEVEL", type=_LEVELS, default="info", show_default=True, show_envvar=True
-)
+
+def _levels(_: click.Context, option: click.Parameter, text: str) -> Levels:
+    from blade_server.logs import Levels
+
+    try:
+        return Levels.parse(text)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param=option) from exc
+
+
+def _logs(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with options for its log, which is set up before it begins."""
+
+    @click.option(
+        "--log-level",
+        envvar="BLADE_LOG_LEVEL",
+        callback=_levels,
+        metavar="LEVEL[,LOGGER=LEVEL]",
+        default="info",
+        show_default=True,
+        show_envvar=True,
+        help="debug, info, warning or error; of single loggers too, as info,blade_server.catalog=debug.",
+    )
+    @click.option(
+        "--log-format",
+        envvar="BLADE_LOG_FORMAT",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        show_envvar=True,
+    )
+    @functools.wraps(command)
+    def logging_first(*arguments: Any, log_level: Levels, log_format: str, **options: Any) -> None:
+        from blade_server import logs
+
+        file = os.environ.get("BLADE_LOG_LEVEL_FILE")
+        source = click.get_current_context().get_parameter_source("log_level")
+        if file and source is not click.core.ParameterSource.DEFAULT:
+            _fail(2, "BLADE_LOG_LEVEL (or --log-level) and BLADE_LOG_LEVEL_FILE are both set; unset one of them")
+        level_file, worker = Path(file) if file else None, options.get("number", 0)
+        try:
+            logs.set_up(log_level, form=log_format, level_file=level_file, worker=worker)
+        except ValueError as exc:
+            _fail(2, str(exc))
+        command(*arguments, **options)
+
+    return logging_first
+
 
 # In the context's meta: the configuration file, and what it added to the environment.
 _CONFIG_FILE, _OF_CONFIG_FILE = "blade_server.config_file", "blade_server.of_config_file"
@@ -90,23 +137,24 @@ def main() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Say that it is ready as one line of JSON.")
 @_config_file
-@_log_level
-def serve(as_json: bool, log_level: str, **given: str | int | None) -> None:
+@_logs
+def serve(as_json: bool, **given: str | int | None) -> None:
     """Serve until SIGTERM or Ctrl-C, which stop gracefully; a second one stops at once."""
     _share_arenas()
-    _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
         settings = _settings(**given)
         _check(settings)  # before the rest is loaded, which takes a second or two
 
+        from blade_server.app import otel
         from blade_server.app.misspelt import misspelt
         from blade_server.app.policies import unbound_hosts
         from blade_server.app.ready_file import ready_file
         from blade_server.app.serve import serve as serve_until_signalled
         from blade_server.app.systemd import tell
 
-        for sentence in (*misspelt(os.environ), *unbound_hosts(settings)):
+        for sentence in (*misspelt(os.environ), *unbound_hosts(settings), *otel.in_vain(os.environ)):
             log.warning("%s", sentence)
+        last_traces = otel.set_up("blade")
         with ready_file(settings.ready_file) as write:
 
             def on_ready(serving: Serving) -> None:
@@ -115,6 +163,7 @@ def serve(as_json: bool, log_level: str, **given: str | int | None) -> None:
                 (_say_json if as_json else _say)(serving)
 
             asyncio.run(serve_until_signalled(settings, on_ready))
+        last_traces()
     _leave()
 
 
@@ -168,13 +217,12 @@ def show_config(as_json: bool) -> None:
 
 @config.command("check")
 @_config_file
-@_log_level
-def check_config(log_level: str) -> None:
+@_logs
+def check_config() -> None:
     """Say whether a server could start with these settings: code 0, else 1 with the reason.
 
     The files that they name are read, nothing is connected to. What is odd and no mistake is a warning.
     """
-    _log_to_stderr(log_level)
     with _mistakes_in_one_sentence(of_settings=1):
         settings = _settings()
         _check(settings)
@@ -191,40 +239,41 @@ def check_config(log_level: str) -> None:
 
 @main.command(hidden=True)
 @click.argument("number", type=int)
-@_log_level
-def worker(number: int, log_level: str) -> None:
+@_logs
+def worker(number: int) -> None:
     """One of the processes of `serve --workers`, which starts them; see blade_server/app/worker_processes.py."""
     _share_arenas()
-    _log_to_stderr(log_level, f"worker {number}: ")
     with _mistakes_in_one_sentence():
+        from blade_server.app import otel
         from blade_server.app.worker import work
         from blade_server.app.worker_processes import UNFIT
         from blade_server.storage.migrate import NewerTablesError
 
+        last_traces = otel.set_up("blade-worker")
         try:
             asyncio.run(work(_settings(), _say_ready))
         except NewerTablesError:
             sys.stdout.buffer.write(UNFIT)
             sys.stdout.flush()
             raise
+        last_traces()
     _leave()
 
 
 @main.command("create-admin-token")
 @click.option("--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="How long it lives.")
 @_config_file
-@_log_level
-def create_admin_token(days: int, log_level: str) -> None:
+@_logs
+def create_admin_token(days: int) -> None:
     """Make an admin token in the database of DATABASE_URL and print it, for when nobody can sign in."""
-    _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
         from blade_server.app.operator import create
-        from blade_server.app.state import checked_database_url
+        from blade_server.app.state import database_target
 
         settings = _settings()
         if settings.database_url is None:
             _fail(2, "DATABASE_URL is not set; without one a server makes a token for its own user by itself")
-        click.echo(create(checked_database_url(settings.database_url.get_secret_value()), days * 86400.0, _user()))
+        click.echo(create(database_target(settings), days * 86400.0, _user()))
 
 
 @main.command()
@@ -234,24 +283,23 @@ def create_admin_token(days: int, log_level: str) -> None:
     help="Say that the database was put back to an older state: open jobs look up what they may have sent since.",
 )
 @_config_file
-@_log_level
-def migrate(restored: bool, log_level: str) -> None:
+@_logs
+def migrate(restored: bool) -> None:
     """Bring the tables of DATABASE_URL (or of the embedded PostgreSQL) up to date."""
-    _log_to_stderr(log_level)
-    with _mistakes_in_one_sentence(), _database_of(_settings()) as url:
-        jobs = _migrate(url, restored)
+    with _mistakes_in_one_sentence(), _database_of(_settings()) as target:
+        jobs = _migrate(target, restored)
     click.echo("The tables are up to date.")
     if restored:
         click.echo(f"{jobs} open jobs look up in the catalog whatever is not recorded before they send it.")
 
 
-def _migrate(url: str, restored: bool) -> int:
+def _migrate(target: Target, restored: bool) -> int:
     """How many open jobs there are, if the state is a restored one."""
     from blade_server.storage.engine.restored import declare_restored
     from blade_server.storage.migrate import migrate as migrate_database
 
-    migrate_database(url)
-    return declare_restored(url) if restored else 0
+    migrate_database(target)
+    return declare_restored(target) if restored else 0
 
 
 @main.command("prune-audit")
@@ -268,29 +316,28 @@ def _migrate(url: str, restored: bool) -> int:
     help="New file for what is deleted; keep it.",
 )
 @_config_file
-@_log_level
-def prune_audit(before: datetime, export: Path, log_level: str) -> None:
+@_logs
+def prune_audit(before: datetime, export: Path) -> None:
     """Take old months out of the audit log, after writing them to a file.
 
     The database is that of DATABASE_URL, or the embedded one; the log says who did it.
     """
-    _log_to_stderr(log_level)
     with _mistakes_in_one_sentence():
         settings = _settings()
-        with _database_of(settings) as url:
-            gone = _prune_audit(url, before, export, settings.audit_anchor_file)
+        with _database_of(settings) as target:
+            gone = _prune_audit(target, before, export, settings.audit_anchor_file)
     click.echo(f"The audit log begins behind entry {gone.number}, whose hash is {gone.hash.hex()}.")
 
 
-def _prune_audit(url: str, before: datetime, export: Path, anchor_file: Path | None) -> Head:
+def _prune_audit(target: Target, before: datetime, export: Path, anchor_file: Path | None) -> Head:
     from blade_server.core.audit.heads import Heads
     from blade_server.core.audit.prune import prune
     from blade_server.storage.audit import AuditStore
     from blade_server.storage.database import Database
     from blade_server.storage.migrate import migrate as migrate_database
 
-    migrate_database(url)
-    database = Database(url, pool_size=2)
+    migrate_database(target)
+    database = Database(target, pool_size=2)
     try:
         store = AuditStore(database)
         return prune(store, Heads(store, anchor_file), before=before.date(), export=export, operator=_user())
@@ -307,16 +354,17 @@ def _user() -> str:
 
 
 @contextmanager
-def _database_of(settings: Settings) -> Iterator[str]:
-    """The URL of the database, which is started if it is the embedded one."""
-    from blade_server.app.state import checked_database_url
+def _database_of(settings: Settings) -> Iterator[Target]:
+    """How to reach the database, which is started if it is the embedded one."""
+    from blade_server.app.state import database_target
+    from blade_server.storage.connect import Target
     from blade_server.storage.embedded.postgres import EmbeddedPostgres
 
     if settings.database_url is not None:
-        yield checked_database_url(settings.database_url.get_secret_value())
+        yield database_target(settings)
     else:
         with EmbeddedPostgres(settings.data_dir) as embedded:
-            yield embedded.url
+            yield Target(url=embedded.url)
 
 
 def _check(settings: Settings) -> None:
@@ -403,19 +451,17 @@ def _in_words(error: Any) -> str:
 
 
 def _fail(code: int, sentence: str) -> NoReturn:
+    from blade_server import logs
+
     if of_file := _of_config_file():
         from blade_server.app.config_file import placed
 
         sentence = placed(sentence, of_file)
-    click.echo(f"blade: {sentence}", err=True)
+    if logs.in_json():
+        log.error("%s", sentence)
+    else:
+        click.echo(f"blade: {sentence}", err=True)
     sys.exit(code)
-
-
-def _log_to_stderr(level: str, who: str = "") -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format=f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s"
-    )
-    log.setLevel(level.upper())
 
 
 def _share_arenas() -> None:

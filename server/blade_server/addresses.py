@@ -36,7 +36,7 @@ def without_user(url: str) -> str:
 def checked_url(
     name: str, url: str, schemes: Collection[str] = ("http", "https"), *, database: bool = False
 ) -> SplitResult:
-    """The parts of a URL that can work. `database`: without a host it means this machine.
+    """The parts of a URL that can work. `database`: it may name several hosts, and without one means this machine.
 
     Raises ValueError: `name` with the value, and what is wrong.
     """
@@ -49,8 +49,9 @@ def checked_url(
             raise ValueError("it has a blank or a control character in it")
         if "@" in url.partition("?")[0] and not re.match(r"[^:]*://[^/?#]*@", url) and not database:
             raise ValueError("in a user or password /, ?, # and @ are written %2F, %3F, %23 and %40")
-        if place or not database:
-            _check_place(place)
+        for each in place.split(",") if database and place else [place]:
+            if each or not database:
+                _check_place(each)
         return urlsplit(url)
     except ValueError as exc:
         raise ValueError(f"{name} is {without_user(url)!r}: {exc}") from None  # its context may hold the password
@@ -60,7 +61,7 @@ def _check_place(place: str) -> None:
     if "@" in place:
         raise ValueError("an @ in a password is written %40")
     if "," in place:
-        raise ValueError("it names several hosts; write each as ?host=NAME:PORT&host=NAME:PORT behind the path")
+        raise ValueError("it names several hosts; name one")
     host, _, port = place.rpartition(":") if re.search(r":[^\]]*$", place) else (place, "", "1")
     if not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
         shown = f"{port!r}" if re.fullmatch(r"-?[0-9]*", port) else "what stands behind the colon"

@@ -245,6 +245,9 @@ class Deadline(BladeError):
 class StatementCancelled(BladeError):
     """The statement was cancelled from our side; whoever cancelled it knows why."""
 
+    is_failure: ClassVar[bool] = False
+    """For traces."""
+
 
 class ResultTruncated(BladeError):
     """The warehouse sent fewer rows than it announced.

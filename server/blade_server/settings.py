@@ -33,6 +33,8 @@ class Settings(BaseSettings):
 
     # PostgreSQL; unset: the embedded one.
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
+    listen_database_url: SecretStr | None = Field(None, description="The same, around a pooler in transaction mode.")
+    database_pooling: Literal["", "session", "transaction"] = Field("", description="Of a pooler; unset: found out.")
     data_dir: Path | None = Field(None, description="Folder of the embedded PostgreSQL.")
     database_pool_size: int = Field(16, ge=2, le=200)
 
@@ -164,7 +166,7 @@ class Settings(BaseSettings):
             if variable(name) in environment:
                 raise ValueError(f"{variable(name)} and {file_variable} are both set; unset one of them")
             values = {key: value for key, value in values.items() if key.upper() != variable(name)}
-            values[name] = _secret_in(file, file_variable)
+            values[name] = SecretFile(Path(file), file_variable)
         return values
 
     @field_validator(
@@ -313,13 +315,29 @@ def files_of_secrets() -> dict[str, str]:
     return {name: f"{variable(name)}_FILE" for name in secrets}
 
 
-def _secret_in(file: str, file_variable: str) -> SecretStr:
+class SecretFile(SecretStr):
+    """A secret in a file: whoever asks for it gets what was read last. Raises ValueError if there is none in it."""
+
+    def __init__(self, file: Path, variable: str) -> None:
+        self._file = file
+        self.variable = variable
+        """Which names the file."""
+        super().__init__(_secret_in(file, variable))
+
+    def read_again(self) -> bool:
+        """Whether it is another one now. Raises ValueError; then the one before holds."""
+        before = self.get_secret_value()
+        super().__init__(_secret_in(self._file, self.variable))
+        return self.get_secret_value() != before
+
+
+def _secret_in(file: Path, file_variable: str) -> str:
     try:
-        with Path(file).open(encoding="utf-8") as opened:
+        with file.open(encoding="utf-8") as opened:
             text = opened.read(_MAX_SECRET_BYTES + 1).strip()
     except (OSError, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8 text"
-        raise ValueError(f"{file_variable} is {file!r}, which cannot be read: {why}") from exc
+        raise ValueError(f"{file_variable} is {str(file)!r}, which cannot be read: {why}") from exc
     if not text or len(text) > _MAX_SECRET_BYTES:
-        raise ValueError(f"{file_variable} is {file!r}, which is {'longer than 64 KiB' if text else 'empty'}")
-    return SecretStr(text)
+        raise ValueError(f"{file_variable} is {str(file)!r}, which is {'longer than 64 KiB' if text else 'empty'}")
+    return text

@@ -97,6 +97,7 @@ def test_a_table_that_is_not_there_is_seen_when_the_source_is_added(blade: Cli) 
     assert ended.error["metadata"]["step"] == "TABLE"
 
 
+@pytest.mark.slow
 def test_a_dead_warehouse_and_a_dead_catalog_are_said_to_be_away(make_world: Callable[..., Sandbox]) -> None:
     world = make_world(settings={"BLADE_RETRY_BASE_S": "0.1"})
     blade = Cli(world.target)

@@ -28,6 +28,7 @@ def sandbox(tmp_path: Path):
         yield sandbox
 
 
+@pytest.mark.slow
 def test_a_reader_may_look_and_not_start_and_each_line_shows_why(sandbox: Sandbox, tmp_path: Path) -> None:
     admin_token = tmp_path / "admin.token"
     write_private(admin_token, new_token())

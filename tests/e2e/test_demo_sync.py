@@ -35,6 +35,7 @@ def _catalog(sandbox: Sandbox, path: str) -> None:
     requests.delete(f"{sandbox.catalog_url}{path}", headers=headers, timeout=30).raise_for_status()
 
 
+@pytest.mark.slow
 def test_it_sends_what_changed_deletes_what_is_gone_and_asks_before_it_deletes_much(
     sandbox: Sandbox, blade: BladeClient
 ) -> None:
@@ -60,6 +61,7 @@ def test_it_sends_what_changed_deletes_what_is_gone_and_asks_before_it_deletes_m
         assert line == f"Compared without BLADE: {rows} rows, {rows} items: equal"
 
 
+@pytest.mark.slow
 def test_it_fails_when_an_item_goes_behind_its_back(sandbox: Sandbox, blade: BladeClient) -> None:
     said: list[str] = []
 

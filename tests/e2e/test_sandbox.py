@@ -79,6 +79,7 @@ def test_its_lines_work_nobody_signs_in_and_ctrl_c_stops_everything(
         assert_stops(process, printed, tmp_path, signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_sigterm_stops_it_as_ctrl_c_does(tmp_path: Path) -> None:
     with sandbox(tmp_path) as (process, printed):
         assert_stops(process, printed, tmp_path, signal.SIGTERM)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,18 @@ class Tally:
 
     def scenario(self, name: str) -> Scenario:
         return self.scenarios.setdefault(name, Scenario())
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as plain data, for another process."""
+        return {
+            name: {**asdict(scenario), "faults": dict(scenario.faults)} for name, scenario in self.scenarios.items()
+        }
+
+    def add(self, plain: dict[str, Any]) -> None:
+        """Takes over what another process did."""
+        for name, told in plain.items():
+            told = {**told, "faults": Counter(told["faults"]), "losses": Losses(**told["losses"])}
+            self.scenarios[name] = Scenario(**told)
 
     def lines(self) -> list[str]:
         """The table: one line a scenario, then every kind of fault, then the sums."""

@@ -8,6 +8,7 @@ import click
 
 from blade.v1.error_reason_pb2 import ErrorReason
 from blade.v1.job_pb2 import ErrorSummary, ItemError, Job, JobEvent, JobLimits, JobSpec
+from blade_client.cli.costs import cost_text
 from blade_client.cli.output import AMBER, Styled, moment, pairs_text, print_pairs, print_table, words
 
 _STYLES = {
@@ -132,6 +133,7 @@ def show_job(job: Job) -> None:
             ),
             ("Rate", f"{job.items_per_second:,.0f} items/s" if job.items_per_second else ""),
             ("Uploaded", f"{job.bytes_uploaded:,} bytes"),
+            ("Warehouse", cost_text(job.cost)),
             ("Ends about", moment(job.estimated_completion)),
             ("Source", f"{spec.source} ({spec.data_type})"),
             ("Destination", spec.destination if spec.destination != "default" else ""),

@@ -20,8 +20,9 @@ class Counters:
         self.concurrent = 0
         self.max_concurrent = 0
         self.started: deque[float] = deque(maxlen=_UPLOADS_SHOWN)
+        self.traceparents: deque[str] = deque(maxlen=_UPLOADS_SHOWN)
 
-    def enter(self, *, upload: bool, delete: bool) -> None:
+    def enter(self, *, upload: bool, delete: bool, traceparent: str = "") -> None:
         """A request began: its headers are here, its body may not be."""
         self.requests += 1
         self.concurrent += 1
@@ -29,6 +30,7 @@ class Counters:
         if upload:
             self.uploads += 1
             self.started.append(time.time())
+            self.traceparents.append(traceparent)
         if delete:
             self.deletes += 1
 
@@ -37,7 +39,7 @@ class Counters:
         self.concurrent -= 1
 
     def shown(self) -> dict[str, Any]:
-        """All of it, the last uploads' begins oldest first in RFC 3339."""
+        """All of it; of the last uploads, oldest first, their begins in RFC 3339 and their `traceparent`, or ""."""
         return {
             "requests": self.requests,
             "uploads": self.uploads,
@@ -45,4 +47,5 @@ class Counters:
             "concurrent": self.concurrent,
             "max_concurrent": self.max_concurrent,
             "uploads_started": [datetime.fromtimestamp(at, UTC).isoformat() for at in self.started],
+            "traceparents": list(self.traceparents),
         }

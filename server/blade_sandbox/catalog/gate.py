@@ -49,7 +49,8 @@ class Gate:
             await self._app(scope, receive, send)
         else:
             kind = _kind(scope["method"], path)
-            self._counters.enter(upload=kind in UPLOADS, delete=kind in DELETES)
+            trace = _header(scope, b"traceparent").decode("latin-1")
+            self._counters.enter(upload=kind in UPLOADS, delete=kind in DELETES, traceparent=trace)
             try:
                 await self._serve(kind, scope, receive, send)
             except ClientDisconnect:
@@ -60,8 +61,7 @@ class Gate:
     def _allowed(self, scope: Scope) -> bool:
         if self._credentials is None:
             return True
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        return hmac.compare_digest(given, self._credentials)
+        return hmac.compare_digest(_header(scope, b"authorization"), self._credentials)
 
     async def _serve(self, kind: str | None, scope: Scope, receive: Receive, send: Send) -> None:
         if kind is None:
@@ -74,6 +74,10 @@ class Gate:
             await self._app(scope, receive, send)
         else:
             await self._strikes.strike(fault, scope, receive, send)
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
 
 
 def _kind(method: str, path: str) -> str | None:

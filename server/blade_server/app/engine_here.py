@@ -25,7 +25,7 @@ class EngineHere:
 
     def __init__(self, settings: Settings, state: State, stack: AsyncExitStack) -> None:
         """Nothing runs yet; what it opens is closed with the stack. Raises StorageUnavailable."""
-        urgent = Database(state.url, pool_size=URGENT_CONNECTIONS)
+        urgent = Database(state.target, pool_size=URGENT_CONNECTIONS)
         self.pools = {"urgent": urgent}
         """Connections to PostgreSQL besides the state's."""
         stack.callback(urgent.close)
@@ -49,6 +49,9 @@ class EngineHere:
     def ring(self, job_ids: Collection[str]) -> None:
         """These jobs have changed. Any thread."""
         self._runner.ring(job_ids)
+
+    def read_again(self) -> None:
+        """Nothing: what is read again is this process's."""
 
     async def stop(self) -> None:
         """Hands all jobs back. Harmless if called again."""

@@ -15,7 +15,9 @@ from blade_server.tls import Certificates
 def check_named(settings: Settings) -> None:
     """Raises ValueError or OSError, one sentence, for a file or an address that no server could start with."""
     if settings.database_url is not None:
-        checked_database_url(settings.database_url.get_secret_value())
+        checked_database_url("DATABASE_URL", settings.database_url)
+    if settings.listen_database_url is not None:
+        checked_database_url("BLADE_LISTEN_DATABASE_URL", settings.listen_database_url)
     if settings.admin_token_file is not None:
         token_in(settings.admin_token_file)
     Catalog(settings.catalog_url, settings.catalog_token, settings.catalog_ca_file, 1.0, 1).close()

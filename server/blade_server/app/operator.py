@@ -14,6 +14,7 @@ from blade_server.core.access.tokens import hash_of, new_token, token_id_of
 from blade_server.errors import BladeError
 from blade_server.model.access import Caller, Kind, Principal, Token
 from blade_server.storage.access import AccessStore
+from blade_server.storage.connect import Target
 from blade_server.storage.database import Database
 from blade_server.storage.migrate import migrate
 
@@ -26,15 +27,19 @@ RENEWED_S = 60.0
 _MAX_BYTES = 1024
 
 
-def admit(store: AccessStore, file: Path) -> None:
+def admit(store: AccessStore, file: Path) -> bool:
     """Lets in whoever shows the token in a file, unless it was revoked: a start brings back no token that leaked.
+
+    Returns whether it does.
 
     Raises ValueError as `token_in`, StorageUnavailable.
     """
     token_id, text = token_in(file)
     token = Token(token_id=token_id, principal=ADMIN, kind=Kind.ADMIN)
-    if not store.admit(token, hash_of(text), by=_by("BLADE_ADMIN_TOKEN_FILE")):
+    admitted = store.admit(token, hash_of(text), by=_by("BLADE_ADMIN_TOKEN_FILE"))
+    if not admitted:
         log.error("BLADE_ADMIN_TOKEN_FILE is %r: its token %s was revoked and lets nobody in", str(file), token_id)
+    return admitted
 
 
 def token_in(file: Path) -> tuple[str, str]:
@@ -55,15 +60,15 @@ def token_in(file: Path) -> tuple[str, str]:
     return token_id, text
 
 
-def create(url: str, lifetime_s: float, operator: str) -> str:
-    """A new admin token, admitted in the database of that URL without any server, its tables brought up to date.
+def create(target: Target | str, lifetime_s: float, operator: str) -> str:
+    """A new admin token, admitted in that database without any server, its tables brought up to date.
 
     `operator`: who says that he makes it, for the audit log.
 
     Raises NewerTablesError, StorageUnavailable.
     """
-    migrate(url)
-    database = Database(url, pool_size=2)
+    migrate(target)
+    database = Database(target, pool_size=2)
     try:
         token_id, text = new_token()
         token = Token(token_id=token_id, principal=ADMIN, kind=Kind.ADMIN, description="made at the database")

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import os
 import signal
+import sys
+from collections.abc import Callable
 
 
 def stop_at_signals() -> asyncio.Event:
@@ -21,6 +23,15 @@ def stop_at_signals() -> asyncio.Event:
     for number in signals:
         loop.add_signal_handler(number, stop_then_exit)
     return stop
+
+
+def read_again_at_hangup(stop: asyncio.Event, read_again: Callable[[], None]) -> None:
+    """At SIGHUP. Where the log goes to a terminal, it means that this was closed: the process stops, as by SIGTERM.
+
+    Shells and the kernel both send it then, so that a second one means no more than the first.
+    """
+    on_terminal = sys.stderr.isatty()  # asked now: a terminal that is closed is none any more
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop.set if on_terminal else read_again)
 
 
 def freeze() -> None:

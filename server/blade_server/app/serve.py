@@ -12,13 +12,15 @@ from importlib.metadata import version
 from blade_server.app.calls import Calls
 from blade_server.app.engine_here import EngineHere
 from blade_server.app.exposure import check_exposure, warn_of_exposure
-from blade_server.app.process import freeze, stop_at_signals
+from blade_server.app.process import freeze, read_again_at_hangup, stop_at_signals
+from blade_server.app.reread import Reread
 from blade_server.app.sight import Sight
 from blade_server.app.state import most_connections, opened
 from blade_server.app.worker_processes import WorkerError, Workers
 from blade_server.core.jobs.pruner import Pruner
 from blade_server.settings import Settings
 from blade_server.storage.bell import Listener
+from blade_server.storage.connect import Pooling, Target
 from blade_server.storage.database import Database
 from blade_server.storage.pulse import Pulse
 from blade_server.storage.retention import Retention
@@ -49,21 +51,23 @@ class Serving:
 
 
 async def serve(settings: Settings, on_ready: Callable[[Serving], None]) -> None:
-    """Serves until SIGTERM or SIGINT, then stops gracefully; a second signal ends the process at once.
+    """Serves until SIGTERM or SIGINT, then stops gracefully; a second signal ends the process at once. SIGHUP: see
+    `read_again_at_hangup`.
 
     Raises:
         ValueError: a setting cannot be right.
         ListenError, EmbeddedPostgresError, NewerTablesError, StorageUnavailable, WorkerError: it cannot start.
         WorkerError: it had to stop.
     """
-    stop = stop_at_signals()
+    stop, reread = stop_at_signals(), Reread(settings)
+    read_again_at_hangup(stop, reread)
     reasons: list[WorkerError] = []
 
     def give_up(exc: WorkerError) -> None:
         reasons.append(exc)
         stop.set()
 
-    async with running(settings, give_up) as serving:
+    async with running(settings, give_up, reread) as serving:
         freeze()
         on_ready(serving)
         await stop.wait()
@@ -73,7 +77,7 @@ async def serve(settings: Settings, on_ready: Callable[[Serving], None]) -> None
 
 
 @asynccontextmanager
-async def running(settings: Settings, give_up: Callable[[WorkerError], None]) -> AsyncIterator[Serving]:
+async def running(settings: Settings, give_up: Callable[[WorkerError], None], reread: Reread) -> AsyncIterator[Serving]:
     """A whole server, from entering to leaving. Raises as `serve`; `give_up` says later that it must not go on."""
     check_exposure(settings)
     warn_of_exposure(settings)
@@ -86,6 +90,7 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
         )
         pulse = sight.follow(state, jobs, stack)
         calls = Calls(settings, state, jobs.wake, sight.readiness)
+        reread.serves(settings, state, jobs.read_again)
         stack.push_async_callback(jobs.stop)
         await jobs.open()
         await calls.listen(stack)
@@ -98,7 +103,7 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
             calls.wake()
             jobs.wake()
 
-        listener = Listener(state.url, on_ring, on_connect, clock=state.clock)
+        listener = Listener(state.target, on_ring, on_connect, clock=state.clock)
         pruner = Pruner(Retention(state.database), older_than_s=settings.job_retention_days * 86400)
         stack.push_async_callback(_stop, calls, jobs, (listener, pruner, pulse))
         await calls.listen_for_http()
@@ -106,6 +111,7 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
         jobs.start()
         pruner.start()
         calls.start()
+        _tell_of_pooler(state.target, settings)
         await asyncio.to_thread(_warn_of_too_few_connections, settings, state.database)
         sight.readiness.serves()
         await calls.say_ready()
@@ -122,6 +128,17 @@ async def running(settings: Settings, give_up: Callable[[WorkerError], None]) ->
             database=state.database.place if settings.database_url else "embedded",
             warehouse=settings.databricks_server_hostname,
             catalog=settings.catalog_url,
+        )
+
+
+def _tell_of_pooler(target: Target, settings: Settings) -> None:
+    if target.pooling is Pooling.TRANSACTION:
+        heard = "" if target.bell else "changes are looked for every second (BLADE_LISTEN_DATABASE_URL hears them), "
+        log.warning("a pooler in transaction mode stands in front of PostgreSQL: %sGetJob goes through the pool", heard)
+    elif target.pooling is Pooling.SESSION:
+        log.info(
+            "a pooler in session mode stands in front of PostgreSQL: this server may take %d of its connections",
+            most_connections(settings),
         )
 
 

@@ -48,9 +48,9 @@ class Sight:
 
     def follow(self, state: State, jobs: EngineHere | Workers, stack: AsyncExitStack) -> Pulse:
         """Shows how these stand. The pulse is for whoever stops the server to stop."""
-        pulse = Pulse(state.url, state.clock, self.readiness.look)
+        pulse = Pulse(state.target, state.clock, self.readiness.look)
         stack.callback(pulse.stop)
-        reader = StandingReader(state.url)
+        reader = StandingReader(state.target)
         stack.callback(reader.close)
         self.readiness.follow(pulse, state.clock)
         self._gauges.read(partial(self._of_this_server, jobs, state.clock))

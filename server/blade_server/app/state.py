@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from blade_server.addresses import checked_url
 from blade_server.app.policies import destination_policy
 from blade_server.catalog import Catalog
@@ -15,10 +17,12 @@ from blade_server.core.destinations.catalogs import Catalogs
 from blade_server.core.destinations.connect import connect
 from blade_server.settings import Settings
 from blade_server.storage.clock import Clock
+from blade_server.storage.connect import Pooling, Target
 from blade_server.storage.database import Database
 from blade_server.storage.destinations import DestinationStore
 from blade_server.storage.embedded.postgres import EmbeddedPostgres, default_data_dir
 from blade_server.storage.migrate import migrate
+from blade_server.storage.probe import check_bell, probe
 
 _POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
 URGENT_CONNECTIONS = 2  # to PostgreSQL, for beats, claims and the catalog's holds: they never wait for the jobs' writes
@@ -33,7 +37,7 @@ _OF_A_JOB = 3
 class State:
     """PostgreSQL with its tables up to date, and the catalogs."""
 
-    url: str
+    target: Target
     database: Database
     clock: Clock
     catalogs: Catalogs
@@ -54,28 +58,46 @@ async def opened(settings: Settings, stack: AsyncExitStack, *, pool_size: int) -
         settle_s=settings.catalog_settle_s,
     )
     stack.callback(catalog.close)
-    url = await _database_url(settings, stack)
-    await asyncio.to_thread(migrate, url)
-    database = Database(url, pool_size=pool_size)
+    target = await _target(settings, stack)
+    await asyncio.to_thread(migrate, target)
+    await asyncio.to_thread(check_bell, target)
+    database = Database(target, pool_size=pool_size)
     stack.callback(database.close)
     catalogs = Catalogs(catalog, find=DestinationStore(database).get, connect=partial(connect, policy))
     stack.callback(catalogs.close)
     clock = Clock()
     await asyncio.to_thread(database.compare, clock)
-    return State(url=url, database=database, clock=clock, catalogs=catalogs)
+    return State(target=target, database=database, clock=clock, catalogs=catalogs)
 
 
-async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:
+async def _target(settings: Settings, stack: AsyncExitStack) -> Target:
     if settings.database_url is None:
         embedded = EmbeddedPostgres(settings.data_dir)
         stack.push_async_callback(asyncio.to_thread, embedded.stop)
-        return await asyncio.to_thread(embedded.start)
-    return checked_database_url(settings.database_url.get_secret_value())
+        return Target(url=await asyncio.to_thread(embedded.start))
+    return await asyncio.to_thread(database_target, settings)
 
 
-def checked_database_url(url: str) -> str:
-    """The URL as it is. Raises ValueError, without the URL's password, if it cannot be one of PostgreSQL."""
-    checked_url("DATABASE_URL", url, _POSTGRES_SCHEMES, database=True)
+def database_target(settings: Settings) -> Target:
+    """How to reach the PostgreSQL of DATABASE_URL, which must be set.
+
+    Raises ValueError for what cannot be a URL of PostgreSQL, and StorageUnavailable if that cannot be used; no text has
+    the password.
+    """
+    assert settings.database_url is not None
+    url = checked_database_url("DATABASE_URL", settings.database_url)
+    listen = settings.listen_database_url
+    listen_url = listen and checked_database_url("BLADE_LISTEN_DATABASE_URL", listen)
+    pooling = Pooling(settings.database_pooling) if settings.database_pooling else None
+    return probe(url, pooling=pooling, listen_url=listen_url or "")
+
+
+def checked_database_url(name: str, secret: SecretStr) -> str:
+    """What a setting says. Raises ValueError, without the password, for what cannot be a URL of PostgreSQL."""
+    url = secret.get_secret_value()
+    if "://" not in url:  # so it may be anything, a password too
+        raise ValueError(f"{name} is no URL; write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    checked_url(name, url, _POSTGRES_SCHEMES, database=True)
     return url
 
 

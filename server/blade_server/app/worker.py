@@ -13,9 +13,10 @@ from typing import BinaryIO
 
 from blade_server.app.engine_here import EngineHere
 from blade_server.app.gauges import Gauges, pools
-from blade_server.app.process import freeze, stop_at_signals
+from blade_server.app.process import freeze, read_again_at_hangup, stop_at_signals
+from blade_server.app.reread import Reread
 from blade_server.app.state import opened, worker_pool_size
-from blade_server.app.worker_processes import RUN
+from blade_server.app.worker_processes import READ_AGAIN, RUN
 from blade_server.metrics.families import CATALOG_UP, REGISTRY, WAREHOUSE_UP
 from blade_server.metrics.sums import Additions
 from blade_server.settings import Settings
@@ -32,7 +33,8 @@ async def work(settings: Settings, on_ready: Callable[[], BinaryIO]) -> None:
 
     `on_ready` gives where what is recorded here goes. Raises as `serve`.
     """
-    stop = stop_at_signals()
+    stop, reread = stop_at_signals(), Reread(settings)
+    read_again_at_hangup(stop, reread)
     orders = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     async with AsyncExitStack() as stack:
@@ -42,11 +44,12 @@ async def work(settings: Settings, on_ready: Callable[[], BinaryIO]) -> None:
         gauges.read(lambda: pools({"main": state.database, **jobs.pools}))
         telling = _Telling(Additions([REGISTRY, gauges], [CATALOG_UP, WAREHOUSE_UP]))
         stack.push_async_callback(asyncio.to_thread, telling.stop)  # after the jobs: what they did last counts, too
+        reread.sends(state)
         stack.push_async_callback(jobs.stop)
-        listener = Listener(state.url, jobs.ring, jobs.wake, clock=state.clock)
+        listener = Listener(state.target, jobs.ring, jobs.wake, clock=state.clock)
         listener.start()
         stack.push_async_callback(asyncio.to_thread, listener.stop)
-        following = asyncio.create_task(_follow(orders, jobs, stop))
+        following = asyncio.create_task(_follow(orders, jobs, reread, stop))
         freeze()
         telling.start(on_ready())
         await stop.wait()
@@ -81,12 +84,14 @@ class _Telling:
                 output.flush()
 
 
-async def _follow(orders: asyncio.StreamReader, jobs: EngineHere, stop: asyncio.Event) -> None:
+async def _follow(orders: asyncio.StreamReader, jobs: EngineHere, reread: Reread, stop: asyncio.Event) -> None:
     """Does what the parent says. The end of its words is its death, or that somebody told it twice to stop."""
     try:
         async for order in orders:
             if order == RUN:
                 jobs.start()
+            elif order == READ_AGAIN:
+                reread()
             else:
                 stop.set()
         if stop.is_set():

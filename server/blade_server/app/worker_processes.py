@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
+from blade_server import logs
 from blade_server.metrics.sums import Sums
 from blade_server.settings import Settings
 from blade_server.storage.database import Database
@@ -29,6 +30,7 @@ READY = b"ready\n"
 UNFIT = b"unfit\n"
 RUN = b"run\n"
 STOP = b"stop\n"
+READ_AGAIN = b"read again\n"
 
 _LAST_WORDS_S = 4.5  # above what a worker takes beyond the drain
 _MAX_LINE_BYTES = 16 << 20  # of what a worker has recorded while its parent was held up
@@ -87,6 +89,11 @@ class Workers:
 
     def ring(self, job_ids: Collection[str]) -> None:
         """Nothing, as `wake`."""
+
+    def read_again(self) -> None:
+        """Each reads its files again."""
+        for worker in self._workers:
+            worker.order(READ_AGAIN)
 
     async def stop(self) -> None:
         """Each hands its jobs back and ends; all side by side. Harmless if called again, and before they are up."""
@@ -207,8 +214,7 @@ class _Worker:
 
 def _environment() -> dict[str, str]:
     """The parent's own, without what its command line has overruled and what only calls need."""
-    level = logging.getLevelName(log.getEffectiveLevel()).lower()
-    return os.environ | {"BLADE_LOG_LEVEL": level, "BLADE_PORT": "0", "BLADE_HTTP_PORT": "0", "BLADE_WORKERS": "0"}
+    return os.environ | logs.environment() | {"BLADE_PORT": "0", "BLADE_HTTP_PORT": "0", "BLADE_WORKERS": "0"}
 
 
 def _signal_name(number: int) -> str:

@@ -58,8 +58,6 @@ class Catalog:
             url, token=token, ca_file=ca_file, timeout_s=timeout_s, size=connections, origin=origin
         )
         self._url = self._pool.url
-        self.destination = origin.destination
-        """Its name."""
         self.settle_s = max(settle_s, timeout_s)
         """After so long since its request an upload without an answer has come to its end."""
         self._parser = AnswerParser(catalog=self._url)

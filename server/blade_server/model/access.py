@@ -161,7 +161,7 @@ class Caller:
     """One call, as far as it matters who makes it: plain data, handed down to the row that the audit log gets.
 
     `needs` is what the method asks for (None: to be signed in), `claims` whom he says he is (a note, no proof),
-    `request_digest` and `trace_id` hex.
+    `request_digest` is hex, `traceparent` that of the call in its trace (W3C Trace Context); empty, there is none.
     """
 
     principal: Principal
@@ -170,7 +170,12 @@ class Caller:
     claims: str = ""
     address: str = ""
     request_digest: str = ""
-    trace_id: str = ""
+    traceparent: str = ""
+
+    @property
+    def trace_id(self) -> str:
+        """Hex, or empty."""
+        return self.traceparent[3:35]
 
     @property
     def name(self) -> str:

@@ -39,6 +39,8 @@ class Claim:
     """From a server that let its lease run out: what it sent last may still be on its way."""
     doubtful: bool = False
     """The database was put back to an older state: whatever it does not record may have been sent."""
+    trace: str = ""
+    """The span of the call that stored the job, as a traceparent; empty, there was none."""
 
     task: SyncTask | None = None
     """What a job of a sync has to do."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from urllib.parse import unquote
 
 import grpc.aio
 
+from blade_server import tracing
 from blade_server.core.access.door import Shown
 from blade_server.model.access import Caller, Principal, Role
 from blade_server.rpc.certificates import name_in_certificate
@@ -26,9 +26,7 @@ DOOR_KEY = "blade-door"
 gRPC sees is that socket's."""
 PEER_KEY = "blade-peer"
 SESSION_KEY = "blade-session"
-TRACE_KEY = "traceparent"
 MAX_ACTOR_CHARS = 200
-_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -57,7 +55,6 @@ class Carried:
     shown: Shown
     peer: str
     claims: str
-    trace_id: str
 
     def caller(self, principal: Principal, needs: Role | None, method: str, raw: bytes) -> Caller:
         """The call as plain data."""
@@ -68,7 +65,7 @@ class Carried:
             claims=self.claims,
             address=self.peer,
             request_digest=hashlib.sha256(raw).hexdigest(),
-            trace_id=self.trace_id,
+            traceparent=tracing.headers().get(tracing.TRACEPARENT, ""),
         )
 
 
@@ -87,7 +84,6 @@ class Lines:
         is_our_own = self._is_our_own(found)
         certificate, certificate_ends = name_in_certificate(context) if self._certificates else ("", None)
         claims = found.get(ACTOR_KEY, "").strip()
-        trace = _TRACE.fullmatch(found.get(TRACE_KEY, ""))
         return Carried(
             shown=Shown(
                 authorization=found.get(AUTHORIZATION_KEY, ""),
@@ -97,8 +93,12 @@ class Lines:
             ),
             peer=_peer(context, found if is_our_own else {}),
             claims=claims if claims.isprintable() and len(claims) <= MAX_ACTOR_CHARS else "",
-            trace_id=trace[1] if trace else "",
         )
+
+    def trace(self, context: Context) -> dict[str, str]:
+        """In which span of a trace the caller calls, as he wrote it."""
+        found = _metadata(context)
+        return {name: found[name] for name in (tracing.TRACEPARENT, tracing.TRACESTATE) if name in found}
 
     def peer(self, context: Context) -> str:
         """The caller's address alone, as in `127.0.0.1:41234` or `[::1]:41234`."""

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -62,7 +63,8 @@ async def stream(
     Raises whatever `open_rows`, `messages` or the rows raise. Cancel it to leave early.
     """
     reader: _Reader[Any, M] = _Reader(asyncio.get_running_loop())
-    thread = asyncio.get_running_loop().run_in_executor(executor, reader.read, open_rows, messages)
+    run = copy_context().run
+    thread = asyncio.get_running_loop().run_in_executor(executor, run, reader.read, open_rows, messages)
     try:
         while not isinstance(part := await reader.next(), _End):
             await write(part)

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -55,7 +56,7 @@ async def _run(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
             return function()
 
     try:
-        return await asyncio.get_running_loop().run_in_executor(pool, work)
+        return await asyncio.get_running_loop().run_in_executor(pool, copy_context().run, work)
     except asyncio.CancelledError:
         left.set()
         raise

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from blade_server.errors import StorageUnavailable
 from blade_server.model.access import Caller, Deed, Grant, Kind, Role, Token
 from blade_server.storage import audit, tables
-from blade_server.storage.database import Database
+from blade_server.storage.database import LOCKED, Database
 
 RIGHTS_LOCK = 0x424C4144455249
 NO_WAIT = "SET LOCAL lock_timeout = '100ms'"
@@ -57,7 +57,7 @@ def _of(connection: Connection, principal: str, groups: Collection[str]) -> tupl
 
 def lock_rights(connection: Connection) -> None:
     """Until the transaction ends nobody else changes tokens or grants."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": RIGHTS_LOCK})
+    connection.execute(text(f"SELECT {LOCKED}"), {"lock": RIGHTS_LOCK})
 
 
 def deed_of(grant: Grant) -> Deed:

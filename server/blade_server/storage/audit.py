@@ -14,7 +14,7 @@ from blade_server.errors import StorageUnavailable
 from blade_server.model.access import Caller, Deed
 from blade_server.model.audit import PRUNE, PRUNED, AuditEntry, AuditFilter, Head, content_of, hash_of
 from blade_server.storage import tables
-from blade_server.storage.database import Database
+from blade_server.storage.database import Database, lock
 
 _entry = tables.audit_entry
 _AS_STORED = select(_entry.c.number, _entry.c.hash, _entry.c.content)
@@ -26,7 +26,7 @@ LOCK_TIMEOUT_S = 3
 # One round trip. A statement of its own for the lock: what the one behind it sees is from after the wait.
 _BEGIN = f"""
     SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s';
-    SELECT pg_advisory_xact_lock({AUDIT_LOCK});
+    SELECT pg_advisory_xact_lock({lock(str(AUDIT_LOCK))});
     SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS time,
            head.number, head.hash
     FROM (SELECT) AS always

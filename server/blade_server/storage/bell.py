@@ -1,7 +1,8 @@
 """Hears the bell: one connection that LISTENs for the ids of changed jobs, in a thread of its own.
 
 NOTIFY is only a bell. Rings get lost whenever the connection breaks (a restart of PostgreSQL swallows them), so after
-every connect the listener says that anything may have changed.
+every connect the listener says that anything may have changed. Behind a pooler in transaction mode it hears nothing and
+says so every second.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from psycopg2.extensions import POLL_READ, POLL_WRITE
 
 from blade_server.storage import connect
 from blade_server.storage.clock import NOW, Clock
-from blade_server.storage.database import CHANNEL
+from blade_server.storage.connect import Target
+from blade_server.storage.database import BELL
 
 log = logging.getLogger(__name__)
 
 MAX_BACKOFF_S = 5.0
 _MIN_BACKOFF_S = 0.1
+POLL_S = 1.0
+"""So often anything may have changed where no bell is heard."""
 
 
 class Listener:
@@ -37,7 +41,7 @@ class Listener:
 
     def __init__(
         self,
-        url: str,
+        target: Target | str,
         on_ring: Callable[[frozenset[str]], None],
         on_connect: Callable[[], None],
         *,
@@ -48,18 +52,20 @@ class Listener:
         """Nothing runs yet.
 
         Args:
-            url: PostgreSQL, as Database takes it.
+            target: PostgreSQL, as Database takes it.
             on_ring: called in the listener's thread with the ids of jobs that have changed.
-            on_connect: called after every connect, the first too: read everything again.
+            on_connect: called after every connect, the first too, and every second where no bell is heard: read
+                everything again.
             clock: compared with PostgreSQL's whenever it is asked.
             ping_s: how often PostgreSQL is asked for its time, and so whether the connection still lives.
             timeout_s: longest wait for a connection and for an answer.
         """
-        self._url = url
+        self._target = Target.of(target)
+        self._deaf = self._target.bell is None
         self._on_ring = on_ring
         self._on_connect = on_connect
         self._clock = clock or Clock()
-        self._ping_s = ping_s
+        self._ping_s = POLL_S if self._deaf else ping_s
         self._timeout_s = timeout_s
         self._stop_heard, self._stop_rung = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
@@ -104,16 +110,23 @@ class Listener:
                 return
 
     def _connected(self) -> Any:
-        connection = connect.asynchronous(self._url, self._in_time(), name="blade-listener")
+        there = self._target.bell or self._target
+        connection = connect.asynchronous(there, self._in_time(), name="blade-listener")
         try:
-            with connection.cursor() as cursor:
-                cursor.execute(f"LISTEN {CHANNEL}")
-                self._finish(connection)
+            if not self._deaf:
+                self._listen(connection)
             self._ask_time(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _listen(self, connection: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {BELL}")
+            self._finish(connection)
+            cursor.execute(f'LISTEN "{cursor.fetchone()[0]}"')
+            self._finish(connection)
 
     def _hear(self, connection: Any) -> None:
         ask_at_s = time.monotonic() + self._ping_s
@@ -123,6 +136,8 @@ class Listener:
             if time.monotonic() >= ask_at_s:
                 self._ask_time(connection)
                 ask_at_s = time.monotonic() + self._ping_s
+                if self._deaf:
+                    self._on_connect()
             rung = frozenset(notification.payload for notification in connection.notifies)
             connection.notifies.clear()
             if rung:

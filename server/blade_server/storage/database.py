@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, ExceptionContext, event, make_url, text
+from sqlalchemy import Connection, Engine, ExceptionContext, event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
@@ -17,12 +17,23 @@ from sqlalchemy.pool import QueuePool
 from blade_server.errors import StorageUnavailable
 from blade_server.storage import connect
 from blade_server.storage.clock import NOW, Clock
-from blade_server.storage.connect import normalised
+from blade_server.storage.connect import Pooling, Target
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "blade_job"
-"""NOTIFY channel; the payload is a job id. A bell only: what it means is read from the tables."""
+_SCHEMA = "CASE WHEN current_schema() <> 'public' THEN hashtext(current_schema()::text)::bigint ELSE 0 END"
+"""Several BLADEs may be in one database, each in a schema of its own; a number for each. 0: as releases before."""
+BELL = f"concat_ws('_', 'blade_job', NULLIF(to_hex({_SCHEMA}), '0'))"
+"""SQL for the NOTIFY channel; the payload is a job id. A bell only: what it means is read from the tables."""
+
+
+def lock(key: str = ":lock") -> str:
+    """SQL for the advisory lock of this key in this schema: the low half is the key's, the high one both share."""
+    return f"{key} # ({_SCHEMA} << 32)"
+
+
+LOCKED = f"pg_advisory_xact_lock({lock()})"
+"""SQL that takes the lock `:lock` until the transaction ends."""
 
 
 _TRUSTED_S = 1.0
@@ -43,10 +54,11 @@ class Database:
     as it is, because it is a bug.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 16) -> None:
-        self.url = normalised(url)
+    def __init__(self, target: Target | str, *, pool_size: int = 16) -> None:
+        """Connects to nothing yet. A URL alone is that of a PostgreSQL without a pooler."""
+        self.target = Target.of(target)
         self.engine: Engine = connect.engine(
-            self.url,
+            self.target,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
@@ -61,13 +73,19 @@ class Database:
         event.listen(self.engine, "handle_error", self._leave)
         event.listen(self.engine, "checkin", _used)
         event.listen(self.engine, "checkout", self._ping_if_idle)
-        self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._reading = self.engine
+        if self.target.pooling is not Pooling.TRANSACTION:  # there what is set holds within a transaction only
+            self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @property
+    def url(self) -> str:
+        """As it was given."""
+        return self.target.url
 
     @property
     def place(self) -> str:
         """Where it is, without password, for people."""
-        url = make_url(self.url)
-        return f"{url.host or url.query.get('host', 'local')}/{url.database}"
+        return self.target.place
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -81,7 +99,10 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection for queries, each a transaction of its own: two round trips less. Raises as `begin`."""
+        """A connection for queries, each a transaction of its own: two round trips less. Raises as `begin`.
+
+        With a pooler in transaction mode all of them are one transaction.
+        """
         with self._errors_are_ours(), self._connect(self._reading) as connection:
             yield connection
 
@@ -92,6 +113,13 @@ class Database:
             return engine.connect()
         finally:
             self._waiting.discard(me)
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[Connection]:
+        """A transaction that reads only, and sees all as it was at its first statement. Raises as `begin`."""
+        reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with self._errors_are_ours(), self._connect(reading) as connection, connection.begin():
+            yield connection
 
     @contextmanager
     def _errors_are_ours(self) -> Iterator[None]:

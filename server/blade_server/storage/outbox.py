@@ -22,7 +22,7 @@ from blade_server.model.notification import (
     NotificationFormat,
 )
 from blade_server.storage import tables
-from blade_server.storage.database import CHANNEL, Database
+from blade_server.storage.database import BELL, Database
 
 OUTBOX = "outbox"
 """Rung in the place of a job's id when a message waits."""
@@ -99,7 +99,7 @@ def queue(connection: Connection, sync: str, event: NotificationEvent, data: Map
     """
     written = connection.execute(_QUEUE, {"sync": sync, "event": event.value, "data": json.dumps(dict(data))})
     if written.rowcount:
-        connection.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": OUTBOX})
+        connection.execute(text(f"SELECT pg_notify({BELL}, :payload)"), {"payload": OUTBOX})
 
 
 @dataclass(frozen=True, kw_only=True)

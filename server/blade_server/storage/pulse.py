@@ -13,6 +13,7 @@ import psycopg2
 
 from blade_server.storage import connect
 from blade_server.storage.clock import NOW, Clock
+from blade_server.storage.connect import Target
 
 EVERY_S = 1.0
 TIMEOUT_S = 2.0
@@ -23,17 +24,17 @@ _QUESTION = f"SELECT {NOW}, current_setting('transaction_read_only')::bool"
 class Pulse:
     """Looks until it is stopped."""
 
-    def __init__(self, url: str, clock: Clock, on_change: Callable[[], None]) -> None:
+    def __init__(self, target: Target | str, clock: Clock, on_change: Callable[[], None]) -> None:
         """Nothing runs yet.
 
         Args:
-            url: PostgreSQL, as Database takes it; that it answers is believed until it is asked.
+            target: PostgreSQL, as Database takes it; that it answers is believed until it is asked.
             clock: compared with PostgreSQL's each time.
             on_change: called in the thread when `trouble` has changed.
         """
         self.trouble = ""
         """What is wrong with PostgreSQL, without names or addresses; empty: nothing."""
-        self._url = url
+        self._target = Target.of(target)
         self._clock = clock
         self._on_change = on_change
         self._stopping = threading.Event()
@@ -55,7 +56,7 @@ class Pulse:
             trouble = "does not answer"
             try:
                 connection = connection or connect.asynchronous(
-                    self._url, connect.within(TIMEOUT_S), name="blade-pulse"
+                    self._target, connect.within(TIMEOUT_S), name="blade-pulse"
                 )
                 trouble = "takes no writes" if self._is_read_only(connection) else ""
             except (psycopg2.Error, OSError):

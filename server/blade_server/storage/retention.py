@@ -11,10 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from blade_server.model.access import SESSION_IDLE_S
-from blade_server.storage.database import Database
+from blade_server.model.cost import KEPT
+from blade_server.storage.database import Database, lock
 from blade_server.storage.engine.witness import KEPT_S
 
 PRUNE_LOCK = 0x424C4144455052
+_TRY = text(f"SELECT pg_try_advisory_xact_lock({lock()})")
 SLICE = 10_000
 """Most rows of one deletion: half a second, also with the largest errors."""
 JOBS_AT_ONCE = 100
@@ -127,6 +129,12 @@ class Retention:
             connection.execute(over, {"idle": SESSION_IDLE_S})
             connection.execute(text("DELETE FROM sign_in_code WHERE expire_time < now()"))
 
+    def forget_costs(self) -> None:
+        """Deletes what sources took on days that are long past."""
+        with self._database.begin() as connection:
+            past = text("DELETE FROM source_cost WHERE day < current_date - CAST(:kept AS int)")
+            connection.execute(past, {"kept": KEPT.days})
+
     def forget_fires(self) -> bool:
         """Deletes a slice of what is known of due times of long ago. True if there may be more."""
         return self._forget("sync_fire", "time", FIRES_KEPT_S)
@@ -147,7 +155,7 @@ class Retention:
 
     def _jobs(self, connection: Connection, query: Any, **values: float) -> list[str]:
         """The next jobs, locked; none if another replica is at it."""
-        if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": PRUNE_LOCK}).scalar_one():
+        if not connection.execute(_TRY, {"lock": PRUNE_LOCK}).scalar_one():
             return []
         return [row.job_id for row in connection.execute(query, {**values, "limit": JOBS_AT_ONCE})]
 

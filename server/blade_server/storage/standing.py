@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2
 
 from blade_server.storage import connect
+from blade_server.storage.connect import Target
 
 FRESH_S = 5.0
 """What was read so short a time ago is not read again."""
@@ -19,8 +20,8 @@ _MAX_SYNCS = 5000
 OVERDUE_S = 60.0
 """A due time that no server has looked at for so long is late."""
 
+_BEGIN = "BEGIN READ ONLY"
 _QUESTION = f"""
-BEGIN READ ONLY;
 SET LOCAL statement_timeout = {round(TIMEOUT_S * 1000)};
 SELECT
     (SELECT json_object_agg(status, jobs) FROM (
@@ -79,8 +80,9 @@ class Standing:
 class StandingReader:
     """Thread-safe. It holds no connection between two readings."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, target: Target | str) -> None:
+        """Connects to nothing yet."""
+        self._target = Target.of(target)
         self._thread = ThreadPoolExecutor(1, "standing")
         self._reading: Future[Standing] | None = None
         self._begun_s = 0.0
@@ -103,10 +105,11 @@ class StandingReader:
 
     def _read(self) -> Standing:
         in_time = connect.within(TIMEOUT_S)
-        connection: Any = connect.asynchronous(self._url, in_time, name="blade-metrics")
+        set_first, values = connect.local_settings(self._target)
+        connection: Any = connect.asynchronous(self._target, in_time, name="blade-metrics")
         try:
             with connection.cursor() as cursor:
-                cursor.execute(_QUESTION)
+                cursor.execute(f"{_BEGIN}; {set_first}; {_QUESTION}", values)
                 connect.finish(connection, in_time)
                 jobs, oldest_pending_s, messages, syncs = cursor.fetchone()
         finally:

@@ -14,11 +14,13 @@ from types import TracebackType
 
 import pyarrow as pa
 
+from blade_server import tracing
 from blade_server.errors import BladeError, Deadline, StatementCancelled, WarehouseRefused
 from blade_server.warehouse.meter import Meter
 from blade_server.warehouse.schema import clean, conform
 from blade_server.warehouse.session import Session
 from blade_server.warehouse.statement import Statement
+from blade_server.warehouse.statement_metrics import StatementMetrics
 from blade_server.warehouse.target import Target
 
 MAX_BATCH_ROWS = 10_000
@@ -33,12 +35,28 @@ class Warehouse:
     `cancel` and `close` may be called from any thread; the rest belongs to one thread at a time.
     """
 
-    def __init__(self, target: Target, source: str = "") -> None:
-        """`source`: whose rows are read, for the metrics; empty: nobody's yet."""
+    def __init__(
+        self,
+        target: Target,
+        source: str = "",
+        *,
+        meter: Meter | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            target: where it is.
+            source: whose rows are read, for the metrics; empty: nobody's yet.
+            meter: is told what the statements take.
+            tags: what its statements are for, shown in the warehouse's own history of queries; no secret.
+        """
         self.target = target
-        self.source = source
+        self._source = source
+        self._meter = meter or Meter()
+        self._tags = {name: value for name, value in (tags or {}).items() if value}
         self._lock = threading.Lock()
-        self._session = Session(target)
+        self._session = Session(target, self._tags)
         self._result: Result | None = None
         self._cancel_next = False
         self._closed = False
@@ -72,15 +90,29 @@ class Warehouse:
             StatementCancelled: `cancel` or `close` was called.
             Deadline: `timeout_s` is over; the statement is cancelled.
         """
-        result = self._begin(sql, parameters or {}, max_batch_rows, at_once)
+        with tracing.span("statement", self._attributes, outward=True):
+            return self._executed(sql, parameters or {}, max_batch_rows, timeout_s, at_once=at_once)
+
+    @property
+    def _attributes(self) -> tracing.Attributes:
+        return {
+            "db.system.name": "databricks",
+            "server.address": self.target.hostname,
+            "blade.warehouse.id": self.target.warehouse_id,
+        }
+
+    def _executed(
+        self, sql: str, parameters: Mapping[str, str], max_batch_rows: int, timeout_s: float | None, *, at_once: bool
+    ) -> Result:
+        result = self._begin(sql, parameters, max_batch_rows, at_once)
         try:
             result._start(timeout_s)
         except WarehouseRefused as exc:
-            result._meter.failed(exc)
+            result._metrics.failed(exc)
             result.close()
             raise
         except BaseException as exc:
-            result._meter.failed(exc)
+            result._metrics.failed(exc)
             result._abandon()
             raise
         return result
@@ -124,9 +156,10 @@ class Warehouse:
             if self._result is not None:
                 self._result.close()
             if self._session.retired:
-                self._session = Session(self.target)
-            statement = Statement(self._session, sql, parameters, max_batch_rows, at_once=at_once)
-            self._result = Result(self._session, statement, max_batch_rows, Meter(self.source, own=self.target.own))
+                self._session = Session(self.target, self._tags)
+            statement = Statement(self._session, sql, parameters, max_batch_rows, self._meter, at_once=at_once)
+            metrics = StatementMetrics(self._source, own=self.target.own)
+            self._result = Result(self._session, statement, max_batch_rows, metrics)
             return self._result
 
 
@@ -136,11 +169,11 @@ class Result:
     Iterating raises WarehouseUnavailable, ResultTruncated or StatementCancelled; then it is over.
     """
 
-    def __init__(self, session: Session, statement: Statement, max_batch_rows: int, meter: Meter) -> None:
+    def __init__(self, session: Session, statement: Statement, max_batch_rows: int, metrics: StatementMetrics) -> None:
         self._session = session
         self._statement = statement
         self._max_batch_rows = max_batch_rows
-        self._meter = meter
+        self._metrics = metrics
         self._answer: Future[pa.Table] | None = None
         self._lock = threading.Lock()
         self._cancelled = False
@@ -156,13 +189,13 @@ class Result:
         try:
             table, self._first = self._first, None
             while table is not None and table.num_rows:
-                self._meter.came(table)
+                self._metrics.came(table)
                 for batch in self._batches(table):
                     self.rows_read += batch.num_rows
                     yield batch
                 table = self._ask(self._statement.fetch)
         except BladeError as exc:
-            self._meter.failed(exc)
+            self._metrics.failed(exc)
             self._abandon()
             raise
         self.close()
@@ -171,7 +204,7 @@ class Result:
         """End it, read to its end or not. Does not wait for the warehouse."""
         if self.running:
             self.running = False
-            self._meter.ended()
+            self._metrics.ended()
             self._first = None
             with suppress(StatementCancelled):
                 self._session.ask(self._statement.close)
@@ -185,7 +218,7 @@ class Result:
 
     def _start(self, timeout_s: float | None) -> None:
         self._first = self._ask(self._statement.run, timeout_s)
-        self._meter.began()
+        self._metrics.began()
         self.schema = clean(self._first.schema)
 
     def _ask(self, call: Callable[[], pa.Table], timeout_s: float | None = None) -> pa.Table:
@@ -214,7 +247,7 @@ class Result:
             if self._cancelled or not self.running:
                 return
             self._cancelled = True
-            self._meter.cancelled()
+            self._metrics.cancelled()
             answer = self._answer
         self._statement.cancel()
         if answer is not None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ class DriverThread:
         answer: Future[T] = Future()
         self._orders.put((call, answer))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread = threading.Thread(target=copy_context().run, args=(self._run,), name=self._name, daemon=True)
             self._thread.start()
         return answer
 

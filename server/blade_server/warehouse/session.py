@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -39,8 +39,10 @@ logging.getLogger("databricks.sql.common.unified_http_client").setLevel(logging.
 logging.getLogger("databricks.sql.backend.thrift_backend").setLevel(logging.CRITICAL)
 
 
-def connect(target: Target) -> Any:
+def connect(target: Target, tags: Mapping[str, str] | None = None) -> Any:
     """Open a session. Blocks; the driver's errors come out as they are.
+
+    `tags`: query tags, without commas and colons; a warehouse that takes none gets none.
 
     Raises:
         WarehouseDenied: there are no credentials to present.
@@ -48,6 +50,9 @@ def connect(target: Target) -> Any:
             http:// and speaks TLS, or the other way round.
     """
     arguments = _arguments(target)
+    if tags:
+        written = ",".join(f"{name}:{value}" for name, value in tags.items())
+        arguments["session_configuration"] |= {"QUERY_TAGS": written}
     try:
         proxied = target.proxy is not None
     except ValueError as exc:
@@ -55,7 +60,10 @@ def connect(target: Target) -> Any:
     try:
         with reach.bound(target), trust.shared(arguments.get("_tls_trusted_ca_file", "")):
             return sql.connect(**arguments)
-    except DRIVER_ERRORS:
+    except DRIVER_ERRORS as exc:
+        if tags and "QUERY_TAGS" in str(exc).upper():
+            log.warning("%s takes no query tags: its history does not tell which job a statement is of", target)
+            return connect(target)
         wrong = "" if proxied else speaks_otherwise(target.base_url)
         if wrong:
             raise Precondition(f"{target} {wrong}", reason=Reason.WAREHOUSE_UNAVAILABLE) from None
@@ -104,8 +112,9 @@ def _credentials(target: Target) -> dict[str, Any]:
 class Session:
     """A connection that opens with its first use. Everything but `retire` runs on its driver thread."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, tags: Mapping[str, str]) -> None:
         self.target = target
+        self._tags = tags
         self._driver_thread = DriverThread(f"warehouse-{target.warehouse_id}")
         self._connection: Any = None
         self._retired: Future[None] | None = None
@@ -138,7 +147,7 @@ class Session:
     def cursor(self) -> Any:
         """A new cursor, on a connection opened if need be."""
         if self._connection is None:
-            self._connection = connect(self.target)
+            self._connection = connect(self.target, self._tags)
         cursor = self._connection.cursor(arraysize=FETCH_ROWS, buffer_size_bytes=FETCH_BUFFER_BYTES)
         # The connection would keep every cursor it ever made.
         self._connection._cursors.clear()

@@ -1,7 +1,7 @@
 """A secret of its own in each place where one can be configured, and none of them anywhere else.
 
-One server does what servers do, well and badly; then all that it answered, logged and stored is searched, and what
-every process of the machine shows of its command line.
+One server does what servers do, well and badly; then all that it answered, logged, traced and stored is searched, and
+what every process of the machine shows of its command line.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 from tests.support.access import ADMIN_TOKEN
 from tests.support.engine import maintenance_rows
 from tests.support.oidc import AUDIENCE, FakeProvider
+from tests.support.otlp import Collector
 from tests.support.servers import Served, run
 from tests.support.waiting import wait_until
 from tests.support.webhooks import Received, Receiver
@@ -122,6 +123,12 @@ def hook() -> Iterator[Receiver]:
 
 
 @pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector().running() as collector:
+        yield collector
+
+
+@pytest.fixture
 def hidden(tmp_path: Path) -> Secrets:
     return Secrets(tmp_path)
 
@@ -167,6 +174,7 @@ def rows_of_every_table(url: str) -> str:
     return "\n".join(dumped)
 
 
+@pytest.mark.slow
 def test_no_secret_leaves_its_place(
     postgres_url: str,
     hidden: Secrets,
@@ -175,6 +183,7 @@ def test_no_secret_leaves_its_place(
     elsewhere: CatalogServer,
     provider: FakeProvider,
     hook: Receiver,
+    collector: Collector,
     tmp_path: Path,
 ) -> None:
     values = hidden.values
@@ -206,6 +215,8 @@ def test_no_secret_leaves_its_place(
         "BLADE_RETRY_ATTEMPTS": "0",
         "BLADE_TOKEN": None,
         "BLADE_ADMIN_PORT": None,
+        "BLADE_LOG_FORMAT": "json",
+        **collector.environment,
     }
     server = Served("--json", "--log-level", "debug", afresh=True, **environment)  # its command line is looked at
     try:
@@ -228,9 +239,12 @@ def test_no_secret_leaves_its_place(
 
     assert "WAREHOUSE_DENIED" in "".join(call.heard)
     assert len(log.splitlines()) > 30
+    assert all(json.loads(line)["event"] for line in log.splitlines())
+    assert {"job", "statement", "upload"} <= {span.name for span in collector.spans()}
     places = {
         "an answer": "\n".join(one for one in call.heard if one not in shown_once),
         "the log": log,
+        "a trace": str(collector.requests),
         "what a failed start says": failed,
         "a table": rows_of_every_table(postgres_url),
         "a command line": seen,
@@ -238,6 +252,9 @@ def test_no_secret_leaves_its_place(
         "the anchor file": (tmp_path / "anchors").read_text() if (tmp_path / "anchors").exists() else "",
     }
     assert [place for name, content in places.items() for place in hidden.found_in(name, content)] == []
+    row = "MAINT-3"  # one that fails, and stands in errors
+    assert row in places["an answer"]
+    assert [name for name in ("the log", "a trace") if row in places[name] or "CAST(" in places[name]] == []
 
 
 def _is_final(call: Calls, path: str, authorization: str) -> bool:

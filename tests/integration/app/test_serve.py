@@ -105,6 +105,7 @@ def test_a_second_signal_ends_it_at_once_although_a_call_is_running(
             "'mysql://***@db/x': it must begin with postgresql",
         ),
         ("DATABASE_URL", "postgresql://root:s3cret@db:port/x", "what stands behind the colon is not a port"),
+        ("DATABASE_URL", "host=db password=s3cret", "write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE"),
         ("BLADE_CATALOG_URL", "http://user:s3cret@127.0.0.1:99999", "'99999' is not a port"),
         ("DATABRICKS_SERVER_HOSTNAME", "a..b", "'a..b' is no host name"),
         ("DATABRICKS_SERVER_HOSTNAME", "https://x/sql/1.0/warehouses/1", "is a host name"),
@@ -197,6 +198,14 @@ def test_a_database_that_does_not_answer_is_one_sentence_and_exit_code_1(command
     assert status == 1
     assert "does not answer; check DATABASE_URL" in sentence
     assert "Connection refused" in sentence
+
+
+def test_a_database_that_refuses_is_one_sentence_and_exit_code_1(empty_postgres_url: str) -> None:
+    for command, asked in {"serve": "foo=1", "migrate": "options=-cdefault_transaction_read_only%3Don"}.items():
+        status, sentence = run(command, DATABASE_URL=f"{empty_postgres_url}&{asked}")
+        assert status == 1
+        assert sentence.startswith("blade: PostgreSQL ")
+        assert "bug" not in sentence
 
 
 def test_a_port_that_is_taken_is_one_sentence_and_exit_code_1(postgres_url: str, serve: Callable[..., Served]) -> None:

@@ -163,6 +163,7 @@ def test_a_worker_that_does_not_come_up_at_the_start_is_one_sentence_and_exit_co
     assert server.process.returncode == 1
 
 
+@pytest.mark.slow
 def test_a_server_whose_workers_may_not_run_on_newer_tables_stops_and_says_why(
     serve: Callable[..., WorkersServer], postgres_url: str
 ) -> None:

@@ -37,7 +37,7 @@ ANNA = called(
     method="blade.v1.JobService/CancelJob",
     address="10.0.0.1:4711",
     request_digest="ab" * 32,
-    trace_id="cd" * 16,
+    traceparent=f"00-{'cd' * 16}-{'ab' * 8}-01",
 )
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from queue import Empty, Queue
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
 import pytest
 from sqlalchemy import make_url
+from tests.support.pooler import pgbouncer
 
+from blade_server.storage import bell
 from blade_server.storage.bell import Listener
-from blade_server.storage.database import CHANNEL
+from blade_server.storage.connect import Pooling, Target
+from blade_server.storage.database import BELL
 
 TIMEOUT_S = 60.0
 
@@ -21,7 +25,7 @@ TIMEOUT_S = 60.0
 class Heard:
     """A listener, and what it has heard so far: sets of ids, or None for "read everything again"."""
 
-    def __init__(self, url: str, **options: float) -> None:
+    def __init__(self, url: str | Target, **options: float) -> None:
         self.events: Queue[frozenset[str] | None] = Queue()
         self.listener = Listener(url, self.events.put, lambda: self.events.put(None), **options)
         self.listener.start()
@@ -34,7 +38,7 @@ class Heard:
 def listen() -> Iterator[Callable[..., Heard]]:
     all_heard = []
 
-    def begin(url: str, **options: float) -> Heard:
+    def begin(url: str | Target, **options: float) -> Heard:
         all_heard.append(Heard(url, **options))
         return all_heard[-1]
 
@@ -55,7 +59,7 @@ def execute(url: str, *statements: str) -> None:
 
 
 def ring(url: str, *job_ids: str) -> None:
-    execute(url, *(f"NOTIFY {CHANNEL}, '{job_id}'" for job_id in job_ids))
+    execute(url, *(f"SELECT pg_notify({BELL}, '{job_id}')" for job_id in job_ids))
 
 
 def test_the_first_connect_says_read_everything_and_rings_name_their_jobs(
@@ -198,3 +202,48 @@ def test_a_stop_is_heard_between_attempts() -> None:
     listener.start()
 
     listener.stop()
+
+
+def test_of_several_hosts_one_that_is_silent_is_left_for_another(
+    postgres_url: str, line: Line, listen: Callable[..., Heard]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        silent = f"127.0.0.1:{mute.getsockname()[1]}"
+        heard = listen(line.url.replace("@", f"@{silent},"), timeout_s=0.5)
+        assert heard.next() is None
+        ring(postgres_url, "job-a")
+        assert heard.next() == {"job-a"}
+
+
+# ------------------------------------------------------------------------------------------------- poolers
+
+
+@pytest.fixture
+def pooled(postgres_url: str) -> Iterator[Target]:
+    with pgbouncer(postgres_url, "transaction") as url:
+        yield Target(url=url, pooling=Pooling.TRANSACTION)
+
+
+def test_behind_a_pooler_in_transaction_mode_everything_is_read_again_each_second(
+    pooled: Target, listen: Callable[..., Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bell, "POLL_S", 0.05)
+    heard = listen(pooled)
+    connections = [heard.next() for _ in range(4)]
+    assert connections == [None] * 4
+
+
+def test_around_a_pooler_the_bell_is_heard(pooled: Target, postgres_url: str, listen: Callable[..., Heard]) -> None:
+    heard = listen(replace(pooled, listen_url=postgres_url))
+    assert heard.next() is None
+    ring(postgres_url, "job-a")
+    assert heard.next() == {"job-a"}
+
+
+def test_a_pooler_in_session_mode_lets_the_bell_through(postgres_url: str) -> None:
+    with pgbouncer(postgres_url, "session") as url:
+        heard = Heard(Target(url=url, pooling=Pooling.SESSION))
+        assert heard.next() is None
+        ring(postgres_url, "job-a")
+        assert heard.next() == {"job-a"}
+        heard.listener.stop()

@@ -20,13 +20,13 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 from tests.support.databases import of_a_newer_release
 from tests.support.nouns import a_source, a_spec
+from tests.support.pooler import pgbouncer
 
 from blade_server.errors import StorageUnavailable
 from blade_server.model import Status
 from blade_server.model.access import Scope
 from blade_server.storage import migrate as migrate_module
 from blade_server.storage.codec import source_document, spec_document
-from blade_server.storage.connect import normalised
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.migrate import LOCK, NewerTablesError, migrate
@@ -46,6 +46,7 @@ def test_migrating_again_changes_nothing(postgres_url):
     migrate(postgres_url)
 
 
+@pytest.mark.slow
 def test_many_replicas_may_migrate_an_empty_database_at_once(empty_postgres_url):
     program = "import sys; from blade_server.storage.migrate import migrate; migrate(sys.argv[1])"
     replicas = [
@@ -58,12 +59,36 @@ def test_many_replicas_may_migrate_an_empty_database_at_once(empty_postgres_url)
         assert connection.execute(text("SELECT count(*) FROM alembic_version")).scalar_one() == 1
 
 
-def test_a_lock_that_stays_taken_is_a_plain_word_and_not_a_hang(postgres_url):
-    engine = create_engine(postgres_url, poolclass=NullPool)
+def test_a_lock_that_stays_taken_is_told_with_who_holds_it_and_is_not_a_hang(postgres_url, monkeypatch, caplog):
+    monkeypatch.setattr(migrate_module, "TOLD_AFTER_S", 0.2)
+    engine = create_engine(f"{postgres_url}&application_name=hanging", poolclass=NullPool)
     with engine.connect() as holder:
         holder.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
-        with pytest.raises(StorageUnavailable, match="migration lock"):
-            migrate(postgres_url, timeout_s=0.3)
+        with pytest.raises(StorageUnavailable, match=r"the migration lock has been held .* hanging .* hangs$"):
+            migrate(postgres_url, timeout_s=0.5)
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "blade_server.storage.migrate"]
+    assert "the migration lock is in use" in told
+    assert " hanging " in told
+
+
+def test_nothing_of_a_migration_stays_at_the_backend(postgres_url):
+    engine = create_engine(postgres_url, poolclass=NullPool)
+    migrate(postgres_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar_one() == 0
+
+
+def test_a_schema_of_its_own_is_migrated_beside_another(empty_postgres_url):
+    engine = create_engine(empty_postgres_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text('CREATE SCHEMA "Blade 2"'))
+    migrate(empty_postgres_url)
+    with engine.begin() as holder:  # of a lock that is no business of the other schema
+        holder.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        migrate(f'{empty_postgres_url}&options=-csearch_path%3D"Blade\\ 2"', timeout_s=0)
+    with engine.connect() as connection:
+        schemas = connection.execute(text("SELECT schemaname FROM pg_tables WHERE tablename = 'job'")).scalars()
+        assert set(schemas) == {"public", "Blade 2"}
 
 
 def test_a_database_that_is_not_there_is_a_plain_word_without_its_password():
@@ -72,9 +97,32 @@ def test_a_database_that_is_not_there_is_a_plain_word_without_its_password():
     assert "hush-hush" not in str(raised.value)
 
 
-@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
-def test_every_spelling_of_the_scheme_means_the_one_driver(scheme):
-    assert normalised(f"{scheme}://u@h/d") == "postgresql+psycopg2://u@h/d"
+@pytest.mark.slow
+def test_of_six_starts_through_a_pooler_one_that_is_killed_while_it_migrates_holds_up_no_other(
+    empty_postgres_url, wait_until
+):
+    with pgbouncer(empty_postgres_url, "transaction") as url:
+        program = (
+            "import sys; from blade_server.storage.migrate import migrate; "
+            "from blade_server.storage.probe import probe; migrate(probe(sys.argv[1]))"
+        )
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE)
+
+        engine = create_engine(empty_postgres_url, poolclass=NullPool)
+        with engine.connect() as holder, engine.connect() as watcher:
+            holder.execute(text("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)"))
+            killed = start()
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+            wait_until(lambda: watcher.execute(waiting).scalar_one())
+            others = [start() for _ in range(5)]
+            killed.kill()
+            killed.communicate()
+            holder.rollback()
+        outcomes = [(other.communicate(timeout=60)[1], other.returncode) for other in others]
+    assert [code for _, code in outcomes] == [0] * 5, outcomes
+    assert not any(b"Traceback" in errors for errors, _ in outcomes)
 
 
 # ------------------------------------------------------------------------------------- tables of the release before
@@ -132,8 +180,11 @@ def test_jobs_of_the_release_before_keep_their_counts_and_may_count_on(first_tab
     assert {(job.total_items, job.success_count, job.error_count) for job in jobs} == {(FULL * 4, (FULL - 3) * 4, 3)}
 
 
-def test_a_migration_waits_for_a_table_in_use_and_lets_others_through_meanwhile(first_tables, monkeypatch, caplog):
+def test_a_migration_waits_for_a_table_in_use_and_lets_others_through_meanwhile(
+    first_tables, monkeypatch, caplog, wait_until
+):
     monkeypatch.setattr(migrate_module, "LOCK_TIMEOUT_S", 1)
+    monkeypatch.setattr(migrate_module, "TOLD_AFTER_S", 0.3)
     migrating = threading.Thread(target=migrate, args=(url_of(first_tables),))
     with first_tables.connect() as holder, first_tables.connect() as reader, caplog.at_level("INFO"):
         holder.execute(text("SELECT FROM job"))  # as pg_dump does: to the end of its transaction
@@ -143,10 +194,11 @@ def test_a_migration_waits_for_a_table_in_use_and_lets_others_through_meanwhile(
             reader.rollback()
         assert reader.execute(text("SELECT count(*) FROM job")).scalar_one() == len(Status)
         reader.rollback()
+        wait_until(lambda: "in use" in caplog.text)
         holder.rollback()
         migrating.join(30)
         assert reader.execute(text("SELECT version_num FROM alembic_version")).scalar_one() >= "0002"
-    assert "in use; trying again" in caplog.text
+    assert re.search(r"in use; trying again until process \d+ of PostgreSQL, postgres since \d s ends", caplog.text)
 
 
 def test_a_table_that_stays_in_use_is_a_plain_word_and_nothing_is_changed(first_tables, monkeypatch):

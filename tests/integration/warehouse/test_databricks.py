@@ -345,6 +345,7 @@ class TestCancel:
 
 
 class TestNothingIsLeft:
+    @pytest.mark.slow
     def test_sessions_and_threads_end(self, target, sandbox):
         before = sessions(sandbox)
         for _ in range(3):

@@ -7,6 +7,7 @@ import re
 import pytest
 from tests.support.paths import ROOT
 
+from blade_server.app.misspelt import OF_THE_LOG
 from blade_server.settings import Settings, files_of_secrets
 
 PAGE = (ROOT / "docs" / "settings.md").read_text()
@@ -34,7 +35,7 @@ def rows() -> dict[str, str]:
 
 def test_every_setting_is_on_the_page_and_every_one_on_the_page_exists() -> None:
     named = set(re.findall(r"`((?:BLADE|DATABRICKS|DATABASE)_[A-Z_]+)`", PAGE)) - OF_THE_CLIENT - OF_COMMANDS
-    assert named == set(variables()) | set(files_of_secrets().values())
+    assert named == set(variables()) | set(files_of_secrets().values()) | set(OF_THE_LOG)
 
 
 @pytest.mark.parametrize(("name", "default"), [each for each in variables().items() if each[1] not in (None, "", ())])

@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 from requests.utils import requote_uri, select_proxy
 
+from blade_server import tracing
 from blade_server.addresses import checked_proxy, checked_url, is_loopback, is_never, speaks_otherwise
 from blade_server.catalog.failures import Answer, AnswerTooLong, breakage
 from blade_server.catalog.origin import OWN, Origin
@@ -56,8 +57,10 @@ class ConnectionPool:
         self._timeout_s = timeout_s
         self._timeout = urllib3.Timeout(connect=min(timeout_s, _CONNECT_TIMEOUT_S), read=timeout_s)
         self._headers = {"User-Agent": "blade", "Accept": "application/json", "Accept-Encoding": "identity"}
+        self._token, self._shown = token, ""
         if token is not None:
-            self._headers["Authorization"] = f"Bearer {_header_safe(token, origin)}"
+            self._shown = _header_safe(token, origin)
+            self._headers["Authorization"] = f"Bearer {self._shown}"
         if ca_file is not None and not ca_file.exists():
             raise ValueError(f"{origin.ca_file} is {str(ca_file)!r}, which does not exist")
         with requests.Session() as session:
@@ -105,15 +108,16 @@ class ConnectionPool:
     def _request(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], *, stores: bool
     ) -> Answer:
+        sent = {**self._current_headers(), **headers, **tracing.headers()}
         try:
             pool, base = self._opened or self._open()
             if stores and body is not None and pool.proxy is None:
-                return self._exchange(pool, self._written(pool, method, base + path, body, headers))
+                return self._exchange(pool, self._written(pool, method, base + path, body, sent))
             response = pool.urlopen(
                 method,
                 base + path,
                 body,
-                {**self._headers, **headers},
+                sent,
                 retries=self._adapter.max_retries,
                 redirect=False,
                 assert_same_host=False,
@@ -130,6 +134,16 @@ class ConnectionPool:
         except TooLong as exc:
             message = f"the catalog at {self.url} sent more than {_MAX_ANSWER_BYTES} bytes"
             raise AnswerTooLong(message, maybe_stored=stores) from exc
+
+    def _current_headers(self) -> Mapping[str, str]:
+        """Those of every request, with the token that its file has now."""
+        if self._token is not None and self._token.get_secret_value() != self._shown:
+            self._shown = self._token.get_secret_value()
+            try:
+                self._headers = self._headers | {"Authorization": f"Bearer {_header_safe(self._token, self.origin)}"}
+            except ValueError as exc:
+                logger.error("%s; the one before is kept", exc)
+        return self._headers
 
     def check_is_set(self) -> None:
         """Raises Precondition if there is no URL."""
@@ -165,7 +179,7 @@ class ConnectionPool:
         self, pool: urllib3.HTTPConnectionPool, method: str, target: str, body: bytes, headers: Mapping[str, str]
     ) -> bytes:
         lines = [f"{method} {target} HTTP/1.1", f"Host: {_authority(pool)}", f"Content-Length: {len(body)}"]
-        lines += [f"{name}: {value}" for name, value in (*self._headers.items(), *headers.items())]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
         return b"".join(["\r\n".join([*lines, "", ""]).encode("latin-1"), body])
 
     def _exchange(self, pool: urllib3.HTTPConnectionPool, request: bytes) -> Answer:

@@ -93,6 +93,14 @@ class Catalogs:
             client.users += 1
         return OpenCatalog(destination=destination, catalog=client.catalog, close=lambda: self._leave(client))
 
+    def renew(self) -> None:
+        """Whoever opens one from here on gets a new client, with the credentials that there are then."""
+        with self._lock:
+            for client in self._clients.values():
+                if not client.users:
+                    client.catalog.close()
+            self._clients.clear()
+
     def close(self) -> None:
         """Closes the connections that are idle."""
         with self._lock:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from itertools import chain
 
+from blade_server import tracing
 from blade_server.core import retry
 from blade_server.core.engine.halt import Halt, HaltedError
 from blade_server.core.engine.passes.local import LocalPasses
@@ -218,6 +219,7 @@ class Attempts:
             settled_at = max(self._passes.settled_at, run.settled_at)
             end = run.sync.end(max(0.0, settled_at - time.monotonic()), completed=status is Status.COMPLETED)
         run.recorder.finish(status, operation, error, message, end)
+        tracing.note({"blade.job.status": status, "error.type": error or ""}, failed=status is Status.FAILED)
         self._ended = True
 
     def _let_settle(self) -> None:

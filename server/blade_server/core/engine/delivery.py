@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import copy_context
 
 from blade_server.core.engine.batches import Batch, Chunk, Doubt, End, Equal, Report, Seen, Supply
 from blade_server.core.engine.ledger import Mark
@@ -32,7 +33,9 @@ class Delivery:
         self.next_block = reading.first_block
         """Number of the next batch, which is that of its block in the ledger."""
         self._reader = Reader(reading, run.inbox.put)
-        self._thread = threading.Thread(target=self._reader.run, name=f"read {job.job_id}", daemon=True)
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._reader.run,), name=f"read {job.job_id}", daemon=True
+        )
 
     def start(self) -> None:
         """Begins to read."""

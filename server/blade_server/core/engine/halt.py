@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from blade_server.model import WaitReason
 
@@ -49,6 +49,9 @@ class Insist(Protocol):
 
 class HaltedError(Exception):
     """Raised in the threads of a job that must not start anything now, for `why`; what they hold goes back."""
+
+    is_failure: ClassVar[bool] = False
+    """For traces."""
 
     def __init__(self, why: Halt) -> None:
         super().__init__(why)

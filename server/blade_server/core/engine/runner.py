@@ -8,15 +8,17 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Collection
-from contextlib import ExitStack, suppress
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
+from blade_server import logs, tracing
 from blade_server.core.engine.attempts import Attempts
 from blade_server.core.engine.halt import clock
 from blade_server.core.engine.run import EngineTools, Run
 from blade_server.errors import StorageUnavailable
 from blade_server.metrics.families import CLAIM_DELAY
+from blade_server.model import Claim
 from blade_server.storage.jobs.rows import QUEUE
 
 log = logging.getLogger(__name__)
@@ -203,6 +205,7 @@ class Runner:
         with ExitStack() as leaving:
             leaving.callback(self._call, queue=True)  # there is room for another
             leaving.callback(running.closed.set)
+            leaving.enter_context(_seen(running.run.claim))
             attempts = Attempts(running.run)
             leaving.callback(attempts.close)
             leaving.callback(self._call, queue=True)  # nobody is deferred to for its sake any more
@@ -229,3 +232,22 @@ class Runner:
             self._reap()
         for job_id in self._running:
             log.warning("job %s: uploads still in flight; its lease runs out and another server goes on", job_id)
+
+
+@contextmanager
+def _seen(claim: Claim) -> Iterator[None]:
+    """In the log and in traces, whatever this thread does inside, and those that it starts, is for this job."""
+    job = claim.job
+    attributes: tracing.Attributes = {
+        "blade.job.id": job.job_id,
+        "blade.job.kind": job.kind,
+        "blade.job.epoch": claim.epoch,
+        "blade.source": job.spec.source,
+        "blade.destination": job.spec.destination,
+        "blade.sync": "" if claim.task is None else claim.task.sync,
+    }
+    with (
+        logs.about(job_id=job.job_id, source=job.spec.source, principal=job.starter),
+        tracing.continued("job", claim.trace, attributes),
+    ):
+        yield

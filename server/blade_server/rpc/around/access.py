@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blade_server import logs
 from blade_server.core.access.door import Door
 from blade_server.core.access.method import Needs, check_method
 from blade_server.core.audit.refusals import Refusals
@@ -50,6 +51,7 @@ class Access:
         async def call(raw: bytes, context: Context) -> bytes | None:
             carried = self.lines.read(context)
             principal = await self._known(carried)
+            logs.know(principal=principal.name)
             self._pace.check(principal)
             by = carried.caller(principal, needs.role, method, raw)
             try:

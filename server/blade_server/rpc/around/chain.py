@@ -1,4 +1,4 @@
-"""What stands around every call of `blade.v1`, from the outside in: errors, meter, log, drain, access, request.
+"""What stands around every call of `blade.v1`, from the outside in: errors, meter, span, log, drain, access, request.
 
 Each of them is a function that takes a `Call` and gives one that does its one thing more. They are put round a handler
 once for a method, in the only interceptor: an interceptor each would cost every call its look-up.
@@ -17,9 +17,10 @@ from blade_server.errors import BladeError
 from blade_server.rpc.around.access import Access
 from blade_server.rpc.around.drain import Drain
 from blade_server.rpc.around.errors import with_statuses
-from blade_server.rpc.around.log import with_log
+from blade_server.rpc.around.log import Sampling, with_log
 from blade_server.rpc.around.meter import with_meter
 from blade_server.rpc.around.request import with_request
+from blade_server.rpc.around.span import with_span
 from blade_server.rpc.caller import Context
 from blade_server.rpc.status import DETAILS_KEY, Failure
 
@@ -62,9 +63,10 @@ class Chain(grpc.aio.ServerInterceptor):
         answer: Any = handler.unary_stream or handler.unary_unary
         parse: Any = handler.request_deserializer
         inner = self._access.with_access(method, self._needs[method], with_request(parse, answer))
-        call = with_log(method, self._drain.with_end(inner), self._access.lines)
-        call = with_statuses(method, with_meter(method, call))
-        if handler.unary_stream:
+        lines, streams = self._access.lines, bool(handler.unary_stream)
+        logged = with_log(method, self._drain.with_end(inner), lines, Sampling() if streams else None)
+        call = with_statuses(method, with_meter(method, with_span(method, logged, lines)))
+        if streams:
             return grpc.unary_stream_rpc_method_handler(call)
         return grpc.unary_unary_rpc_method_handler(call)
 

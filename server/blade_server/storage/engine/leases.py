@@ -20,7 +20,7 @@ from blade_server.model.policy import MAX_LEASE_S
 from blade_server.storage import tables
 from blade_server.storage.clock import NOW, Clock
 from blade_server.storage.codec import task_from
-from blade_server.storage.database import Database
+from blade_server.storage.database import LOCKED, Database
 from blade_server.storage.engine.claims import ended, flags_from
 from blade_server.storage.engine.restored import doubt_open_jobs
 from blade_server.storage.engine.witness import Counts, Witness, counts_from, missing
@@ -45,7 +45,7 @@ _SHOWN = f"""
 """  # noqa: S608 - from this file
 """The counts of all servers as they were before this statement, and PostgreSQL's time."""
 
-_LOOK = text(f"SELECT pg_advisory_xact_lock(:lock), {_SHOWN}")
+_LOOK = text(f"SELECT {LOCKED}, {_SHOWN}")
 
 _COUNT = """
     ON CONFLICT (name) DO UPDATE SET beats = server.beats + 1, beat_time = now()
@@ -237,7 +237,7 @@ class Leases:
             self._witness.raised(owner, (rows[0].beats, rows[0].beat_s))
             return {row.job_id: flags_from(row) for row in rows if row.job_id}
         with self._database.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CLAIM_LOCK})
+            connection.execute(text(f"SELECT {LOCKED}"), {"lock": CLAIM_LOCK})
             self._doubt(connection, seen)
         return {}
 
@@ -257,5 +257,6 @@ def _claim_from(row: Row[Any], owner: str) -> Claim:
         last_record=row.last_record,
         taken_over=row.last_owner is not None,
         doubtful=row.doubtful,
+        trace=row.trace,
         task=task_from(row.task) if row.task else None,
     )

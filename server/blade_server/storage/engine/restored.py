@@ -7,13 +7,14 @@ import logging
 from sqlalchemy import Connection, text, update
 
 from blade_server.storage import tables
-from blade_server.storage.database import CHANNEL, Database
+from blade_server.storage.connect import Target
+from blade_server.storage.database import BELL, Database
 from blade_server.storage.jobs.rows import ring_queue
 
 log = logging.getLogger(__name__)
 
 _DOUBT = text(
-    """
+    f"""
     WITH open AS (
         UPDATE job SET doubtful = true, owner = NULL, lease_until = NULL, revision = revision + 1, update_time = now(),
             items_per_second = 0, estimated_completion = NULL,
@@ -22,8 +23,8 @@ _DOUBT = text(
             wait_detail = CASE status WHEN 'RUNNING' THEN 'the database was put back' ELSE wait_detail END
         WHERE status IN ('PENDING', 'RUNNING', 'PAUSED') RETURNING job_id
     )
-    SELECT pg_notify(:channel, job_id) FROM open
-    """
+    SELECT pg_notify({BELL}, job_id) FROM open
+    """  # noqa: S608 - from this room
 )
 
 
@@ -32,7 +33,7 @@ def doubt_open_jobs(connection: Connection, why: str) -> int:
 
     Returns how many there are.
     """
-    jobs = len(connection.execute(_DOUBT, {"channel": CHANNEL}).all())
+    jobs = len(connection.execute(_DOUBT).all())
     connection.execute(update(tables.sync).values(doubtful=True))
     ring_queue(connection)
     log.error(
@@ -45,9 +46,9 @@ def doubt_open_jobs(connection: Connection, why: str) -> int:
     return jobs
 
 
-def declare_restored(url: str) -> int:
+def declare_restored(target: Target | str) -> int:
     """An operator says that this is an older state. Returns how many open jobs there are. Raises StorageUnavailable."""
-    database = Database(url, pool_size=1)
+    database = Database(target, pool_size=1)
     try:
         with database.begin() as connection:
             return doubt_open_jobs(connection, "an operator says so")

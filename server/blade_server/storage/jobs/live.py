@@ -4,9 +4,9 @@ A read through the pool costs two switches between threads and the statement's p
 takes for the rows. Nothing is remembered of a job: each answer is a read that began after it was asked for, so a caller
 who has seen a change never sees the state before it. Calls that come during a read share the next one.
 
-It is the quick way and not the only one: where it gives nothing (no connection yet, one that broke or is silent, no
-such job, one so large that it would hold up the loop) the caller asks `JobStore` in a thread, which waits, tries again,
-and says what is wrong.
+It is the quick way and not the only one: where it gives nothing (a pooler in transaction mode, no connection yet, one
+that broke or is silent, no such job, one so large that it would hold up the loop) the caller asks `JobStore` in a
+thread, which waits, tries again, and says what is wrong.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from psycopg2.extensions import POLL_OK, POLL_WRITE
 
 from blade_server.model import Job
 from blade_server.storage import connect
+from blade_server.storage.connect import Pooling
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.documents import job_from_document, shown
 
@@ -52,7 +53,7 @@ class LiveJobs:
         self._link: _Link | None = None
         self._connecting = False
         self._retry_at_s = 0.0
-        self._closed = False
+        self._closed = database.target.pooling is Pooling.TRANSACTION  # which keeps no prepared statements
 
     async def get(self, job_id: str) -> Job | None:
         """The job as last committed, with error summaries and history. None: ask JobStore."""
@@ -190,7 +191,7 @@ def _answer(answers: list[asyncio.Future[Job | None]], job: Job | None) -> None:
 
 def _connected(database: Database) -> Any:
     ready = connect.within(ANSWER_TIMEOUT_S)
-    connection = connect.asynchronous(database.url, ready)
+    connection = connect.asynchronous(database.target, ready)
     try:
         with connection.cursor() as cursor:
             for statement in _SETTINGS:

@@ -236,6 +236,7 @@ def _columns(new: NewJob, task: SyncTask | None, by: Caller) -> dict[str, Any]:
         "level": new.level,
         **_of_sync(task),
         "starter": by.principal.name,
+        "trace": by.traceparent,
         "revision": 1,
         **QUEUED,
     }

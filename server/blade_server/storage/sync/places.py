@@ -8,6 +8,7 @@ from blade_server.errors import AlreadyExists, Conflict, NotFound, Reason
 from blade_server.model.access import Caller
 from blade_server.model.sync import Sync
 from blade_server.storage import tables
+from blade_server.storage.database import LOCKED
 
 PLACES_LOCK = 0x424C414445504C
 _sync, _source = tables.sync, tables.source
@@ -15,7 +16,7 @@ _sync, _source = tables.sync, tables.source
 
 def lock_places(connection: Connection) -> None:
     """Until the transaction ends nobody else gives a sync a name or a place. Before any row is locked."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": PLACES_LOCK})
+    connection.execute(text(f"SELECT {LOCKED}"), {"lock": PLACES_LOCK})
 
 
 def hold_source(connection: Connection, sync: Sync) -> None:

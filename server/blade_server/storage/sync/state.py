@@ -62,8 +62,7 @@ class StateStore:
     @contextmanager
     def at_one_moment(self, sync: str) -> Iterator[tuple[int, int, Iterator[SyncBlock]]]:
         """The generation, the number of items and all blocks without ids, whoever writes beside it."""
-        with self._database.begin() as connection:
-            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        with self._database.at_one_moment() as connection:
             generation = connection.execute(select(_sync.c.generation).where(_sync.c.name == sync)).scalar_one_or_none()
             size = connection.execute(_size(sync)).scalar_one()
             yield generation or 0, int(size), _blocks(connection, sync)

@@ -27,7 +27,9 @@ from blade_server.web.transcoder.request import message_of
 from blade_server.web.transcoder.rules import Rule, Rules, rules_of
 
 _PASSED_ON = ("authorization", "blade-actor", "traceparent", "tracestate")
-_MAX_AUTHORIZATION_CHARS = 16 << 10
+_MAX_CHARS = {"authorization": 16 << 10, "tracestate": 512}
+_OF_TRACES = frozenset({"traceparent", "tracestate"})
+"""What is wrong with these is no reason to refuse a call; it is in no trace of the caller's then."""
 _SHORT_BODY_BYTES = 16 << 10
 _ASKING_THREADS = 8
 _NO_MESSAGE = b"\xff"
@@ -184,16 +186,19 @@ class Transcoder:
 
     def _metadata(self, exchange: Exchange, request_id: str) -> grpc.aio.Metadata:
         """What goes along with the call: headers that mean the same there, the caller's address and his session."""
-        found = {name: value for name in _PASSED_ON if (value := exchange.headers.get(name))} | {REQUEST_ID: request_id}
-        for name, value in found.items():
-            most = _MAX_AUTHORIZATION_CHARS if name == "authorization" else MAX_HEADER_CHARS
-            if len(value) > most or not (value.isascii() and value.isprintable()):
+        found = {}
+        for name in (*_PASSED_ON, REQUEST_ID):
+            value = request_id if name == REQUEST_ID else exchange.headers.get(name, "")
+            most = _MAX_CHARS.get(name, MAX_HEADER_CHARS)
+            if len(value) <= most and value.isascii() and value.isprintable():
+                found[name] = value
+            elif name not in _OF_TRACES:
                 if name == "authorization":  # it signs in nobody, whatever else is wrong
                     raise Problem(401, "UNAUTHENTICATED", f"{name}: must be at most {most} printable ASCII characters")
                 raise Problem.invalid(name, f"must be at most {most} printable ASCII characters")
         sender = exchange.sender
         ours = {"blade-door": self._door_key, "blade-peer": sender.peer, "blade-session": sender.session}
-        return grpc.aio.Metadata(*found.items(), *ours.items())
+        return grpc.aio.Metadata(*((name, value) for name, value in found.items() if value), *ours.items())
 
     def _connected(self) -> grpc.aio.Channel:
         assert self._channel is not None, "running() holds the channel"

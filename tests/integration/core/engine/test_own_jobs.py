@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from tests.support.waiting import wait_until
@@ -13,6 +14,7 @@ from blade_server.model import Status
 from blade_server.storage.engine.records import RecordStore
 
 
+@pytest.mark.slow
 def test_a_server_that_claims_its_own_job_again_leaves_the_first_run(make_world, ended):
     world = make_world(3000)
     world.catalog.set_faults(latency_ms=300)

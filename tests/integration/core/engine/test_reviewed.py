@@ -19,6 +19,7 @@ def sent(job):
     return job.success_count
 
 
+@pytest.mark.slow
 def test_duplicates_at_any_distance_are_found_while_their_first_row_is_being_written(make_world, ended):
     choose = random.Random(7)
     rows = maintenance_rows(40_000)
@@ -149,6 +150,7 @@ def test_a_pause_during_planning_and_a_resume_leave_the_job_well(make_world, end
     assert (done.status, done.success_count) == (Status.COMPLETED, 500), done.error_message
 
 
+@pytest.mark.slow
 def test_an_outage_longer_than_the_patience_burns_no_items_of_a_catalog_without_batches(make_world, ended, reaches):
     world = make_world(300, batch=False, lookup=False, **EXACT)
     world.runner(world.configured(catalog_patience_s=1.5))
@@ -215,6 +217,7 @@ def test_an_absurd_retry_after_holds_for_five_minutes_at_most(make_world, reache
     assert world.cancel(job.job_id, by=called("x")).status is Status.CANCELLED
 
 
+@pytest.mark.slow
 def test_what_a_lost_server_may_still_be_sending_is_not_sent_a_second_time(make_world, ended, reaches, wait_until):
     """The catalog is slow and keeps every copy; the first server loses the job with uploads under way."""
     world = make_world(400, **EXACT)

@@ -18,7 +18,7 @@ from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import DEFERENCE_S, POLL_S, Runner
 from blade_server.model import Display, Record, Status, WaitReason
 from blade_server.storage.bell import Listener
-from blade_server.storage.database import CHANNEL, Database
+from blade_server.storage.database import BELL, Database
 from blade_server.storage.engine.leases import Leases
 from blade_server.storage.engine.paces import PaceStore
 from blade_server.storage.jobs.rows import QUEUE
@@ -147,7 +147,7 @@ def test_what_changes_the_queue_rings_for_it(make_world, wait_until):
         """Rings come in the order of their commits: once this one is heard, so are all before it."""
         last = secrets.token_hex(4)
         with world.database.begin() as connection:
-            connection.execute(text("SELECT pg_notify(:channel, :last)"), {"channel": CHANNEL, "last": last})
+            connection.execute(text(f"SELECT pg_notify({BELL}, :last)"), {"last": last})
         wait_until(lambda: last in heard)
         return heard
 
@@ -220,6 +220,7 @@ def test_a_throttle_that_cannot_be_asked_costs_no_lease(make_world, ended):
     nowhere.close()
 
 
+@pytest.mark.slow
 def test_no_lease_runs_out_while_a_stopping_server_waits_for_slow_uploads(make_world, reaches, wait_until):
     world = make_world(3000)
     settings = world.configured(lease_s=3.0, lease_beat_s=1.0, catalog_timeout_s=30, drain_timeout_s=20)

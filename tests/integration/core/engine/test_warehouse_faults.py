@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import requests
 
 from blade_server.errors import Reason
@@ -14,6 +15,7 @@ def everything(count):
     return {f"MAINT-{number}": 1 for number in range(count)}
 
 
+@pytest.mark.slow
 def test_sessions_that_expire_in_mid_read_cost_time_only(make_world, ended, reaches):
     world = make_world(30_000, **EXACT)
     world.runner()
@@ -50,6 +52,7 @@ def test_a_warehouse_that_stays_away_fails_the_job_after_the_retries(make_world,
     assert "127.0.0.1" in failed.error_message
 
 
+@pytest.mark.slow
 def test_failing_calls_of_the_warehouse_are_tried_again(make_world, ended):
     world = make_world(5000, **EXACT)
     world.runner()

@@ -200,6 +200,7 @@ def test_an_override_that_is_none_is_refused_at_once(world: EngineWorld) -> None
         assert [violation.field for violation in caught.value.violations] == [field]
 
 
+@pytest.mark.slow
 def test_a_job_with_overrides_is_left_to_servers_that_know_them(world: EngineWorld) -> None:
     """An older one would take the mapping's item id, and with it overwrite the items of the source."""
 

@@ -140,6 +140,7 @@ def test_custom_cred_provider(warehouse: Warehouse) -> None:
         assert cursor.execute("SELECT 1").fetchone()[0] == 1
 
 
+@pytest.mark.slow
 def test_retries_of_a_busy_warehouse(connect: Connect, warehouse: Warehouse) -> None:
     """v3_retries_query_execute.py: a warehouse that is busy for two calls."""
     policy = {"_retry_stop_after_attempts_count": 5, "_retry_stop_after_attempts_duration": 30}

@@ -188,6 +188,7 @@ def test_fetches_of_all_kinds_go_on_where_the_last_ended(cursor: Any) -> None:
 
 
 @pytest.mark.parametrize("cloud_fetch", [True, False])
+@pytest.mark.slow
 def test_a_small_array_size_and_buffer_still_give_every_row(connect: Connect, cloud_fetch: bool) -> None:
     cursor = connect(use_cloud_fetch=cloud_fetch).cursor(arraysize=10, buffer_size_bytes=4096)
     cursor.execute("SELECT id, repeat('x', 1000) FROM range(0, 3000)")

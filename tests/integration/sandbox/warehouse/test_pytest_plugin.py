@@ -159,6 +159,7 @@ def test_tables_and_faults_are_there_for_one_test_and_gone_after_it(project: Pat
     assert "13 passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_processes_side_by_side_do_not_meet(project: Path) -> None:
     """What pytest-xdist does: the same tests in several processes at once."""
     arguments = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(project)]

@@ -225,6 +225,7 @@ def test_kill_cuts_everybody_off_and_a_restart_serves_on_the_same_port(own_wareh
         assert cursor.fetchone()[0] == ROWS
 
 
+@pytest.mark.slow
 def test_many_clients_at_once_get_their_own_answers(warehouse: Warehouse) -> None:
     def client(number: int) -> bool:
         with open_connection(warehouse) as connection:

@@ -300,6 +300,7 @@ def test_a_killed_postmaster_is_replaced_and_what_was_committed_is_there(data_di
         assert ask(postgres.url, "SELECT count(*) FROM kept") == "3"
 
 
+@pytest.mark.slow
 def test_supervisor_and_postmaster_killed_together_do_not_hinder_the_next_start(
     data_dir: Path, user: Callable[..., UserProcess]
 ) -> None:

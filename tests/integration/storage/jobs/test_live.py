@@ -17,6 +17,7 @@ from blade_server.errors import StorageUnavailable
 from blade_server.model import Job, WaitReason
 from blade_server.storage import connect
 from blade_server.storage.codec import source_document, spec_document
+from blade_server.storage.connect import Pooling, Target
 from blade_server.storage.database import Database
 from blade_server.storage.jobs import live as live_module
 from blade_server.storage.jobs.control import JobControl
@@ -297,3 +298,17 @@ def test_its_plan_goes_along_indexes_however_small_the_tables_are(database: Data
     assert "$1" in plan  # made for any ids
     assert {"job_pkey", "job_event_pkey", "job_item_error_by_reason", "job_error_count_pkey"} <= set(plan.split('"'))
     assert "Seq Scan" not in plan
+
+
+def test_behind_a_pooler_in_transaction_mode_it_leaves_all_to_a_thread(database: Database) -> None:
+    pooled = Database(Target(url=database.url, pooling=Pooling.TRANSACTION))
+
+    async def scene() -> None:
+        jobs = LiveJobs(pooled)
+        assert await jobs.get(JOB_ID) is None
+        assert not jobs._connecting
+        jobs.close()
+
+    asyncio.run(scene())
+    assert JobStore(pooled).get(JOB_ID) == JobStore(database).get(JOB_ID)
+    pooled.close()

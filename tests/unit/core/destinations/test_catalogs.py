@@ -97,3 +97,16 @@ def test_without_destinations_there_is_the_servers_own_alone() -> None:
     assert Catalogs(own).open("default").catalog is own
     with pytest.raises(NotFound):
         Catalogs(own).open("a")
+
+
+def test_renewed_ones_are_made_anew_and_those_in_use_are_closed_by_their_last_user() -> None:
+    stored = Stored("a", "b")
+    stored.catalogs.open("b").close()
+    used = stored.catalogs.open("a")
+    stored.catalogs.renew()
+    again = stored.catalogs.open("a")
+    assert again.catalog is not used.catalog
+    assert {client.destination.name: client.closed for client in stored.clients[:2]} == {"b": 1, "a": 0}
+    used.close()
+    again.close()
+    assert [client.closed for client in stored.clients] == [1, 1, 0]

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import cached_property, partial
 from queue import Empty
 
+from blade_server import tracing
 from blade_server.core.engine.batches import Batch, Chunk, End, Report, Seen
 from blade_server.core.engine.deletion import Deletion
 from blade_server.core.engine.delivery import Delivery
@@ -42,6 +43,8 @@ class LocalPasses:
             name=run.claim.job_id,
         )
         self._outage = Outage(run.tools.policy.patience_s)
+        self._upload_spans = tracing.Often("upload", outward=True)
+        self._delete_spans = tracing.Often("delete", outward=True)
         self._delivery: Delivery | Deletion | None = None
         self.failure: BaseException | None = None
         """What ended the last pass early."""
@@ -51,7 +54,9 @@ class LocalPasses:
         """What that pass of a sync's run has met."""
 
     def _send(self, batch: Batch) -> Iterator[Report]:
-        return (delete_batch if batch.deletes else send_batch)(batch, self._send_tools)
+        send, spans = (delete_batch, self._delete_spans) if batch.deletes else (send_batch, self._upload_spans)
+        with spans({"blade.batch.number": batch.number, "blade.batch.items": len(batch.keys)}):
+            yield from send(batch, self._send_tools)
 
     @cached_property
     def _send_tools(self) -> SendTools:
@@ -181,6 +186,7 @@ def _send_tools(run: Run, outage: Outage) -> SendTools:
         data_source=source.data_source,
         scope=job.job_id,
         skip_existing=job.spec.skip_existing,
+        destination=job.spec.destination,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from blade_server import tracing
 from blade_server.core import sql
 from blade_server.core.engine.halt import Control
 from blade_server.core.engine.ledger import Deletes, Ledger, Past, first_block_of, heads
@@ -25,7 +26,7 @@ from blade_server.errors import BladeError, ResultTruncated
 from blade_server.model import Claim, Plan
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.engine.ledger import LedgerStore
-from blade_server.warehouse import Warehouse
+from blade_server.warehouse import Meter, Warehouse
 
 
 class JobQuery:
@@ -38,9 +39,12 @@ class JobQuery:
         ledgers: LedgerStore,
         control: Control,
         sync: SyncJob | None = None,
+        *,
+        meter: Meter,
     ) -> None:
-        """Opens nothing yet. `sync`: of a job of one."""
+        """Opens nothing yet. `sync`: of a job of one. `meter`: is told what the statements take."""
         self._claim = claim
+        self._meter = meter
         self._sync = sync
         self._deletes = Deletes()
         self._plan = claim.plan
@@ -55,7 +59,9 @@ class JobQuery:
         """A new session for each attempt: what the last one left behind does not matter. Raises HaltedError."""
         self.close()
         source = self._claim.job.source
-        warehouse = self._warehouse = Warehouse(target(self._policy.warehouse, source.config), source.name)
+        tags = {"blade_job": self._claim.job_id, "blade_trace": tracing.ids()[0]}
+        where = target(self._policy.warehouse, source.config)
+        warehouse = self._warehouse = Warehouse(where, source.name, meter=self._meter, tags=tags)
         self._control.check()
         return warehouse
 
@@ -123,6 +129,7 @@ class JobQuery:
             expected_rows=self._plan.announced,
             first_block=first_block,
             comparison=None if self._sync is None else self._sync.comparison(),
+            source=self._claim.job.source.name,
         )
 
     def feed(self, warehouse: Warehouse) -> FeedReader:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from blade_server import tracing
 from blade_server.arrow.items import Items
 from blade_server.core.engine.batches import Chunk, End
 from blade_server.core.engine.ledger import (
@@ -49,6 +50,7 @@ class Pass:
     `transform` makes, for the result's schema, what makes its rows items. `only` restricts the job to rows with these
     keys (sorted, see ledger.heads): a retry of failed items. `expected_rows`: None if nobody knows. `first_block`
     numbers the first batch. `comparison`: of a sync's run, whose rows have their columns in the order of names.
+    `source`: its name.
     """
 
     warehouse: Warehouse
@@ -59,6 +61,7 @@ class Pass:
     expected_rows: int | None = None
     first_block: int = 0
     comparison: Comparison | None = None
+    source: str = ""
 
 
 class Reader:
@@ -71,6 +74,7 @@ class Reader:
         self._comparison = reading.comparison
         self._contents = Contents(reading.expected_rows)
         self._inbox = inbox
+        self._spans = tracing.Often("transform")
         self._room = threading.Semaphore(AHEAD)
         self._left = False
         self.began = threading.Event()
@@ -95,7 +99,7 @@ class Reader:
                 self._inbox(exc)
 
     def _read(self) -> None:
-        rows_read = JOB_ROWS_READ.labels(self._pass.warehouse.source)
+        rows_read = JOB_ROWS_READ.labels(self._pass.source)
         result = self._pass.warehouse.execute(self._pass.statement, max_batch_rows=CHUNK_ROWS)
         try:
             self.began.set()
@@ -136,7 +140,8 @@ class Reader:
         return Transformed(items, rejected)
 
     def _chunk(self, transform: Transform, batch: pa.RecordBatch) -> Chunk:
-        items, rejected = self._transformed(transform, batch)
+        with self._spans({"blade.rows": batch.num_rows}):
+            items, rejected = self._transformed(transform, batch)
         ids = item_keys(items.ids)
         admitted = self._ledger.admit(ids)
         keys, verdicts, repeated = admitted

@@ -109,7 +109,7 @@ class _Deleting:
 
     def _on_unavailable(self, part: Sequence[int], exc: CatalogUnavailable) -> Iterator[Report]:
         tools = self._tools
-        count_failure(tools.catalog.destination, exc)
+        count_failure(tools.destination, exc)
         left = [at for at in part if self._batch.marks[at] == Mark.INTENDED]
         self._failing_since = self._failing_since or time.monotonic()
         if exc.maybe_stored:

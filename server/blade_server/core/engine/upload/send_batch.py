@@ -47,6 +47,7 @@ from blade_server.core.engine.upload.throttle import Throttle
 from blade_server.errors import BladeError, CatalogRejected, CatalogUnavailable, Reason, StorageUnavailable
 from blade_server.metrics.families import BATCH_ITEMS, UPLOAD_RETRIES, UPLOAD_THROTTLES
 from blade_server.model import MAX_ROW_JSON_BYTES, Item, ItemError, Stage, WaitReason
+from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.model.policy import RetryPolicy
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ _ATTEMPTS_HELD = 1
 class SendTools:
     """What the batches of one job are sent with; shared by all who send them.
 
-    `scope` begins the idempotency keys of the job's requests.
+    `scope` begins the idempotency keys of the job's requests; `destination` is the name of the catalog.
     """
 
     catalog: Catalog
@@ -76,6 +77,7 @@ class SendTools:
     data_source: str
     scope: str
     skip_existing: bool = False
+    destination: str = DEFAULT_DESTINATION
 
 
 def send_batch(batch: Batch, tools: SendTools) -> Iterator[Report]:
@@ -351,7 +353,7 @@ class _Sending:
 
     def _on_unavailable(self, group: Group, part: list[int], exc: CatalogUnavailable) -> Reports[list[Group]]:
         tools = self._tools
-        count_failure(tools.catalog.destination, exc)
+        count_failure(tools.destination, exc)
         group.failing_since = group.failing_since or time.monotonic()
         part = self._still_open(part)
         if exc.maybe_stored:

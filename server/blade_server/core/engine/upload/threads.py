@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from queue import Queue
 
 from blade_server.core.engine.batches import Batch, Report
@@ -46,7 +47,8 @@ class UploadThreads:
         self._inbox = inbox
         self._work: Queue[Batch | None] = Queue()
         self._threads = [
-            threading.Thread(target=self._run, name=f"upload {name} {number}", daemon=True) for number in range(threads)
+            threading.Thread(target=copy_context().run, args=(self._run,), name=f"upload {name} {number}", daemon=True)
+            for number in range(threads)
         ]
         self._started = 0
         self._flying_bytes = 0
