@@ -1,16 +1,12 @@
-"""What jobs and sources take in the warehouse: `blade source cost`, and the words for it."""
+"""`blade source cost`: what sources take in the warehouse."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
 
 from blade_client.cli.session import BladeCommand, Session, pass_session
-
-if TYPE_CHECKING:
-    from blade.v1.cost_pb2 import Cost
 
 
 @click.command(cls=BladeCommand)
@@ -53,14 +49,3 @@ def cost(session: Session, since: datetime | None) -> None:
             ],
             right=["WAREHOUSE TIME", "STATEMENTS", "ROWS READ", "BYTES READ"],
         )
-
-
-def cost_text(cost: Cost) -> str:
-    """`4.2 s in 3 statements, 1,000 rows and 52,113 bytes read`; empty if nothing was asked of the warehouse."""
-    from blade_client.cli.job_forms import duration_text
-
-    if not cost.statements:
-        return ""
-    statements = "1 statement" if cost.statements == 1 else f"{cost.statements:,} statements"
-    read = f"{cost.rows_read:,} rows and {cost.bytes_read:,} bytes read"
-    return f"{duration_text(cost.warehouse_ms / 1000)} in {statements}, {read}"

@@ -86,14 +86,15 @@ def database_target(settings: Settings) -> Target:
     """
     assert settings.database_url is not None
     url = checked_database_url("DATABASE_URL", settings.database_url)
-    listen = settings.listen_database_url
-    listen_url = listen and checked_database_url("BLADE_LISTEN_DATABASE_URL", listen)
+    listen_url = settings.listen_database_url and checked_database_url(
+        "BLADE_LISTEN_DATABASE_URL", settings.listen_database_url
+    )
     pooling = Pooling(settings.database_pooling) if settings.database_pooling else None
     return probe(url, pooling=pooling, listen_url=listen_url or "")
 
 
 def checked_database_url(name: str, secret: SecretStr) -> str:
-    """What a setting says. Raises ValueError, without the password, for what cannot be a URL of PostgreSQL."""
+    """The URL that a variable has. Raises ValueError, without its password, if it cannot be one of PostgreSQL."""
     url = secret.get_secret_value()
     if "://" not in url:  # so it may be anything, a password too
         raise ValueError(f"{name} is no URL; write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE")

@@ -20,7 +20,7 @@ from blade_server.warehouse.meter import Meter
 from blade_server.warehouse.schema import clean, conform
 from blade_server.warehouse.session import Session
 from blade_server.warehouse.statement import Statement
-from blade_server.warehouse.statement_metrics import StatementMetrics
+from blade_server.warehouse.tally import Tally
 from blade_server.warehouse.target import Target
 
 MAX_BATCH_ROWS = 10_000
@@ -40,7 +40,7 @@ class Warehouse:
         target: Target,
         source: str = "",
         *,
-        meter: Meter | None = None,
+        tally: Tally | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Connects to nothing yet.
@@ -48,12 +48,12 @@ class Warehouse:
         Args:
             target: where it is.
             source: whose rows are read, for the metrics; empty: nobody's yet.
-            meter: is told what the statements take.
+            tally: is told what the statements take.
             tags: what its statements are for, shown in the warehouse's own history of queries; no secret.
         """
         self.target = target
         self._source = source
-        self._meter = meter or Meter()
+        self._tally = tally or Tally()
         self._tags = {name: value for name, value in (tags or {}).items() if value}
         self._lock = threading.Lock()
         self._session = Session(target, self._tags)
@@ -108,11 +108,11 @@ class Warehouse:
         try:
             result._start(timeout_s)
         except WarehouseRefused as exc:
-            result._metrics.failed(exc)
+            result._meter.failed(exc)
             result.close()
             raise
         except BaseException as exc:
-            result._metrics.failed(exc)
+            result._meter.failed(exc)
             result._abandon()
             raise
         return result
@@ -157,9 +157,9 @@ class Warehouse:
                 self._result.close()
             if self._session.retired:
                 self._session = Session(self.target, self._tags)
-            statement = Statement(self._session, sql, parameters, max_batch_rows, self._meter, at_once=at_once)
-            metrics = StatementMetrics(self._source, own=self.target.own)
-            self._result = Result(self._session, statement, max_batch_rows, metrics)
+            statement = Statement(self._session, sql, parameters, max_batch_rows, self._tally, at_once=at_once)
+            meter = Meter(self._source, own=self.target.own)
+            self._result = Result(self._session, statement, max_batch_rows, meter)
             return self._result
 
 
@@ -169,11 +169,11 @@ class Result:
     Iterating raises WarehouseUnavailable, ResultTruncated or StatementCancelled; then it is over.
     """
 
-    def __init__(self, session: Session, statement: Statement, max_batch_rows: int, metrics: StatementMetrics) -> None:
+    def __init__(self, session: Session, statement: Statement, max_batch_rows: int, meter: Meter) -> None:
         self._session = session
         self._statement = statement
         self._max_batch_rows = max_batch_rows
-        self._metrics = metrics
+        self._meter = meter
         self._answer: Future[pa.Table] | None = None
         self._lock = threading.Lock()
         self._cancelled = False
@@ -189,13 +189,13 @@ class Result:
         try:
             table, self._first = self._first, None
             while table is not None and table.num_rows:
-                self._metrics.came(table)
+                self._meter.came(table)
                 for batch in self._batches(table):
                     self.rows_read += batch.num_rows
                     yield batch
                 table = self._ask(self._statement.fetch)
         except BladeError as exc:
-            self._metrics.failed(exc)
+            self._meter.failed(exc)
             self._abandon()
             raise
         self.close()
@@ -204,7 +204,7 @@ class Result:
         """End it, read to its end or not. Does not wait for the warehouse."""
         if self.running:
             self.running = False
-            self._metrics.ended()
+            self._meter.ended()
             self._first = None
             with suppress(StatementCancelled):
                 self._session.ask(self._statement.close)
@@ -218,7 +218,7 @@ class Result:
 
     def _start(self, timeout_s: float | None) -> None:
         self._first = self._ask(self._statement.run, timeout_s)
-        self._metrics.began()
+        self._meter.began()
         self.schema = clean(self._first.schema)
 
     def _ask(self, call: Callable[[], pa.Table], timeout_s: float | None = None) -> pa.Table:
@@ -247,7 +247,7 @@ class Result:
             if self._cancelled or not self.running:
                 return
             self._cancelled = True
-            self._metrics.cancelled()
+            self._meter.cancelled()
             answer = self._answer
         self._statement.cancel()
         if answer is not None:

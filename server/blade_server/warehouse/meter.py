@@ -1,50 +1,61 @@
-"""What statements take: how many there are, how long they run, what is read of their results."""
+"""What is measured of a statement: how long it ran, how it ended, what came; and whether its warehouse is there."""
 
 from __future__ import annotations
 
-import threading
 import time
 
-from blade_server.model.cost import Cost
+import pyarrow as pa
+
+from blade_server.errors import BladeError, Reason, StatementCancelled
+from blade_server.metrics.families import (
+    STATEMENT_SECONDS,
+    STATEMENTS,
+    WAREHOUSE_BYTES,
+    WAREHOUSE_ROWS,
+    WAREHOUSE_UP,
+)
+
+_AWAY = frozenset({Reason.WAREHOUSE_UNAVAILABLE, Reason.WAREHOUSE_DENIED})
 
 
 class Meter:
-    """Of any number of sessions, one after the other. Any thread."""
+    """Of one statement, from now. `own`: it runs on the server's own warehouse.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: dict[object, float] = {}
-        self._statements = self._rows = self._bytes = 0
-        self._ran_s = 0.0
+    How it ended is counted once, with `ended`: as what was told of it first.
+    """
 
-    def begin(self, statement: object) -> None:
-        """It is being sent."""
-        with self._lock:
-            self._statements += 1
-            self._running[statement] = time.monotonic()
+    def __init__(self, source: str, *, own: bool) -> None:
+        self._source = source
+        self._own = own
+        self._outcome = ""
+        self._begun_s = time.monotonic()
+        self._rows, self._bytes = WAREHOUSE_ROWS.labels(source), WAREHOUSE_BYTES.labels(source)
 
-    def end(self, statement: object) -> None:
-        """It has finished running, or is given up. Harmless if it did not begin, or has ended."""
-        with self._lock:
-            began = self._running.pop(statement, None)
-            if began is not None:
-                self._ran_s += time.monotonic() - began
+    def began(self) -> None:
+        """Its first rows are here."""
+        STATEMENT_SECONDS.labels(self._source).observe(time.monotonic() - self._begun_s)
+        self._saw(well=True)
 
-    def read(self, rows: int, size_bytes: int) -> None:
-        """These came of a result."""
-        with self._lock:
-            self._rows += rows
-            self._bytes += size_bytes
+    def came(self, rows: pa.Table) -> None:
+        """Some of its rows."""
+        self._rows.inc(rows.num_rows)
+        self._bytes.inc(rows.nbytes)
 
-    @property
-    def cost(self) -> Cost:
-        """So far, with the statements that run. It never goes down."""
-        with self._lock:
-            now = time.monotonic()
-            ran_s = self._ran_s + sum(now - began for began in self._running.values())
-            return Cost(
-                statements=self._statements,
-                warehouse_ms=int(ran_s * 1000.0),
-                rows_read=self._rows,
-                bytes_read=self._bytes,
-            )
+    def failed(self, error: BaseException) -> None:
+        """It ends with an error."""
+        self._outcome = self._outcome or ("cancelled" if isinstance(error, StatementCancelled) else "error")
+        reason = error.reason if isinstance(error, BladeError) else None
+        if reason in _AWAY or reason is Reason.WAREHOUSE_REFUSED:
+            self._saw(well=reason not in _AWAY)
+
+    def cancelled(self) -> None:
+        """Somebody ends it, unless an error did."""
+        self._outcome = self._outcome or "cancelled"
+
+    def ended(self) -> None:
+        """That was all."""
+        STATEMENTS.labels(self._source, self._outcome or "ok").inc()
+
+    def _saw(self, *, well: bool) -> None:
+        if self._own:
+            WAREHOUSE_UP.saw(well)

@@ -63,8 +63,8 @@ class PreviewItems:
         self._recorder.read(by, f"source:{resolved.source.name}")
         statement = sql.limit(resolved.statement, request.limit or DEFAULT_PREVIEW_ROWS)
         with (
-            self._sources.costs.counted(resolved.source.name) as meter,
-            Warehouse(where, resolved.source.name, meter=meter) as warehouse,
+            self._sources.costs.counted(resolved.source.name) as tally,
+            Warehouse(where, resolved.source.name, tally=tally) as warehouse,
         ):
             result = warehouse.execute(statement, timeout_s=self._policy.query_timeout_s)
             transform = Transform(

@@ -14,7 +14,7 @@ from blade_server.errors import StorageUnavailable
 from blade_server.model.access import Caller
 from blade_server.model.cost import NO_COST, SourceCost
 from blade_server.storage.costs import CostStore
-from blade_server.warehouse import Meter
+from blade_server.warehouse import Tally
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +37,13 @@ class Costs:
         self._store = store
 
     @contextmanager
-    def counted(self, source: str) -> Iterator[Meter]:
-        """What is metered meanwhile is kept for the source, if it is stored by then; else it is lost and logged."""
-        meter = Meter()
+    def counted(self, source: str) -> Iterator[Tally]:
+        """What is tallied meanwhile is kept for the source, if it is stored by then; else it is lost and logged."""
+        tally = Tally()
         try:
-            yield meter
+            yield tally
         finally:
-            cost = meter.cost
+            cost = tally.cost
             if cost != NO_COST:
                 try:
                     self._store.add(source, cost)

@@ -35,7 +35,7 @@ from blade_server.model.access import Caller, Role, Scope, View
 from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.sources import SourceStore
-from blade_server.warehouse import Meter
+from blade_server.warehouse import Tally
 
 DEFAULT_PAGE_SIZE = 100
 MAX_REQUEST_ID_CHARACTERS = 128
@@ -89,8 +89,8 @@ class Sources:
                 source=self._store.add(source, by=by, request_id=request_id, request_hash=fingerprint), steps=[]
             )
         self._check_credentials(source)
-        with self.costs.counted(source.name) as meter:
-            tested = self._tested(source, by, meter)
+        with self.costs.counted(source.name) as tally:
+            tested = self._tested(source, by, tally)
             if validate_only:
                 return tested
             stored = self._store.add(tested.source, by=by, request_id=request_id, request_hash=fingerprint)
@@ -179,8 +179,8 @@ class Sources:
                 self._check_table(tested.source, by)
             self._check_credentials(tested.source)
             if paths - _UNTESTED and _differs(current, tested.source):
-                with self.costs.counted(source.name) as meter:
-                    tested = self._tested(tested.source, by, meter)
+                with self.costs.counted(source.name) as tally:
+                    tested = self._tested(tested.source, by, tally)
             try:
                 return replace(tested, source=self._store.update(tested.source, current.etag, by=by))
             except Conflict:
@@ -202,8 +202,8 @@ class Sources:
             NotFound; Invalid if the server's settings no longer allow the source's host or credentials.
         """
         source = self.get(name, by=by)
-        with self._testing(source, by), self.costs.counted(name) as meter:
-            return try_connection(self._policy, source, self.view(source, by=by), meter)
+        with self._testing(source, by), self.costs.counted(name) as tally:
+            return try_connection(self._policy, source, self.view(source, by=by), tally)
 
     def find(self, data_type: str, source_name: str = "", *, by: Caller) -> Source:
         """The source a call means: by its name, else the one source of the data type.
@@ -243,9 +243,9 @@ class Sources:
             )
         return _enabled(candidates[0])
 
-    def _tested(self, source: Source, by: Caller, meter: Meter) -> Tested:
+    def _tested(self, source: Source, by: Caller, tally: Tally) -> Tested:
         with self._testing(source, by):
-            return try_connection(self._policy, source, meter=meter).require()
+            return try_connection(self._policy, source, tally=tally).require()
 
     def _testing(self, source: Source, by: Caller) -> AbstractContextManager[None]:
         return self._recorder.outside(by, f"source:{source.name}", "connection test")

@@ -190,6 +190,6 @@ def test_what_a_call_took_is_kept_of_stored_sources_alone_and_never_fails_the_ca
     costs = SourceStore(world.database).costs
     costs.add("nobody-has-it", Cost(statements=1))
     assert of_sources(world) == {}
-    with world.sources.costs.counted(NAME) as meter:
-        assert meter.cost == NO_COST
+    with world.sources.costs.counted(NAME) as tally:
+        assert tally.cost == NO_COST
     assert of_sources(world) == {}

@@ -26,7 +26,7 @@ from blade_server.errors import BladeError, ResultTruncated
 from blade_server.model import Claim, Plan
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.engine.ledger import LedgerStore
-from blade_server.warehouse import Meter, Warehouse
+from blade_server.warehouse import Tally, Warehouse
 
 
 class JobQuery:
@@ -40,11 +40,11 @@ class JobQuery:
         control: Control,
         sync: SyncJob | None = None,
         *,
-        meter: Meter,
+        tally: Tally,
     ) -> None:
-        """Opens nothing yet. `sync`: of a job of one. `meter`: is told what the statements take."""
+        """Opens nothing yet. `sync`: of a job of one. `tally`: is told what the statements take."""
         self._claim = claim
-        self._meter = meter
+        self._tally = tally
         self._sync = sync
         self._deletes = Deletes()
         self._plan = claim.plan
@@ -61,7 +61,7 @@ class JobQuery:
         source = self._claim.job.source
         tags = {"blade_job": self._claim.job_id, "blade_trace": tracing.ids()[0]}
         where = target(self._policy.warehouse, source.config)
-        warehouse = self._warehouse = Warehouse(where, source.name, meter=self._meter, tags=tags)
+        warehouse = self._warehouse = Warehouse(where, source.name, tally=self._tally, tags=tags)
         self._control.check()
         return warehouse
 

@@ -21,7 +21,7 @@ from blade_server.model import Block, Claim, Display, Flags, ItemError, Job, Pla
 from blade_server.model.cost import NO_COST, Cost
 from blade_server.model.sync_end import SyncEnd
 from blade_server.storage.engine.stores import Stores
-from blade_server.warehouse import Meter
+from blade_server.warehouse import Tally
 
 T = TypeVar("T")
 
@@ -49,10 +49,10 @@ class Recorder:
         progress: Progress,
         findings: Findings | None = None,
         *,
-        meter: Meter,
+        tally: Tally,
     ) -> None:
-        """`findings`: of a sync's run. `meter`: of all sessions of this claim."""
-        self._meter = meter
+        """`findings`: of a sync's run. `tally`: of all sessions of this claim."""
+        self._tally = tally
         self._counted = NO_COST
         self._findings = findings
         self._claims = stores.claims
@@ -275,7 +275,7 @@ class Recorder:
 
     def _cost(self) -> tuple[Cost, Cost]:
         """What this claim took so far, and what of that is not committed."""
-        cost = self._meter.cost
+        cost = self._tally.cost
         return cost, cost - self._counted
 
     def insist(self, call: Callable[[], T]) -> T:
