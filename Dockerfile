@@ -22,8 +22,10 @@ ENV PATH=/opt/blade/bin:$PATH \
     BLADE_HOST=0.0.0.0 \
     BLADE_DATA_DIR=/var/lib/blade/postgres \
     BLADE_READY_FILE=/tmp/blade-ready
-EXPOSE 50051 8080
+# gRPC, HTTP, and probes and metrics, which BLADE_ADMIN_HOST=0.0.0.0 opens.
+EXPOSE 50051 8080 9464
 VOLUME /var/lib/blade
+# Over a socket in the container: with TLS, and with any ports, as well.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["blade", "health"]
 # A stopping server finishes its uploads, up to BLADE_DRAIN_TIMEOUT_S: give it as long (docker stop --time). With

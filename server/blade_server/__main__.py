@@ -1,4 +1,4 @@
-"""`blade serve`, `migrate`, `health`, `doctor`, `prune-audit`, `create-admin-token`; also `python -m blade_server`.
+"""`blade serve`, `config`, `migrate`, `health`, `doctor` and the rest for operators; also `python -m blade_server`.
 
 What an operator did wrong is one sentence on stderr: exit code 2 for a setting that cannot be right, 1 for a server
 that cannot start, 71 for a machine that gives it too little. Tracebacks are for bugs.
@@ -29,6 +29,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 # Each command imports what it needs: all of it takes a second and a half of processor time.
 if TYPE_CHECKING:
+    from blade_server.app.config_file import Entry
     from blade_server.app.serve import Serving
     from blade_server.logs import Levels
     from blade_server.model.audit import Head
@@ -90,6 +91,38 @@ def _logs(command: Callable[..., None]) -> Callable[..., None]:
     return logging_first
 
 
+# In the context's meta: the configuration file, and what it added to the environment.
+_CONFIG_FILE, _OF_CONFIG_FILE = "blade_server.config_file", "blade_server.of_config_file"
+
+
+def _read_config_file(context: click.Context, option: click.Parameter, file: Path | None) -> None:
+    if file is None:
+        return
+    from blade_server.app.config_file import put_into, read
+
+    try:
+        context.meta.update({_CONFIG_FILE: file, _OF_CONFIG_FILE: put_into(os.environ, read(file))})
+    except ValueError as exc:
+        _fail(1 if context.info_name == "check" else 2, str(exc))
+
+
+def _of_config_file() -> dict[str, Entry]:
+    context = click.get_current_context(silent=True)
+    return context.meta.get(_OF_CONFIG_FILE, {}) if context else {}
+
+
+_config_file = click.option(  # eager: other options are in the environment then
+    "--config",
+    envvar="BLADE_CONFIG",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config_file,
+    show_envvar=True,
+    help="TOML file with settings; those of the environment go before. Unset: there is none.",
+)
+
+
 @click.group()
 def main() -> None:
     """The BLADE server."""
@@ -103,6 +136,7 @@ def main() -> None:
     "--workers", type=click.IntRange(0, 64), help="Processes that run jobs, 0: this one does; BLADE_WORKERS, else 0."
 )
 @click.option("--json", "as_json", is_flag=True, help="Say that it is ready as one line of JSON.")
+@_config_file
 @_logs
 def serve(as_json: bool, **given: str | int | None) -> None:
     """Serve until SIGTERM or Ctrl-C, which stop gracefully; a second one stops at once."""
@@ -116,6 +150,7 @@ def serve(as_json: bool, **given: str | int | None) -> None:
         from blade_server.app.policies import unbound_hosts
         from blade_server.app.ready_file import ready_file
         from blade_server.app.serve import serve as serve_until_signalled
+        from blade_server.app.systemd import tell
 
         for sentence in (*misspelt(os.environ), *unbound_hosts(settings), *otel.in_vain(os.environ)):
             log.warning("%s", sentence)
@@ -124,6 +159,7 @@ def serve(as_json: bool, **given: str | int | None) -> None:
 
             def on_ready(serving: Serving) -> None:
                 write(serving)
+                tell(os.environ)
                 (_say_json if as_json else _say)(serving)
 
             asyncio.run(serve_until_signalled(settings, on_ready))
@@ -133,6 +169,7 @@ def serve(as_json: bool, **given: str | int | None) -> None:
 
 @main.command()
 @click.option("--ready-file", envvar="BLADE_READY_FILE", type=click.Path(path_type=Path), show_envvar=True)
+@_config_file
 @click.option("--timeout", "timeout_s", type=float, default=4.0, show_default=True, help="Seconds to wait.")
 def health(ready_file: Path | None, timeout_s: float) -> None:
     """Say whether the server that wrote BLADE_READY_FILE serves: code 0, else 1. It need not know ports or TLS."""
@@ -162,6 +199,7 @@ def health(ready_file: Path | None, timeout_s: float) -> None:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="The server's log, the end of which goes into the bundle.",
 )
+@_config_file
 def doctor(as_json: bool, bundle: Path | None, log_file: Path | None) -> None:
     """Look at all that a server needs, and say what is wrong and the way out: code 0, else 1.
 
@@ -192,6 +230,56 @@ def doctor(as_json: bool, bundle: Path | None, log_file: Path | None) -> None:
     sys.exit(1 if document["failed"] else 0)
 
 
+@main.group()
+def config() -> None:
+    """The settings of a server as they are here; no server is needed."""
+
+
+@config.command("show")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@_config_file
+def show_config(as_json: bool) -> None:
+    """Every setting in force, its value and where that comes from; secrets are hidden.
+
+    What is printed without --json is a configuration file.
+    """
+    with _mistakes_in_one_sentence():
+        settings = _settings()
+
+    from blade_server.app.settings_in_force import in_force
+
+    file = click.get_current_context().meta.get(_CONFIG_FILE)
+    shown = list(in_force(settings, os.environ, _of_config_file()))
+    if as_json:
+        document = {"config_file": file and str(file), "settings": [dataclasses.asdict(each) for each in shown]}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo(f"# Configuration file: {file or 'none; --config or BLADE_CONFIG names one'}")
+        click.echo("\n".join(each.line for each in shown))
+
+
+@config.command("check")
+@_config_file
+@_logs
+def check_config() -> None:
+    """Say whether a server could start with these settings: code 0, else 1 with the reason.
+
+    The files that they name are read, nothing is connected to. What is odd and no mistake is a warning.
+    """
+    with _mistakes_in_one_sentence(of_settings=1):
+        settings = _settings()
+        _check(settings)
+
+        from blade_server.app.misspelt import misspelt
+        from blade_server.app.named_files import check_named
+        from blade_server.app.policies import unbound_hosts
+
+        check_named(settings)
+        for sentence in (*misspelt(os.environ), *unbound_hosts(settings)):
+            log.warning("%s", sentence)
+    click.echo("The settings are right.")
+
+
 @main.command(hidden=True)
 @click.argument("number", type=int)
 @_logs
@@ -217,6 +305,7 @@ def worker(number: int) -> None:
 
 @main.command("create-admin-token")
 @click.option("--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="How long it lives.")
+@_config_file
 @_logs
 def create_admin_token(days: int) -> None:
     """Make an admin token in the database of DATABASE_URL and print it, for when nobody can sign in."""
@@ -236,6 +325,7 @@ def create_admin_token(days: int) -> None:
     is_flag=True,
     help="Say that the database was put back to an older state: open jobs look up what they may have sent since.",
 )
+@_config_file
 @_logs
 def migrate(restored: bool) -> None:
     """Bring the tables of DATABASE_URL (or of the embedded PostgreSQL) up to date."""
@@ -268,6 +358,7 @@ def _migrate(target: Target, restored: bool) -> int:
     required=True,
     help="New file for what is deleted; keep it.",
 )
+@_config_file
 @_logs
 def prune_audit(before: datetime, export: Path) -> None:
     """Take old months out of the audit log, after writing them to a file.
@@ -363,12 +454,13 @@ def _say_ready() -> BinaryIO:
 
 
 @contextmanager
-def _mistakes_in_one_sentence() -> Iterator[None]:
+def _mistakes_in_one_sentence(of_settings: int = 2) -> Iterator[None]:
+    """`of_settings`: the exit code for a setting that cannot be right."""
     try:
         yield
     except Exception as exc:
         if isinstance(exc, ValueError):
-            _fail(2, _sentence(exc))
+            _fail(of_settings, _sentence(exc))
 
         from blade_server.app.worker_processes import WorkerError
         from blade_server.errors import BladeError
@@ -407,6 +499,10 @@ def _in_words(error: Any) -> str:
 def _fail(code: int, sentence: str) -> NoReturn:
     from blade_server import logs
 
+    if of_file := _of_config_file():
+        from blade_server.app.config_file import placed
+
+        sentence = placed(sentence, of_file)
     if logs.in_json():
         log.error("%s", sentence)
     else:

@@ -32,6 +32,7 @@ from blade.v1 import (
     audit_service_pb2_grpc,
     config_service_pb2,
     config_service_pb2_grpc,
+    cost_pb2,
     error_reason_pb2,
     item_pb2,
     job_pb2,
@@ -116,6 +117,7 @@ class MemoryBlade(
         self.audit: list[audit_service_pb2.AuditEntry] = []
         self.audit_problem = ""
         self.provider: access_service_pb2.IdentityProvider | None = None
+        self.costs: list[cost_pb2.SourceCost] = []
         self.syncs = MemorySyncs(self)
         self._rings: dict[str, asyncio.Event] = {}
 
@@ -201,6 +203,10 @@ class MemoryBlade(
         await self._called("ListSources", request, context)
         sources = [self.sources[name] for name in sorted(self.sources)]
         return config_service_pb2.ListSourcesResponse(sources=sources)
+
+    async def ListSourceCosts(self, request: Any, context: Any) -> Any:
+        await self._called("ListSourceCosts", request, context)
+        return cost_pb2.ListSourceCostsResponse(costs=self.costs)
 
     async def TestSource(self, request: Any, context: Any) -> Any:
         await self._called("TestSource", request, context)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from blade.v1 import error_reason_pb2, job_pb2
+from blade.v1 import cost_pb2, error_reason_pb2, job_pb2
 
 Job = job_pb2.Job
 MISSING = error_reason_pb2.ERROR_REASON_MISSING_CLASSIFICATION
@@ -113,7 +113,7 @@ class TestTheList:
         # A busy machine is allowed for; a page that builds its rows anew takes several times as long.
         assert page.evaluate("longest") < 250
         names = [name for name, _ in world.calls]
-        assert set(names) <= {"ListJobs", "ListSources"}, "one poll for all, nothing for single jobs"
+        assert set(names) <= {"ListJobs", "ListSources", "ListSourceCosts"}, "one poll for all, nothing for single jobs"
         assert len(names) < 60
 
     def test_focus_stays_where_it_is_while_the_list_moves(self, stage, world, page, expect):
@@ -154,10 +154,13 @@ def hide(page, *, hidden):
 class TestSources:
     def test_stats_and_what_is_switched_off_are_shown(self, world, page, expect):
         world.sources["blade-maintenance"].stats.item_count = 128334
+        cost = cost_pb2.Cost(statements=1, warehouse_ms=7300)
+        world.costs = [cost_pb2.SourceCost(source="blade-maintenance", cost=cost)]
         page.goto("/")
         card = page.get_by_role("listitem").filter(has_text="BLADE Maintenance Data")
         expect(card).to_contain_text("128,334")
         expect(card).to_contain_text("main.blade.blade_maintenance_data")
+        expect(card).to_contain_text("7 s, 1 statement")
         expect(page.get_by_role("listitem").filter(has_text="Logistics")).to_contain_text("Off")
 
     def test_a_connection_that_works(self, world, page, expect):
@@ -187,10 +190,13 @@ class TestOneJob:
         expect(bar).to_have_attribute("aria-valuetext", "10 %, 100 of 1,000")
         expect(fact(page, "Rate")).to_have_text("50/s")
         expect(fact(page, "Ends")).to_contain_text("in 1")
+        expect(fact(page, "Warehouse")).to_have_text("\N{EN DASH}")
+        job.cost.MergeFrom(cost_pb2.Cost(statements=3, warehouse_ms=192_000))
         stage.change(job, success_count=400, error_count=50, current_operation="Processing batch 5/10")
         expect(bar).to_have_attribute("aria-valuenow", "45")
         expect(page.get_by_text("Processing batch 5/10")).to_be_visible()
         expect(fact(page, "Failed")).to_have_text("50")
+        expect(fact(page, "Warehouse")).to_have_text("3 min 12 s, 3 statements")
         stage.change(job, success_count=950, status=Job.COMPLETED)
         expect(page.locator("header.job .badge")).to_have_text("Completed with errors")
         expect(page.locator("#said")).to_have_text("The job is completed with errors now.")

@@ -40,6 +40,7 @@ _ENTRY_POINTS = "blade.commands"
 # What --help says about commands it must not import. The packages they need come with the extra named second.
 _EXTRAS = {
     "serve": ("Run the BLADE server.", "server"),
+    "config": ("Show or check the settings of a server; it need not run.", "server"),
     "health": ("Say whether the server of this machine serves.", "server"),
     "doctor": ("Look at all that a server needs, and say what is wrong and the way out.", "server"),
     "migrate": ("Bring the database up to date.", "server"),

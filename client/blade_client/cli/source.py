@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from blade_client.cli.completion import data_types, source_names
+from blade_client.cli.costs import cost
 from blade_client.cli.failures import PRECONDITION
 from blade_client.cli.pairs import PAIR
 from blade_client.cli.session import INT32, BladeGroup, Session, pass_session
@@ -85,6 +86,9 @@ def add(session: Session, /, file: Any, name: str | None, validate_only: bool, *
     print_pairs([("By default", ", ".join(_by_default(wanted.mapping, added.source.mapping)))])
     done = "would be fine; nothing was stored" if validate_only else "was added"
     click.echo(f"Source {added.source.name} {done}.")
+
+
+source.add_command(cost)
 
 
 @source.command("list")

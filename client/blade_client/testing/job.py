@@ -113,11 +113,14 @@ class FakeJob:
     def _begin(self) -> None:
         self.shown.start_time.GetCurrentTime()
         self.shown.total_items = len(self._left)
+        self.shown.cost.statements = 1
         self.become(Job.RUNNING, JobEvent(kind="CLAIMED", actor="fake"), "Starting the query")
 
     def _process(self, batch: Sequence[Row]) -> None:
         job = self.shown
+        job.cost.rows_read += len(batch)
         for row in batch:
+            job.cost.bytes_read += len(json_of(row.columns))
             self._take(row)
         job.processed_items = job.success_count + job.error_count + job.skipped_count
         size = job.spec.batch_size

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from blade.v1 import job_service_pb2 as pb
+from blade.v1.cost_pb2 import ListSourceCostsRequest, ListSourceCostsResponse, SourceCost
 from blade.v1.job_pb2 import Job, JobEvent, JobLimits, JobSpec
 from blade.v1.source_pb2 import Source
 from blade_client import errors
@@ -109,6 +110,20 @@ class Jobs:
             shown.ClearField("history")
             shown.ClearField("error_summaries")
         return answer
+
+    def ListSourceCosts(self, request: ListSourceCostsRequest, context: Any) -> ListSourceCostsResponse:
+        """Of all jobs, whenever they ran."""
+        with self._changed:
+            costs: dict[str, SourceCost] = {}
+            for job in self._jobs.values():
+                spec, more = job.shown.spec, job.shown.cost
+                if more.statements:
+                    one = costs.setdefault(spec.source, SourceCost(source=spec.source, data_type=spec.data_type)).cost
+                    one.statements += more.statements
+                    one.rows_read += more.rows_read
+                    one.bytes_read += more.bytes_read
+            page, token = page_of([costs[name] for name in sorted(costs)], request, default=100)
+        return ListSourceCostsResponse(costs=page, next_page_token=token, since=request.since)
 
     def WatchJob(self, request: pb.WatchJobRequest, context: Any) -> Iterator[pb.WatchJobResponse]:
         interval_s = request.min_interval.ToTimedelta().total_seconds() if request.HasField("min_interval") else 1.0

@@ -10,7 +10,7 @@ from blade_server.settings import Settings, files_of_secrets, variable
 
 OF_THE_LOG = ("BLADE_LOG_FORMAT", "BLADE_LOG_LEVEL", "BLADE_LOG_LEVEL_FILE")
 """Options of the commands, which come before all settings."""
-_OTHERS = (*OF_THE_LOG, "BLADE_SERVER", "BLADE_TOKEN", "BLADE_TOKEN_FILE", "BLADE_PROFILE")
+_OTHERS = (*OF_THE_LOG, "BLADE_CONFIG", "BLADE_SERVER", "BLADE_TOKEN", "BLADE_TOKEN_FILE", "BLADE_PROFILE")
 _NOT_OURS = re.compile(r"BLADE_(SECRET_|FAULT_|REQUIRE_|SERVICE_(HOST|PORT)|PORT_\d+_)\w*|BLADE_PORT_\d+")
 """Secrets that sources refer to, those of tests, and what Kubernetes says of a service named `blade`."""
 

@@ -32,7 +32,20 @@ def admit(store: AccessStore, file: Path) -> bool:
 
     Returns whether it does.
 
-    Raises ValueError if the file cannot be read or holds no token, StorageUnavailable.
+    Raises ValueError as `token_in`, StorageUnavailable.
+    """
+    token_id, text = token_in(file)
+    token = Token(token_id=token_id, principal=ADMIN, kind=Kind.ADMIN)
+    admitted = store.admit(token, hash_of(text), by=_by("BLADE_ADMIN_TOKEN_FILE"))
+    if not admitted:
+        log.error("BLADE_ADMIN_TOKEN_FILE is %r: its token %s was revoked and lets nobody in", str(file), token_id)
+    return admitted
+
+
+def token_in(file: Path) -> tuple[str, str]:
+    """Id and text of the token in a file that BLADE_ADMIN_TOKEN_FILE names.
+
+    Raises ValueError if the file cannot be read or holds no token.
     """
     try:
         with file.open("rb") as opened:
@@ -44,11 +57,7 @@ def admit(store: AccessStore, file: Path) -> bool:
         raise ValueError(
             f"BLADE_ADMIN_TOKEN_FILE is {str(file)!r}, which does not hold a token as `blade token generate` makes it"
         )
-    token = Token(token_id=token_id, principal=ADMIN, kind=Kind.ADMIN)
-    admitted = store.admit(token, hash_of(text), by=_by("BLADE_ADMIN_TOKEN_FILE"))
-    if not admitted:
-        log.error("BLADE_ADMIN_TOKEN_FILE is %r: its token %s was revoked and lets nobody in", str(file), token_id)
-    return admitted
+    return token_id, text
 
 
 def create(target: Target | str, lifetime_s: float, operator: str) -> str:

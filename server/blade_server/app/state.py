@@ -85,13 +85,16 @@ def database_target(settings: Settings) -> Target:
     the password.
     """
     assert settings.database_url is not None
-    url = _checked("DATABASE_URL", settings.database_url)
-    listen_url = settings.listen_database_url and _checked("BLADE_LISTEN_DATABASE_URL", settings.listen_database_url)
+    url = checked_database_url("DATABASE_URL", settings.database_url)
+    listen_url = settings.listen_database_url and checked_database_url(
+        "BLADE_LISTEN_DATABASE_URL", settings.listen_database_url
+    )
     pooling = Pooling(settings.database_pooling) if settings.database_pooling else None
     return probe(url, pooling=pooling, listen_url=listen_url or "")
 
 
-def _checked(name: str, secret: SecretStr) -> str:
+def checked_database_url(name: str, secret: SecretStr) -> str:
+    """The URL that a variable has. Raises ValueError, without its password, if it cannot be one of PostgreSQL."""
     url = secret.get_secret_value()
     if "://" not in url:  # so it may be anything, a password too
         raise ValueError(f"{name} is no URL; write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE")

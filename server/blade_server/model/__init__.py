@@ -5,6 +5,7 @@ Times are aware and in UTC. Counts are items, sizes bytes, durations seconds.
     error_reason    why a call, a job or an item failed
     source          a table and its mapping
     item            a row as the catalog gets it, and a row that did not get there
+    cost            what statements take in the warehouse (imported by its own name)
     job             what was asked for, its status and counters
     destination     a catalog by name (imported by its own name)
     sync            a standing order, what its runs are told and what it knows (imported by its own name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from blade_server.model.cost import NO_COST, Cost
 from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.model.error_reason import Reason
 from blade_server.model.item import ItemError
@@ -212,6 +213,8 @@ class Job:
     sync: str = ""
     report: SyncReport | None = None
     """What a job of a sync found and did, as far as it is."""
+    cost: Cost = NO_COST
+    """What it took in the warehouse so far, over all its claims."""
 
     @property
     def processed_items(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from blade_server.model.cost import NO_COST, Cost
 from blade_server.model.item import ItemError
 from blade_server.model.job import WaitReason
 from blade_server.model.sync_report import SyncReport
@@ -39,7 +40,7 @@ class Display:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One commit of progress. `number` counts from 1 over the whole job; counts are what is added.
+    """One commit of progress. `number` counts from 1 over the whole job; counts and `cost` are what is added.
 
     `new_blocks` are of rows that nothing has to be done for, so that nothing was intended; `report` is all that the run
     of a sync has found and done so far.
@@ -55,3 +56,4 @@ class Record:
     errors: Sequence[tuple[bytes, ItemError]] = ()
     display: Display
     report: SyncReport | None = None
+    cost: Cost = NO_COST

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 from blade.v1 import config_service_pb2 as pb
+from blade.v1 import cost_pb2
 from blade.v1.config_service_pb2_grpc import ConfigServiceServicer
 from blade_server.core.access.view import for_caller
 from blade_server.core.sources.sources import Sources
 from blade_server.errors import Invalid
 from blade_server.model import StepOutcome
 from blade_server.rpc.caller import Context, current
-from blade_server.rpc.convert.fields import optional
+from blade_server.rpc.convert.cost import source_cost_message
+from blade_server.rpc.convert.fields import instant, optional
 from blade_server.rpc.convert.source import id_count_message, set_fields, source_from, source_message, step_message
 from blade_server.rpc.threads import Threads
 
@@ -77,4 +79,20 @@ class ConfigService(ConfigServiceServicer):
             passed=all(step.outcome is StepOutcome.PASSED for step in tested.steps),
             steps=[step_message(step) for step in tested.steps],
             item_ids=id_count_message(tested.item_ids),
+        )
+
+    async def ListSourceCosts(
+        self, request: cost_pb2.ListSourceCostsRequest, context: Context
+    ) -> cost_pb2.ListSourceCostsResponse:
+        page = await self._threads.stored(
+            self._sources.costs.list,
+            since=instant(request, "since"),
+            page_size=optional(request, "page_size"),
+            page_token=request.page_token,
+            by=current(),
+        )
+        return cost_pb2.ListSourceCostsResponse(
+            costs=[source_cost_message(each) for each in page.costs],
+            since=page.since,
+            next_page_token=page.next_page_token,
         )

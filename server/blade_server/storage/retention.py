@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from blade_server.model.access import SESSION_IDLE_S
+from blade_server.model.cost import KEPT
 from blade_server.storage.database import Database, lock
 from blade_server.storage.engine.witness import KEPT_S
 
@@ -127,6 +128,12 @@ class Retention:
         with self._database.begin() as connection:
             connection.execute(over, {"idle": SESSION_IDLE_S})
             connection.execute(text("DELETE FROM sign_in_code WHERE expire_time < now()"))
+
+    def forget_costs(self) -> None:
+        """Deletes what sources took on days that are long past."""
+        with self._database.begin() as connection:
+            past = text("DELETE FROM source_cost WHERE day < current_date - CAST(:kept AS int)")
+            connection.execute(past, {"kept": KEPT.days})
 
     def forget_fires(self) -> bool:
         """Deletes a slice of what is known of due times of long ago. True if there may be more."""

@@ -16,6 +16,7 @@ from blade_server.model.access import Caller, Deed, Scope
 from blade_server.storage import audit, tables
 from blade_server.storage.access import deed_of, lock_rights, take_grants
 from blade_server.storage.codec import config_from, mapping_from
+from blade_server.storage.costs import CostStore
 from blade_server.storage.database import Database
 from blade_server.storage.destinations import hold
 from blade_server.storage.within import within
@@ -96,6 +97,7 @@ class SourceStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.costs = CostStore(database)
 
     def add(self, source: Source, *, by: Caller, request_id: str = "", request_hash: str = "") -> Source:
         """Stores a new source and returns it with times and etag.

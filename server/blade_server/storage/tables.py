@@ -14,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Computed,
+    Date,
     DateTime,
     Float,
     ForeignKey,
@@ -44,6 +45,10 @@ def _count(name: str, kind: type[Integer] = BigInteger) -> Column[int]:
 
 def _time(name: str, *, nullable: bool = True) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+def _cost() -> list[Column[int]]:
+    return [_count(name) for name in ("statements", "warehouse_ms", "rows_read", "bytes_read")]
 
 
 source = Table(
@@ -83,6 +88,8 @@ job = Table(
     _count("error_count"),
     _count("skipped_count"),
     _count("bytes_uploaded"),
+    # What it took in the warehouse; model.cost.Cost, a column each.
+    *_cost(),
     Column("items_per_second", Float, nullable=False, server_default="0"),
     _text("current_operation"),
     _time("estimated_completion"),
@@ -152,6 +159,17 @@ job = Table(
     ),
     Index("job_not_folded", "sync", postgresql_where=text("NOT folded")),
     Index("job_by_parent", "parent_job_id", postgresql_where=text("parent_job_id <> ''")),
+)
+
+
+source_cost = Table(
+    "source_cost",
+    metadata,
+    # Of UTC. A job stands at the day on which it ended.
+    Column("day", Date, primary_key=True),
+    # It may be gone by now.
+    Column("source", Text(collation="C"), primary_key=True),
+    *_cost(),
 )
 
 

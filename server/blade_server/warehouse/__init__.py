@@ -2,6 +2,7 @@
 
     databricks                  Warehouse, and the Result of a statement
     probe                       connect_steps
+    tally                       Tally: what statements take
     target                      which warehouse, and as whom
     statement, session, oauth   the driver's calls, made by a driver_thread
     reach                       where the driver may go
@@ -14,6 +15,7 @@ Others import the names below from here, and nothing from inside.
 
 from blade_server.warehouse.databricks import MAX_BATCH_ROWS, Result, Warehouse
 from blade_server.warehouse.probe import connect_steps
+from blade_server.warehouse.tally import Tally
 from blade_server.warehouse.target import Target
 
-__all__ = ["MAX_BATCH_ROWS", "Result", "Target", "Warehouse", "connect_steps"]
+__all__ = ["MAX_BATCH_ROWS", "Tally", "Result", "Target", "Warehouse", "connect_steps"]

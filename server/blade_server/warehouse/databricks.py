@@ -20,6 +20,7 @@ from blade_server.warehouse.meter import Meter
 from blade_server.warehouse.schema import clean, conform
 from blade_server.warehouse.session import Session
 from blade_server.warehouse.statement import Statement
+from blade_server.warehouse.tally import Tally
 from blade_server.warehouse.target import Target
 
 MAX_BATCH_ROWS = 10_000
@@ -34,16 +35,25 @@ class Warehouse:
     `cancel` and `close` may be called from any thread; the rest belongs to one thread at a time.
     """
 
-    def __init__(self, target: Target, source: str = "", tags: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        source: str = "",
+        *,
+        tally: Tally | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         """Connects to nothing yet.
 
         Args:
             target: where it is.
             source: whose rows are read, for the metrics; empty: nobody's yet.
+            tally: is told what the statements take.
             tags: what its statements are for, shown in the warehouse's own history of queries; no secret.
         """
         self.target = target
         self._source = source
+        self._tally = tally or Tally()
         self._tags = {name: value for name, value in (tags or {}).items() if value}
         self._lock = threading.Lock()
         self._session = Session(target, self._tags)
@@ -147,8 +157,9 @@ class Warehouse:
                 self._result.close()
             if self._session.retired:
                 self._session = Session(self.target, self._tags)
-            statement = Statement(self._session, sql, parameters, max_batch_rows, at_once=at_once)
-            self._result = Result(self._session, statement, max_batch_rows, Meter(self._source, own=self.target.own))
+            statement = Statement(self._session, sql, parameters, max_batch_rows, self._tally, at_once=at_once)
+            meter = Meter(self._source, own=self.target.own)
+            self._result = Result(self._session, statement, max_batch_rows, meter)
             return self._result
 
 

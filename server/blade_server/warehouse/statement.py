@@ -18,6 +18,7 @@ from databricks.sql.backend.types import CommandState
 from blade_server.errors import ResultTruncated, StatementCancelled, WarehouseRefused, WarehouseUnavailable
 from blade_server.warehouse.failures import DRIVER_ERRORS, session_lost, translate
 from blade_server.warehouse.session import Session, send_cancel
+from blade_server.warehouse.tally import Tally
 
 POLL_MIN_S = 0.005
 POLL_MAX_S = 0.25
@@ -28,13 +29,21 @@ class Statement:
     """A statement and its cursor. `promised` and `fetched` are rows."""
 
     def __init__(
-        self, session: Session, sql: str, parameters: Mapping[str, Any], max_rows: int, *, at_once: bool = False
+        self,
+        session: Session,
+        sql: str,
+        parameters: Mapping[str, Any],
+        max_rows: int,
+        tally: Tally,
+        *,
+        at_once: bool = False,
     ) -> None:
         """Runs nothing yet. `at_once`: its result is small, and comes with the answer to the first request."""
         self._session = session
         self._sql = sql
         self._parameters = dict(parameters)
         self._max_rows = max_rows
+        self._tally = tally
         self._cursor: Any = None
         self._at_once = at_once
         self._cancelled = threading.Event()
@@ -79,6 +88,7 @@ class Statement:
     def cancel(self) -> None:
         """Stop it on the warehouse, now or as soon as it has begun there. Any thread; does not wait."""
         self._cancelled.set()
+        self._tally.end(self)
         cursor = self._cursor
         if cursor is not None:
             threading.Thread(target=self._send_cancel, args=(cursor,), name="warehouse-cancel", daemon=True).start()
@@ -109,11 +119,16 @@ class Statement:
     def _run_once(self) -> pa.Table:
         self._cursor = cursor = self._session.cursor()
         self._check()  # what is cancelled from here on sees the cursor
-        if self._at_once:
-            cursor.execute(self._sql, self._parameters or None)
-        else:
-            cursor.execute_async(self._sql, self._parameters or None)
-            self._poll(cursor)
+        self._tally.begin(self)
+        try:
+            if self._at_once:
+                cursor.execute(self._sql, self._parameters or None)
+            else:
+                cursor.execute_async(self._sql, self._parameters or None)
+                self._poll(cursor)
+        finally:
+            self._tally.end(self)
+        if not self._at_once:
             # As Cursor.get_async_execution_result, which would first ask twice more for the state.
             cursor.active_result_set = cursor.backend.get_execution_result(cursor.active_command_id, cursor)
         self._ledger = _Ledger(cursor.active_result_set, self._cancelled)
@@ -140,6 +155,7 @@ class Statement:
     def _fetch(self) -> pa.Table:
         table = as_table(self._cursor.fetchmany_arrow(self._max_rows), self._cursor.description)
         self.fetched += table.num_rows
+        self._tally.read(table.num_rows, table.nbytes)
         if table.num_rows == 0 and self._ledger is not None and self._ledger.promised != self.fetched:
             raise ResultTruncated(
                 f"{self._session.target} announced {self._ledger.promised} rows and sent {self.fetched}; run the query "

@@ -33,6 +33,7 @@ from blade_server.core.jobs.ids import new_job_id
 from blade_server.core.schedule.due_times import first_due
 from blade_server.model import JobKind, NewJob, Source
 from blade_server.model.access import Role, Scope
+from blade_server.model.cost import Cost
 from blade_server.model.policy import AccessPolicy
 from blade_server.model.sync import Sync, SyncOwner, SyncSpec, SyncTask
 from blade_server.rpc.methods import needs_of
@@ -76,6 +77,7 @@ ABOUT: dict[str, Any] = {
     },
     "ConfigService/GetSource": lambda o: {"name": o.source},
     "ConfigService/ListSources": None,
+    "ConfigService/ListSourceCosts": None,
     # An etag that is not the stored one: whoever is let through changes nothing.
     "ConfigService/UpdateSource": lambda o: {
         "source": {"name": o.source, "display_name": "Changed", "etag": "no"},
@@ -464,7 +466,9 @@ def test_what_names_an_object_says_so_in_its_option() -> None:
         return any(field.name in names for field in fields) or method.name == "GetJob"
 
     of_the_server = ("DestinationService/", "NotificationService/")
-    others = {"AccessService/CheckAccess"} | {name for name in ABOUT if name.startswith(of_the_server)}
+    others = {"AccessService/CheckAccess", "ConfigService/ListSourceCosts"} | {
+        name for name in ABOUT if name.startswith(of_the_server)
+    }
     named = {name for name, method in METHODS.items() if is_named(method) and short(name) not in others}
     assert named == {name for name, needs in NEEDS.items() if needs.anywhere and short(name) not in others}
 
@@ -571,8 +575,11 @@ def test_what_one_may_not_see_is_as_unknown_as_what_is_not(world: World) -> None
 
 def test_lists_show_what_the_caller_may_see_and_nothing_of_the_rest(world: World) -> None:
     authorization = f"Bearer {world.token((Role.VIEWER, 'data_type:part'))}"
+    for source in ("parts", "salaries"):
+        SourceStore(world.database).costs.add(source, Cost(statements=1))
     lists = {
         "ListSources": "ConfigService",
+        "ListSourceCosts": "ConfigService",
         "ListJobs": "JobService",
         "ListSyncs": "SyncService",
         "WhoAmI": "AccessService",

@@ -18,7 +18,7 @@ def rows(warehouse: Warehouse, sql: str) -> list[dict[str, object]]:
 
 
 def test_a_session_has_those_that_are_not_empty_and_goes_on_having_them(target: Target) -> None:
-    with Warehouse(target, TAGS) as warehouse:
+    with Warehouse(target, tags=TAGS) as warehouse:
         assert rows(warehouse, "SET QUERY_TAGS") == [{"key": "QUERY_TAGS", "value": "blade_job:job-1"}]
         with pytest.raises(Deadline):  # its session is given up
             warehouse.execute(ENDLESS, timeout_s=0.05)
@@ -36,7 +36,7 @@ def test_a_warehouse_that_takes_none_is_asked_without_and_the_log_says_so(
         assign(session, name, value)
 
     monkeypatch.setattr(Session, "assign", refuse)
-    with Warehouse(target, TAGS) as warehouse:
+    with Warehouse(target, tags=TAGS) as warehouse:
         assert rows(warehouse, "SELECT 1 AS one") == [{"one": 1}]
     assert [record.message for record in caplog.records if "query tags" in record.message] == [
         f"{target} takes no query tags: its history does not tell which job a statement is of"

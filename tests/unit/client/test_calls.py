@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2 as details
 from blade.v1 import config_service_pb2 as config
 from blade.v1 import ingest_service_pb2 as ingest
 from blade.v1 import job_service_pb2 as jobs
+from blade.v1.cost_pb2 import ListSourceCostsResponse
 from blade.v1.job_pb2 import ItemError, Job
 from blade.v1.source_pb2 import Source
 from blade_client import BladeClient, errors
@@ -66,6 +67,7 @@ def test_a_call_that_cannot_be_repeated_is_made_once(server, blade, rpc, call) -
         ("GetSource", lambda b: b.get_source("x"), config.GetSourceResponse()),
         ("ListSources", lambda b: list(b.list_sources()), config.ListSourcesResponse()),
         ("TestSource", lambda b: b.test_source("x"), config.TestSourceResponse()),
+        ("ListSourceCosts", lambda b: list(b.list_source_costs()), ListSourceCostsResponse()),
         ("IngestItem", lambda b: b.ingest_item("m", "1"), ingest.IngestItemResponse()),
         ("PreviewItems", lambda b: b.preview_items("SELECT 1"), jobs.PreviewItemsResponse()),
         ("GetJob", lambda b: b.get_job("1"), jobs.GetJobResponse()),

@@ -287,10 +287,12 @@ def test_a_job_is_shown_with_errors_and_history(server, run, make_job) -> None:
             ErrorSummary(reason="ERROR_REASON_MISSING_ITEM_ID", count=1200, samples=[ItemError(message="tail is null")])
         ],
         history=[JobEvent(kind="PAUSE_REQUESTED", actor="anna@desk", reason="lunch")],
+        cost={"statements": 3, "warehouse_ms": 4200, "rows_read": 1000, "bytes_read": 52113},
     )
     server.on("GetJob", jobs.GetJobResponse(job=job))
     shown = run("job", "show", ID).stdout
     for text in (
+        "Warehouse  4.2 s in 3 statements, 1,000 rows and 52,113 bytes read",
         "RESULT_TRUNCATED: 3 of 10 rows came",
         "at most 5 items/s, fails beyond 0 errors",
         "MISSING_ITEM_ID  1,200  tail is null",

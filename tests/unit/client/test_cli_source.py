@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from blade.v1 import config_service_pb2 as config
+from blade.v1.cost_pb2 import ListSourceCostsResponse, SourceCost
 from blade.v1.source_pb2 import Source
 from blade.v1.source_pb2 import TestStep as Step
 
@@ -202,6 +203,27 @@ def test_sources_of_all_pages_are_listed(server, run) -> None:
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["NAME", "alpha", "beta"]
     assert server.asked("ListSources")[1].page_token == "t"
     assert server.asked("ListSources")[0].data_type == "d"
+
+
+def test_what_sources_cost_is_listed_with_the_most_expensive_first(server, run) -> None:
+    costs = [
+        SourceCost(source="gone", cost={"statements": 1, "warehouse_ms": 900, "rows_read": 10, "bytes_read": 999}),
+        SourceCost(source="parts", data_type="part", cost={"statements": 1234, "warehouse_ms": 4_000_000}),
+    ]
+    pages = [
+        ListSourceCostsResponse(costs=costs[:1], next_page_token="t"),
+        ListSourceCostsResponse(costs=costs[1:]),
+    ]
+    server.on("ListSourceCosts", *pages, *pages)
+    lines = [line.split() for line in run("source", "cost", "--since", "2026-11-03").stdout.splitlines()]
+    assert lines[1:] == [
+        ["parts", "part", "1", "h", "06", "min", "1,234", "0", "0"],
+        ["gone", "(removed)", "0.9", "s", "1", "10", "999"],
+    ]
+    assert server.asked("ListSourceCosts")[0].since.ToJsonString() == "2026-11-03T00:00:00Z"
+    shown = json.loads(run("source", "cost", "--json").stdout)["costs"]
+    assert [(each["source"], each["cost"]["warehouseMs"]) for each in shown] == [("parts", 4_000_000), ("gone", 900)]
+    assert not server.asked("ListSourceCosts")[2].HasField("since")
 
 
 def test_no_sources_is_said_on_stderr(server, run) -> None:

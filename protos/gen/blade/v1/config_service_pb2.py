@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from blade.v1 import access_pb2 as blade_dot_v1_dot_access__pb2
+from blade.v1 import cost_pb2 as blade_dot_v1_dot_cost__pb2
 from blade.v1 import source_pb2 as blade_dot_v1_dot_source__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62lade/v1/config_service.proto\x12\x08\x62lade.v1\x1a\x15\x62lade/v1/access.proto\x1a\x15\x62lade/v1/source.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\"r\n\x10\x41\x64\x64SourceRequest\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12 \n\x06source\x18\x02 \x01(\x0b\x32\x10.blade.v1.Source\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x81\x01\n\x11\x41\x64\x64SourceResponse\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\x12!\n\x05steps\x18\x02 \x03(\x0b\x32\x12.blade.v1.TestStep\x12\'\n\x08item_ids\x18\x03 \x01(\x0b\x32\x15.blade.v1.ItemIdCount\" \n\x10GetSourceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x11GetSourceResponse\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\"a\n\x12ListSourcesRequest\x12\x16\n\tpage_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tdata_type\x18\x03 \x01(\tB\x0c\n\n_page_size\"Q\n\x13ListSourcesResponse\x12!\n\x07sources\x18\x01 \x03(\x0b\x32\x10.blade.v1.Source\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"h\n\x13UpdateSourceRequest\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"a\n\x14UpdateSourceResponse\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\x12\'\n\x08item_ids\x18\x02 \x01(\x0b\x32\x15.blade.v1.ItemIdCount\"1\n\x13RemoveSourceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x16\n\x14RemoveSourceResponse\"!\n\x11TestSourceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"p\n\x12TestSourceResponse\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12!\n\x05steps\x18\x02 \x03(\x0b\x32\x12.blade.v1.TestStep\x12\'\n\x08item_ids\x18\x03 \x01(\x0b\x32\x15.blade.v1.ItemIdCount2\xf8\x05\n\rConfigService\x12\x82\x01\n\tAddSource\x12\x1a.blade.v1.AddSourceRequest\x1a\x1b.blade.v1.AddSourceResponse\"<\xa2\xe3\x18\x04\x08\x04\x10\x01\x82\xd3\xe4\x93\x02.\"\x1c/configure/blade/{data_type}:\x06sourceb\x06source\x12u\n\tGetSource\x12\x1a.blade.v1.GetSourceRequest\x1a\x1b.blade.v1.GetSourceResponse\"/\xa2\xe3\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02!\x12\x17/configure/blade/{name}b\x06source\x12l\n\x0bListSources\x12\x1c.blade.v1.ListSourcesRequest\x1a\x1d.blade.v1.ListSourcesResponse\" \xa2\xe3\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/configure/blade\x12\x8d\x01\n\x0cUpdateSource\x12\x1d.blade.v1.UpdateSourceRequest\x1a\x1e.blade.v1.UpdateSourceResponse\">\xa2\xe3\x18\x04\x08\x04\x10\x01\x82\xd3\xe4\x93\x02\x30\x32\x1e/configure/blade/{source.name}:\x06sourceb\x06source\x12v\n\x0cRemoveSource\x12\x1d.blade.v1.RemoveSourceRequest\x1a\x1e.blade.v1.RemoveSourceResponse\"\'\xa2\xe3\x18\x04\x08\x04\x10\x01\x82\xd3\xe4\x93\x02\x19*\x17/configure/blade/{name}\x12u\n\nTestSource\x12\x1b.blade.v1.TestSourceRequest\x1a\x1c.blade.v1.TestSourceResponse\",\xa2\xe3\x18\x04\x08\x03\x10\x01\x82\xd3\xe4\x93\x02\x1e\"\x1c/configure/blade/{name}:testb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62lade/v1/config_service.proto\x12\x08\x62lade.v1\x1a\x15\x62lade/v1/access.proto\x1a\x13\x62lade/v1/cost.proto\x1a\x15\x62lade/v1/source.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\"r\n\x10\x41\x64\x64SourceRequest\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12 \n\x06source\x18\x02 \x01(\x0b\x32\x10.blade.v1.Source\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x81\x01\n\x11\x41\x64\x64SourceResponse\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\x12!\n\x05steps\x18\x02 \x03(\x0b\x32\x12.blade.v1.TestStep\x12\'\n\x08item_ids\x18\x03 \x01(\x0b\x32\x15.blade.v1.ItemIdCount\" \n\x10GetSourceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x11GetSourceResponse\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\"a\n\x12ListSourcesRequest\x12\x16\n\tpage_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tdata_type\x18\x03 \x01(\tB\x0c\n\n_page_size\"Q\n\x13ListSourcesResponse\x12!\n\x07sources\x18\x01 \x03(\x0b\x32\x10.blade.v1.Source\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"h\n\x13UpdateSourceRequest\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"a\n\x14UpdateSourceResponse\x12 \n\x06source\x18\x01 \x01(\x0b\x32\x10.blade.v1.Source\x12\'\n\x08item_ids\x18\x02 \x01(\x0b\x32\x15.blade.v1.ItemIdCount\"1\n\x13RemoveSourceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x16\n\x14RemoveSourceResponse\"!\n\x11TestSourceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"p\n\x12TestSourceResponse\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12!\n\x05steps\x18\x02 \x03(\x0b\x32\x12.blade.v1.TestStep\x12\'\n\x08item_ids\x18\x03 \x01(\x0b\x32\x15.blade.v1.ItemIdCount2\xee\x06\n\rConfigService\x12\x82\x01\n\tAddSource\x12\x1a.blade.v1.AddSourceRequest\x1a\x1b.blade.v1.AddSourceResponse\"<\xa2\xe3\x18\x04\x08\x04\x10\x01\x82\xd3\xe4\x93\x02.\"\x1c/configure/blade/{data_type}:\x06sourceb\x06source\x12u\n\tGetSource\x12\x1a.blade.v1.GetSourceRequest\x1a\x1b.blade.v1.GetSourceResponse\"/\xa2\xe3\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02!\x12\x17/configure/blade/{name}b\x06source\x12l\n\x0bListSources\x12\x1c.blade.v1.ListSourcesRequest\x1a\x1d.blade.v1.ListSourcesResponse\" \xa2\xe3\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/configure/blade\x12\x8d\x01\n\x0cUpdateSource\x12\x1d.blade.v1.UpdateSourceRequest\x1a\x1e.blade.v1.UpdateSourceResponse\">\xa2\xe3\x18\x04\x08\x04\x10\x01\x82\xd3\xe4\x93\x02\x30\x32\x1e/configure/blade/{source.name}:\x06sourceb\x06source\x12v\n\x0cRemoveSource\x12\x1d.blade.v1.RemoveSourceRequest\x1a\x1e.blade.v1.RemoveSourceResponse\"\'\xa2\xe3\x18\x04\x08\x04\x10\x01\x82\xd3\xe4\x93\x02\x19*\x17/configure/blade/{name}\x12u\n\nTestSource\x12\x1b.blade.v1.TestSourceRequest\x1a\x1c.blade.v1.TestSourceResponse\",\xa2\xe3\x18\x04\x08\x03\x10\x01\x82\xd3\xe4\x93\x02\x1e\"\x1c/configure/blade/{name}:test\x12t\n\x0fListSourceCosts\x12 .blade.v1.ListSourceCostsRequest\x1a!.blade.v1.ListSourceCostsResponse\"\x1c\xa2\xe3\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/costs/bladeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,30 +48,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIGSERVICE'].methods_by_name['RemoveSource']._serialized_options = b'\242\343\030\004\010\004\020\001\202\323\344\223\002\031*\027/configure/blade/{name}'
   _globals['_CONFIGSERVICE'].methods_by_name['TestSource']._loaded_options = None
   _globals['_CONFIGSERVICE'].methods_by_name['TestSource']._serialized_options = b'\242\343\030\004\010\003\020\001\202\323\344\223\002\036\"\034/configure/blade/{name}:test'
-  _globals['_ADDSOURCEREQUEST']._serialized_start=153
-  _globals['_ADDSOURCEREQUEST']._serialized_end=267
-  _globals['_ADDSOURCERESPONSE']._serialized_start=270
-  _globals['_ADDSOURCERESPONSE']._serialized_end=399
-  _globals['_GETSOURCEREQUEST']._serialized_start=401
-  _globals['_GETSOURCEREQUEST']._serialized_end=433
-  _globals['_GETSOURCERESPONSE']._serialized_start=435
-  _globals['_GETSOURCERESPONSE']._serialized_end=488
-  _globals['_LISTSOURCESREQUEST']._serialized_start=490
-  _globals['_LISTSOURCESREQUEST']._serialized_end=587
-  _globals['_LISTSOURCESRESPONSE']._serialized_start=589
-  _globals['_LISTSOURCESRESPONSE']._serialized_end=670
-  _globals['_UPDATESOURCEREQUEST']._serialized_start=672
-  _globals['_UPDATESOURCEREQUEST']._serialized_end=776
-  _globals['_UPDATESOURCERESPONSE']._serialized_start=778
-  _globals['_UPDATESOURCERESPONSE']._serialized_end=875
-  _globals['_REMOVESOURCEREQUEST']._serialized_start=877
-  _globals['_REMOVESOURCEREQUEST']._serialized_end=926
-  _globals['_REMOVESOURCERESPONSE']._serialized_start=928
-  _globals['_REMOVESOURCERESPONSE']._serialized_end=950
-  _globals['_TESTSOURCEREQUEST']._serialized_start=952
-  _globals['_TESTSOURCEREQUEST']._serialized_end=985
-  _globals['_TESTSOURCERESPONSE']._serialized_start=987
-  _globals['_TESTSOURCERESPONSE']._serialized_end=1099
-  _globals['_CONFIGSERVICE']._serialized_start=1102
-  _globals['_CONFIGSERVICE']._serialized_end=1862
+  _globals['_CONFIGSERVICE'].methods_by_name['ListSourceCosts']._loaded_options = None
+  _globals['_CONFIGSERVICE'].methods_by_name['ListSourceCosts']._serialized_options = b'\242\343\030\004\010\001\020\001\202\323\344\223\002\016\022\014/costs/blade'
+  _globals['_ADDSOURCEREQUEST']._serialized_start=174
+  _globals['_ADDSOURCEREQUEST']._serialized_end=288
+  _globals['_ADDSOURCERESPONSE']._serialized_start=291
+  _globals['_ADDSOURCERESPONSE']._serialized_end=420
+  _globals['_GETSOURCEREQUEST']._serialized_start=422
+  _globals['_GETSOURCEREQUEST']._serialized_end=454
+  _globals['_GETSOURCERESPONSE']._serialized_start=456
+  _globals['_GETSOURCERESPONSE']._serialized_end=509
+  _globals['_LISTSOURCESREQUEST']._serialized_start=511
+  _globals['_LISTSOURCESREQUEST']._serialized_end=608
+  _globals['_LISTSOURCESRESPONSE']._serialized_start=610
+  _globals['_LISTSOURCESRESPONSE']._serialized_end=691
+  _globals['_UPDATESOURCEREQUEST']._serialized_start=693
+  _globals['_UPDATESOURCEREQUEST']._serialized_end=797
+  _globals['_UPDATESOURCERESPONSE']._serialized_start=799
+  _globals['_UPDATESOURCERESPONSE']._serialized_end=896
+  _globals['_REMOVESOURCEREQUEST']._serialized_start=898
+  _globals['_REMOVESOURCEREQUEST']._serialized_end=947
+  _globals['_REMOVESOURCERESPONSE']._serialized_start=949
+  _globals['_REMOVESOURCERESPONSE']._serialized_end=971
+  _globals['_TESTSOURCEREQUEST']._serialized_start=973
+  _globals['_TESTSOURCEREQUEST']._serialized_end=1006
+  _globals['_TESTSOURCERESPONSE']._serialized_start=1008
+  _globals['_TESTSOURCERESPONSE']._serialized_end=1120
+  _globals['_CONFIGSERVICE']._serialized_start=1123
+  _globals['_CONFIGSERVICE']._serialized_end=2001
 # @@protoc_insertion_point(module_scope)

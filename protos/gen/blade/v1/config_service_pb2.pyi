@@ -1,4 +1,5 @@
 from blade.v1 import access_pb2 as _access_pb2
+from blade.v1 import cost_pb2 as _cost_pb2
 from blade.v1 import source_pb2 as _source_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from blade.v1 import config_service_pb2 as blade_dot_v1_dot_config__service__pb2
+from blade.v1 import cost_pb2 as blade_dot_v1_dot_cost__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -65,6 +66,11 @@ class ConfigServiceStub:
                 request_serializer=blade_dot_v1_dot_config__service__pb2.TestSourceRequest.SerializeToString,
                 response_deserializer=blade_dot_v1_dot_config__service__pb2.TestSourceResponse.FromString,
                 _registered_method=True)
+        self.ListSourceCosts = channel.unary_unary(
+                '/blade.v1.ConfigService/ListSourceCosts',
+                request_serializer=blade_dot_v1_dot_cost__pb2.ListSourceCostsRequest.SerializeToString,
+                response_deserializer=blade_dot_v1_dot_cost__pb2.ListSourceCostsResponse.FromString,
+                _registered_method=True)
 
 
 class ConfigServiceServicer:
@@ -118,6 +124,14 @@ class ConfigServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSourceCosts(self, request, context):
+        """ListSourceCosts returns what sources took in the warehouse since a day: their jobs, each on the day on which it ended, those that are not final
+        as far as they are, previews and connection tests. Direct queries are not in it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConfigServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -150,6 +164,11 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.TestSource,
                     request_deserializer=blade_dot_v1_dot_config__service__pb2.TestSourceRequest.FromString,
                     response_serializer=blade_dot_v1_dot_config__service__pb2.TestSourceResponse.SerializeToString,
+            ),
+            'ListSourceCosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSourceCosts,
+                    request_deserializer=blade_dot_v1_dot_cost__pb2.ListSourceCostsRequest.FromString,
+                    response_serializer=blade_dot_v1_dot_cost__pb2.ListSourceCostsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -315,6 +334,33 @@ class ConfigService:
             '/blade.v1.ConfigService/TestSource',
             blade_dot_v1_dot_config__service__pb2.TestSourceRequest.SerializeToString,
             blade_dot_v1_dot_config__service__pb2.TestSourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSourceCosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blade.v1.ConfigService/ListSourceCosts',
+            blade_dot_v1_dot_cost__pb2.ListSourceCostsRequest.SerializeToString,
+            blade_dot_v1_dot_cost__pb2.ListSourceCostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 Configuration of sources."""
 
 from blade.v1 import config_service_pb2 as _config_service_pb2
+from blade.v1 import cost_pb2 as _cost_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
@@ -54,6 +55,10 @@ class ConfigServiceStub:
     """TestSource takes the steps of the connection test on a stored source; a failed step is part of the answer, not an
     error. It stores nothing and takes at most 30 seconds.
     """
+    ListSourceCosts: _grpc.UnaryUnaryMultiCallable[_cost_pb2.ListSourceCostsRequest, _cost_pb2.ListSourceCostsResponse]
+    """ListSourceCosts returns what sources took in the warehouse since a day: their jobs, each on the day on which it ended, those that are not final
+    as far as they are, previews and connection tests. Direct queries are not in it.
+    """
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
@@ -80,6 +85,10 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     TestSource: _aio.UnaryUnaryMultiCallable[_config_service_pb2.TestSourceRequest, _config_service_pb2.TestSourceResponse]  # type: ignore[assignment]
     """TestSource takes the steps of the connection test on a stored source; a failed step is part of the answer, not an
     error. It stores nothing and takes at most 30 seconds.
+    """
+    ListSourceCosts: _aio.UnaryUnaryMultiCallable[_cost_pb2.ListSourceCostsRequest, _cost_pb2.ListSourceCostsResponse]  # type: ignore[assignment]
+    """ListSourceCosts returns what sources took in the warehouse since a day: their jobs, each on the day on which it ended, those that are not final
+    as far as they are, previews and connection tests. Direct queries are not in it.
     """
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -140,6 +149,16 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_config_service_pb2.TestSourceResponse, _abc.Awaitable[_config_service_pb2.TestSourceResponse]]:
         """TestSource takes the steps of the connection test on a stored source; a failed step is part of the answer, not an
         error. It stores nothing and takes at most 30 seconds.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSourceCosts(
+        self,
+        request: _cost_pb2.ListSourceCostsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cost_pb2.ListSourceCostsResponse, _abc.Awaitable[_cost_pb2.ListSourceCostsResponse]]:
+        """ListSourceCosts returns what sources took in the warehouse since a day: their jobs, each on the day on which it ended, those that are not final
+        as far as they are, previews and connection tests. Direct queries are not in it.
         """
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

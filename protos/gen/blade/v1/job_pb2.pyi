@@ -1,5 +1,6 @@
 import datetime
 
+from blade.v1 import cost_pb2 as _cost_pb2
 from blade.v1 import error_reason_pb2 as _error_reason_pb2
 from blade.v1 import sync_report_pb2 as _sync_report_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -14,7 +15,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Job(_message.Message):
-    __slots__ = ("job_id", "status", "total_items", "processed_items", "success_count", "error_count", "skipped_count", "items_per_second", "bytes_uploaded", "current_operation", "estimated_completion", "wait_reason", "wait_detail", "pending_action", "error", "spec", "create_time", "start_time", "end_time", "update_time", "revision", "paused_duration", "parent_job_id", "error_summaries", "history", "completed_with_errors", "redacted", "kind", "sync", "sync_report")
+    __slots__ = ("job_id", "status", "total_items", "processed_items", "success_count", "error_count", "skipped_count", "items_per_second", "bytes_uploaded", "current_operation", "estimated_completion", "wait_reason", "wait_detail", "pending_action", "error", "spec", "create_time", "start_time", "end_time", "update_time", "revision", "paused_duration", "parent_job_id", "error_summaries", "history", "completed_with_errors", "redacted", "kind", "sync", "sync_report", "cost")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATUS_UNSPECIFIED: _ClassVar[Job.Status]
@@ -107,6 +108,7 @@ class Job(_message.Message):
     KIND_FIELD_NUMBER: _ClassVar[int]
     SYNC_FIELD_NUMBER: _ClassVar[int]
     SYNC_REPORT_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     status: Job.Status
     total_items: int
@@ -137,7 +139,8 @@ class Job(_message.Message):
     kind: Job.Kind
     sync: str
     sync_report: _sync_report_pb2.SyncReport
-    def __init__(self, job_id: _Optional[str] = ..., status: _Optional[_Union[Job.Status, str]] = ..., total_items: _Optional[int] = ..., processed_items: _Optional[int] = ..., success_count: _Optional[int] = ..., error_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., items_per_second: _Optional[float] = ..., bytes_uploaded: _Optional[int] = ..., current_operation: _Optional[str] = ..., estimated_completion: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., wait_reason: _Optional[_Union[Job.WaitReason, str]] = ..., wait_detail: _Optional[str] = ..., pending_action: _Optional[_Union[Job.Action, str]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., paused_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., parent_job_id: _Optional[str] = ..., error_summaries: _Optional[_Iterable[_Union[ErrorSummary, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[JobEvent, _Mapping]]] = ..., completed_with_errors: _Optional[bool] = ..., redacted: _Optional[bool] = ..., kind: _Optional[_Union[Job.Kind, str]] = ..., sync: _Optional[str] = ..., sync_report: _Optional[_Union[_sync_report_pb2.SyncReport, _Mapping]] = ...) -> None: ...
+    cost: _cost_pb2.Cost
+    def __init__(self, job_id: _Optional[str] = ..., status: _Optional[_Union[Job.Status, str]] = ..., total_items: _Optional[int] = ..., processed_items: _Optional[int] = ..., success_count: _Optional[int] = ..., error_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., items_per_second: _Optional[float] = ..., bytes_uploaded: _Optional[int] = ..., current_operation: _Optional[str] = ..., estimated_completion: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., wait_reason: _Optional[_Union[Job.WaitReason, str]] = ..., wait_detail: _Optional[str] = ..., pending_action: _Optional[_Union[Job.Action, str]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., paused_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., parent_job_id: _Optional[str] = ..., error_summaries: _Optional[_Iterable[_Union[ErrorSummary, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[JobEvent, _Mapping]]] = ..., completed_with_errors: _Optional[bool] = ..., redacted: _Optional[bool] = ..., kind: _Optional[_Union[Job.Kind, str]] = ..., sync: _Optional[str] = ..., sync_report: _Optional[_Union[_sync_report_pb2.SyncReport, _Mapping]] = ..., cost: _Optional[_Union[_cost_pb2.Cost, _Mapping]] = ...) -> None: ...
 
 class JobSpec(_message.Message):
     __slots__ = ("sql", "source", "data_type", "batch_size", "workers", "limits", "metadata", "classification", "skip_existing", "item_id", "last_modified", "min_classification", "destination")

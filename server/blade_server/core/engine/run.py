@@ -24,6 +24,7 @@ from blade_server.errors import BladeError, Reason
 from blade_server.model import Action, Claim, Flags, Status, WaitReason
 from blade_server.model.policy import EnginePolicy, RetryPolicy
 from blade_server.storage.engine.stores import Stores
+from blade_server.warehouse import Tally
 
 T = TypeVar("T")
 
@@ -57,9 +58,9 @@ class Run:
         self.reported = Reported(claim.job)
         self.sync = None if claim.task is None else SyncJob(claim, claim.task, tools.stores.syncs, self.insist)
         """What a job of a sync has beside others."""
-        findings = self.sync.findings if self.sync else None
-        self.recorder = Recorder(tools.stores, claim, self.control, self.progress, findings)
-        self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control, self.sync)
+        findings, tally = self.sync.findings if self.sync else None, Tally()
+        self.recorder = Recorder(tools.stores, claim, self.control, self.progress, findings, tally=tally)
+        self.query = JobQuery(claim, tools.policy.source, tools.stores.ledgers, self.control, self.sync, tally=tally)
         self.retry = _retry(tools.policy.retry, claim)
         """How failures are borne."""
         self.stopping = False

@@ -62,7 +62,10 @@ class PreviewItems:
         where = target(self._policy.source.warehouse, resolved.source.config)
         self._recorder.read(by, f"source:{resolved.source.name}")
         statement = sql.limit(resolved.statement, request.limit or DEFAULT_PREVIEW_ROWS)
-        with Warehouse(where, resolved.source.name) as warehouse:
+        with (
+            self._sources.costs.counted(resolved.source.name) as tally,
+            Warehouse(where, resolved.source.name, tally=tally) as warehouse,
+        ):
             result = warehouse.execute(statement, timeout_s=self._policy.query_timeout_s)
             transform = Transform(
                 resolved.source,

@@ -20,7 +20,7 @@ from blade_server.errors import BladeError, ConnectionTestFailed
 from blade_server.model import SOURCE_STEPS, ItemIdCount, RowQuery, Source, StepKind, StepOutcome, TestStep
 from blade_server.model.access import WHOLE, View
 from blade_server.model.policy import SourcePolicy
-from blade_server.warehouse import Target, Warehouse, connect_steps
+from blade_server.warehouse import Tally, Target, Warehouse, connect_steps
 
 TEST_TIMEOUT_S = 30.0
 
@@ -53,17 +53,22 @@ class Tested:
 
 
 def try_connection(
-    policy: SourcePolicy, source: Source, view: View = WHOLE, *, timeout_s: float = TEST_TIMEOUT_S
+    policy: SourcePolicy,
+    source: Source,
+    view: View = WHOLE,
+    tally: Tally | None = None,
+    *,
+    timeout_s: float = TEST_TIMEOUT_S,
 ) -> Tested:
     """Take the steps. A failed step is part of the answer; those behind it are NOT_RUN.
 
-    `view`: what of the source is there for whoever asks.
+    `view`: what of the source is there for whoever asks. `tally`: is told what the statements take.
 
     Raises:
         Invalid: the config leads to no warehouse or to no credentials.
     """
     where = target(policy.warehouse, source.config)
-    run = _Run(policy, source, view, replace(where, timeout_s=min(where.timeout_s, timeout_s)))
+    run = _Run(policy, source, view, replace(where, timeout_s=min(where.timeout_s, timeout_s)), tally)
     thread = threading.Thread(target=run.work, name="connection-test", daemon=True)
     thread.start()
     steps, item_ids = _collect(run, timeout_s)
@@ -96,12 +101,12 @@ def _collect(run: _Run, timeout_s: float) -> tuple[list[TestStep], ItemIdCount |
 class _Run:
     """One test under way on a thread of its own: looking up a name or opening a socket cannot be interrupted."""
 
-    def __init__(self, policy: SourcePolicy, source: Source, view: View, where: Target) -> None:
+    def __init__(self, policy: SourcePolicy, source: Source, view: View, where: Target, tally: Tally | None) -> None:
         self._policy = policy
         self._view = view
         self._target = where
         self._schema = pa.schema([])
-        self._warehouse = Warehouse(where)
+        self._warehouse = Warehouse(where, source.name, tally=tally)
         self.source = source
         self.done: queue.SimpleQueue[TestStep | ItemIdCount | BaseException | None] = queue.SimpleQueue()
 

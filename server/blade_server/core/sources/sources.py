@@ -15,6 +15,7 @@ from blade_server.core.access.view import view_of
 from blade_server.core.audit.recorder import Recorder
 from blade_server.core.paging import make_token, read_token
 from blade_server.core.sources.connection_test import Tested, try_connection
+from blade_server.core.sources.costs import Costs
 from blade_server.core.sources.credentials import no_secret, unbound
 from blade_server.core.sources.rules import check, with_defaults
 from blade_server.core.sql import Reach, table_name
@@ -34,6 +35,7 @@ from blade_server.model.access import Caller, Role, Scope, View
 from blade_server.model.destination import DEFAULT_DESTINATION
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.sources import SourceStore
+from blade_server.warehouse import Tally
 
 DEFAULT_PAGE_SIZE = 100
 MAX_REQUEST_ID_CHARACTERS = 128
@@ -60,6 +62,7 @@ class Sources:
         self._policy = policy
         self._store = store
         self._recorder = recorder
+        self.costs = Costs(store.costs)
 
     def add(self, source: Source, *, by: Caller, validate_only: bool = False, request_id: str = "") -> Tested:
         """Validate, test, store. Returns the test with the source as stored (as it would be, for `validate_only`).
@@ -86,10 +89,11 @@ class Sources:
                 source=self._store.add(source, by=by, request_id=request_id, request_hash=fingerprint), steps=[]
             )
         self._check_credentials(source)
-        tested = self._tested(source, by)
-        if validate_only:
-            return tested
-        stored = self._store.add(tested.source, by=by, request_id=request_id, request_hash=fingerprint)
+        with self.costs.counted(source.name) as tally:
+            tested = self._tested(source, by, tally)
+            if validate_only:
+                return tested
+            stored = self._store.add(tested.source, by=by, request_id=request_id, request_hash=fingerprint)
         return replace(tested, source=stored)
 
     def get(self, name: str, *, by: Caller) -> Source:
@@ -175,7 +179,8 @@ class Sources:
                 self._check_table(tested.source, by)
             self._check_credentials(tested.source)
             if paths - _UNTESTED and _differs(current, tested.source):
-                tested = self._tested(tested.source, by)
+                with self.costs.counted(source.name) as tally:
+                    tested = self._tested(tested.source, by, tally)
             try:
                 return replace(tested, source=self._store.update(tested.source, current.etag, by=by))
             except Conflict:
@@ -197,8 +202,8 @@ class Sources:
             NotFound; Invalid if the server's settings no longer allow the source's host or credentials.
         """
         source = self.get(name, by=by)
-        with self._testing(source, by):
-            return try_connection(self._policy, source, self.view(source, by=by))
+        with self._testing(source, by), self.costs.counted(name) as tally:
+            return try_connection(self._policy, source, self.view(source, by=by), tally)
 
     def find(self, data_type: str, source_name: str = "", *, by: Caller) -> Source:
         """The source a call means: by its name, else the one source of the data type.
@@ -238,9 +243,9 @@ class Sources:
             )
         return _enabled(candidates[0])
 
-    def _tested(self, source: Source, by: Caller) -> Tested:
+    def _tested(self, source: Source, by: Caller, tally: Tally) -> Tested:
         with self._testing(source, by):
-            return try_connection(self._policy, source).require()
+            return try_connection(self._policy, source, tally=tally).require()
 
     def _testing(self, source: Source, by: Caller) -> AbstractContextManager[None]:
         return self._recorder.outside(by, f"source:{source.name}", "connection test")

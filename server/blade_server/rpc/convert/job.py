@@ -11,6 +11,7 @@ from blade.v1 import job_pb2
 from blade.v1.job_service_pb2 import StartQueryJobRequest
 from blade_server import model
 from blade_server.errors import Invalid
+from blade_server.rpc.convert.cost import cost_message
 from blade_server.rpc.convert.fields import REASONS, numbers_of, optional
 from blade_server.rpc.convert.sync_report import report_message
 
@@ -110,6 +111,7 @@ def job_message(job: model.Job) -> job_pb2.Job:
         kind=KINDS[job.kind],
         sync=job.sync,
         sync_report=report_message(job.report) if job.report else None,
+        cost=cost_message(job.cost),
     )
 
 

@@ -14,11 +14,21 @@ from sqlalchemy import Connection, func, select, update
 
 from blade_server.errors import LeaseLost, Reason
 from blade_server.model import Action, Claim, EventKind, Flags, Plan, Status, WaitReason
+from blade_server.model.cost import NO_COST, Cost
 from blade_server.model.sync_end import SyncEnd
 from blade_server.storage import tables
 from blade_server.storage.codec import limits_from
 from blade_server.storage.database import Database
-from blade_server.storage.jobs.rows import CHANGED, SETTLED, add_event, count_for_source, ring, ring_queue, storable
+from blade_server.storage.jobs.rows import (
+    CHANGED,
+    SETTLED,
+    add_event,
+    adding,
+    count_for_source,
+    ring,
+    ring_queue,
+    storable,
+)
 from blade_server.storage.jobs.sync_end import end_in_sync
 
 _job = tables.job
@@ -26,7 +36,10 @@ _PROCESSED = _job.c.success_count + _job.c.error_count + _job.c.skipped_count
 
 
 class ClaimStore:
-    """All methods are one transaction each, and each raises StorageUnavailable."""
+    """All methods are one transaction each, and each raises StorageUnavailable.
+
+    `cost`: what the claim took in the warehouse since its last record.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -42,7 +55,7 @@ class ClaimStore:
             )
             ring(connection, claim.job_id)
 
-    def pause(self, claim: Claim) -> Flags | None:
+    def pause(self, claim: Claim, cost: Cost = NO_COST) -> Flags | None:
         """Writes PAUSED with nothing in flight; the claim and its lease stay. None if the pause was taken back."""
         with self._database.begin() as connection:
             changed = (
@@ -53,6 +66,7 @@ class ClaimStore:
                     pending_action=None,
                     pause_time=func.now(),
                     current_operation="Paused",
+                    **adding(cost),
                     **{**SETTLED, "wait_reason": WaitReason.PAUSE_REQUESTED},
                     revision=_job.c.revision + 1,
                     update_time=func.now(),
@@ -73,7 +87,7 @@ class ClaimStore:
             raise lost(claim)
         return flags_from(row) if row.status == Status.PAUSED else None
 
-    def release(self, claim: Claim, detail: str) -> None:
+    def release(self, claim: Claim, detail: str, cost: Cost = NO_COST) -> None:
         """Hands the job back, so that any server may take it at once (or when it is resumed)."""
         with self._database.begin() as connection:
             row = connection.execute(select(_job.c.status).where(*fence(claim)).with_for_update()).one_or_none()
@@ -90,6 +104,7 @@ class ClaimStore:
                 claim,
                 owner=None,
                 lease_until=None,
+                **adding(cost),
                 **(queued if row.status == Status.RUNNING else {}),
             )
             add_event(connection, claim.job_id, EventKind.RELEASED, actor=claim.owner, detail=detail)
@@ -106,11 +121,13 @@ class ClaimStore:
         error: Reason | None = None,
         message: str = "",
         sync_end: SyncEnd | None = None,
+        cost: Cost = NO_COST,
     ) -> None:
         """Writes the final status, once and for good, and counts the job's items for its source and its sync."""
         kind = EventKind(status.value)
+        end = ended(status, operation=operation, error=error, message=message)
         with self._database.begin() as connection:
-            self._update(connection, claim, **ended(status, operation=operation, error=error, message=message))
+            self._update(connection, claim, **end, **adding(cost))
             add_event(connection, claim.job_id, kind, actor=claim.owner, detail=message)
             count_for_source(connection, claim.job_id)
             if claim.task is not None:

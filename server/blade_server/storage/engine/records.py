@@ -17,7 +17,7 @@ from blade_server.storage.database import Database
 from blade_server.storage.engine.claims import FLAG_COLUMNS, fence, flags_from, lost
 from blade_server.storage.engine.ledger import add_blocks, set_outcomes
 from blade_server.storage.engine.restored import doubt_open_jobs
-from blade_server.storage.jobs.rows import ring, storable
+from blade_server.storage.jobs.rows import adding, ring, storable
 
 _job = tables.job
 
@@ -75,6 +75,7 @@ class RecordStore:
                 error_count=_job.c.error_count + record.error,
                 skipped_count=_job.c.skipped_count + record.skipped,
                 bytes_uploaded=_job.c.bytes_uploaded + record.bytes_uploaded,
+                **adding(record.cost),
                 last_record=record.number,
                 current_operation=display.current_operation,
                 items_per_second=display.items_per_second,

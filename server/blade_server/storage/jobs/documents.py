@@ -25,7 +25,7 @@ SELECT row_to_json(shown)::text FROM (
     SELECT job_id, status, spec, source_json, total_items, success_count, error_count, skipped_count, items_per_second,
         bytes_uploaded, current_operation, estimated_completion, wait_reason, wait_detail, pending_action, error_reason,
         error_message, create_time, start_time, end_time, update_time, revision, paused_s, parent_job_id, starter, kind,
-        sync, report, owner, lease_until < now() AS lease_is_over,
+        sync, report, statements, warehouse_ms, rows_read, bytes_read, owner, lease_until < now() AS lease_is_over,
         CASE WHEN error_count > 0 THEN (
             SELECT json_agg(sample ORDER BY total DESC, reason, seq) FROM (
                 SELECT counted.items AS total, counted.identical AS total_identical, sample.*

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, text
@@ -21,8 +21,10 @@ from blade_server.model import (
     Status,
     WaitReason,
 )
+from blade_server.model.cost import Cost
 from blade_server.storage import tables
 from blade_server.storage.codec import report_from, source_from, spec_from
+from blade_server.storage.costs import ADDED, COST, TODAY
 from blade_server.storage.database import BELL
 
 _job = tables.job
@@ -111,6 +113,7 @@ def _job_from(values: Mapping[str, Any], summaries: Sequence[ErrorSummary], hist
         kind=JobKind(values["kind"]),
         sync=values["sync"],
         report=report_from(values["report"]) if values["report"] else None,
+        cost=Cost(**{name: values[name] for name in COST}),
     )
 
 
@@ -160,14 +163,24 @@ def ring_queue(connection: Connection) -> None:
     ring(connection, QUEUE)
 
 
-def count_for_source(connection: Connection, job_id: str) -> None:
-    """Adds the items of a job that ends in this transaction to its source's."""
-    connection.execute(
-        text(
-            """
-            UPDATE source SET item_count = item_count + job.success_count, last_success_time = job.update_time
-            FROM job WHERE job.job_id = :job_id AND source.name = job.source AND job.success_count > 0
-            """
-        ),
-        {"job_id": job_id},
+def adding(cost: Cost) -> dict[str, Any]:
+    """What is written of a job that took so much more in the warehouse."""
+    return {name: _job.c[name] + more for name, more in asdict(cost).items() if more}
+
+
+_COUNT = text(
+    f"""
+    WITH counted AS (
+        UPDATE source SET item_count = item_count + job.success_count, last_success_time = job.update_time
+        FROM job WHERE job.job_id = :job_id AND source.name = job.source AND job.success_count > 0
     )
+    INSERT INTO source_cost (day, source, {", ".join(COST)})
+    SELECT {TODAY}, source, {", ".join(COST)} FROM job WHERE job_id = :job_id AND statements > 0
+    {ADDED}
+    """  # noqa: S608 - names from storage
+)
+
+
+def count_for_source(connection: Connection, job_id: str) -> None:
+    """Adds the items of a job that ends in this transaction, and what it took, to its source's."""
+    connection.execute(_COUNT, {"job_id": job_id})

@@ -51,6 +51,7 @@ BOUNDS: Mapping[str, Bounds] = {
     "Mapping.masked_columns": {"maxItems": rules.MAX_MASKED_COLUMNS},
     "Classification.column": _NAME,
     "ListSourcesRequest.page_size": _PAGE,
+    "ListSourceCostsRequest.page_size": _PAGE,
     "CreateDestinationRequest.request_id": _REQUEST_ID,
     "Destination.name": {"pattern": f"^{destination_rules.NAME.pattern}$"},
     "Destination.display_name": {"maxLength": destination_rules.MAX_DISPLAY_NAME_CHARACTERS},
@@ -162,6 +163,7 @@ _ONLY: Mapping[str, frozenset[str]] = {
 _NOTHING_TO_FIND = frozenset(
     {
         "ListSources",
+        "ListSourceCosts",
         "ListDestinations",
         "CreateDestination",
         "ListJobs",

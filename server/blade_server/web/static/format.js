@@ -39,6 +39,12 @@ export function ago(timestamp) {
   return s < 5 ? "just now" : `${duration(s)} ago`;
 }
 
+/** What statements took in the warehouse: "4 s, 3 statements"; "–" if nothing was asked of it. */
+export function took(cost) {
+  if (!cost?.statements) return "–";
+  return `${duration(cost.warehouseMs / 1000)}, ${count(cost.statements)} statement${cost.statements === 1 ? "" : "s"}`;
+}
+
 export const clock = (timestamp) => (timestamp ? new Date(timestamp).toLocaleTimeString([], { hour12: false }) : "");
 
 export const moment = (timestamp) => (timestamp ? new Date(timestamp).toLocaleString([], { dateStyle: "medium", timeStyle: "medium", hour12: false }) : "");

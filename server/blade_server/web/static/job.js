@@ -5,7 +5,7 @@ import { confirmation } from "./dialog.js";
 import { h, say, set, text, toast } from "./dom.js";
 import { showErrors } from "./errors.js";
 import { getJob, remember, remembered, watch } from "./feed.js";
-import { ago, bytes, clock, count, duration, moment, reason, shownStatus, words } from "./format.js";
+import { ago, bytes, clock, count, duration, moment, reason, shownStatus, took, words } from "./format.js";
 import { amount, badge } from "./overview.js";
 import { plot, runningSeconds } from "./plot.js";
 import { bar } from "./progress.js";
@@ -144,7 +144,7 @@ function figures() {
   const progress = bar("Progress");
   const headline = h("p.headline");
   const doing = h("p.quiet.doing");
-  const names = ["Uploaded", "Failed", "Skipped", "Rate", "Sent", "Ends", "Running for"];
+  const names = ["Uploaded", "Failed", "Skipped", "Rate", "Sent", "Ends", "Running for", "Warehouse"];
   const values = Object.fromEntries(names.map((name) => [name, h("dd")]));
   const facts = h("dl.facts.big", {}, names.map((name) => h("div", { "data-fact": name }, h("dt", {}, name), values[name])));
   const endLabel = values.Ends.previousElementSibling;
@@ -163,6 +163,7 @@ function figures() {
       text(endLabel, job.endTime ? "Ended" : "Ends");
       showEnd(values.Ends, job);
       text(values["Running for"], job.startTime ? duration(runningSeconds(job)) : "–");
+      text(values.Warehouse, took(job.cost));
       set(values.Failed, "data-bad", job.errorCount > 0);
     },
   };

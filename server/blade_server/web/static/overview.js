@@ -10,6 +10,7 @@ import { makeSource } from "./sources.js";
 
 const PAGE = 200;
 const MOST = 1000;
+const COSTS_EVERY_MS = 60_000;
 const FILTERS = [
   ["", "All", []],
   ["open", "Open", statuses("PENDING", "RUNNING", "PAUSED")],
@@ -42,12 +43,20 @@ function showSources() {
   const list = h("ul.cards", { role: "list" });
   const empty = h("p.quiet", {}, "Loading");
   const known = new Map();
+  let costs = new Map();
+  let costsDue = 0;
   // On a phone the jobs come first; the sources are one touch away.
   const open = !matchMedia("(max-width: 46rem)").matches;
   const element = h("section", { "aria-labelledby": "sources" },
     h("details.sources", { open }, h("summary", {}, h("h2", { id: "sources" }, "Sources")), empty, list));
   const load = async (signal) => {
     const { sources } = await get("/configure/blade?pageSize=1000", signal);
+    if (Date.now() >= costsDue) {
+      costsDue = Date.now() + COSTS_EVERY_MS;
+      const found = await get("/costs/blade?pageSize=1000", signal);
+      costs = new Map(found.costs.map((one) => [one.source, one.cost]));
+    }
+    for (const one of sources) one.cost = costs.get(one.name);
     keyed(list, known, sources, (one) => one.name, makeSource);
     text(empty, sources.length ? "" : "No source yet. Add one with POST /configure/blade/{data_type}, see API, or with blade source add.");
     set(empty, "hidden", sources.length > 0);

@@ -2,7 +2,7 @@
 
 import { Refused, post } from "./api.js";
 import { h, set, text } from "./dom.js";
-import { ago, count, words } from "./format.js";
+import { ago, count, took, words } from "./format.js";
 import { may } from "./session.js";
 
 export function makeSource(source) {
@@ -15,13 +15,15 @@ export function makeSource(source) {
   const test = h("button", { type: "button", click: () => run(source.name, test, result) }, "Test connection");
   const query = `source=${encodeURIComponent(source.name)}`;
   const lastJob = h("dd");
+  const cost = h("dd");
   const element = h("li.card", {},
     h("div.title", {}, name, off),
     table,
     h("dl.facts", {},
       h("div", {}, h("dt", {}, "Items"), items),
       h("div", {}, h("dt", {}, "Last success"), last),
-      h("div", {}, h("dt", {}, "Last job"), lastJob)),
+      h("div", {}, h("dt", {}, "Last job"), lastJob),
+      h("div", {}, h("dt", {}, "Warehouse this month"), cost)),
     h("div.buttons", {},
       may("OPERATOR", source.name, source.dataType) && test,
       h("a.button", { href: `#/?${query}` }, "Jobs"),
@@ -38,6 +40,7 @@ export function makeSource(source) {
       text(table, `${now.dataType} · ${now.config.catalog}.${now.config.schema}.${now.config.table}`);
       text(items, count(now.stats?.itemCount));
       text(last, ago(now.stats?.lastSuccessTime));
+      text(cost, took(now.cost));
       const job = now.stats?.lastJobId ?? "";
       if (job !== shownJob) {
         shownJob = job;

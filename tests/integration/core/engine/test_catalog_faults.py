@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 from tests.support.access import called
 
+from blade_server.core.engine.ledger import Mark
 from blade_server.errors import Reason
 from blade_server.model import Status, WaitReason
 
@@ -138,3 +140,17 @@ def test_a_url_with_the_wrong_scheme_fails_the_job_at_once_and_is_no_outage(make
     job = ended(world, world.begin())
     assert (job.status, job.error_reason) == (Status.FAILED, Reason.CATALOG_UNAVAILABLE)
     assert f"BLADE_CATALOG_URL={world.settings.catalog_url} speaks no TLS there" in job.error_message
+
+
+def test_what_may_be_stored_all_the_same_stands_in_the_ledger_as_a_server_of_0_2_knows_it(make_world, ended):
+    """Which may take the job over, and sends an item again whose mark it does not know."""
+    world = make_world(3, **EXACT)
+    world.settings = world.configured(retry_attempts=0, catalog_patience_s=0.05, catalog_settle_s=0.05)
+    world.catalog.set_faults(drop_reply={"only": "upload"}, status={"code": 500, "only": "lookup"})
+    world.runner()
+    job = ended(world, world.begin())
+    assert (job.status, job.error_count) == (Status.COMPLETED, 3)
+    assert "may be in the catalog all the same" in job.error_summaries[0].samples[0].message
+    with world.database.begin() as connection:
+        outcomes = connection.execute(text("SELECT outcomes FROM job_block")).scalars().all()
+    assert {mark for block in outcomes for mark in bytes(block)} == {Mark.ERROR}

@@ -12,6 +12,7 @@ from blade.v1 import (
     access_service_pb2,
     audit_service_pb2,
     config_service_pb2,
+    cost_pb2,
     destination_pb2,
     destination_service_pb2,
     error_reason_pb2,
@@ -45,6 +46,7 @@ SERVICES = (
 MODULES = (
     *SERVICES,
     access_pb2,
+    cost_pb2,
     destination_pb2,
     notification_pb2,
     error_reason_pb2,

@@ -26,7 +26,7 @@ from blade_server.errors import BladeError, ResultTruncated
 from blade_server.model import Claim, Plan
 from blade_server.model.policy import SourcePolicy
 from blade_server.storage.engine.ledger import LedgerStore
-from blade_server.warehouse import Warehouse
+from blade_server.warehouse import Tally, Warehouse
 
 
 class JobQuery:
@@ -39,9 +39,12 @@ class JobQuery:
         ledgers: LedgerStore,
         control: Control,
         sync: SyncJob | None = None,
+        *,
+        tally: Tally,
     ) -> None:
-        """Opens nothing yet. `sync`: of a job of one."""
+        """Opens nothing yet. `sync`: of a job of one. `tally`: is told what the statements take."""
         self._claim = claim
+        self._tally = tally
         self._sync = sync
         self._deletes = Deletes()
         self._plan = claim.plan
@@ -57,7 +60,8 @@ class JobQuery:
         self.close()
         source = self._claim.job.source
         tags = {"blade_job": self._claim.job_id, "blade_trace": tracing.ids()[0]}
-        warehouse = self._warehouse = Warehouse(target(self._policy.warehouse, source.config), source.name, tags)
+        where = target(self._policy.warehouse, source.config)
+        warehouse = self._warehouse = Warehouse(where, source.name, tally=self._tally, tags=tags)
         self._control.check()
         return warehouse
 

@@ -18,14 +18,18 @@ from blade_server.core.engine.sync.findings import Findings
 from blade_server.errors import LeaseLost, Reason, StorageUnavailable
 from blade_server.metrics.families import JOB_ITEMS, JOB_WAITS, JOBS_ENDED, LEDGER_WRITES, UPLOADED_BYTES
 from blade_server.model import Block, Claim, Display, Flags, ItemError, Job, Plan, Record, Status, WaitReason
+from blade_server.model.cost import NO_COST, Cost
 from blade_server.model.sync_end import SyncEnd
 from blade_server.storage.engine.stores import Stores
+from blade_server.warehouse import Tally
 
 T = TypeVar("T")
 
 RECORD_EVERY_S = 0.2
 """Outcomes are committed in groups of so much time: five transactions, and five rings of the bell, a second."""
 SHOW_EVERY_S = 1.0
+COST_EVERY_MS = 10_000
+"""What the warehouse took is committed with all else; alone, while a statement runs and nothing moves, so often."""
 STORAGE_PAUSE_S = 0.25
 LAST_PATIENCE_S = 5.0
 
@@ -38,9 +42,18 @@ class Recorder:
     """
 
     def __init__(
-        self, stores: Stores, claim: Claim, control: Control, progress: Progress, findings: Findings | None = None
+        self,
+        stores: Stores,
+        claim: Claim,
+        control: Control,
+        progress: Progress,
+        findings: Findings | None = None,
+        *,
+        tally: Tally,
     ) -> None:
-        """`findings`: of a sync's run."""
+        """`findings`: of a sync's run. `tally`: of all sessions of this claim."""
+        self._tally = tally
+        self._counted = NO_COST
         self._findings = findings
         self._claims = stores.claims
         self._ledgers = stores.ledgers
@@ -86,9 +99,15 @@ class Recorder:
             self._find(Mark.CREATED, created)
             self._find(Mark.SUCCESS, len(report.places) - created)
         else:
-            report.batch.record(report.places, report.mark)
+            report.batch.record(report.places, self._known_mark(report.mark))
             self._find(report.mark, len(report.places))
         self._count(report.mark, len(report.places))
+
+    def _known_mark(self, mark: Mark) -> Mark:
+        """What may be stored all the same matters to syncs alone; servers of 0.2, which run other jobs, do not know it
+        and would send the item again.
+        """
+        return Mark.ERROR if mark is Mark.DOUBTED and self._findings is None else mark
 
     def add_equal(self, number: int, equal: Equal, written: Callable[[Iterable[bytes]], None]) -> int:
         """Takes in rows that nothing was intended for: they go into the ledger, as blocks from this number on, with the
@@ -157,7 +176,9 @@ class Recorder:
         rows = self._success + self._error + self._skipped
         display = self._progress.display(reason, detail, adding=rows)
         self._shown_at = time.monotonic()
-        if not (rows or self._touched or self._new_blocks) and display == self._shown:
+        cost, more = self._cost()
+        moved = rows or self._touched or self._new_blocks or more.warehouse_ms >= COST_EVERY_MS
+        if not moved and display == self._shown:
             return None
         record = Record(
             number=self._number + 1,
@@ -170,11 +191,13 @@ class Recorder:
             errors=self._errors,
             display=display,
             report=None if self._findings is None else self._findings.report(),
+            cost=more,
         )
         unwritten, outcomes = self._unwritten, self._outcomes
         self._forget()
         with self._spans({"blade.record.number": record.number, "blade.rows": rows}), LEDGER_WRITES.time():
             flags = self.insist(lambda: self._records.record(self._claim, record))
+        self._counted = cost
         self._number = record.number  # not before: a number that is left out looks like one that is gone
         self._count_items(record, outcomes)
         self._progress.committed(record.success, record.error, record.skipped)
@@ -220,12 +243,17 @@ class Recorder:
     def paused(self) -> Flags | None:
         """Writes PAUSED. None if the pause was taken back."""
         self._count_wait(None)
-        return self.insist(lambda: self._claims.pause(self._claim))
+        cost, more = self._cost()
+        flags = self.insist(lambda: self._claims.pause(self._claim, more))
+        if flags is not None:
+            self._counted = cost
+        return flags
 
     def release(self, detail: str) -> None:
         """Hands the job back."""
         self._count_wait(None)
-        self.insist(lambda: self._claims.release(self._claim, detail))
+        _, more = self._cost()
+        self.insist(lambda: self._claims.release(self._claim, detail, more))
 
     def finish(
         self,
@@ -237,12 +265,18 @@ class Recorder:
     ) -> None:
         """Writes the final status."""
         self._count_wait(None)
+        _, more = self._cost()
         self.insist(
             lambda: self._claims.finish(
-                self._claim, status, operation=operation, error=error, message=message, sync_end=sync_end
+                self._claim, status, operation=operation, error=error, message=message, sync_end=sync_end, cost=more
             )
         )
         JOBS_ENDED.labels(self._claim.job.source.name, status).inc()
+
+    def _cost(self) -> tuple[Cost, Cost]:
+        """What this claim took so far, and what of that is not committed."""
+        cost = self._tally.cost
+        return cost, cost - self._counted
 
     def insist(self, call: Callable[[], T]) -> T:
         """Calls again and again while PostgreSQL is away."""
