@@ -18,6 +18,7 @@ from blade_server.core.engine.halt import Halt, HaltedError
 from blade_server.core.engine.passes.local import LocalPasses
 from blade_server.core.engine.read.reader import Pass
 from blade_server.core.engine.run import Run
+from blade_server.core.engine.run_events import RunEvents
 from blade_server.core.engine.sync.absence import Absence
 from blade_server.core.engine.sync.catalog_reads import CatalogReads
 from blade_server.core.engine.sync.feed_deletes import FeedDeletes
@@ -38,6 +39,7 @@ class Attempts:
         self._run = run
         self._control = run.control
         self._passes = LocalPasses(run)
+        self._events = RunEvents(run)
         self._ended = False
 
     def run(self) -> None:
@@ -102,6 +104,7 @@ class Attempts:
     def _attempt(self) -> None:
         run = self._run
         run.open_destination()
+        self._events.begin()
         if run.sync is not None:
             run.sync.prepare(self._control, run.settle_s)
             run.sync.reads(CatalogReads(run.catalog, run.claim.job.source.data_source, self._control, run.retry))
@@ -219,6 +222,7 @@ class Attempts:
             end = run.sync.end(max(0.0, settled_at - time.monotonic()), completed=status is Status.COMPLETED)
         run.recorder.finish(status, operation, error, message, end)
         self._ended = True
+        self._events.end(status, error)
 
     def _let_settle(self) -> None:
         """All rows of a doubtful job are uncertain, and there is no room to hold them all back. Raises HaltedError."""
