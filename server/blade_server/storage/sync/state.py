@@ -142,6 +142,7 @@ def state_from(row: Row[Any]) -> SyncState:
         generation=row.generation,
         run_number=row.run_number,
         watermark=row.watermark,
+        watermark_type=row.watermark_type,
         feed_version=row.feed_version,
         table_id=row.table_id,
         key_hash=row.key_hash,

@@ -325,6 +325,7 @@ class SyncJob:
         return SyncEnd(
             report=findings.report(),
             watermark=watermark,
+            watermark_type="" if self._cursor_kind is None else str(self._cursor_kind),
             key_hash=task.key_hash if whole else None,
             unsettled_s=unsettled_s,
             table_id=findings.plan.table_id if feeds else None,
