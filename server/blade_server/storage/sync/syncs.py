@@ -155,9 +155,8 @@ class SyncStore:
                 values |= {"next_due": self._first_due(sync.name, sync.spec, time_now(connection)), "queued": False}
                 ring(connection, SYNCS)
             if cursor_column(before.spec) != cursor_column(values["spec"]):
-                values["watermark"] = values["watermark_type"] = (
-                    ""  # a value of the other column: the next run reads all rows
-                )
+                # A value of the other column: the next run reads all rows.
+                values["watermark"] = values["watermark_type"] = ""
             if moved:
                 check_idle(connection, sync.name)
                 forget_items(connection, sync.name)
