@@ -183,7 +183,8 @@ def _document(event: RunEvent, namespace: str) -> Any:
 def _input(read: Dataset, producer: str) -> Any:
     from openlineage.client import event_v2, facet_v2
 
-    facets, statistics = {}, {}
+    facets: dict[str, Any] = {}
+    statistics: dict[str, Any] = {}
     if read.version:
         of = facet_v2.dataset_version_dataset.DatasetVersionDatasetFacet
         facets["version"] = of(datasetVersion=read.version, producer=producer)
@@ -196,7 +197,7 @@ def _input(read: Dataset, producer: str) -> Any:
 def _output(written: Dataset, producer: str) -> Any:
     from openlineage.client import event_v2, facet_v2
 
-    statistics = {}
+    statistics: dict[str, Any] = {}
     if written.rows is not None:
         counted = facet_v2.output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet
         statistics["outputStatistics"] = counted(rowCount=written.rows, producer=producer)

@@ -1,7 +1,8 @@
 """One pass over a job's result: from the warehouse to chunks of admitted items, in a thread of its own.
 
 It runs ahead of the uploads by at most `AHEAD` chunks of at most `CHUNK_BYTES`, or `TEXT_BYTES` once they are JSON, so
-the memory of a job does not depend on the number of its rows, nor much on their width.
+the memory of a job does not depend on the number of its rows, nor much on their width. A run of a sync, which may have
+nothing to upload, transforms one more in a second thread while it compares.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from blade_server.core.engine.ledger import (
     item_keys,
     rejected_key,
 )
+from blade_server.core.engine.read.ahead import one_ahead
 from blade_server.core.engine.sync.comparison import Comparison
 from blade_server.core.transform.json_columns import text_bytes
 from blade_server.core.transform.transform import Rejected, Transform, Transformed
@@ -99,13 +101,16 @@ class Reader:
             self.began.set()
             order = self._order(result.schema)
             transform = self._pass.transform(pa.schema([result.schema.field(at) for at in order]))
-            for batch in result:
-                for part in slices(batch.select(order)):
-                    chunk = self._chunk(transform, part)
-                    self._room.acquire()
-                    if self._left:
-                        return
-                    self._inbox(chunk)
+            parts = (part for batch in result for part in slices(batch.select(order)))
+            transformed: Iterator[Transformed] = (self._transformed(transform, part) for part in parts)
+            if self._comparison is not None:
+                transformed = one_ahead(transformed, name="transform")
+            for some in transformed:
+                chunk = self._chunk(transform, some)
+                self._room.acquire()
+                if self._left:
+                    return
+                self._inbox(chunk)
             if not self._left:
                 seen = self._comparison.seen if self._comparison else None
                 self._inbox(End(rows_read=result.rows_read, seen=seen))
@@ -129,11 +134,12 @@ class Reader:
         items, rejected = transform(batch)
         if without is not None:
             rejected += self._comparison.rejected(transform(without), transform.fingerprints(without))
-        self._comparison.saw_rejected(rejected)
         return Transformed(items, rejected)
 
-    def _chunk(self, transform: Transform, batch: pa.RecordBatch) -> Chunk:
-        items, rejected = self._transformed(transform, batch)
+    def _chunk(self, transform: Transform, transformed: Transformed) -> Chunk:
+        items, rejected = transformed
+        if self._comparison is not None:
+            self._comparison.saw_rejected(rejected)
         ids = item_keys(items.ids)
         admitted = self._ledger.admit(ids)
         keys, verdicts, repeated = admitted

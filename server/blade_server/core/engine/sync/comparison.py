@@ -41,7 +41,9 @@ class Wanted:
 
 
 class Comparison:
-    """One reading; belongs to the reader's thread. What it met is in `seen`."""
+    """One reading; belongs to the reader's thread, but for `without_cursor` and `rejected`, which the thread that
+    transforms may call. What it met is in `seen`.
+    """
 
     def __init__(self, known: KnownItems, wanted: Wanted) -> None:
         known.anew()
