@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from blade_server.core import retry
@@ -166,11 +166,11 @@ class Attempts:
             fed.foresee(gone, sync.samples, can_delete=can_delete)
             sync.foresee(None, can_delete=can_delete)
             return
+        self._passes.leave()
         for item_ids in gone:
-            fed.note(item_ids)
+            self._forget(fed.note(item_ids))
         if len(noted) <= MAX_DIRTY:
             fed.forget_others()
-        self._passes.leave()
         self._through(self._passes.delete(fed.to_delete(run.query.deletes.done, can_delete=can_delete)))
         self._passes.leave()
 
@@ -192,6 +192,8 @@ class Attempts:
             above_ceiling=seen.above_ceiling,
         )
         self._passes.leave()
+        if whole:
+            sync.give_up()
         if sync.task.kind is JobKind.PLAN:
             sync.foresee(reading if whole else None, can_delete=can_delete)
             return
@@ -203,9 +205,14 @@ class Attempts:
         self._passes.leave()
         if absence.trusted:
             for some in absence.never_sent():
-                run.recorder.forget(run.next_block, some.keys)
-                run.next_block += 1
-                run.record()
+                self._forget(some.keys)
+
+    def _forget(self, keys: Sequence[bytes]) -> None:
+        """Items that need no delete, and that the sync knows no longer."""
+        if keys:
+            self._run.recorder.forget(self._run.next_block, keys)
+            self._run.next_block += 1
+            self._run.record()
 
     def _let_deletes_settle(self) -> None:
         """Rows that can be others now may be there again, while an earlier claim's deletes of them are at work."""

@@ -7,7 +7,7 @@ items up, block by block.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from blade_server.storage.sync.state import StateStore
 
 AT_ONCE = 256
 """Blocks that are looked up in one go."""
+_GIVEN_UP_AT_ONCE = 50_000
 
 
 class Found(NamedTuple):
@@ -78,6 +79,17 @@ class LoadedItems:
     def known(self) -> int:
         """Items that are in the destination, or may be."""
         return int(np.count_nonzero(self._marks & ItemMark.NEVER_SENT == 0))
+
+    def give_up(self, have: Callable[[Keys], NDArray[np.bool_]]) -> None:
+        """Those that were not seen and that others `have` are not this sync's any more: as if it had never sent them.
+
+        Raises what `have` raises.
+        """
+        places = np.flatnonzero(~self._seen & (self._marks & ItemMark.NEVER_SENT == 0))
+        for begin in range(0, len(places), _GIVEN_UP_AT_ONCE):
+            some = places[begin : begin + _GIVEN_UP_AT_ONCE]
+            theirs = have(Keys(self._heads, self._tails).take(some))
+            self._marks[some[theirs]] |= np.uint8(ItemMark.NEVER_SENT)
 
     def unseen(self) -> Keys:
         """The items that were not seen and are in the destination, or may be; in the order of their keys."""
