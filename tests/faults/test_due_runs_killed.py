@@ -21,6 +21,7 @@ from tests.support.syncs import SyncWorld, make_sync_world
 from tests.support.waiting import wait_until
 from tests.support.webhooks import SECRET, Receiver
 
+from blade_server.model.notification import NotificationFormat
 from blade_server.model.sync import Schedule, SyncSpec
 
 __all__ = ["make_sync_world"]
@@ -42,8 +43,9 @@ class Due:
         self.world: EngineWorld = syncs.world
         self._receiver = receiver
         self._server: Served | None = None
-        columns = "INSERT INTO notification (name, url, secret, create_time, update_time)"
-        self._run(f"{columns} VALUES ('ops', :url, :secret, now(), now())", url=receiver.url, secret=HOOK)
+        columns = "INSERT INTO notification (name, url, secret, format, create_time, update_time)"
+        values = {"url": receiver.url, "secret": HOOK, "format": NotificationFormat.CLOUD_EVENTS.value}
+        self._run(f"{columns} VALUES ('ops', :url, :secret, :format, now(), now())", **values)
         self._run("DELETE FROM sync")
         for number in range(SYNCS):
             spec = SyncSpec(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from blade_server.arrow.items import Items
 from blade_server.core.engine.batches import Chunk, End
 from blade_server.core.engine.ledger import (
+    Admissions,
     Contents,
     Ledger,
     Likeness,
@@ -141,7 +142,7 @@ class Reader:
         if self._comparison is not None:
             self._comparison.saw_rejected(rejected)
         ids = item_keys(items.ids)
-        admitted = self._ledger.admit(ids)
+        admitted = self._admitted(ids)
         keys, verdicts, repeated = admitted
         likeness = self._contents.compare(ids, items.rows, repeated)
         errors = self._rejections(rejected)
@@ -161,6 +162,13 @@ class Reader:
             uncertain=frozenset(np.flatnonzero(verdicts[kept] == Verdict.UNCERTAIN).tolist()),
             errors=errors,
         )
+
+    def _admitted(self, ids: Sequence[bytes]) -> Admissions:
+        """What the ledger says; of items that a sync knows, what the reading has met is kept with them."""
+        found = None if self._comparison is None else self._comparison.meet(ids)
+        if found is None or found.again is None:
+            return self._ledger.admit(ids)
+        return self._ledger.admit_known(ids, found.known, found.again)
 
     def _failed_before(self, transform: Transform, batch: pa.RecordBatch) -> Transformed:
         """In a retry: the rows that failed, found again by their content or, if that was mended, by their item id."""
