@@ -14,7 +14,20 @@ from pathlib import Path
 from figure import FULL, KEPT, QUICK
 from world import HERE, PEERS
 
-ORDER = ("upload", "single", "small", "latency", "processes", "growth", "stream", "watch", "calls", "lists", "hostile")
+ORDER = (
+    "upload",
+    "sync",
+    "single",
+    "small",
+    "latency",
+    "processes",
+    "growth",
+    "stream",
+    "watch",
+    "calls",
+    "lists",
+    "hostile",
+)
 OURS = (
     "grpcio",
     "databricks-sql-connector",
