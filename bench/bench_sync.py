@@ -351,8 +351,9 @@ def main() -> None:
         finally:
             bench.close()
     figure.note(
-        "dlt keeps no memory of what a destination over HTTP holds: each of its runs sends all rows. What is above 1 is the "
-        "digest of each row and the look at what is known; docs/decisions.md says what a cheaper digest would cost."
+        "dlt keeps no memory of what a destination over HTTP holds: each of its runs sends all rows. A run of a sync "
+        "takes 120 ms of processor time, however few its rows; a row that is not sent costs the engine 4 to 5 us more, "
+        "half of that for its JSON and the digest of it."
     )
     figure.save()
 
