@@ -14,13 +14,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import rows as bench_rows
 from figure import FULL, QUICK, Figure, in_turn, peer
 from sqlalchemy import text
 from world import HERE, HTTP_PATH, PEERS, TOKEN, Process
@@ -56,26 +55,6 @@ from blade_server.storage.sync.folds import FoldSlice, Unfolded
 BY = Caller(principal=Principal(name="bench", kind=Kind.OFF, grants=EVERYTHING_GRANTS), needs=Role.ADMIN)
 TABLE = "main.bench.items"
 ROUNDS = 1 if QUICK else 5
-START = datetime(2024, 1, 1, tzinfo=UTC)
-
-
-def table(rows: int) -> pa.Table:
-    """As many rows of ten columns."""
-    numbers = np.arange(rows)
-    return pa.table(
-        {
-            "item_id": pa.array([f"ITEM-{number:09}" for number in range(rows)]),
-            "tail_number": pa.array([f"AF-{number % 997:04}" for number in range(rows)]),
-            "priority": pa.array(["HIGH" if number % 3 else "LOW" for number in range(rows)]),
-            "remark": pa.array([f"inspected and found in order, see sheet {number}" for number in range(rows)]),
-            "number": pa.array(numbers),
-            "hours": pa.array(numbers / 8),
-            "station": pa.array([f"ST{number % 60}" for number in range(rows)]),
-            "kind": pa.array(numbers % 7),
-            "classification": pa.array(["UNCLASS"] * rows),
-            "last_modified": pa.array([START + timedelta(seconds=int(n)) for n in numbers], pa.timestamp("us", "UTC")),
-        }
-    )
 
 
 class Bench:
@@ -83,7 +62,7 @@ class Bench:
 
     def __init__(self, folder: Path, rows: int, url: str) -> None:
         self._folder, self._url = folder, url
-        pq.write_table(table(rows), folder / "rows.parquet")
+        bench_rows.write(rows, folder / "rows.parquet")
         leash = ["-P", "-m", "blade_sandbox.leash", "sandbox", "warehouse", "--port=0", f"--token={TOKEN}"]
         options = ["--warehouse-id=bench", f"--table={TABLE}={folder / 'rows.parquet'}"]
         self.warehouse = Process([*leash, *options], r"(http://127.0.0.1:\d+)", folder / "warehouse.log")
@@ -285,7 +264,7 @@ def changes(bench: Bench, known: int, figure: Figure) -> None:
     bench.syncs.create("cursor", spec, by=BY)
     bench.run("cursor")
     know(bench, "cursor", known)
-    update = f"UPDATE {TABLE} SET priority = 'X', last_modified = TIMESTAMP '2024-06-01' WHERE number < 1000"
+    update = f"UPDATE {TABLE} SET priority = 'X', last_modified = TIMESTAMP '2024-06-01' WHERE flight_hours < 142.8"
     for _ in warehouse_rows(bench.warehouse.found, HTTP_PATH, TOKEN, update):
         pass
     before, began_s = bench.written(), time.monotonic()

@@ -166,11 +166,12 @@ class Attempts:
             fed.foresee(gone, sync.samples, can_delete=can_delete)
             sync.foresee(None, can_delete=can_delete)
             return
-        self._passes.leave()
-        for item_ids in gone:
-            self._forget(fed.note(item_ids))
+        theirs = [fed.note(item_ids) for item_ids in gone]
         if len(noted) <= MAX_DIRTY:
             fed.forget_others()
+        self._passes.leave()
+        for keys in theirs:
+            self._forget(keys)
         self._through(self._passes.delete(fed.to_delete(run.query.deletes.done, can_delete=can_delete)))
         self._passes.leave()
 
