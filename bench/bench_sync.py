@@ -175,8 +175,8 @@ def know(bench: Bench, sync: str, items: int) -> None:
         both = Columns.joined([old, more])
         both = both.take(np.lexsort((both.keys.tails, both.keys.heads)))
         blocks = both.split(FIRST)
-        for at in range(0, len(blocks), 500):
-            stored.put(blocks[at : at + 500])
+        for at in range(0, len(blocks), 100):
+            stored.put(blocks[at : at + 100])
         stored.count(items, 0)
     with bench.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE sync_block")

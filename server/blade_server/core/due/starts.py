@@ -97,7 +97,7 @@ class Starts:
 
 
 def _is_long(sync: Sync) -> bool:
-    return len(sync.spec.sql) + len(sync.spec.filter) > LONG_TEXT
+    return len(f"{sync.spec.sql}{sync.spec.filter}") > LONG_TEXT  # they may be no text, of a bug
 
 
 class _AtOnce:
