@@ -16,6 +16,7 @@ from world import HERE, PEERS
 
 ORDER = (
     "upload",
+    "sync",
     "single",
     "small",
     "latency",

@@ -35,6 +35,7 @@ from blade_server.core.jobs.jobs import Jobs
 from blade_server.core.jobs.start import StartJob
 from blade_server.core.sources.rules import with_defaults
 from blade_server.core.sources.sources import Sources
+from blade_server.lineage import Lineage
 from blade_server.model import Classification, Job, RowMapping, Source, SourceConfig
 from blade_server.model.access import Caller
 from blade_server.settings import Settings
@@ -151,12 +152,12 @@ class EngineWorld:
         mapping = replace(known.mapping, last_modified="last_modified")
         return SourceStore(self.database).add(replace(known, mapping=mapping), by=called())
 
-    def runner(self, settings: Settings | None = None) -> Runner:
+    def runner(self, settings: Settings | None = None, lineage: Lineage | None = None) -> Runner:
         """Another server's job engine, running."""
         settings = settings or self.settings
         client = Catalog(settings.catalog_url, timeout_s=settings.catalog_timeout_s, settle_s=settings.catalog_settle_s)
         catalogs = self.catalogs(client, settings)
-        runner = Runner(EngineTools.of(engine_policy(settings), self.stores, catalogs))
+        runner = Runner(EngineTools.of(engine_policy(settings), self.stores, catalogs, lineage))
         runner.start()
         self.runners.append(runner)
         self.clients += [client, catalogs]

@@ -10,6 +10,7 @@ from blade_server.app.policies import engine_policy
 from blade_server.app.state import URGENT_CONNECTIONS, State, seen_folder
 from blade_server.core.engine.run import EngineTools
 from blade_server.core.engine.runner import Runner
+from blade_server.lineage import Lineage
 from blade_server.settings import Settings
 from blade_server.storage.database import Database
 from blade_server.storage.engine.stores import Stores
@@ -33,7 +34,8 @@ class EngineHere:
         stack.callback(seen.close)
         stores = Stores.over(state.database, urgent, witness=Witness(seen), clock=state.clock)
         self._policy = engine_policy(settings)
-        self._runner = Runner(EngineTools.of(self._policy, stores, state.catalogs))
+        self._lineage = Lineage.from_environment()
+        self._runner = Runner(EngineTools.of(self._policy, stores, state.catalogs, self._lineage))
 
     async def open(self) -> None:
         """Has nothing to wait for."""
@@ -56,3 +58,4 @@ class EngineHere:
     async def stop(self) -> None:
         """Hands all jobs back. Harmless if called again."""
         await asyncio.to_thread(self._runner.stop, self._policy.drain_s)
+        await asyncio.to_thread(self._lineage.close)

@@ -26,6 +26,13 @@ def in_quotes(texts: pa.StringArray) -> pa.StringArray:
     return join_text('"', texts, '"')
 
 
+def is_printable(texts: pa.StringArray) -> bool:
+    """Whether no text can have a control character: those beyond ASCII, U+0080 to U+009F, begin with the byte C2."""
+    begins, data = contents(texts)
+    letters = data[begins[0] : begins[-1]]
+    return not bool(((letters < ord(" ")) | (letters == 0x7F) | (letters == 0xC2)).any())
+
+
 def is_plain(texts: pa.StringArray) -> bool:
     """Whether no text has a character that JSON escapes.
 

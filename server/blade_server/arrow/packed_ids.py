@@ -22,12 +22,14 @@ def packed(ids: pa.StringArray | Sequence[str]) -> bytes:
     return np.diff(begins).astype(_LENGTH).tobytes() + data[begins[0] : begins[-1]].tobytes()
 
 
-def unpacked(packed_ids: bytes, count: int) -> pa.StringArray:
-    """As many as were packed. Raises ValueError if it cannot be so many."""
-    lengths = np.frombuffer(packed_ids, _LENGTH, count)
+def unpacked(packed_ids: Sequence[bytes], counts: Sequence[int]) -> pa.StringArray:
+    """All of them, of which each is of as many ids as were packed. Raises ValueError if it cannot be so many."""
+    pairs = list(zip(packed_ids, (count * _LENGTH.itemsize for count in counts), strict=True))
+    count = sum(counts)
+    lengths = np.frombuffer(b"".join(ids[:cut] for ids, cut in pairs), _LENGTH, count)
     begins = np.zeros(count + 1, np.int32)
     np.cumsum(lengths, out=begins[1:])
-    text = packed_ids[count * _LENGTH.itemsize :]
+    text = b"".join(ids[cut:] for ids, cut in pairs)
     if len(text) != begins[-1]:
         raise ValueError(f"{count} ids take {begins[-1]} bytes, and there are {len(text)}")
     array: pa.StringArray = pa.StringArray.from_buffers(count, pa.py_buffer(begins.tobytes()), pa.py_buffer(text))

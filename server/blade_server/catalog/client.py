@@ -65,6 +65,11 @@ class Catalog:
         self._deletion = Deletion(self._pool, self._offer, self._exists)
         self._pages = Pages(self._pool, self._offer)
 
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self._url
+
     def close(self) -> None:
         """Closes the kept connections."""
         self._pool.close()

@@ -167,13 +167,15 @@ class SyncState:
     """What a sync knows beside its items; changed by COMPLETED runs alone, but for `generation`.
 
     `generation` rises whenever the state of items changes (a fold, a reset), and fences who writes. `key_hash` is that
-    of the last run over all rows. `table_id` tells another table under the name. `doubtful`: the database was put back
+    of the last run over all rows. `watermark_type` is the Arrow type of the column that the watermark is a value of
+    (empty: it is not known). `table_id` tells another table under the name. `doubtful`: the database was put back
     to an older state, so that what is known of items need not be so.
     """
 
     generation: int = 0
     run_number: int = 0
     watermark: str = ""
+    watermark_type: str = ""
     feed_version: int | None = None
     table_id: str = ""
     key_hash: str = ""

@@ -9,12 +9,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason, meant
+from blade_server.errors import AlreadyExists, Conflict, NotFound, Precondition, Reason, meant
 from blade_server.model import FINAL
 from blade_server.model.access import Caller, Deed
 from blade_server.model.destination import DEFAULT_DESTINATION, Destination
 from blade_server.storage import audit, tables
 from blade_server.storage.database import Database
+from blade_server.storage.repeated import stored_before
 
 _destination = tables.destination
 _NAMES = 1000
@@ -141,16 +142,8 @@ def _not_found(connection: Connection, name: str) -> NotFound:
 
 
 def _replay(connection: Connection, request_id: str, request_hash: str, by: Caller) -> Destination | None:
-    if not request_id:
-        return None
-    query = select(_destination).where(_destination.c.request_id == by.own(request_id))
-    row = connection.execute(query).one_or_none()
-    if row is not None and row.request_hash != request_hash:
-        raise Invalid.field(
-            "request_id",
-            f"{request_id!r} was used before with another body; take a new id for a new destination",
-            reason=Reason.REQUEST_ID_REUSED,
-        )
+    asked = (request_id, request_hash)
+    row = stored_before(connection, select(_destination), _destination, asked, by=by, what="destination")
     return None if row is None else _from_row(row)
 
 

@@ -14,6 +14,7 @@ from blade_server.model.access import Caller, Deed
 from blade_server.model.notification import Notification, NotificationEvent, NotificationFormat
 from blade_server.storage import audit, tables
 from blade_server.storage.database import Database
+from blade_server.storage.repeated import stored_before
 
 _notification, _sync = tables.notification, tables.sync
 _NAMES = 1000
@@ -91,16 +92,8 @@ class NotificationStore:
             ) from exc
 
     def _replay(self, connection: Connection, request_id: str, request_hash: str, by: Caller) -> Notification | None:
-        if not request_id:
-            return None
-        query = select(_notification).where(_notification.c.request_id == by.own(request_id))
-        row = connection.execute(query).one_or_none()
-        if row is not None and row.request_hash != request_hash:
-            raise Invalid.field(
-                "request_id",
-                f"{request_id!r} was used before with another body; take a new id for a new notification",
-                reason=Reason.REQUEST_ID_REUSED,
-            )
+        asked = (request_id, request_hash)
+        row = stored_before(connection, select(_notification), _notification, asked, by=by, what="notification")
         return None if row is None else _from_row(row)
 
     def check(self, names: Sequence[str], *, field: str) -> None:

@@ -28,6 +28,8 @@ OUTBOX = "outbox"
 """Rung in the place of a job's id when a message waits."""
 LEASE_S = 120.0
 """So long nobody else sends a message that somebody has taken: more than any attempt takes."""
+MAX_WAITING = 100
+"""So many messages of one sync wait for a receiver: one more, and the oldest of them is dead."""
 PATIENCE_S = 86400.0
 """After so long a message that nobody took is dead."""
 
@@ -44,6 +46,16 @@ _QUEUE = text(
     WHERE sync.name = :sync AND NOT notification.disabled
       AND (notification.events = '[]' OR jsonb_exists(notification.events, :event))
     """  # noqa: S608 - from this file
+)
+
+_CROWDED_OUT = text(
+    """
+    UPDATE outbox SET state = 'DEAD', next_attempt_time = NULL, end_time = now(),
+        detail = 'nobody took it, and ' || :most || ' newer messages of its sync wait'
+    FROM (SELECT message_id, row_number() OVER (PARTITION BY notification ORDER BY seq DESC) AS place
+          FROM outbox WHERE sync = :sync AND state = 'WAITING') AS crowd
+    WHERE outbox.message_id = crowd.message_id AND crowd.place > :most AND outbox.state = 'WAITING'
+    """
 )
 
 _TAKE = text(
@@ -95,10 +107,13 @@ _WAIT = text(
 def queue(connection: Connection, sync: str, event: NotificationEvent, data: Mapping[str, Any]) -> None:
     """Writes a message for each notification of the sync that wants to hear of the event, in this transaction.
 
+    Where more than MAX_WAITING of a sync wait for one receiver, the oldest are dead.
+
     `data` goes to it besides the names of the sync, its source, data type and destination.
     """
     written = connection.execute(_QUEUE, {"sync": sync, "event": event.value, "data": json.dumps(dict(data))})
     if written.rowcount:
+        connection.execute(_CROWDED_OUT, {"sync": sync, "most": MAX_WAITING})
         connection.execute(text(f"SELECT pg_notify({BELL}, :payload)"), {"payload": OUTBOX})
 
 

@@ -22,6 +22,8 @@ SLICE = 10_000
 JOBS_AT_ONCE = 100
 FIRES_KEPT_S = 30 * 86400.0
 MESSAGES_KEPT_S = 7 * 86400.0
+MESSAGES_KEPT = 1000
+"""Of one sync to one receiver, besides those that wait."""
 
 _ENDED_WITH_LEDGER = text(
     """
@@ -142,6 +144,21 @@ class Retention:
     def forget_messages(self) -> bool:
         """Deletes a slice of the messages that were delivered or given up long ago. True if there may be more."""
         return self._forget("outbox", "end_time", MESSAGES_KEPT_S)
+
+    def thin_messages(self) -> bool:
+        """Deletes a slice of the messages that have newer ones of the same sync to the same receiver, too many of them,
+        wherever they were delivered or given up. True if there may be more.
+        """
+        surplus = text(
+            """
+            DELETE FROM outbox WHERE seq = ANY(ARRAY(
+                SELECT seq FROM (SELECT seq, row_number() OVER (PARTITION BY sync, notification ORDER BY seq DESC)
+                                 AS place FROM outbox WHERE end_time IS NOT NULL) AS ended
+                WHERE place > :kept LIMIT :slice))
+            """
+        )
+        with self._database.begin() as connection:
+            return connection.execute(surplus, {"kept": MESSAGES_KEPT, "slice": self._slice}).rowcount == self._slice
 
     def _forget(self, table: str, time: str, kept_s: float) -> bool:
         past = text(

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition, Reason, check_may, meant
+from blade_server.errors import AlreadyExists, Conflict, NotFound, Precondition, Reason, check_may, meant
 from blade_server.model import FINAL, Source, SourceStats
 from blade_server.model.access import Caller, Deed, Scope
 from blade_server.storage import audit, tables
@@ -19,6 +19,7 @@ from blade_server.storage.codec import config_from, mapping_from
 from blade_server.storage.costs import CostStore
 from blade_server.storage.database import Database
 from blade_server.storage.destinations import hold
+from blade_server.storage.repeated import stored_before
 from blade_server.storage.within import within
 
 _source = tables.source
@@ -129,15 +130,8 @@ class SourceStore:
             raise AlreadyExists(f"a source named {source.name!r} exists; change that one or take another name") from exc
 
     def _replay(self, connection: Connection, request_id: str, request_hash: str, by: Caller) -> Source | None:
-        if not request_id:
-            return None
-        row = connection.execute(_shown(by.sees).where(_source.c.request_id == by.own(request_id))).one_or_none()
-        if row is not None and row.request_hash != request_hash:
-            raise Invalid.field(
-                "request_id",
-                f"{request_id!r} was used before with another body; take a new id for a new source",
-                reason=Reason.REQUEST_ID_REUSED,
-            )
+        asked = (request_id, request_hash)
+        row = stored_before(connection, _shown(by.sees), _source, asked, by=by, what="source")
         if row is None:
             return None
         if not by.sees.covers(row.name, row.data_type):  # it was given another data type since

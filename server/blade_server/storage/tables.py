@@ -237,6 +237,8 @@ sync = Table(
     _count("generation"),
     _count("run_number", Integer),
     _text("watermark"),
+    # The Arrow type of the cursor column that it is a value of; empty: it is not known.
+    _text("watermark_type"),
     Column("feed_version", BigInteger),
     _text("table_id"),
     # What tells the catalog apart that holds all this; model.destination.Destination.identity.
@@ -377,6 +379,7 @@ outbox = Table(
     _time("end_time"),
     Index("outbox_waiting", "notification", "next_attempt_time", postgresql_where=text("state = 'WAITING'")),
     Index("outbox_by_notification", "notification", "seq"),
+    Index("outbox_by_sync", "sync", "seq"),
     Index("outbox_by_end", "end_time", postgresql_where=text("end_time IS NOT NULL")),
 )
 

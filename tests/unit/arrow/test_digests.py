@@ -65,10 +65,10 @@ def test_a_digest_stays_what_it_is_in_every_process_and_release():
 @pytest.mark.parametrize("ids", [[], [""], ["a", "", "ä\N{AIRPLANE}", "x" * 512], [f"ITEM-{n}" for n in range(3000)]])
 def test_ids_come_back_as_they_were(ids):
     array = pa.array(["left out", *ids], pa.string()).slice(1)
-    assert unpacked(packed(array), len(ids)).to_pylist() == ids
+    assert unpacked([packed(array)], [len(ids)]).to_pylist() == ids
     assert packed(ids) == packed(array)
 
 
 def test_ids_that_are_not_so_many_are_refused():
     with pytest.raises(ValueError, match="2 ids take"):
-        unpacked(packed(["a", "b", "c"]), 2)
+        unpacked([packed(["a", "b", "c"])], [2])

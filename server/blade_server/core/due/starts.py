@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 
 from blade_server.core.access.door import Door
@@ -20,6 +21,10 @@ log = logging.getLogger(__name__)
 
 METHOD = "blade schedule"
 """Stands in the audit log where the method of a call does."""
+LONG_TEXT = 500
+"""Characters of SQL from which on reading it takes more than a few milliseconds, up to seconds."""
+LONG_TEXTS_S = 2.0
+"""So long a round goes on with those: all others that are due wait for it."""
 _BUG = (FireOutcome.BLOCKED, "it met a bug in BLADE; the server's log has the cause")
 
 
@@ -33,17 +38,25 @@ class Starts:
         self._door = door
 
     def settle(self, waiting: Waiting) -> int:
-        """Settles the due times that have come by now; how many. Others are another server's. Raises
+        """Settles due times that have come by now; how many. Others are another server's.
+
+        Those of long SQL only for a while, at least one of them; the rest are left to the next call. Raises
         StorageUnavailable.
         """
         syncs = (*waiting.due, *waiting.queued)
         if not syncs:
             return 0
         at_once = _AtOnce(self._door, self._sources.named({sync.spec.source for sync in syncs}))
-        settlements = [
-            *(self._settlement(sync, decide(sync, waiting.time), at_once) for sync in waiting.due),
-            *(self._settlement(sync, None, at_once) for sync in waiting.queued),
+        dues = [
+            *((sync, decide(sync, waiting.time)) for sync in waiting.due),
+            *((sync, None) for sync in waiting.queued),
         ]
+        settlements = [self._settlement(sync, due, at_once) for sync, due in dues if not _is_long(sync)]
+        until = time.monotonic() + LONG_TEXTS_S
+        for sync, due in ((sync, due) for sync, due in dues if _is_long(sync)):
+            settlements.append(self._settlement(sync, due, at_once))
+            if time.monotonic() >= until:
+                break
         try:
             return self._store.settle(settlements)
         except BladeError:
@@ -71,7 +84,7 @@ class Starts:
         except StorageUnavailable:
             raise
         except BladeError as exc:
-            return Settlement(sync=sync, due=due, by=by, otherwise=_instead(exc))
+            return Settlement(sync=sync, due=due, by=by, otherwise=_instead(exc, sync))
         except Exception:
             log.exception("sync %s: its due run met a bug", sync.name)
             return Settlement(sync=sync, due=due, by=by, otherwise=_BUG)
@@ -81,6 +94,10 @@ class Starts:
             check_may(by, source.name, source.data_type, f"source {source.name!r}")
         usable = self._sources.check_usable(sync.spec.source, source, by=by)
         return self._jobs.due(sync, usable, by=by)
+
+
+def _is_long(sync: Sync) -> bool:
+    return len(f"{sync.spec.sql}{sync.spec.filter}") > LONG_TEXT  # they may be no text, of a bug
 
 
 class _AtOnce:
@@ -98,14 +115,17 @@ class _AtOnce:
         return self._owners[owner]
 
 
-def _instead(exc: BladeError) -> tuple[FireOutcome, str]:
+def _instead(exc: BladeError, sync: Sync) -> tuple[FireOutcome, str]:
+    """What becomes of the due time, in words for all who may see the sync: they need not know of other sources."""
     if isinstance(exc, QuotaExceeded) or exc.transient:
         return FireOutcome.SKIPPED, exc.message
     if isinstance(exc, Invalid):  # its words may quote the SQL
         fields = ", ".join(sorted({violation.field for violation in exc.violations}))
         return FireOutcome.BLOCKED, f"{fields} of the sync is not accepted any more; run it by hand to see why"
     if isinstance(exc, AccessDenied):
-        return FireOutcome.BLOCKED, (
-            f"{exc.message}, or somebody who has it and is EDITOR takes the sync over (OwnSync)"
-        )
+        own = sync.spec.source
+        said = exc.message
+        if own != exc.metadata.get("source") and f"source {own!r}" != exc.metadata.get("object"):
+            said = f"{sync.owner.name!r} may not read all of what its SQL reads; run it by hand to see why"
+        return FireOutcome.BLOCKED, f"{said}, or somebody who has it and is EDITOR takes the sync over (OwnSync)"
     return FireOutcome.BLOCKED, exc.message

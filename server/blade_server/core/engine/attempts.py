@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from blade_server import tracing
@@ -19,6 +19,7 @@ from blade_server.core.engine.halt import Halt, HaltedError
 from blade_server.core.engine.passes.local import LocalPasses
 from blade_server.core.engine.read.reader import Pass
 from blade_server.core.engine.run import Run
+from blade_server.core.engine.run_events import RunEvents
 from blade_server.core.engine.sync.absence import Absence
 from blade_server.core.engine.sync.catalog_reads import CatalogReads
 from blade_server.core.engine.sync.feed_deletes import FeedDeletes
@@ -39,6 +40,7 @@ class Attempts:
         self._run = run
         self._control = run.control
         self._passes = LocalPasses(run)
+        self._events = RunEvents(run)
         self._ended = False
 
     def run(self) -> None:
@@ -103,6 +105,7 @@ class Attempts:
     def _attempt(self) -> None:
         run = self._run
         run.open_destination()
+        self._events.begin()
         if run.sync is not None:
             run.sync.prepare(self._control, run.settle_s)
             run.sync.reads(CatalogReads(run.catalog, run.claim.job.source.data_source, self._control, run.retry))
@@ -164,11 +167,12 @@ class Attempts:
             fed.foresee(gone, sync.samples, can_delete=can_delete)
             sync.foresee(None, can_delete=can_delete)
             return
-        for item_ids in gone:
-            fed.note(item_ids)
+        theirs = [fed.note(item_ids) for item_ids in gone]
         if len(noted) <= MAX_DIRTY:
             fed.forget_others()
         self._passes.leave()
+        for keys in theirs:
+            self._forget(keys)
         self._through(self._passes.delete(fed.to_delete(run.query.deletes.done, can_delete=can_delete)))
         self._passes.leave()
 
@@ -190,6 +194,8 @@ class Attempts:
             above_ceiling=seen.above_ceiling,
         )
         self._passes.leave()
+        if whole:
+            sync.give_up()
         if sync.task.kind is JobKind.PLAN:
             sync.foresee(reading if whole else None, can_delete=can_delete)
             return
@@ -201,9 +207,14 @@ class Attempts:
         self._passes.leave()
         if absence.trusted:
             for some in absence.never_sent():
-                run.recorder.forget(run.next_block, some.keys)
-                run.next_block += 1
-                run.record()
+                self._forget(some.keys)
+
+    def _forget(self, keys: Sequence[bytes]) -> None:
+        """Items that need no delete, and that the sync knows no longer."""
+        if keys:
+            self._run.recorder.forget(self._run.next_block, keys)
+            self._run.next_block += 1
+            self._run.record()
 
     def _let_deletes_settle(self) -> None:
         """Rows that can be others now may be there again, while an earlier claim's deletes of them are at work."""
@@ -221,6 +232,7 @@ class Attempts:
         run.recorder.finish(status, operation, error, message, end)
         tracing.note({"blade.job.status": status, "error.type": error or ""}, failed=status is Status.FAILED)
         self._ended = True
+        self._events.end(status, error)
 
     def _let_settle(self) -> None:
         """All rows of a doubtful job are uncertain, and there is no room to hold them all back. Raises HaltedError."""

@@ -250,7 +250,8 @@ class Batch:
         _put(self.recorded, places, Mark.SUCCESS)
         if self.facts is None:
             return 0
-        created = [at for at in places if self.facts["created"][at]]
+        some = np.fromiter(places, np.intp, len(places))
+        created = some[self.facts["created"][some]].tolist()
         if created:
             _put(self.recorded, created, Mark.CREATED)
         return len(created)

@@ -297,7 +297,32 @@ class Ledger:
 
     def written(self, keys: Iterable[bytes]) -> None:
         """These stand in the ledger now."""
-        self._unwritten.difference_update(keys)
+        if self._unwritten:
+            self._unwritten.difference_update(keys)
+
+    def admit_known(self, keys: Sequence[bytes], known: NDArray[np.bool_], again: NDArray[np.bool_]) -> Admissions:
+        """As `admit`, where somebody else keeps which of the `known` ids came `again`: they are not looked for here.
+
+        All batches are admitted in this way, or none. Where an earlier claim has recorded rows, it is `admit`.
+        """
+        if len(self._past) or not self._past.certain:
+            return self.admit(keys)
+        admitted, verdicts, repeated = list(keys), np.zeros(len(keys), dtype=np.uint8), again.copy()
+        others = np.flatnonzero(~known)
+        if len(others):
+            some, verdicts[others], repeated[others] = self.admit(_at(others, keys))
+            for at, key in zip(others.tolist(), some, strict=True):
+                admitted[at] = key
+        for at in np.flatnonzero(again).tolist():
+            admitted[at] = self._repeated(keys[at])
+            self._unwritten.add(admitted[at])
+        verdicts[again] = Verdict.DUPLICATE
+        return Admissions(admitted, verdicts, repeated)
+
+    def _repeated(self, key: bytes) -> bytes:
+        """The key of one more row with the same id."""
+        occurrence = self._repeats[key] = self._repeats.get(key, 0) + 1
+        return repeat_key(key, occurrence)
 
     def admit(self, keys: Sequence[bytes]) -> Admissions:
         """The verdicts over a batch of rows, given the keys of their ids (or contents)."""
@@ -305,7 +330,7 @@ class Ledger:
             return Admissions([], np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.bool_))
         head = heads(keys)
         at = self._past.positions(head)
-        recorded, doubtful = at >= 0, _again(head) | self._past.met(at)
+        recorded, doubtful = at >= 0, stood_before(head) | self._past.met(at)
         fresh = np.flatnonzero(~(doubtful | recorded))
         if len(fresh):
             doubtful[fresh] = self._bloom.add_new(b"".join(_at(fresh, keys)))
@@ -345,8 +370,7 @@ class Ledger:
         for i, met_before in zip(places.tolist(), met.tolist(), strict=True):
             key = keys[i]
             if key in self._repeats or key in self._unwritten or key in known or met_before:
-                occurrence = self._repeats[key] = self._repeats.get(key, 0) + 1
-                admitted[i], repeated[i] = repeat_key(key, occurrence), True
+                admitted[i], repeated[i] = self._repeated(key), True
             else:
                 self._unwritten.add(key)
                 fresh.append(i)
@@ -416,11 +440,14 @@ class Contents:
         return False
 
 
-def _again(head: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which of these stood there before."""
-    order = np.argsort(head, kind="stable")
-    again = np.zeros(len(head), dtype=np.bool_)
-    again[order[1:]] = head[order[1:]] == head[order[:-1]]
+def stood_before(numbers: NDArray[np.uint64] | NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of these are equal to one that stands before them."""
+    ordered = np.sort(numbers)
+    if not (ordered[1:] == ordered[:-1]).any():  # as nearly always: a third of the time
+        return np.zeros(len(numbers), dtype=np.bool_)
+    order = np.argsort(numbers, kind="stable")
+    again = np.zeros(len(numbers), dtype=np.bool_)
+    again[order[1:]] = numbers[order[1:]] == numbers[order[:-1]]
     return again
 
 

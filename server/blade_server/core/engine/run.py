@@ -21,6 +21,7 @@ from blade_server.core.engine.record.recorder import Recorder
 from blade_server.core.engine.sync.sync_job import SyncJob
 from blade_server.core.engine.upload.limiter import Limiter
 from blade_server.errors import BladeError, Reason
+from blade_server.lineage import Lineage
 from blade_server.model import Action, Claim, Flags, Status, WaitReason
 from blade_server.model.policy import EnginePolicy, RetryPolicy
 from blade_server.storage.engine.stores import Stores
@@ -39,11 +40,13 @@ class EngineTools:
     policy: EnginePolicy
     stores: Stores
     endpoints: Endpoints
+    lineage: Lineage
 
     @classmethod
-    def of(cls, policy: EnginePolicy, stores: Stores, catalogs: Catalogs) -> Self:
-        """With throttles that share their holds with all replicas."""
-        return cls(policy=policy, stores=stores, endpoints=Endpoints(catalogs, stores.holds))
+    def of(cls, policy: EnginePolicy, stores: Stores, catalogs: Catalogs, lineage: Lineage | None = None) -> Self:
+        """With throttles that share their holds with all replicas. `lineage`: who is told of runs; None: nobody."""
+        endpoints = Endpoints(catalogs, stores.holds)
+        return cls(policy=policy, stores=stores, endpoints=endpoints, lineage=lineage or Lineage())
 
 
 class Run:
@@ -104,6 +107,11 @@ class Run:
     def catalog(self) -> Catalog:
         """Of the job's destination."""
         return self.endpoint.catalog
+
+    @property
+    def catalog_url(self) -> str:
+        """Of the job's destination; empty until that is open."""
+        return "" if self._endpoint is None else self.catalog.url
 
     @property
     def settle_s(self) -> float:

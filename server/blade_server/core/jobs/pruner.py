@@ -62,5 +62,6 @@ class Pruner:
         if time.monotonic() >= self._quiet_runs_s + QUIET_RUNS_EVERY_S:
             self._quiet_runs_s = time.monotonic()
             self._retention.forget_costs()
-            while not self._stopping.is_set() and self._retention.prune_quiet_runs():
-                pass
+            for prune in (self._retention.prune_quiet_runs, self._retention.thin_messages):
+                while not self._stopping.is_set() and prune():
+                    pass

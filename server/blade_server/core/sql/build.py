@@ -132,6 +132,13 @@ def tables(statement: str) -> list[str]:
     return list(dict.fromkeys(_name(table) for table in tree.find_all(exp.Table) if _can_pin(table)))
 
 
+@bounded(lambda statement: statement, "sql")
+def names_of_tables(statement: str) -> list[str]:
+    """The full names of the tables that a resolved query reads, pinned or not, each once, without quotes."""
+    found = (table.parts for table in reparse(statement).tree.find_all(exp.Table) if table.catalog)
+    return list(dict.fromkeys(".".join(part.name for part in parts) for parts in found))
+
+
 @bounded(lambda statement, _: statement, "sql")
 def pin(statement: str, versions: Mapping[str, int]) -> str:
     """The query over these versions of its tables; keys as `tables` gives them, others stay as they are."""

@@ -8,7 +8,8 @@ uploads.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -54,18 +55,25 @@ def _has_text(kind: pa.DataType) -> bool:
     return any(check(kind) for check in (*checks, types.is_binary, is_time, types.is_duration, types.is_interval))
 
 
-def row_texts(columns: Sequence[AnyArray], names: Sequence[str], *, exact: bool = False) -> pa.StringArray:
+def row_texts(
+    columns: Sequence[AnyArray],
+    names: Sequence[str],
+    *,
+    written: Mapping[int, pa.StringArray] = MappingProxyType({}),
+    exact: bool = False,
+) -> pa.StringArray:
     """One JSON object a row, columns in order; a string column without nulls.
 
     Args:
         columns: valid columns of `plain_type`s and equal length, at least one.
         names: their names.
+        written: of columns by their places, what stands between the quotes, where that is known.
         exact: NaN and infinities as strings instead of null, so that different rows have different text.
     """
     parts: list[pa.StringArray | str] = []
     before = "{"
-    for column, name in zip(columns, names, strict=True):
-        quote, texts = _unquoted(column, exact=exact)
+    for place, (column, name) in enumerate(zip(columns, names, strict=True)):
+        quote, texts = ('"', written[place]) if place in written else _unquoted(column, exact=exact)
         parts += [before + orjson.dumps(name).decode() + ":" + quote, texts]
         before = quote + ","
     return join_text(*parts, before[:-1] + "}")

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from blade_server.arrow.arrays import AnyArray, as_bytes, as_text, values
 from blade_server.arrow.items import Items
+from blade_server.arrow.json_text import is_printable
 from blade_server.core.transform.classifications import above, highest, raised
 from blade_server.core.transform.columns import find_column, require_column, rows_where
 from blade_server.core.transform.item_ids import Template, TemplateError, trimmed
@@ -131,7 +132,7 @@ class Transform:
             data_type=self._data_type,
             metadata=self._metadata,
             ids=ids,
-            rows=as_bytes(row_texts(batch.columns, self._names)),
+            rows=as_bytes(row_texts(batch.columns, self._names, written=self._written(batch, last_modified))),
             classifications=classifications,
             last_modified=last_modified,
         )
@@ -199,7 +200,9 @@ class Transform:
             faults[row] = _Fault(failure.reason, failure.column, failure.message)
         ids = rendered.ids
         wrong = pc.greater(pc.utf8_length(ids), pa.scalar(MAX_ITEM_ID_CHARACTERS))
-        for row in rows_where(pc.or_(wrong, pc.match_substring_regex(ids, r"\p{Cc}"))):
+        if not is_printable(ids):
+            wrong = pc.or_(wrong, pc.match_substring_regex(ids, r"\p{Cc}"))
+        for row in rows_where(wrong):
             message = (
                 f"item id {_shown(ids[row].as_py())} is longer than {MAX_ITEM_ID_CHARACTERS} characters "
                 "or has control characters"
@@ -247,6 +250,14 @@ class Transform:
             message = f"column {name!r} holds {_shown(shown.as_py())}: {_TIMES_READ}"
             faults.setdefault(row, _Fault(Reason.UNSERIALISABLE_VALUE, name, message))
         return iso_text(times.cast(pa.timestamp("ms")) if pa.types.is_date(times.type) else times, zone="Z")
+
+    def _written(self, batch: pa.RecordBatch, last_modified: pa.StringArray) -> dict[int, pa.StringArray]:
+        """The column that gives the times of the items, where the JSON of a row has it as those have it."""
+        place = self._last_modified
+        if place is None or last_modified.null_count:
+            return {}
+        kind = batch.column(place).type
+        return {place: last_modified} if pa.types.is_timestamp(kind) and kind.tz else {}
 
     def _rejected(self, batch: pa.RecordBatch, items: Items, faults: _Faults) -> list[Rejected]:
         failed = sorted(faults)

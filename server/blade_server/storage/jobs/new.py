@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from blade_server.errors import Invalid, NotFound, QuotaExceeded, Reason
+from blade_server.errors import NotFound, QuotaExceeded, Reason
 from blade_server.model import FINAL, EventKind, Job, NewJob, Status
 from blade_server.model.access import Caller, Deed, Kind
 from blade_server.model.sync import SyncTask
@@ -20,6 +20,7 @@ from blade_server.storage.database import Database
 from blade_server.storage.destinations import hold
 from blade_server.storage.jobs.rows import QUEUED, add_event, job_from, not_found, ring, ring_queue, storable
 from blade_server.storage.jobs.runs import begin_run, place_of
+from blade_server.storage.repeated import stored_before
 
 _job = tables.job
 
@@ -166,15 +167,8 @@ class NewJobs:
             return self._replay(connection, request_id, request_hash, by)
 
     def _replay(self, connection: Connection, request_id: str, request_hash: str, by: Caller) -> Job | None:
-        if not request_id:
-            return None
-        row = connection.execute(select(_job).where(_job.c.request_id == by.own(request_id))).one_or_none()
-        if row is not None and row.request_hash != request_hash:
-            raise Invalid.field(
-                "request_id",
-                f"{request_id!r} was used before with another body; take a new id for a new job",
-                reason=Reason.REQUEST_ID_REUSED,
-            )
+        asked = (request_id, request_hash)
+        row = stored_before(connection, select(_job), _job, asked, by=by, what="job")
         return None if row is None else job_from(row)
 
     def _hold_parent(self, connection: Connection, parent_job_id: str) -> None:

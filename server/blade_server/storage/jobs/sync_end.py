@@ -45,7 +45,8 @@ def end_in_sync(connection: Connection, job_id: str, status: Status, end: SyncEn
     if end is not None:
         values |= _moves(end, status)
     if cursor_column(job.task.get("spec", {})) != cursor_column(sync.spec):
-        values.pop("watermark", None)  # it is a value of another column than the next run follows
+        for name in ("watermark", "watermark_type"):
+            values.pop(name, None)  # it is a value of another column than the next run follows
     if values:
         connection.execute(update(_sync).where(_sync.c.name == job.sync).values(values))
 
@@ -83,7 +84,7 @@ def _moves(end: SyncEnd, status: Status) -> dict[str, Any]:
     if end.feed_version is not None:
         values["feed_version"] = end.feed_version
     if end.watermark is not None:
-        values["watermark"] = end.watermark
+        values |= {"watermark": end.watermark, "watermark_type": end.watermark_type}
     if end.key_hash is not None:
         values |= {"key_hash": end.key_hash, "last_whole_time": func.now(), "doubtful": False}
     if end.table_id is not None:

@@ -95,14 +95,18 @@ class DueStore:
         self._new_jobs = new_jobs
 
     def waiting(self, *, server: str, limit: int) -> Waiting:
-        """At most `limit` syncs of each kind, for each server in another order, so that they do not meet."""
+        """At most `limit` syncs of each kind: one of each owner, then the second of each, and so on.
+
+        For each server in another order, so that they do not meet.
+        """
         mixed = func.md5(_sync.c.name + server)
+        turn = func.row_number().over(partition_by=_sync.c.owner["name"], order_by=mixed)
         come = _BARE.where(_sync.c.next_due <= func.clock_timestamp(), ~_sync.c.paused)
         free = _BARE.where(_sync.c.queued, ~_sync.c.paused, ~_writes_now())
         with self._database.read() as connection:
             time = connection.execute(select(func.clock_timestamp())).scalar_one()
-            due = self._syncs(connection, come.order_by(mixed).limit(limit))
-            queued = self._syncs(connection, free.order_by(mixed).limit(limit))
+            due = self._syncs(connection, come.order_by(turn, mixed).limit(limit))
+            queued = self._syncs(connection, free.order_by(turn, mixed).limit(limit))
             next_s = connection.execute(_NEXT).scalar()
         return Waiting(time=time, due=due, queued=queued, next_s=None if next_s is None else float(next_s))
 

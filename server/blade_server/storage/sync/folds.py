@@ -51,6 +51,17 @@ _CHANGE = text(
     """
 )
 
+_IN_LEDGERS = text(
+    """
+    SELECT DISTINCT part.key FROM job JOIN job_block USING (job_id),
+        LATERAL (SELECT substring(digests FROM at * 16 + 1 FOR 16) AS key
+                 FROM generate_series(0, length(digests) / 16 - 1) AS at) AS part
+    WHERE job.sync = ANY(CAST(:syncs AS text[])) AND job.sync <> '' AND NOT job.folded
+      AND job_block.item_ids IS NOT NULL AND job_block.contents IS NOT NULL
+      AND part.key = ANY(CAST(:keys AS bytea[]))
+    """
+)
+
 _FINISH = text(
     """
     UPDATE sync SET generation = generation
@@ -108,6 +119,15 @@ class FoldStore:
             if len(rows) < _AT_ONCE:
                 return
             after = rows[-1].block
+
+    def in_ledgers(self, syncs: Sequence[str], keys: Sequence[bytes]) -> set[bytes]:
+        """Those of the keys that jobs of these syncs have sent or intend to, and whose ledger is not folded yet.
+
+        Reads all of those ledgers: ask rarely, for many at once.
+        """
+        with self._database.read() as connection:
+            rows = connection.execute(_IN_LEDGERS, {"syncs": list(syncs), "keys": list(keys)})
+            return {bytes(row.key) for row in rows}
 
     @contextmanager
     def slice(self, job: Unfolded) -> Iterator[FoldSlice | None]:

@@ -13,6 +13,7 @@ _job, _sync = tables.job, tables.sync
 NOTHING_KNOWN: dict[str, Any] = {
     "generation": _sync.c.generation + 1,
     "watermark": "",
+    "watermark_type": "",
     "feed_version": None,
     "table_id": "",
     "catalog_id": "",

@@ -67,6 +67,14 @@ class StateStore:
             size = connection.execute(_size(sync)).scalar_one()
             yield generation or 0, int(size), _blocks(connection, sync)
 
+    def neighbours(self, sync: str) -> list[str]:
+        """The other syncs whose items have its data type in its destination."""
+        mine, other = _sync.alias("mine"), _sync.alias("other")
+        same = (mine.c.destination == other.c.destination) & (mine.c.data_type == other.c.data_type)
+        query = select(other.c.name).join(mine, same).where(mine.c.name == sync, other.c.name != sync)
+        with self._database.read() as connection:
+            return list(connection.execute(query.order_by(other.c.name)).scalars())
+
     def lows(self, sync: str) -> list[bytes]:
         """Where the blocks begin, in their order."""
         query = select(_block.c.low).where(_block.c.sync == sync).order_by(_block.c.low)
@@ -141,6 +149,7 @@ def state_from(row: Row[Any]) -> SyncState:
         generation=row.generation,
         run_number=row.run_number,
         watermark=row.watermark,
+        watermark_type=row.watermark_type,
         feed_version=row.feed_version,
         table_id=row.table_id,
         key_hash=row.key_hash,

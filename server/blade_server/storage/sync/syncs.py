@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
-from blade_server.errors import AlreadyExists, Invalid, Reason, check_may
+from blade_server.errors import AlreadyExists, Reason, check_may
 from blade_server.model.access import Caller, Deed, Scope
 from blade_server.model.sync import Sync
 from blade_server.storage import audit, tables
@@ -16,6 +16,7 @@ from blade_server.storage.database import Database
 from blade_server.storage.destinations import hold
 from blade_server.storage.jobs.rows import SYNCS, ring
 from blade_server.storage.jobs.runs import check_idle
+from blade_server.storage.repeated import stored_before
 from blade_server.storage.sync.forget import NOTHING_KNOWN, forget_items
 from blade_server.storage.sync.places import check_place, hold_source, lock_places
 from blade_server.storage.sync.rows import FirstDue, locked, one, shown, sync_from, time_now
@@ -107,18 +108,10 @@ class SyncStore:
             )
 
     def _replay(self, connection: Connection, request_id: str, request_hash: str, by: Caller) -> Sync | None:
-        if not request_id:
-            return None
-        query = select(_sync.c.name, _sync.c.source, _sync.c.data_type, _sync.c.request_hash)
-        row = connection.execute(query.where(_sync.c.request_id == by.own(request_id))).one_or_none()
+        asked = (request_id, request_hash)
+        row = stored_before(connection, select(_sync), _sync, asked, by=by, what="sync")
         if row is None:
             return None
-        if row.request_hash != request_hash:
-            raise Invalid.field(
-                "request_id",
-                f"{request_id!r} was used before with another body; take a new id for a new sync",
-                reason=Reason.REQUEST_ID_REUSED,
-            )
         stored = one(connection, row.name, by.sees)
         check_may(by, row.source, row.data_type, f"sync {row.name!r}")
         return stored
@@ -155,7 +148,8 @@ class SyncStore:
                 values |= {"next_due": self._first_due(sync.name, sync.spec, time_now(connection)), "queued": False}
                 ring(connection, SYNCS)
             if cursor_column(before.spec) != cursor_column(values["spec"]):
-                values["watermark"] = ""  # a value of the other column: the next run reads all rows
+                # A value of the other column: the next run reads all rows.
+                values["watermark"] = values["watermark_type"] = ""
             if moved:
                 check_idle(connection, sync.name)
                 forget_items(connection, sync.name)

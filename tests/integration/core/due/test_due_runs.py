@@ -11,6 +11,7 @@ import pytest
 from tests.support.access import called
 from tests.support.due import OWNER, DueWorld
 
+from blade_server.core.due import starts
 from blade_server.core.sql.bounded import _apart
 from blade_server.errors import Unavailable
 from blade_server.model import Status
@@ -233,6 +234,43 @@ def test_sql_that_is_not_accepted_any_more_blocks_it_and_is_not_quoted(world: Du
     (fire,) = world.fires()
     assert fire.outcome == "BLOCKED"
     assert "classified words" not in fire.detail
+
+
+def test_a_source_that_only_its_sql_reads_is_not_named_to_who_sees_the_sync(world: DueWorld) -> None:
+    world.add_source("others")
+    world.add_sync(sql="SELECT p.* FROM parts p JOIN others o ON o.id = p.id")
+    world.take_grants()
+    world.grant(Role.EDITOR, scope="source:parts")
+    world.grant(Role.VIEWER, scope="source:others")
+    world.due()
+    world.look()
+    (fire,) = world.fires()
+    assert fire.outcome == "BLOCKED"
+    assert "'ann' may not read all of what its SQL reads" in fire.detail
+    assert "others" not in fire.detail
+
+
+def test_much_long_sql_of_one_owner_holds_up_nobody_else(world: DueWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starts, "LONG_TEXTS_S", 0.0)
+    long = "SELECT * FROM parts WHERE id <> '" + "x" * starts.LONG_TEXT + "'"
+    world.grant(principal="bob")
+    for number in range(5):
+        world.add_sync(f"slow-{number}", sql=long, scope=f"slow {number}")
+        world.due(f"slow-{number}")
+    world.add_sync("of-bob", owner="bob", sql=long, scope="bob")
+    world.add_sync("short", scope="short")
+    for name in ("of-bob", "short"):
+        world.due(name)
+
+    def settled() -> list[str]:
+        world.look()
+        return [row.sync for row in world.rows("SELECT sync FROM sync_fire ORDER BY sync")]
+
+    assert (len(first := settled()), "short" in first) == (2, True)
+    assert (len(second := settled()), "of-bob" in second) == (3, True)
+    for left in (4, 5, 6, 7, 7):
+        assert len(settled()) == left
+    assert len(world.started()) == 7
 
 
 def test_a_full_server_leaves_a_due_time_out(make_world: Callable[..., DueWorld]) -> None:

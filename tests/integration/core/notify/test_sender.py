@@ -20,6 +20,7 @@ from blade_server.core.notify.sender import Sender
 from blade_server.errors import AlreadyExists, Conflict, Invalid, NotFound, Precondition
 from blade_server.model.notification import Notification, NotificationEvent, NotificationFormat
 from blade_server.model.policy import NotifyPolicy
+from blade_server.storage import outbox, retention
 from blade_server.storage.audit import AuditStore
 from blade_server.storage.database import Database
 from blade_server.storage.notifications import NotificationStore
@@ -62,9 +63,15 @@ class World:
             spec=document,
         )
 
-    def tell(self, event: NotificationEvent = NotificationEvent.RUN_FAILED, **data: Any) -> None:
+    def add_sync_like(self, name: str) -> None:
+        self.run(
+            "INSERT INTO sync SELECT (jsonb_populate_record(sync, jsonb_build_object('name', :name))).* FROM sync",
+            name=name,
+        )
+
+    def tell(self, event: NotificationEvent = NotificationEvent.RUN_FAILED, *, of: str = "parts", **data: Any) -> None:
         with self.database.begin() as connection:
-            queue(connection, "parts", event, data)
+            queue(connection, of, event, data)
         for sender in self.senders:
             sender.ring(["outbox"])
 
@@ -236,6 +243,27 @@ def test_after_a_day_it_is_dead(world: World) -> None:
     world.run("UPDATE outbox SET create_time = now() - interval '25 hours'")
     world.sender()
     wait_until(lambda: world.states() == ["DEAD"])
+
+
+def test_a_flood_of_one_sync_leaves_its_newest_messages_and_those_of_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MAX_WAITING", 5)
+    world.add("ops")
+    world.add("log")
+    world.add_sync("ops", "log")
+    world.add_sync_like("others")
+    world.tell(of="others")
+    for number in range(7):
+        world.tell(number=number)
+    states = {(row.sync, row.notification, row.data.get("number")): row.state for row in world.rows()}
+    for name in ("ops", "log"):
+        assert [states["parts", name, number] for number in range(7)] == ["DEAD"] * 2 + ["WAITING"] * 5
+        assert states["others", name, None] == "WAITING"
+    assert "5 newer messages of its sync wait" in next(row.detail for row in world.rows() if row.state == "DEAD")
+    monkeypatch.setattr(retention, "MESSAGES_KEPT", 1)
+    assert Retention(world.database).thin_messages() is False
+    assert [row.data["number"] for row in world.rows() if row.state == "DEAD"] == [1, 1]
 
 
 def test_a_server_that_dies_between_sending_and_saying_so_has_it_sent_again(world: World) -> None:

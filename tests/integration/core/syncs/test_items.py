@@ -46,6 +46,14 @@ def known(sync, database) -> Sequence[str]:
     return ids
 
 
+def test_an_item_is_shown_while_the_source_is_switched_off(syncs, known, database) -> None:
+    with database.begin() as connection:
+        connection.execute(text("UPDATE source SET enabled = false"))
+    assert syncs.item("maintenance", "P-0").state is ItemState.SENT
+    with pytest.raises(Precondition, match="switched off"):
+        syncs.backfill("maintenance", asked(), column="number", from_value="1")
+
+
 @pytest.mark.parametrize(
     ("item_id", "state"),
     [

@@ -148,6 +148,11 @@ class JobQuery:
         """Whether every reading sees the same rows."""
         return self._plan.version is not None
 
+    @property
+    def version(self) -> int | None:
+        """Of the source's table that is read; None: it is not known, or it has none."""
+        return self._plan.version
+
     def _ledger(self, first_block: int) -> Ledger:
         ledgers, job_id = self._ledgers, self._claim.job_id
         doubtful = self._claim.doubtful

@@ -1,7 +1,8 @@
 """One pass over a job's result: from the warehouse to chunks of admitted items, in a thread of its own.
 
 It runs ahead of the uploads by at most `AHEAD` chunks of at most `CHUNK_BYTES`, or `TEXT_BYTES` once they are JSON, so
-the memory of a job does not depend on the number of its rows, nor much on their width.
+the memory of a job does not depend on the number of its rows, nor much on their width. A run of a sync, which may have
+nothing to upload, transforms one more in a second thread while it compares.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from blade_server import tracing
 from blade_server.arrow.items import Items
 from blade_server.core.engine.batches import Chunk, End
 from blade_server.core.engine.ledger import (
+    Admissions,
     Contents,
     Ledger,
     Likeness,
@@ -28,13 +30,14 @@ from blade_server.core.engine.ledger import (
     item_keys,
     rejected_key,
 )
+from blade_server.core.engine.read.ahead import one_ahead
 from blade_server.core.engine.sync.comparison import Comparison
 from blade_server.core.transform.json_columns import text_bytes
 from blade_server.core.transform.transform import Rejected, Transform, Transformed
 from blade_server.errors import Reason
 from blade_server.metrics.families import JOB_ROWS_READ
 from blade_server.model import MAX_ROW_JSON_BYTES, ItemError, Stage
-from blade_server.warehouse import Warehouse
+from blade_server.warehouse import Result, Warehouse
 
 CHUNK_ROWS = 10_000
 CHUNK_BYTES = 8 << 20
@@ -99,25 +102,32 @@ class Reader:
                 self._inbox(exc)
 
     def _read(self) -> None:
-        rows_read = JOB_ROWS_READ.labels(self._pass.source)
         result = self._pass.warehouse.execute(self._pass.statement, max_batch_rows=CHUNK_ROWS)
         try:
             self.began.set()
             order = self._order(result.schema)
             transform = self._pass.transform(pa.schema([result.schema.field(at) for at in order]))
-            for batch in result:
-                rows_read.inc(batch.num_rows)
-                for part in slices(batch.select(order)):
-                    chunk = self._chunk(transform, part)
-                    self._room.acquire()
-                    if self._left:
-                        return
-                    self._inbox(chunk)
+            parts = (part for batch in self._batches(result) for part in slices(batch.select(order)))
+            transformed: Iterator[Transformed] = (self._spanned(transform, part) for part in parts)
+            if self._comparison is not None:
+                transformed = one_ahead(transformed, name="transform")
+            for some in transformed:
+                chunk = self._chunk(transform, some)
+                self._room.acquire()
+                if self._left:
+                    return
+                self._inbox(chunk)
             if not self._left:
                 seen = self._comparison.seen if self._comparison else None
                 self._inbox(End(rows_read=result.rows_read, seen=seen))
         finally:
             result.close()
+
+    def _batches(self, result: Result) -> Iterator[pa.RecordBatch]:
+        rows_read = JOB_ROWS_READ.labels(self._pass.source)
+        for batch in result:
+            rows_read.inc(batch.num_rows)
+            yield batch
 
     def _order(self, schema: pa.Schema) -> list[int]:
         """In which the columns are taken: a sync's items are the same whatever the order of the table's."""
@@ -126,6 +136,10 @@ class Reader:
             return list(places)
         self._comparison.begin(schema)
         return sorted(places, key=schema.names.__getitem__)
+
+    def _spanned(self, transform: Transform, batch: pa.RecordBatch) -> Transformed:
+        with self._spans({"blade.rows": batch.num_rows}):
+            return self._transformed(transform, batch)
 
     def _transformed(self, transform: Transform, batch: pa.RecordBatch) -> Transformed:
         if self._only is not None:
@@ -136,14 +150,14 @@ class Reader:
         items, rejected = transform(batch)
         if without is not None:
             rejected += self._comparison.rejected(transform(without), transform.fingerprints(without))
-        self._comparison.saw_rejected(rejected)
         return Transformed(items, rejected)
 
-    def _chunk(self, transform: Transform, batch: pa.RecordBatch) -> Chunk:
-        with self._spans({"blade.rows": batch.num_rows}):
-            items, rejected = self._transformed(transform, batch)
+    def _chunk(self, transform: Transform, transformed: Transformed) -> Chunk:
+        items, rejected = transformed
+        if self._comparison is not None:
+            self._comparison.saw_rejected(rejected)
         ids = item_keys(items.ids)
-        admitted = self._ledger.admit(ids)
+        admitted = self._admitted(ids)
         keys, verdicts, repeated = admitted
         likeness = self._contents.compare(ids, items.rows, repeated)
         errors = self._rejections(rejected)
@@ -163,6 +177,13 @@ class Reader:
             uncertain=frozenset(np.flatnonzero(verdicts[kept] == Verdict.UNCERTAIN).tolist()),
             errors=errors,
         )
+
+    def _admitted(self, ids: Sequence[bytes]) -> Admissions:
+        """What the ledger says; of items that a sync knows, what the reading has met is kept with them."""
+        found = None if self._comparison is None else self._comparison.meet(ids)
+        if found is None or found.again is None:
+            return self._ledger.admit(ids)
+        return self._ledger.admit_known(ids, found.known, found.again)
 
     def _failed_before(self, transform: Transform, batch: pa.RecordBatch) -> Transformed:
         """In a retry: the rows that failed, found again by their content or, if that was mended, by their item id."""

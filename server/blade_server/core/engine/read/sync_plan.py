@@ -69,7 +69,7 @@ class _Rows:
             return ""
         schema = self._schema()
         field = cursor_field(schema, spec.cursor.column)  # also where all rows are read: it has to be there
-        if self._all_are_due(spec.cursor):
+        if self._all_are_due(spec.cursor) or self._has_another_type(field):
             return ""
         return self._since(spec.cursor, field, schema)
 
@@ -78,6 +78,17 @@ class _Rows:
         if task.whole or state.doubtful or not state.watermark or state.key_hash != task.key_hash:
             return True
         return state.dirty_items > MAX_DIRTY or age_s is None or age_s >= cursor.full_every_s
+
+    def _has_another_type(self, field: pa.Field[pa.DataType]) -> bool:
+        """Whether the watermark is of another type than the column now: text sorts otherwise than numbers."""
+        before = self.sync.state.watermark_type
+        if before in {"", str(field.type)}:
+            return False
+        self.sync.findings.warn(
+            f"all rows are read, since the watermark is of another type ({before}) than the cursor column "
+            f"{field.name!r} ({field.type})"
+        )
+        return True
 
     def _since(self, cursor: Cursor, field: pa.Field[pa.DataType], schema: pa.Schema) -> str:
         template = self.job.spec.overrides.item_id or self.job.source.mapping.item_id

@@ -111,7 +111,7 @@ class Columns:
             contents=np.frombuffer(block.contents, "<u8"),
             runs=np.frombuffer(block.runs, "<u4"),
             marks=np.frombuffer(block.marks, np.uint8),
-            ids=unpacked(block.item_ids, block.size) if block.item_ids or not block.size else None,
+            ids=unpacked([block.item_ids], [block.size]) if block.item_ids or not block.size else None,
         )
 
     @classmethod

@@ -41,7 +41,9 @@ class Wanted:
 
 
 class Comparison:
-    """One reading; belongs to the reader's thread. What it met is in `seen`."""
+    """One reading; belongs to the reader's thread, but for `without_cursor` and `rejected`, which the thread that
+    transforms may call. What it met is in `seen`.
+    """
 
     def __init__(self, known: KnownItems, wanted: Wanted) -> None:
         known.anew()
@@ -49,6 +51,7 @@ class Comparison:
         self._wanted = wanted
         self.seen = Seen()
         self._cursor: CursorReader | None = None
+        self._found = Found(np.zeros(0, np.bool_), np.zeros(0, np.uint64), np.zeros(0, np.uint8))
 
     def begin(self, schema: pa.Schema) -> None:
         """The result has this schema. Raises Precondition (CURSOR_UNUSABLE)."""
@@ -93,10 +96,15 @@ class Comparison:
         if with_id:
             self._known.look(Keys.of(b"".join(map(item_key, with_id))))
 
+    def meet(self, ids: Sequence[bytes]) -> Found:
+        """What the sync knows of the items of a batch's rows, by the keys of their ids; before they are compared."""
+        self._found = self._known.meet(Keys.of(b"".join(ids)))
+        return self._found
+
     def compare(
         self, items: Items, ids: Sequence[bytes], admitted: Admissions, errors: Sequence[tuple[bytes, ItemError]]
     ) -> Chunk:
-        """The chunk of admitted rows: what is sent, what is equal.
+        """The chunk of admitted rows, which were met: what is sent, what is equal.
 
         Args:
             items: all items of a batch.
@@ -104,8 +112,7 @@ class Comparison:
             admitted: what the ledger says of them.
             errors: of the batch's rows, to go with the chunk.
         """
-        found = self._known.look(Keys.of(b"".join(ids)))
-        contents = digests(items)
+        found, contents = self._found, digests(items)
         open_ = admitted.verdicts <= Verdict.UNCERTAIN
         if not self._wanted.sends:
             return self._nothing_sent(items, admitted, np.flatnonzero(open_), errors)

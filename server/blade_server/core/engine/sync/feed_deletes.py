@@ -34,9 +34,9 @@ class FeedDeletes:
         name, job_id = self._sync.task.sync, self._sync.job_id
         return self._sync.insist(lambda: self._missing.noted_by_others(name, job_id, limit))
 
-    def note(self, item_ids: Sequence[str]) -> None:
-        """These have no rows any more."""
-        known = self._known_ones(item_ids)
+    def note(self, item_ids: Sequence[str]) -> Sequence[bytes]:
+        """These have no rows any more. Returns the keys of those that another sync has: this one forgets them."""
+        known, theirs = self._known_ones(item_ids)
         sync = self._sync
         if known.keys:
             sync.insist(
@@ -44,6 +44,7 @@ class FeedDeletes:
                     sync.task.sync, sync.job_id, sync.task.run_number, known, counts=True, anew=False
                 )
             )
+        return theirs
 
     def forget_others(self) -> None:
         """What earlier runs noted and this one did not has rows again."""
@@ -69,7 +70,7 @@ class FeedDeletes:
             return
         count, found = 0, Samples()
         for item_ids in gone:
-            known = self._known_ones(item_ids)
+            known, _ = self._known_ones(item_ids)
             count += len(known.keys)
             found.add(ChangeKind.DELETE, map(Sample, sorted(known.item_ids)[:MAX_SAMPLES]))
         objection = self._objection(count, can_delete=can_delete)
@@ -90,13 +91,18 @@ class FeedDeletes:
             objection = Objection(Withheld.DESTINATION_CANNOT_DELETE, words)
         return objection
 
-    def _known_ones(self, item_ids: Sequence[str]) -> Absent:
+    def _known_ones(self, item_ids: Sequence[str]) -> tuple[Absent, Sequence[bytes]]:
+        """Those that the sync has in the destination, and the keys of those that another one has there now."""
         if not item_ids:
-            return Absent([], [])
+            return Absent([], []), []
         keys = [item_key(item_id) for item_id in item_ids]
-        found = self._sync.insist(lambda: self._known.look(Keys.of(b"".join(keys)), saw=False))
-        places = np.flatnonzero(found.known & (found.marks & ItemMark.NEVER_SENT == 0)).tolist()
-        return Absent([keys[at] for at in places], [item_ids[at] for at in places])
+        wanted = Keys.of(b"".join(keys))
+        found = self._sync.insist(lambda: self._known.look(wanted, saw=False))
+        there = np.flatnonzero(found.known & (found.marks & ItemMark.NEVER_SENT == 0))
+        theirs = self._sync.theirs(wanted.take(there))
+        mine = there[~theirs].tolist()
+        absent = Absent([keys[at] for at in mine], [item_ids[at] for at in mine])
+        return absent, [keys[at] for at in there[theirs].tolist()]
 
     def _noted(self, done: set[int]) -> Iterator[Absent]:
         for keys, item_ids in self._missing.noted_items(self._sync.task.sync, self._sync.job_id):

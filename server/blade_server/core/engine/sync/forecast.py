@@ -12,7 +12,6 @@ from blade_server.arrow.digests import digests
 from blade_server.arrow.items import Items
 from blade_server.core.engine.batches import Chunk
 from blade_server.core.engine.ledger import Admissions, Verdict
-from blade_server.core.engine.sync.blocks import Keys
 from blade_server.core.engine.sync.catalog_reads import CatalogReads
 from blade_server.core.engine.sync.comparison import Comparison, Wanted
 from blade_server.core.engine.sync.known import KnownItems
@@ -43,8 +42,7 @@ class Forecast(Comparison):
         self, items: Items, ids: Sequence[bytes], admitted: Admissions, errors: Sequence[tuple[bytes, ItemError]]
     ) -> Chunk:
         """The chunk, in which nothing is sent; all arguments as `Comparison.compare` has them."""
-        found = self._known.look(Keys.of(b"".join(ids)))
-        contents = digests(items)
+        found, contents = self._found, digests(items)
         first = _first(ids, admitted)
         equal = first & self._is_equal(found, contents, np.full(len(items), Verdict.NEW, np.uint8))
         sent = np.flatnonzero(first & ~equal)

@@ -7,27 +7,33 @@ items up, block by block.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blade_server.arrow.arrays import values
+from blade_server.core.engine.ledger import stood_before
 from blade_server.core.engine.sync.blocks import Columns, ItemMark, Keys, find
 from blade_server.model.sync_block import SyncBlock
 from blade_server.storage.sync.state import StateStore
 
 AT_ONCE = 256
 """Blocks that are looked up in one go."""
+_GIVEN_UP_AT_ONCE = 50_000
 
 
 class Found(NamedTuple):
-    """Of each item asked for: whether it is known, and if so its digest and marks."""
+    """Of each item asked for: whether it is known, and if so its digest and marks.
+
+    `again`: which of the known ones this reading has met before; None: nobody keeps that.
+    """
 
     known: NDArray[np.bool_]
     contents: NDArray[np.uint64]
     marks: NDArray[np.uint8]
+    again: NDArray[np.bool_] | None = None
 
 
 class Absent(NamedTuple):
@@ -56,10 +62,17 @@ class LoadedItems:
             self._contents[part], self._marks[part] = columns.contents, columns.marks
             used += len(columns)
         assert used == size, f"{used} items where {size} were counted"
-        self._seen = np.zeros(size, np.bool_)
+        self._seen, self._met = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
+
+    def meet(self, wanted: Keys) -> Found:
+        """What is known of these, which are rows of a reading, and which of them it has met before."""
+        return self._look(wanted, saw=True, meets=True)
 
     def look(self, wanted: Keys, *, saw: bool = True) -> Found:
-        """What is known of these; `saw`: a reading has met them."""
+        """What is known of these; `saw`: a reading has shown that they are there."""
+        return self._look(wanted, saw=saw, meets=False)
+
+    def _look(self, wanted: Keys, *, saw: bool, meets: bool) -> Found:
         order = np.argsort(wanted.heads)  # neighbours lie together: several times as fast as in any order
         at = np.empty(len(order), np.int64)
         at[order] = find(Keys(self._heads, self._tails), wanted.take(order))
@@ -67,17 +80,36 @@ class LoadedItems:
         if saw:
             self._seen[at[known]] = True
         if not len(self._marks):
-            return Found(known, np.zeros(len(at), np.uint64), np.zeros(len(at), np.uint8))
-        return Found(known, self._contents[at], self._marks[at])
+            return Found(known, np.zeros(len(at), np.uint64), np.zeros(len(at), np.uint8), known if meets else None)
+        return Found(known, self._contents[at], self._marks[at], self._meet(at, known) if meets else None)
+
+    def _meet(self, at: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of the known ones were met before, in this call or another; they are now."""
+        again, places = np.zeros(len(at), np.bool_), at[known]
+        before = self._met[places] | stood_before(places)
+        self._met[places] = True
+        again[known] = before
+        return again
 
     def anew(self) -> None:
         """Another reading begins."""
-        self._seen[:] = False
+        self._seen[:] = self._met[:] = False
 
     @property
     def known(self) -> int:
         """Items that are in the destination, or may be."""
         return int(np.count_nonzero(self._marks & ItemMark.NEVER_SENT == 0))
+
+    def give_up(self, have: Callable[[Keys], NDArray[np.bool_]]) -> None:
+        """Those that were not seen and that others `have` are not this sync's any more: as if it had never sent them.
+
+        Raises what `have` raises.
+        """
+        places = np.flatnonzero(~self._seen & (self._marks & ItemMark.NEVER_SENT == 0))
+        for begin in range(0, len(places), _GIVEN_UP_AT_ONCE):
+            some = places[begin : begin + _GIVEN_UP_AT_ONCE]
+            theirs = have(Keys(self._heads, self._tails).take(some))
+            self._marks[some[theirs]] |= np.uint8(ItemMark.NEVER_SENT)
 
     def unseen(self) -> Keys:
         """The items that were not seen and are in the destination, or may be; in the order of their keys."""
@@ -130,6 +162,10 @@ class LookedUpItems:
         self._store = store
         self._sync = sync
         self._lows = store.lows(sync)
+
+    def meet(self, wanted: Keys) -> Found:
+        """As `look`: what was met is not kept."""
+        return self.look(wanted)
 
     def look(self, wanted: Keys, *, saw: bool = True) -> Found:
         """What is known of these. Raises StorageUnavailable."""

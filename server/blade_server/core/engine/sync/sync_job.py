@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from blade_server.arrow.arrays import values
 from blade_server.core.engine.batches import Seen
 from blade_server.core.engine.halt import Control, Insist
-from blade_server.core.engine.sync.blocks import Columns, ItemMark
+from blade_server.core.engine.sync.blocks import Columns, ItemMark, Keys
 from blade_server.core.engine.sync.catalog_reads import CatalogReads
 from blade_server.core.engine.sync.comparison import Comparison, Wanted
 from blade_server.core.engine.sync.cursor import later
@@ -27,6 +28,7 @@ from blade_server.core.engine.sync.forecast import Forecast
 from blade_server.core.engine.sync.foreseen import foresee, sample_deletes
 from blade_server.core.engine.sync.guards import Reading
 from blade_server.core.engine.sync.known import KnownItems, LoadedItems, LookedUpItems
+from blade_server.core.engine.sync.neighbours import Neighbours
 from blade_server.core.engine.sync.proof import Rows
 from blade_server.core.engine.sync.samples import Sample, Samples
 from blade_server.core.engine.sync.verified import Repair, TakeIn
@@ -200,6 +202,18 @@ class SyncJob:
         assert isinstance(self._known, LoadedItems)
         return self._known
 
+    def give_up(self) -> None:
+        """After a reading of all rows: items that it did not show and that another sync has are that one's."""
+        if self.task.spec.scope:
+            neighbours = self.insist(lambda: Neighbours.of(self.stores, self.task.sync))
+            self.insist(lambda: self.items.give_up(neighbours.have))
+
+    def theirs(self, keys: Keys) -> NDArray[np.bool_]:
+        """Which of these items another sync has, of those that the feed takes away from this one."""
+        if not self.task.spec.scope:
+            return np.zeros(len(keys.heads), np.bool_)
+        return self.insist(lambda: Neighbours.of(self.stores, self.task.sync).have(keys))
+
     def read(self, seen: Seen) -> None:
         """A reading came to its end."""
         findings, spec = self.findings, self.task.spec
@@ -325,6 +339,7 @@ class SyncJob:
         return SyncEnd(
             report=findings.report(),
             watermark=watermark,
+            watermark_type="" if self._cursor_kind is None else str(self._cursor_kind),
             key_hash=task.key_hash if whole else None,
             unsettled_s=unsettled_s,
             table_id=findings.plan.table_id if feeds else None,

@@ -73,6 +73,20 @@ def test_a_cursor_column_of_another_type_has_all_rows_read_once(make_sync_world,
     assert counts(syncs.run()) == {"unchanged": 1}
 
 
+def test_numbers_that_become_text_of_the_same_digits_are_not_compared_as_text(make_sync_world, rows):
+    syncs = make_sync_world(pa.table({**rows, "seq": pa.array(range(200), pa.int64())}), spec=incremental("seq"))
+    syncs.run()
+    assert (syncs.state.watermark, syncs.state.watermark_type) == ("199", "int64")
+    syncs.sql("UPDATE {t} SET priority = 'X', seq = 1000 WHERE number = 7")
+    syncs.sql("CREATE OR REPLACE TABLE {t} AS SELECT * REPLACE (CAST(seq AS STRING) AS seq) FROM {t}")
+    run = syncs.run()
+    assert run.report.whole, "as text, '1000' is below '199'"
+    assert "of another type (int64) than the cursor column 'seq' (string)" in run.report.warnings[0]
+    syncs.check_equal()
+    assert (syncs.state.watermark, syncs.state.watermark_type) == ("99", "string")
+    assert not syncs.run().report.whole
+
+
 def test_a_run_that_ends_after_the_cursor_was_changed_moves_no_watermark(make_sync_world, rows):
     syncs = make_sync_world(rows, spec=incremental("number"), runner=False)
     job = syncs.begin()
