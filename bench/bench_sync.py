@@ -161,6 +161,10 @@ class Bench:
 
 def know(bench: Bench, sync: str, items: int) -> None:
     """Makes the sync know so many items more, which no row is of."""
+    of = Unfolded(sync=sync, job_id="", run_number=1)
+    with bench.database.begin() as connection:
+        stored = FoldSlice(connection, of)
+        old = Columns.joined([Columns.of(block) for block in stored.blocks(stored.lows(FIRST, b"\xff" * 16))])
     keys = b"".join(blake2b(number.to_bytes(8, "big"), digest_size=16).digest() for number in range(items))
     more = Columns(
         keys=Keys.of(keys),
@@ -169,17 +173,13 @@ def know(bench: Bench, sync: str, items: int) -> None:
         marks=np.zeros(items, np.uint8),
         ids=pa.array([f"OLD-{number:09}" for number in range(items)]),
     )
-    with bench.database.begin() as connection:
-        stored = FoldSlice(connection, Unfolded(sync=sync, job_id="", run_number=1))
-        old = Columns.joined([Columns.of(block) for block in stored.blocks(stored.lows(FIRST, b"\xff" * 16))])
     both = Columns.joined([old, more])
-    both = both.take(np.lexsort((both.keys.tails, both.keys.heads)))
-    blocks = both.split(FIRST)
+    blocks = both.take(np.lexsort((both.keys.tails, both.keys.heads))).split(FIRST)
+    for at in range(0, len(blocks), 100):  # a transaction that does nothing for seconds is ended by PostgreSQL
+        with bench.database.begin() as connection:
+            FoldSlice(connection, of).put(blocks[at : at + 100])
     with bench.database.begin() as connection:
-        stored = FoldSlice(connection, Unfolded(sync=sync, job_id="", run_number=1))
-        for at in range(0, len(blocks), 100):
-            stored.put(blocks[at : at + 100])
-        stored.count(items, 0)
+        FoldSlice(connection, of).count(items, 0)
     with bench.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE sync_block")
         connection.exec_driver_sql("CHECKPOINT")

@@ -300,6 +300,12 @@ def test_ids_may_have_512_characters_and_no_control_characters() -> None:
     assert all(entry.error.item_id == "" and len(entry.error.message) < 400 for entry in done.rejected)
 
 
+@pytest.mark.parametrize("item_id", ["a\x1fb", "a\x7fb", "a\u0080b", "a\u009fb"])
+def test_one_control_character_is_found_in_each_part_of_unicode_that_has_some(item_id: str) -> None:
+    assert reasons(transform({"item_id": [item_id]}).rejected) == [(Reason.UNSERIALISABLE_VALUE, "mapping.item_id")]
+    assert transform({"item_id": ["\u00a0\u00bf"]}).rejected == []
+
+
 # --------------------------------------------------------------------------------------------- broken values
 
 
