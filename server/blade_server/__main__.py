@@ -187,49 +187,6 @@ def health(ready_file: Path | None, timeout_s: float) -> None:
     click.echo(status)
 
 
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
-@click.option(
-    "--bundle",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="New zip file for whoever helps: no secrets, no SQL, no rows.",
-)
-@click.option(
-    "--log-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="The server's log, the end of which goes into the bundle.",
-)
-@_config_file
-def doctor(as_json: bool, bundle: Path | None, log_file: Path | None) -> None:
-    """Look at all that a server needs, and say what is wrong and the way out: code 0, else 1.
-
-    Run it as the server's user and with its environment. It changes nothing.
-    """
-    logging.disable()  # what is found stands in the checks
-    if bundle is not None and bundle.exists():
-        _fail(2, f"{bundle} is there already; name a new file")
-    with _mistakes_in_one_sentence():
-        from blade_server.app.doctor.bundle import write_bundle
-        from blade_server.app.doctor.check import failed
-        from blade_server.app.doctor.doctor import examine
-        from blade_server.app.doctor.report import as_document, as_text, summary
-
-        settings, checks = None, []
-        try:
-            settings = _settings()
-        except ValueError as exc:
-            wrong = failed("settings", _sentence(exc), "change that setting, and ask again")
-        for check in examine(settings, os.environ) if settings else [wrong]:
-            checks.append(check)
-            if not as_json:
-                click.echo(as_text(check))
-        if bundle is not None:
-            write_bundle(bundle, checks, settings, os.environ, log_file)
-    document = as_document(checks)
-    click.echo(json.dumps(document, indent=2) if as_json else summary(checks))
-    sys.exit(1 if document["failed"] else 0)
-
-
 @main.group()
 def config() -> None:
     """The settings of a server as they are here; no server is needed."""
@@ -278,6 +235,49 @@ def check_config() -> None:
         for sentence in (*misspelt(os.environ), *unbound_hosts(settings)):
             log.warning("%s", sentence)
     click.echo("The settings are right.")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="New zip file for whoever helps: no secrets, no SQL, no rows.",
+)
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The server's log, the end of which goes into the bundle.",
+)
+@_config_file
+def doctor(as_json: bool, bundle: Path | None, log_file: Path | None) -> None:
+    """Look at all that a server needs, and say what is wrong and the way out: code 0, else 1.
+
+    Run it as the server's user and with its environment. It changes nothing.
+    """
+    logging.disable()  # what is found stands in the checks
+    if bundle is not None and bundle.exists():
+        _fail(2, f"{bundle} is there already; name a new file")
+    with _mistakes_in_one_sentence():
+        from blade_server.app.doctor.bundle import write_bundle
+        from blade_server.app.doctor.check import failed
+        from blade_server.app.doctor.doctor import examine
+        from blade_server.app.doctor.report import as_document, as_text, summary
+
+        settings, checks = None, []
+        try:
+            settings = _settings()
+        except ValueError as exc:
+            wrong = failed("settings", _sentence(exc), "change that setting, and ask again")
+        for check in examine(settings, os.environ) if settings else [wrong]:
+            checks.append(check)
+            if not as_json:
+                click.echo(as_text(check))
+        if bundle is not None:
+            write_bundle(bundle, checks, settings, os.environ, log_file)
+    document = as_document(checks)
+    click.echo(json.dumps(document, indent=2) if as_json else summary(checks))
+    sys.exit(1 if document["failed"] else 0)
 
 
 @main.command(hidden=True)
@@ -459,6 +459,13 @@ def _mistakes_in_one_sentence(of_settings: int = 2) -> Iterator[None]:
     try:
         yield
     except Exception as exc:
+        from pydantic import ValidationError
+
+        if isinstance(exc, ValidationError):
+            _fail(of_settings, "; ".join(_in_words(error) for error in exc.errors()))
+        if isinstance(exc, ValueError):
+            _fail(of_settings, str(exc))
+
         if isinstance(exc, ValueError):
             _fail(of_settings, _sentence(exc))
 

@@ -485,7 +485,7 @@ class Stage:
         target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
         policy = WebPolicy(listen=ListenPolicy(host=self._host, port=port))
-        self.web = Web(target, policy, self._sessions, self._refusals, door_key=access.lines.door_key)
+        self.web = Web(target, policy, self._sessions, self._refusals, door_key=access.lines.door_key, checks=tuple)
         self.port = await self.web.start()
 
     async def _shut(self) -> None:

@@ -153,10 +153,10 @@ def _takes_list(name: str) -> bool:
 
 
 def _check_secrecy(entry: Entry, mode: int) -> None:
-    """Raises ValueError for a secret that others can read. A DATABASE_URL is one if it has a password."""
+    """Raises ValueError for a secret that others can read. The URL of a database is one if it has a password."""
     if entry.name not in files_of_secrets() or not mode & 0o077:
         return
-    if entry.variable != "DATABASE_URL" or _PASSWORD.search(entry.text):
+    if not entry.variable.endswith("DATABASE_URL") or _PASSWORD.search(entry.text):
         raise ValueError(
             f"{entry.name} is a secret, and others may read this file (its mode is {mode & 0o777:04o}): chmod 600 "
             f"{entry.file}, or put the secret into a file of its own and name that by {entry.name}_file"

@@ -17,7 +17,7 @@ from blade_server.settings import Settings, files_of_secrets, variable
 from blade_server.storage.embedded.postgres import default_data_dir
 
 _HIDDEN = "***"
-_DEFAULTS_OF_THE_LOG = {"BLADE_LOG_LEVEL": "info"}
+_DEFAULTS_OF_THE_LOG = {"BLADE_LOG_LEVEL": "info", "BLADE_LOG_FORMAT": "text"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,7 @@ class Secrets:
         self.stranger = new_token()[1]
         self.values = {
             "DATABASE_URL": canary("database"),
+            "BLADE_LISTEN_DATABASE_URL": canary("bell"),
             "DATABRICKS_TOKEN": canary("warehouse"),
             "DATABRICKS_CLIENT_SECRET": canary("oauth"),
             "BLADE_CATALOG_TOKEN": canary("catalog"),
@@ -188,9 +189,13 @@ def test_no_secret_leaves_its_place(
 ) -> None:
     values = hidden.values
     host = warehouse.url
-    url = make_url(postgres_url).set(password=values["DATABASE_URL"]).render_as_string(hide_password=False)
+    url, bell = (
+        make_url(postgres_url).set(password=values[name]).render_as_string(hide_password=False)
+        for name in ("DATABASE_URL", "BLADE_LISTEN_DATABASE_URL")
+    )
     environment = {
         "DATABASE_URL": url,
+        "BLADE_LISTEN_DATABASE_URL": bell,
         "DATABRICKS_SERVER_HOSTNAME": host,
         "DATABRICKS_HTTP_PATH": warehouse.http_path,
         "DATABRICKS_CLIENT_ID": "client",

@@ -74,6 +74,20 @@ def test_behind_a_pooler_the_same_holds_for_the_pool_and_for_migrations(empty_po
             assert connection.execute(text("SHOW transaction_read_only")).scalar_one() == "off"
         database.close()
         engine.dispose()
+        assert as_anybody(url) == ["0"] * 3
+
+
+def as_anybody(url):
+    """The time limit of statements at each of three backends, for whoever comes later."""
+    connections = [psycopg2.connect(url) for _ in range(3)]
+    found = []
+    for connection in connections:  # each is in a transaction from here on, so each has another backend
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            found.append(cursor.fetchone()[0])
+    for connection in connections:
+        connection.close()
+    return found
 
 
 def test_behind_a_pooler_in_session_mode_the_bell_is_as_the_url_asks_for(empty_postgres_url):

@@ -27,6 +27,7 @@ from blade_server.model import Status
 from blade_server.model.access import Scope
 from blade_server.storage import migrate as migrate_module
 from blade_server.storage.codec import source_document, spec_document
+from blade_server.storage.connect import Pooling, Target
 from blade_server.storage.database import Database
 from blade_server.storage.jobs.show import JobStore
 from blade_server.storage.migrate import LOCK, NewerTablesError, migrate
@@ -71,11 +72,12 @@ def test_a_lock_that_stays_taken_is_told_with_who_holds_it_and_is_not_a_hang(pos
     assert " hanging " in told
 
 
-def test_nothing_of_a_migration_stays_at_the_backend(postgres_url):
+def test_nothing_of_a_migration_stays_at_a_pooler_s_backend(postgres_url):
     engine = create_engine(postgres_url, poolclass=NullPool)
-    migrate(postgres_url)
-    with engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar_one() == 0
+    with pgbouncer(postgres_url, "transaction") as url, engine.connect() as connection:
+        migrate(Target(url=url, pooling=Pooling.TRANSACTION))
+        query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()")
+        assert connection.execute(query).scalar_one() == 0
 
 
 def test_a_schema_of_its_own_is_migrated_beside_another(empty_postgres_url):

@@ -177,7 +177,19 @@ def test_of_several_hosts_the_one_that_takes_writes_is_used(server: str, over_tc
 )
 def test_a_pooler_is_found_out(server: str, mode: str, settings: dict[str, object]) -> None:
     with pgbouncer(server, mode, **settings) as url:
+        _fill(url, int(str(settings.get("default_pool_size", 3))))
         assert probe(url).pooling is Pooling(mode)
+
+
+def _fill(url: str, backends: int) -> None:
+    """Has the pooler make so many backends."""
+    connections = [psycopg2.connect(url) for _ in range(backends)]
+    for connection in connections:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT")
+    for connection in connections:
+        connection.commit()  # else the pooler lets its backend go
+        connection.close()
 
 
 def test_without_a_pooler_there_is_none_and_what_is_set_is_not_asked_for(server: str) -> None:

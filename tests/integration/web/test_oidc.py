@@ -49,7 +49,7 @@ class Site:
         sessions = Sessions(door, stored, self.provider.code_flow)
         self._loop = LoopThread()
         web = WebPolicy(listen=ListenPolicy(), trusted_proxies=(ip_network("127.0.0.1"),))
-        self.web = Web("unix:/nowhere", web, sessions, Refusals(self.recorder), door_key="key")
+        self.web = Web("unix:/nowhere", web, sessions, Refusals(self.recorder), door_key="key", checks=tuple)
         self.url = f"http://127.0.0.1:{self._loop.run(self.web.start())}"
 
     def close(self) -> None:

@@ -42,7 +42,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* blade.toml: what `config` says, the files of secrets, and the names by which the HTTP port is reached. */}}
 {{- define "blade.toml" -}}
-{{- range $name := list "database_url" "databricks_token" "databricks_client_secret" "catalog_token" "oidc_client_secret" }}
+{{- range $name := list "database_url" "listen_database_url" "databricks_token" "databricks_client_secret" "catalog_token" "oidc_client_secret" }}
 {{- if hasKey $.Values.config $name }}
 {{- fail (printf "config.%s is a secret: put it into the Secret %s, and the key that it has there into secrets.files.%s_file" $name $.Values.secrets.name $name) }}
 {{- end }}
