@@ -131,7 +131,10 @@ def test_the_file_can_be_named_by_a_variable(write) -> None:
         ("admin_token_file = '{file}'", "which does not hold a token as `blade token generate` makes it"),
         ("catalog_token_file = '/absent'", "catalog_token_file ({file}:1) is '/absent', which cannot be read"),
         ("secret_dir = '/absent'", "secret_dir ({file}:1) is '/absent', which is no folder"),
-        ("allowed_warehouse_hosts = ['a.test=s3cret']", "allowed_warehouse_hosts ({file}:1): what is bound to 'a.test'"),
+        (
+            "allowed_warehouse_hosts = ['a.test=s3cret']",
+            "allowed_warehouse_hosts ({file}:1): what is bound to 'a.test'",
+        ),
         ("allowed_catalog_hosts = ['a.test=s3cret']", "allowed_catalog_hosts ({file}:1): 'a.test' is no host with"),
         ("allowed_webhook_hosts = 'a.test=env:DATABRICKS_X|s3cret'", "allowed_webhook_hosts ({file}:1): 'a.test'"),
         ("allowed_tables = ['x']", "allowed_tables ({file}:1): 'x' is no full name of tables"),
