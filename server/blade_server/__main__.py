@@ -485,7 +485,10 @@ def _sentence(exc: ValueError) -> str:
 
 
 def _in_words(error: Any) -> str:
-    """`BLADE_PORT is 'abc': ...`; secrets are never at fault, because any text is one."""
+    """`BLADE_PORT is 'abc': ...`; secrets are never at fault, because any text is one.
+
+    What is wrong with hosts quotes them itself: a secret may have been bound to one by mistake.
+    """
     from blade_server.settings import Settings
 
     if not error["loc"]:  # about several settings at once: its words name them, and its input has all, secrets too
@@ -493,6 +496,8 @@ def _in_words(error: Any) -> str:
     name = str(error["loc"][0])
     field = Settings.model_fields.get(name)
     variable = f"BLADE_{name.upper()}" if field is not None and field.validation_alias is None else name
+    if error["type"] == "value_error":
+        return f"{variable}: {error['ctx']['error']}"
     return f"{variable} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from importlib.metadata import version
 from importlib.util import find_spec
 
@@ -17,6 +18,17 @@ log = logging.getLogger(__name__)
 _WHERE = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOL = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 LAST_WORDS_S = 1.0
+
+
+class _WithoutValues(logging.Handler):
+    """Logs what the SDK says without what it quotes: headers and addresses have secrets, and answers have anything."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        values = record.args if isinstance(record.args, tuple) else ()
+        known = tuple(each if isinstance(each, int | float | Enum) else "..." for each in values)
+        raised = record.exc_info[0] if record.exc_info else None
+        why = f" ({raised.__name__})" if raised else ""
+        log.log(record.levelno, "traces: %s%s", str(record.msg) % known if known else record.msg, why)
 
 
 def wanted(environment: Mapping[str, str]) -> bool:
@@ -49,6 +61,9 @@ def set_up(service: str) -> Callable[[], None]:
 
 
 def _started(service: str) -> Callable[[], None]:
+    of_sdk = logging.getLogger("opentelemetry")
+    of_sdk.handlers, of_sdk.propagate = [_WithoutValues()], False
+
     from opentelemetry import trace
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider

@@ -67,7 +67,7 @@ class Reread:
 def _secret(secret: SecretFile) -> Callable[[], str]:
     def read() -> str:
         changed = secret.read_again()
-        if changed and secret.variable == "DATABASE_URL_FILE":
+        if changed and secret.variable.endswith("DATABASE_URL_FILE"):
             return f"{secret.variable} changed, which counts from the next start"
         return f"{secret.variable} {'changed' if changed else 'unchanged'}"
 

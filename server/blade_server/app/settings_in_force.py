@@ -78,4 +78,4 @@ def _shown(value: object) -> Any:
         return list(map(_shown, value))
     if isinstance(value, Path):
         return str(value)
-    return without_user(value) if isinstance(value, str) and "@" in value and "://" in value else value
+    return without_user(value) if isinstance(value, str) and "://" in value else value

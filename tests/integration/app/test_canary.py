@@ -62,6 +62,7 @@ class Secrets:
             "credentials written out": canary("pasted"),
             "authorization of a stranger": self.stranger.split("_", 2)[2],
             "authorization of another scheme": canary("basic"),
+            "key of a collector": canary("collector"),
         }
         self.file = folder / "secrets" / "warehouse"
         self.file.parent.mkdir()
@@ -221,6 +222,7 @@ def test_no_secret_leaves_its_place(
         "BLADE_TOKEN": None,
         "BLADE_ADMIN_PORT": None,
         "BLADE_LOG_FORMAT": "json",
+        "OTEL_EXPORTER_OTLP_HEADERS": f"x-key={values['key of a collector']},{values['key of a collector']}",
         **collector.environment,
     }
     server = Served("--json", "--log-level", "debug", afresh=True, **environment)  # its command line is looked at

@@ -83,6 +83,7 @@ def test_no_secret_is_shown(write) -> None:
     lines = [f"{name} = '{SECRET}'" for name in files_of_secrets() if name != "database_url"]
     file = write("\n".join([*lines, f"database_url = 'postgresql://u:{SECRET}@h:5432/d?password={SECRET}'"]))
     os.environ["BLADE_CATALOG_URL"] = f"http://u:{SECRET}@a.test/x"
+    os.environ["BLADE_OIDC_ISSUER"] = f"https://b.test/x?key={SECRET}"
     for arguments in (["--json"], []):
         output = run("show", "--config", file, *arguments).output
         assert SECRET not in output
@@ -130,6 +131,13 @@ def test_the_file_can_be_named_by_a_variable(write) -> None:
         ("admin_token_file = '{file}'", "which does not hold a token as `blade token generate` makes it"),
         ("catalog_token_file = '/absent'", "catalog_token_file ({file}:1) is '/absent', which cannot be read"),
         ("secret_dir = '/absent'", "secret_dir ({file}:1) is '/absent', which is no folder"),
+        (
+            "allowed_warehouse_hosts = ['a.test=s3cret']",
+            "allowed_warehouse_hosts ({file}:1): what is bound to 'a.test'",
+        ),
+        ("allowed_catalog_hosts = ['a.test=s3cret']", "allowed_catalog_hosts ({file}:1): 'a.test' is no host with"),
+        ("allowed_webhook_hosts = 'a.test=env:DATABRICKS_X|s3cret'", "allowed_webhook_hosts ({file}:1): 'a.test'"),
+        ("allowed_tables = ['x']", "allowed_tables ({file}:1): 'x' is no full name of tables"),
         ("oidc_issuer = 'https://a.test'", "oidc_issuer ({file}:1)"),
         ("trusted_proxies = ['x']", "trusted_proxies ({file}:1) has 'x'"),
     ],

@@ -13,6 +13,7 @@ import pytest
 
 from blade_server.app.doctor.bundle import write_bundle
 from blade_server.app.doctor.check import Check, Outcome, failed, in_time, passed, warned
+from blade_server.app.doctor.here import of_disk, of_settings
 from blade_server.app.doctor.reached import of_server
 from blade_server.app.doctor.redaction import Redaction, redaction_of, shown
 from blade_server.app.doctor.report import as_text, summary
@@ -166,3 +167,35 @@ def test_each_part_of_a_bundle_is_looked_through_for_secrets(tmp_path: Path) -> 
     write_bundle(tmp_path / "b.zip", [passed("catalog", f"it is {secret}")], None, {"BLADE_SECRET_X": secret}, None)
     with ZipFile(tmp_path / "b.zip") as bundle:
         assert "it is ***" in bundle.read("doctor.json").decode()
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"tls_cert_file": "/absent"},
+        {"admin_token_file": "/absent"},
+        {"secret_dir": "/absent"},
+        {"oidc_ca_file": "/absent"},
+        {"catalog_url": "http://a..b"},
+    ],
+)
+def test_files_with_which_no_server_starts_fail(named: dict[str, str]) -> None:
+    [check] = of_settings(Settings(**named), {})
+    assert (check.outcome, bool(check.way_out)) == (Outcome.FAILED, True)
+
+
+@pytest.mark.parametrize("below", ["", "/sub"])
+def test_what_is_no_folder_cannot_hold_the_data(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").touch()
+    data, seen = of_disk(Settings(data_dir=f"{tmp_path}/file{below}"))
+    assert (data.outcome, data.found) == (
+        Outcome.FAILED,
+        f"{tmp_path}/file{below} cannot be made: {tmp_path}/file is no folder",
+    )
+    assert seen.outcome is (Outcome.FAILED if below else Outcome.PASSED)
+
+
+def test_of_a_log_without_an_end_a_part_is_taken(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b.zip", [], None, {}, Path("/dev/zero"))
+    with ZipFile(tmp_path / "b.zip") as bundle:
+        assert bundle.getinfo("log.txt").file_size < 2 << 20

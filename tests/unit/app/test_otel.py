@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
+
 import pytest
 
 from blade_server.app import otel
@@ -45,3 +49,43 @@ def test_a_protocol_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
     with pytest.raises(ValueError, match="OTEL_EXPORTER_OTLP_PROTOCOL is 'http/json': it is grpc or http/protobuf"):
         otel.set_up("blade")
+
+
+_SENDS = """
+from opentelemetry import trace
+from blade_server import logs, tracing
+from blade_server.app import otel
+logs.set_up(logs.Levels())
+end = otel.set_up("blade")
+with tracing.called("x", {}):
+    pass
+trace.get_tracer_provider().force_flush()
+end()
+"""
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_nothing_of_headers_and_addresses_is_in_the_log(protocol: str) -> None:
+    environment = {
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        "OTEL_EXPORTER_OTLP_HEADERS": "Authorization Bearer s3cret",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:s3cret@127.0.0.1:1/x?key=s3cret",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "0.1",
+    }
+    ended = subprocess.run([sys.executable, "-c", _SENDS], env=environment, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 0, ended.stderr
+    assert "traces: Header format invalid!" in ended.stderr
+    assert "traces: Failed to export" in ended.stderr
+    assert "s3cret" not in ended.stderr
+
+
+def test_of_what_the_sdk_says_numbers_and_kinds_of_errors_stay(caplog: pytest.LogCaptureFixture) -> None:
+    says = logging.Logger("opentelemetry.exporter")
+    says.addHandler(otel._WithoutValues())
+    says.error("batch code: %s, reason: %s", 401, "s3cret")
+    try:
+        raise ConnectionError("s3cret")
+    except ConnectionError:
+        says.exception("not sent")
+    assert caplog.messages == ["traces: batch code: 401, reason: ...", "traces: not sent (ConnectionError)"]
+    assert "s3cret" not in caplog.text

@@ -95,7 +95,7 @@ def _last_lines(file: Path) -> list[str]:
     with file.open("rb") as log:
         size = log.seek(0, os.SEEK_END)
         log.seek(max(0, size - _LOG_BYTES))
-        lines = log.read().decode("utf-8", "replace").splitlines()
+        lines = log.read(_LOG_BYTES).decode("utf-8", "replace").splitlines()
     return lines[1:] if size > _LOG_BYTES else lines
 
 

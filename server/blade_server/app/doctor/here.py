@@ -13,6 +13,7 @@ from pathlib import Path
 from blade_server.app.doctor.check import Check, failed, passed, warned
 from blade_server.app.exposure import check_exposure
 from blade_server.app.misspelt import misspelt
+from blade_server.app.named_files import check_named
 from blade_server.app.policies import access_policy, unbound_hosts, web_policy
 from blade_server.app.state import seen_folder, tokens_folder
 from blade_server.settings import Settings
@@ -25,12 +26,13 @@ _FEW_BYTES = 2 << 30
 
 
 def of_settings(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
-    """What is set, beyond what each value must be."""
+    """What is set, beyond what each value must be, and the files that it names."""
     try:
         check_exposure(settings)
         access_policy(settings)
         web_policy(settings)
-    except ValueError as exc:
+        check_named(settings)
+    except (ValueError, OSError) as exc:
         yield failed("settings", str(exc), "change that setting, and ask again")
     else:
         yield passed("settings", f"{len(settings.model_fields_set)} are set, and all can be right")
@@ -72,7 +74,9 @@ def of_disk(settings: Settings) -> Iterator[Check]:
 
 
 def _folder(name: str, folder: Path, *, holds_database: bool) -> Check:
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        return failed(name, f"{folder} cannot be made: {there} is no folder", "set BLADE_DATA_DIR to a folder")
     if not os.access(there, os.W_OK):
         return failed(
             name, f"{folder} cannot be written by this user", "give it to the server's user, or set BLADE_DATA_DIR"
