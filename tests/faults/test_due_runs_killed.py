@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 from sqlalchemy import text
 from tests.faults.servers import SETTINGS
 from tests.support.access import called
 from tests.support.engine import EngineWorld, maintenance_rows
-from tests.support.servers import Served
+from tests.support.pooler import pgbouncer
+from tests.support.servers import Served, run
 from tests.support.syncs import SyncWorld, make_sync_world
 from tests.support.waiting import wait_until
 from tests.support.webhooks import SECRET, Receiver
@@ -58,26 +60,33 @@ class Due:
             syncs.syncs.create(f"part-{number}", spec, by=called())
         self._run("""UPDATE sync SET owner = '{"name": "operator", "kind": "off", "groups": []}', next_due = now()""")
 
-    def start(self) -> None:
+    def start(self, *arguments: str, database_url: str = "") -> Served:
         world = self.world
         self._server = Served(
             "--json",
+            *arguments,
             **SETTINGS,
-            DATABASE_URL=world.database.url,
+            DATABASE_URL=database_url or world.database.url,
             DATABRICKS_SERVER_HOSTNAME=world.warehouse.url,
             DATABRICKS_HTTP_PATH=world.warehouse.http_path,
             DATABRICKS_TOKEN=world.warehouse.token,
             BLADE_CATALOG_URL=world.catalog.url,
             BLADE_AUTH="off",
+            BLADE_ADMIN_PORT=None,
             BLADE_ADMIN_TOKEN_FILE=None,
             BLADE_ALLOWED_WEBHOOK_HOSTS=f"{self._receiver.host}={HOOK}",
             BLADE_SECRET_HOOK=SECRET,
         )
         assert self._server.line, self._server.process.communicate()
+        return self._server
 
     def kill(self) -> None:
         assert self._server is not None
         self._server.stop(signal.SIGKILL)
+        self._server = None
+
+    def stopped(self) -> None:
+        """Somebody else has stopped it."""
         self._server = None
 
     def stop(self) -> None:
@@ -146,3 +155,29 @@ def test_a_server_killed_while_it_tells(due: Due, receiver: Receiver) -> None:
     }
     assert about == {(row.message_id, row.data["job_id"]) for row in due.rows("SELECT * FROM outbox")}
     assert len({job_id for _, job_id in about}) == len(about) == SYNCS
+
+
+def test_all_of_it_at_once_behind_a_pooler_of_transactions(due: Due, receiver: Receiver) -> None:
+    """Due runs in job processes, messages, the pulse, scrapes and the doctor: nothing of a session is needed."""
+    with pgbouncer(due.world.database.url, "transaction") as url:
+        server = due.start("--workers", "1", database_url=url)
+        metrics = f"http://127.0.0.1:{server.said()['admin_port']}/metrics"
+        scraped: list[str] = []
+
+        def ended() -> bool:
+            scraped.append(requests.get(metrics, timeout=10).text)
+            return due.count("outbox WHERE state = 'DELIVERED'") >= SYNCS
+
+        wait_until(ended, 180, lambda: scraped[-1])
+        check(due)
+        run("doctor", DATABASE_URL=url)
+        _, said = server.stop()
+    due.stopped()
+    for one in scraped:
+        assert "blade_postgres_up 1.0" in one
+        assert 'blade_jobs{status="RUNNING"}' in one
+        assert f'blade_sync_late{{sync="part-{SYNCS - 1}"}}' in one
+    assert "a pooler in transaction mode stands in front of PostgreSQL" in said
+    alarms = [line for line in said.splitlines() if "Traceback" in line or "ERROR" in line or "WARNING" in line]
+    expected = ("authentication is off", "a pooler in transaction mode")
+    assert [line for line in alarms if not any(words in line for words in expected)] == []

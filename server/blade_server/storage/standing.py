@@ -112,6 +112,8 @@ class StandingReader:
                 cursor.execute(f"{_BEGIN}; {set_first}; {_QUESTION}", values)
                 connect.finish(connection, in_time)
                 jobs, oldest_pending_s, messages, syncs = cursor.fetchone()
+                cursor.execute("COMMIT")  # or a pooler closes what is behind the connection, too
+                connect.finish(connection, in_time)
         finally:
             connection.close()
         return Standing(

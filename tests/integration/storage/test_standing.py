@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
+import psycopg2
 import pytest
 from sqlalchemy import text
+from tests.support.pooler import pgbouncer
 
 from blade_server.storage import standing
+from blade_server.storage.connect import Pooling, Target
 from blade_server.storage.database import Database
 from blade_server.storage.standing import StandingReader, SyncStanding
 
@@ -130,3 +134,17 @@ def test_a_table_that_is_locked_is_waited_for_only_so_long(
     monkeypatch.setattr(standing, "FRESH_S", 0.0)
     monkeypatch.setattr(standing, "TIMEOUT_S", 10.0)
     assert reader.now() is not None
+
+
+def test_a_pooler_keeps_its_backend(postgres_url: str) -> None:
+    """One whose client leaves within a transaction is closed, and another one made: every five seconds, for nothing."""
+    with pgbouncer(postgres_url, "transaction") as url, closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        pids = []
+        for _ in range(2):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                pids += cursor.fetchone()
+            with closing(StandingReader(Target(url=url, pooling=Pooling.TRANSACTION))) as reader:
+                assert reader.now() is not None
+        assert pids[0] == pids[1]

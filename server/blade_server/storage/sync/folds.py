@@ -54,11 +54,11 @@ _CHANGE = text(
 _IN_LEDGERS = text(
     """
     SELECT DISTINCT part.key FROM job JOIN job_block USING (job_id),
-        LATERAL (SELECT substring(digests FROM at * 16 + 1 FOR 16) AS key
+        LATERAL (SELECT substring(digests FROM at * 16 + 1 FOR 16) AS key, get_byte(outcomes, at) AS outcome
                  FROM generate_series(0, length(digests) / 16 - 1) AS at) AS part
     WHERE job.sync = ANY(CAST(:syncs AS text[])) AND job.sync <> '' AND NOT job.folded
       AND job_block.item_ids IS NOT NULL AND job_block.contents IS NOT NULL
-      AND part.key = ANY(CAST(:keys AS bytea[]))
+      AND part.outcome = ANY(CAST(:outcomes AS int[])) AND part.key = ANY(CAST(:keys AS bytea[]))
     """
 )
 
@@ -120,13 +120,14 @@ class FoldStore:
                 return
             after = rows[-1].block
 
-    def in_ledgers(self, syncs: Sequence[str], keys: Sequence[bytes]) -> set[bytes]:
-        """Those of the keys that jobs of these syncs have sent or intend to, and whose ledger is not folded yet.
+    def in_ledgers(self, syncs: Sequence[str], keys: Sequence[bytes], outcomes: Sequence[int]) -> set[bytes]:
+        """Those of the keys of which jobs of these syncs have one of the outcomes, and whose ledger is not folded yet.
 
         Reads all of those ledgers: ask rarely, for many at once.
         """
         with self._database.read() as connection:
-            rows = connection.execute(_IN_LEDGERS, {"syncs": list(syncs), "keys": list(keys)})
+            values = {"syncs": list(syncs), "keys": list(keys), "outcomes": list(outcomes)}
+            rows = connection.execute(_IN_LEDGERS, values)
             return {bytes(row.key) for row in rows}
 
     @contextmanager

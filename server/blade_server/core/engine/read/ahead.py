@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, TypeVar
@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def one_ahead(elements: Iterator[T], *, name: str) -> Iterator[T]:
+def one_ahead(elements: Iterator[T], *, name: str) -> Generator[T]:
     """The same in their order, one of them ahead. The thread ends with the last one, or with the one that it is at
-    when nobody wants more; whoever leaves early sees to it that this comes.
+    when nobody wants more; whoever leaves early closes this and sees to it that that one comes.
 
     Raises what making the next one raises.
     """

@@ -8,7 +8,8 @@ nothing to upload, transforms one more in a second thread while it compares.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import compress
 
@@ -108,15 +109,16 @@ class Reader:
             order = self._order(result.schema)
             transform = self._pass.transform(pa.schema([result.schema.field(at) for at in order]))
             parts = (part for batch in self._batches(result) for part in slices(batch.select(order)))
-            transformed: Iterator[Transformed] = (self._spanned(transform, part) for part in parts)
+            transformed: Generator[Transformed] = (self._spanned(transform, part) for part in parts)
             if self._comparison is not None:
                 transformed = one_ahead(transformed, name="transform")
-            for some in transformed:
-                chunk = self._chunk(transform, some)
-                self._room.acquire()
-                if self._left:
-                    return
-                self._inbox(chunk)
+            with closing(transformed):  # an error has this frame with it, and so would keep the thread
+                for some in transformed:
+                    chunk = self._chunk(transform, some)
+                    self._room.acquire()
+                    if self._left:
+                        return
+                    self._inbox(chunk)
             if not self._left:
                 seen = self._comparison.seen if self._comparison else None
                 self._inbox(End(rows_read=result.rows_read, seen=seen))

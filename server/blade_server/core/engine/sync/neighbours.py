@@ -10,9 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from blade_server.core.engine.ledger import Mark
 from blade_server.core.engine.sync.blocks import ItemMark, Keys
 from blade_server.core.engine.sync.known import LookedUpItems
 from blade_server.storage.sync.stores import SyncStores
+
+_MAY_BE_THERE = (Mark.INTENDED, Mark.SUCCESS, Mark.CREATED, Mark.UNCHANGED, Mark.DOUBTED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,5 +38,5 @@ class Neighbours:
         for name in self.names:
             found = LookedUpItems(self.stores.states, name).look(keys)
             theirs |= found.known & (found.marks & ItemMark.NEVER_SENT == 0)
-        sent = self.stores.folds.in_ledgers(self.names, keys.cut())  # of runs that are not folded yet
+        sent = self.stores.folds.in_ledgers(self.names, keys.cut(), _MAY_BE_THERE)  # of runs that are not folded yet
         return theirs | np.fromiter((key in sent for key in keys.cut()), np.bool_, len(theirs))

@@ -10,6 +10,7 @@ from tests.support.access import called
 from tests.support.syncs import SyncWorld, counts
 from tests.support.waiting import wait_until
 
+from blade_server.core.engine.ledger import Mark
 from blade_server.core.syncs.sync_jobs import Asked
 from blade_server.errors import NotFound
 from blade_server.model import Job, JobKind, Status
@@ -65,6 +66,20 @@ def test_what_a_run_of_the_other_one_sent_counts_before_it_is_folded(syncs: Sync
         connection.exec_driver_sql(f"UPDATE job SET folded = false WHERE job_id = '{job.job_id}'")
     assert counts(syncs.run()) == {"unchanged": 29}
     syncs.check_equal()
+
+
+@pytest.mark.parametrize("outcome", [Mark.ERROR, Mark.UNSENT])
+def test_what_the_other_one_did_not_send_is_deleted_before_its_run_is_folded(syncs: SyncWorld, outcome: Mark) -> None:
+    syncs.sql(f"UPDATE {{t}} SET priority = 'HIGH' WHERE item_id = '{MOVED}'")
+    job = high(syncs)
+    with syncs.world.database.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM sync_block WHERE sync = 'high'")
+        connection.exec_driver_sql(f"UPDATE job SET folded = false WHERE job_id = '{job.job_id}'")
+        connection.exec_driver_sql(
+            f"UPDATE job_block SET outcomes = set_byte(outcomes, 0, {outcome.value}) WHERE contents IS NOT NULL"
+            f" AND item_ids IS NOT NULL AND job_id = '{job.job_id}'"
+        )
+    assert counts(syncs.run()) == {"unchanged": 29, "deleted": 1}
 
 
 def test_what_only_this_one_has_is_deleted_before_the_other_one_sends_it(syncs: SyncWorld) -> None:
