@@ -15,7 +15,8 @@ from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-_USER = re.compile(r"//.*@", re.DOTALL)
+_USER = re.compile(r"^([a-zA-Z][\w+.-]*:/+|/*).*@", re.DOTALL)
+"""With what stands before it, also where the scheme is missing or has one slash."""
 _PLACE = re.compile(r"[^:]*://(?:[^/?#]*@)?([^/?#]*)")
 _DATABASE = re.compile(r"[^:]*://(?:[^:/?#@]*(?::[^@]*)?@)?([^/?#]*)")
 """Host and port. SQLAlchemy reads a URL so: a password may hold everything but an @."""
@@ -30,7 +31,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 def without_user(url: str) -> str:
     """The URL as it may be shown."""
-    return _USER.sub("//***@", url).partition("?")[0]  # libpq takes a password behind it, too
+    return _USER.sub(r"\1***@", url).partition("?")[0]  # libpq takes a password behind it, too
 
 
 def checked_url(

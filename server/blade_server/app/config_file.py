@@ -19,6 +19,8 @@ from blade_server.app.misspelt import OF_THE_LOG
 from blade_server.settings import Settings, files_of_secrets, variable
 
 _MAX_BYTES = 64 * 1024
+_BEGINS = re.compile(r"""[ \t]*\[|(?:"[^"]*"|'[^']*'|[\w. \t-])+=""")
+"""A line that can be the first of a statement, and few that are none."""
 _PASSWORD = re.compile(r"://[^/?#]*:.*@|\bpassword=", re.DOTALL)
 
 
@@ -102,10 +104,15 @@ def _content(file: Path) -> tuple[str, int]:
 
 
 def _statements(text: str) -> Iterator[tuple[int, str, Any]]:
-    """Line, name and value of each, where nothing stands in a table: a statement ends where TOML takes it as whole."""
-    began, statement = 1, ""
-    for number, line in enumerate(text.split("\n"), 1):
+    """Line, name and value of each, where nothing stands in a table: a statement ends where TOML takes it as whole.
+
+    That is looked at only where another one may begin: at each line of a long list it would take minutes.
+    """
+    began, statement, lines = 1, "", text.split("\n")
+    for number, line in enumerate(lines, 1):
         statement += f"{line}\n"
+        if number < len(lines) and not _BEGINS.match(lines[number]):
+            continue
         try:
             found = tomllib.loads(statement)
         except tomllib.TOMLDecodeError:

@@ -17,6 +17,7 @@ from blade_server.settings import Settings, files_of_secrets, variable
 from blade_server.storage.embedded.postgres import default_data_dir
 
 _HIDDEN = "***"
+_ADDRESSES = ("_url", "_issuer", "_hostname")
 _DEFAULTS_OF_THE_LOG = {"BLADE_LOG_LEVEL": "info", "BLADE_LOG_FORMAT": "text"}
 
 
@@ -57,6 +58,8 @@ def in_force(settings: Settings, environment: Mapping[str, str], of_file: Mappin
         secret_file = by_name.get(files_of_secrets().get(name, ""), ("", ""))[1]
         if secret_file:
             origin, where = "secret file", secret_file
+        if isinstance(value, str) and name.endswith(_ADDRESSES):
+            value = without_user(value)
         yield Shown(name=name, variable=variable(name), value=_shown(value), origin=origin, where=where)
     for name in OF_THE_LOG:
         origin, where = _origin(name, by_name, of_file)

@@ -287,7 +287,7 @@ def _use(call: Calls, hidden: Secrets, values: dict[str, str]) -> list[str]:
         call("GET", path, admin)
     bad = {"sql": "SELECT CAST(tail_number AS INT) AS n, * FROM good", "source": "good"}
     for sql in ({"source": "good"}, bad, {"sql": "SELEC", "source": "good"}):
-        call("POST", "/jobs/blade/query:preview", admin, json=sql)
+        call("POST", "/jobs/blade/query/preview", admin, json=sql)
     for sql in ({"source": "good"}, bad):
         job = call("POST", "/jobs/blade/query/start", admin, json=sql).json()
         path = f"/jobs/blade/query/status?id={job['jobId']}"

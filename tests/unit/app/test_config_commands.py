@@ -83,6 +83,7 @@ def test_no_secret_is_shown(write) -> None:
     lines = [f"{name} = '{SECRET}'" for name in files_of_secrets() if name != "database_url"]
     file = write("\n".join([*lines, f"database_url = 'postgresql://u:{SECRET}@h:5432/d?password={SECRET}'"]))
     os.environ["BLADE_CATALOG_URL"] = f"http://u:{SECRET}@a.test/x"
+    os.environ["BLADE_PUBLIC_URL"] = f"u:{SECRET}@c.test"
     os.environ["BLADE_OIDC_ISSUER"] = f"https://b.test/x?key={SECRET}"
     for arguments in (["--json"], []):
         output = run("show", "--config", file, *arguments).output
@@ -137,6 +138,8 @@ def test_the_file_can_be_named_by_a_variable(write) -> None:
         ),
         ("allowed_catalog_hosts = ['a.test=s3cret']", "allowed_catalog_hosts ({file}:1): 'a.test' is no host with"),
         ("allowed_webhook_hosts = 'a.test=env:DATABRICKS_X|s3cret'", "allowed_webhook_hosts ({file}:1): 'a.test'"),
+        ("catalog_url = 'u:s3cret@a.test'", "catalog_url ({file}:1) is '***@a.test': it must begin with http://"),
+        ("catalog_url = 'https:/u:s3cret@a.test'", "catalog_url ({file}:1) is 'https:/***@a.test'"),
         ("allowed_tables = ['x']", "allowed_tables ({file}:1): 'x' is no full name of tables"),
         ("oidc_issuer = 'https://a.test'", "oidc_issuer ({file}:1)"),
         ("trusted_proxies = ['x']", "trusted_proxies ({file}:1) has 'x'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,19 @@ def test_a_sentence_names_the_place_of_what_came_from_the_file() -> None:
     assert placed(sentence, {"BLADE_PORT": entry}) == (
         "port (/etc/blade.toml:3) is 'x', BLADE_HTTP_PORT is not, and BLADE_PORT_X neither"
     )
+
+
+def test_a_long_list_or_text_is_read_a_few_times_and_not_once_a_line(file, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "".join(f"  'main.schema_{number}.*', # one\n" for number in range(500))
+    content = f"# tables\nallowed_tables = [\n{lines}]\n\n# words\noidc_name = '''{'x = 1' * 50}\n'''\nport = 0\n"
+    read_characters = 0
+
+    def counted(text: str, _loads=tomllib.loads) -> object:
+        nonlocal read_characters
+        read_characters += len(text)
+        return _loads(text)
+
+    monkeypatch.setattr(tomllib, "loads", counted)
+    found = {entry.name: entry.line for entry in read(file(content))}
+    assert found == {"allowed_tables": 2, "oidc_name": 506, "port": 508}
+    assert read_characters < 4 * len(content)

@@ -119,7 +119,9 @@ def test_of_settings_secrets_are_only_said_to_be_set(monkeypatch: pytest.MonkeyP
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("BLADE_CATALOG_URL", "https://me:pass-1@catalog.test/base?key=k")
+    monkeypatch.setenv("BLADE_PUBLIC_URL", "me:pass-1@page.test")
     found = shown(Settings())
+    assert found["public_url"] == "***@page.test"
     assert (found["database_url"], found["databricks_token"], found["catalog_token"]) == ("set", "set", None)
     assert found["catalog_url"] == "https://***@catalog.test/base"
     assert found["lease_s"] == 10.0

@@ -78,7 +78,7 @@ def _shown(value: Any) -> Any:
         return "set"
     if isinstance(value, tuple):
         return [_shown(each) for each in value]
-    if isinstance(value, str) and "://" in value:
+    if isinstance(value, str) and ("://" in value or re.search(r":.*@", value)):
         return without_user(value)
     return value if value is None or isinstance(value, bool | int | float) else str(value)
 
