@@ -22,6 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.timeout(900))  # the first one makes the environment of an older release
 
 
 def python_of(release: str) -> Path:

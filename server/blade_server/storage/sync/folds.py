@@ -53,7 +53,8 @@ _CHANGE = text(
 
 _IN_LEDGERS = text(
     """
-    SELECT DISTINCT part.key FROM job JOIN job_block USING (job_id),
+    SELECT DISTINCT part.key FROM job JOIN sync ON sync.name = job.sync AND sync.create_time <= job.create_time
+        JOIN job_block USING (job_id),
         LATERAL (SELECT substring(digests FROM at * 16 + 1 FOR 16) AS key, get_byte(outcomes, at) AS outcome
                  FROM generate_series(0, length(digests) / 16 - 1) AS at) AS part
     WHERE job.sync = ANY(CAST(:syncs AS text[])) AND job.sync <> '' AND NOT job.folded

@@ -19,6 +19,10 @@ from blade_server.model.sync import Deletes, Guards, SyncSpec
 LOW = {"scope": "low ones", "filter": "priority = 'LOW'"}
 HIGH = {"scope": "high ones", "filter": "priority = 'HIGH'"}
 MOVED = "MAINT-4"
+OUTCOME = """
+    UPDATE job_block SET outcomes = set_byte(outcomes, 0, %s) FROM job
+    WHERE job.job_id = job_block.job_id AND NOT folded AND contents IS NOT NULL AND item_ids IS NOT NULL
+"""
 
 
 @pytest.fixture
@@ -68,17 +72,21 @@ def test_what_a_run_of_the_other_one_sent_counts_before_it_is_folded(syncs: Sync
     syncs.check_equal()
 
 
-@pytest.mark.parametrize("outcome", [Mark.ERROR, Mark.UNSENT])
-def test_what_the_other_one_did_not_send_is_deleted_before_its_run_is_folded(syncs: SyncWorld, outcome: Mark) -> None:
+NOT_THERE = {
+    "refused": (OUTCOME, Mark.ERROR.value),
+    "handed back": (OUTCOME, Mark.UNSENT.value),
+    "by a sync that had the name before": ("UPDATE sync SET create_time = now() WHERE name = 'high'",),
+}
+
+
+@pytest.mark.parametrize("statement", NOT_THERE.values(), ids=NOT_THERE.keys())
+def test_what_the_other_one_has_not_sent_is_deleted(syncs: SyncWorld, statement: tuple[Any, ...]) -> None:
     syncs.sql(f"UPDATE {{t}} SET priority = 'HIGH' WHERE item_id = '{MOVED}'")
     job = high(syncs)
     with syncs.world.database.begin() as connection:
         connection.exec_driver_sql("DELETE FROM sync_block WHERE sync = 'high'")
         connection.exec_driver_sql(f"UPDATE job SET folded = false WHERE job_id = '{job.job_id}'")
-        connection.exec_driver_sql(
-            f"UPDATE job_block SET outcomes = set_byte(outcomes, 0, {outcome.value}) WHERE contents IS NOT NULL"
-            f" AND item_ids IS NOT NULL AND job_id = '{job.job_id}'"
-        )
+        connection.exec_driver_sql(statement[0], statement[1:])
     assert counts(syncs.run()) == {"unchanged": 29, "deleted": 1}
 
 
