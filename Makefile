@@ -37,7 +37,7 @@ test-faults: $(VENV)/.ready ## Fault tests: real servers, killed at every step; 
 
 test-browser: $(VENV)/.ready ## The job page in a real Chromium, schemathesis against REST (needs a chromium on the PATH), Redocly's rules (needs node)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
-	BLADE_REQUIRE_BROWSER=1 BLADE_REQUIRE_SCHEMATHESIS=1 $(BIN)/pytest tests/browser tests/e2e/web $(ARGS)
+	BLADE_REQUIRE_BROWSER=1 BLADE_REQUIRE_SCHEMATHESIS=1 $(TEST) -n logical --dist loadfile tests/browser tests/e2e/web $(ARGS)
 
 test-deploy: $(VENV)/.ready .build/tools/helm ## The Helm chart, the systemd unit and compose.yaml, by Helm, systemd and their schemas
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,deploy]'
