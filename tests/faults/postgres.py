@@ -221,7 +221,7 @@ class Postgres:
 
     @contextmanager
     def gate(self, job_id: str, when: str, *, table: str = "job", at_commit: bool = False) -> Iterator[Gate]:
-        """Stops the next transaction that changes a row of this job as `when` says, until the gate is opened.
+        """Stops the next transaction that changes a row of this job (empty: of any) as `when` says, until it is opened.
 
         `when` is a condition over OLD and NEW. The transaction stands still in its statement: whoever sent it can be
         killed with nothing committed. With `at_commit` in its COMMIT: it takes place although its sender is dead.
@@ -234,7 +234,7 @@ class Postgres:
             holder.execute("SELECT pg_advisory_lock(%s)", (key,))
             self.ask(
                 f"CREATE {kind} {trigger} AFTER {happens} ON {table} {defer} FOR EACH ROW"
-                f" WHEN (NEW.job_id = '{job_id}' AND {when}) EXECUTE FUNCTION fault_gate({key})"
+                f" WHEN ('{job_id}' IN ('', NEW.job_id) AND {when}) EXECUTE FUNCTION fault_gate({key})"
             )
             gate = Gate(self, holder, key)
             try:
