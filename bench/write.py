@@ -25,6 +25,7 @@ ORDER = (
     "stream",
     "watch",
     "fleet",
+    "sight",
     "calls",
     "lists",
     "hostile",
