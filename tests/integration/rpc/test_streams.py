@@ -26,6 +26,7 @@ from blade.v1 import (
 from blade.v1 import query_service_pb2 as query_pb
 from blade.v1.audit_service_pb2 import ExportAuditLogRequest
 from blade.v1.audit_service_pb2_grpc import AuditServiceStub
+from blade.v1.job_pb2 import Job
 from blade.v1.query_service_pb2_grpc import QueryServiceStub
 from blade_server.core.access.door import Door
 from blade_server.core.access.rights import Rights
@@ -125,6 +126,11 @@ class StillRows:
     def close(self) -> None: ...
 
 
+def newer(call: Any) -> Job:
+    """The next snapshot that says something new: a busy machine may be late, and silence brings the last one again."""
+    return next(answer.job for answer in call if not answer.heartbeat)
+
+
 def ended(call: Any) -> grpc.StatusCode:
     return failure(lambda: list(call)).code()
 
@@ -141,7 +147,7 @@ def test_a_watcher_whose_token_is_revoked_elsewhere_is_unauthenticated(signed: S
 
     assert ended(call) is grpc.StatusCode.UNAUTHENTICATED
     signed.rpc.store(a_job(revision=2))
-    assert next(other).job.revision == 2
+    assert newer(other).revision == 2
 
 
 def test_a_watcher_whose_token_is_over_is_unauthenticated(signed: Signed) -> None:
@@ -186,7 +192,7 @@ def test_a_grant_on_something_else_ends_nothing(signed: Signed) -> None:
 
     wait_until(lambda: looks() > 2)
     signed.rpc.store(a_job(revision=2))
-    assert next(call).job.revision == 2
+    assert newer(call).revision == 2
 
 
 def test_who_is_no_reader_any_more_goes_on_without_the_sql(signed: Signed) -> None:
@@ -199,7 +205,7 @@ def test_who_is_no_reader_any_more_goes_on_without_the_sql(signed: Signed) -> No
 
     wait_until(lambda: looks() > 2)
     signed.rpc.store(a_job(revision=2))
-    job = next(call).job
+    job = newer(call)
     assert (job.spec.sql, job.redacted) == ("", True)
 
 
@@ -264,7 +270,7 @@ def test_a_postgresql_that_is_away_ends_nothing(signed: Signed) -> None:
     wait_until(lambda: looks > 2)
 
     signed.rpc.store(a_job(revision=2))
-    assert next(call).job.revision == 2
+    assert newer(call).revision == 2
 
 
 def test_nobody_is_looked_at_when_nothing_runs(signed: Signed) -> None:
