@@ -189,7 +189,7 @@ class Result:
         try:
             table, self._first = self._first, None
             while table is not None and table.num_rows:
-                self._meter.came(table)
+                self._meter.came(table.num_rows, self._statement.last_bytes)
                 for batch in self._batches(table):
                     self.rows_read += batch.num_rows
                     yield batch

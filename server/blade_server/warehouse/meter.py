@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pyarrow as pa
-
 from blade_server.errors import BladeError, Reason, StatementCancelled
 from blade_server.metrics.families import (
     STATEMENT_SECONDS,
@@ -36,10 +34,10 @@ class Meter:
         STATEMENT_SECONDS.labels(self._source).observe(time.monotonic() - self._begun_s)
         self._saw(well=True)
 
-    def came(self, rows: pa.Table) -> None:
-        """Some of its rows."""
-        self._rows.inc(rows.num_rows)
-        self._bytes.inc(rows.nbytes)
+    def came(self, rows: int, size_bytes: int) -> None:
+        """So many of its rows."""
+        self._rows.inc(rows)
+        self._bytes.inc(size_bytes)
 
     def failed(self, error: BaseException) -> None:
         """It ends with an error."""

@@ -49,6 +49,8 @@ class Statement:
         self._cancelled = threading.Event()
         self._over = threading.Event()
         self._ledger: _Ledger | None = None
+        self.last_bytes = 0
+        """Of the rows that were fetched last, in Arrow's form."""
         self.fetched = 0
 
     def run(self) -> pa.Table:
@@ -155,7 +157,8 @@ class Statement:
     def _fetch(self) -> pa.Table:
         table = as_table(self._cursor.fetchmany_arrow(self._max_rows), self._cursor.description)
         self.fetched += table.num_rows
-        self._tally.read(table.num_rows, table.nbytes)
+        self.last_bytes = table.nbytes  # of many columns: not for nothing
+        self._tally.read(table.num_rows, self.last_bytes)
         if table.num_rows == 0 and self._ledger is not None and self._ledger.promised != self.fetched:
             raise ResultTruncated(
                 f"{self._session.target} announced {self._ledger.promised} rows and sent {self.fetched}; run the query "
